@@ -1,0 +1,44 @@
+# Isobase: every target names what it does in its help line; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NODE_DIR := tests/node
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install start test test-deps lint format types clean bench-start
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(BIN)/isobase: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Isobase needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: install the venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(BIN)/isobase ## create .venv with the isobase command
+
+start: install ## first command: bring the whole stack up on embedded PostgreSQL (Ctrl-C stops it)
+	$(BIN)/isobase start
+
+test-deps: install ## install what the suite needs beside Python (npm packages; Node.js itself where missing)
+	scripts/test-deps
+
+test: test-deps ## second command: run the whole suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install ## ruff (lint and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy platform/isobase_platform services/isobase_services sdk/isobase adapter/isobase_adapter deploy/isobase_deploy tests benchmarks
+
+format: install ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-start: install ## measure time to first answer and idle memory (prints the table of benchmarks/README.md)
+	$(BIN)/python benchmarks/start.py
+
+clean: ## remove what was built (not .isobase data)
+	rm -rf $(VENV) $(NODE_DIR)/node_modules .pytest_cache .mypy_cache .ruff_cache dist build

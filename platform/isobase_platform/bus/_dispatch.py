@@ -1,0 +1,103 @@
+"""What both buses share: the table of subscriptions, and one queue and task per subscription.
+
+A slow handler delays only its own subscription; its queue is bounded, and when it is full the oldest message goes, which
+at-most-once delivery allows and a log line says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from isobase_platform.bus import Handler
+
+__all__ = ["Dispatcher", "LiveSubscription"]
+
+MAX_QUEUED_MESSAGES = 10_000
+
+_log = logging.getLogger("isobase.bus")
+
+
+class LiveSubscription:
+    """One handler with its queue and task."""
+
+    def __init__(
+        self,
+        channel: str,
+        handler: Handler,
+        on_reconnect: Callable[[], Awaitable[None]] | None,
+        on_cancel: Callable[[LiveSubscription], Awaitable[None]],
+    ) -> None:
+        self.channel = channel
+        self.on_reconnect = on_reconnect
+        self._handler = handler
+        self._on_cancel = on_cancel
+        self._queue: deque[bytes] = deque()
+        self._wakeup = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name=f"bus {channel}")
+
+    def offer(self, payload: bytes) -> None:
+        """Queue a message for the handler."""
+        if len(self._queue) >= MAX_QUEUED_MESSAGES:
+            self._queue.popleft()
+            _log.warning("bus subscriber is too slow, its oldest message was dropped", extra={"channel": self.channel})
+        self._queue.append(payload)
+        self._wakeup.set()
+
+    async def cancel(self) -> None:
+        """See ``Subscription.cancel``."""
+        await self._on_cancel(self)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            while self._queue:
+                payload = self._queue.popleft()
+                try:
+                    await self._handler(payload)
+                except Exception:  # noqa: BLE001  a bus carries on
+                    # One bad message must not end the subscription; the handler's own tests are the place to find it.
+                    _log.exception("bus handler failed", extra={"channel": self.channel})
+
+
+class Dispatcher:
+    """Channel -> subscriptions."""
+
+    def __init__(self) -> None:
+        self._by_channel: dict[str, list[LiveSubscription]] = {}
+
+    def add(self, subscription: LiveSubscription) -> bool:
+        """Register; True when it is the channel's first."""
+        subscriptions = self._by_channel.setdefault(subscription.channel, [])
+        subscriptions.append(subscription)
+        return len(subscriptions) == 1
+
+    def remove(self, subscription: LiveSubscription) -> bool:
+        """Forget; True when it was the channel's last."""
+        subscriptions = self._by_channel.get(subscription.channel, [])
+        if subscription in subscriptions:
+            subscriptions.remove(subscription)
+            if not subscriptions:
+                del self._by_channel[subscription.channel]
+                return True
+        return False
+
+    def deliver(self, channel: str, payload: bytes) -> None:
+        """Queue ``payload`` for every subscription of ``channel``."""
+        for subscription in self._by_channel.get(channel, ()):
+            subscription.offer(payload)
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels with a subscription."""
+        return list(self._by_channel)
+
+    @property
+    def subscriptions(self) -> list[LiveSubscription]:
+        """All live subscriptions."""
+        return [subscription for group in self._by_channel.values() for subscription in group]

@@ -1,0 +1,169 @@
+"""``Bus`` on LISTEN / NOTIFY, for projects without Redis: one listening connection for all subscriptions.
+
+NOTIFY carries less than 8,000 bytes, so a larger payload travels in a row of ``isobase.bus_payloads`` by its id and is
+deleted after ``PAYLOAD_LIFE_S``. All channels share one PostgreSQL channel; the name travels in the message, because
+channel names have 63 bytes only. Behind a transaction pooler LISTEN does not work: use Redis there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import asyncpg
+
+from isobase_platform.bus import Handler, Subscription
+from isobase_platform.bus._dispatch import Dispatcher, LiveSubscription
+from isobase_platform.config import Settings
+from isobase_platform.errors import ConfigurationError, DatabaseError, Unavailable, database_error
+from isobase_platform.pool import DATABASE_FAILURES, Connection, Pools
+
+__all__ = ["PostgresBus"]
+
+NOTIFY_CHANNEL = "isobase_bus"
+MAX_INLINE_BYTES = 5_000
+"""Base64 makes four bytes of three; with the channel's name this stays under NOTIFY's 8,000."""
+PAYLOAD_LIFE_S = 60
+MAX_RECONNECT_DELAY_S = 5.0
+
+_log = logging.getLogger("isobase.bus")
+
+
+class PostgresBus:
+    """Publishes through the owner's pool, listens on a connection of its own."""
+
+    kind = "postgresql"
+
+    def __init__(self, settings: Settings, pools: Pools) -> None:
+        self._settings = settings
+        self._pools = pools
+        self._dispatcher = Dispatcher()
+        self._listener: asyncpg.Connection[asyncpg.Record] | None = None
+        self._changing = asyncio.Lock()
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._large: asyncio.Task[None] | None = None
+        self._incoming: asyncio.Queue[tuple[str, bytes | int]] = asyncio.Queue()
+        self._is_closed = False
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """See ``Bus.publish``."""
+        async with self._pools.acquire(None) as connection:
+            if len(payload) <= MAX_INLINE_BYTES:
+                message = f"{channel}\n={base64.b64encode(payload).decode()}"
+                await connection.execute("select pg_notify($1, $2)", NOTIFY_CHANNEL, message)
+                return
+            await connection.execute(
+                "with stored as (insert into isobase.bus_payloads (payload) values ($3) returning id)"
+                " select pg_notify($1, $2 || id) from stored",
+                NOTIFY_CHANNEL,
+                f"{channel}\n#",
+                payload,
+            )
+            await connection.execute(
+                "delete from isobase.bus_payloads where created_at < clock_timestamp() - $1::interval",
+                timedelta(seconds=PAYLOAD_LIFE_S),
+            )
+
+    async def subscribe(
+        self, channel: str, handler: Handler, *, on_reconnect: Callable[[], Awaitable[None]] | None = None
+    ) -> Subscription:
+        """See ``Bus.subscribe``. Raises ``ConfigurationError`` behind a transaction pooler."""
+        if self._settings.database.mode == "transaction_pooler":
+            raise ConfigurationError("database.mode transaction_pooler needs redis_url: LISTEN does not pass a pooler")
+        async with self._changing:
+            if self._listener is None:
+                await self._listen()
+            subscription = LiveSubscription(channel, handler, on_reconnect, self._forget)
+            self._dispatcher.add(subscription)
+        return subscription
+
+    async def _forget(self, subscription: LiveSubscription) -> None:
+        self._dispatcher.remove(subscription)
+
+    async def _listen(self) -> None:
+        try:
+            listener = await asyncpg.connect(
+                self._settings.dsn(None), server_settings={"application_name": "isobase bus"}
+            )
+            listener.add_termination_listener(self._lost)
+            await listener.add_listener(NOTIFY_CHANNEL, self._received)
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+        self._listener = listener
+        if self._large is None:
+            self._large = asyncio.create_task(self._deliver(), name="bus delivery")
+
+    def _received(self, _connection: object, _pid: int, _channel: str, message: object) -> None:
+        name, _, body = str(message).partition("\n")
+        if body.startswith("="):
+            self._incoming.put_nowait((name, base64.b64decode(body[1:])))
+        elif body.startswith("#") and body[1:].isdigit():
+            self._incoming.put_nowait((name, int(body[1:])))
+
+    async def _deliver(self) -> None:
+        """Hand messages on in their order, fetching the large ones."""
+        while True:
+            channel, content = await self._incoming.get()
+            if isinstance(content, bytes):
+                self._dispatcher.deliver(channel, content)
+                continue
+            try:
+                async with self._pools.acquire(None) as connection:
+                    payload = await connection.fetchval(
+                        "select payload from isobase.bus_payloads where id = $1", content
+                    )
+            except (Unavailable, DatabaseError):
+                _log.warning("a large bus message could not be read", extra={"channel": channel})
+                continue
+            if payload is not None:
+                self._dispatcher.deliver(channel, payload)
+
+    def _lost(self, _connection: object) -> None:
+        self._listener = None
+        if not self._is_closed and self._reconnecting is None:
+            self._reconnecting = asyncio.create_task(self._reconnect(), name="bus reconnect")
+
+    async def _reconnect(self) -> None:
+        delay_s = 0.1
+        _log.warning("bus connection lost, connecting again")
+        while self._listener is None and not self._is_closed:
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, MAX_RECONNECT_DELAY_S)
+            async with self._changing:
+                with contextlib.suppress(Unavailable, DatabaseError):
+                    await self._listen()
+        self._reconnecting = None
+        for subscription in self._dispatcher.subscriptions:
+            if subscription.on_reconnect is not None:
+                await subscription.on_reconnect()
+
+    async def ping(self) -> bool:
+        """See ``Bus.ping``: publishing needs the database, and a listener that was there must be there."""
+        if self._dispatcher.channels and self._listener is None:
+            return False
+        try:
+            async with self._pools.acquire(None) as connection:
+                await _select_one(connection)
+        except (Unavailable, DatabaseError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """See ``Bus.close``."""
+        self._is_closed = True
+        tasks = [task for task in (self._reconnecting, self._large) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for subscription in self._dispatcher.subscriptions:
+            await subscription.cancel()
+        if self._listener is not None:
+            self._listener.terminate()
+
+
+async def _select_one(connection: Connection) -> None:
+    await connection.fetchval("select 1")

@@ -1,0 +1,354 @@
+"""Every setting of Isobase, with its unit and default, and the order in which sources win.
+
+Flags of the command line win over the environment (``ISOBASE_...``, nested names by ``__``; ``DATABASE_URL`` and
+``REDIS_URL`` also bare), which wins over ``supabase/config.toml``, which wins over the defaults here. Defaults equal the
+Supabase command line's. ``config_toml`` reads the file; ``docs/settings.md`` lists every name, and a test keeps it so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from isobase_platform.errors import ConfigurationError
+from isobase_platform.tokens import role_token
+
+__all__ = [
+    "DEFAULT_JWT_SECRET",
+    "DEFAULT_PUBLISHABLE_KEY",
+    "DEFAULT_SECRET_KEY",
+    "AuthSettings",
+    "DatabaseSettings",
+    "RealtimeSettings",
+    "RestSettings",
+    "Settings",
+    "StorageSettings",
+    "load_settings",
+]
+
+DEFAULT_JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"  # noqa: S105  public demo value, refused in production
+DEFAULT_PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
+DEFAULT_SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105  public demo value, refused in production
+DEFAULT_ROLE_PASSWORD = "postgres"  # noqa: S105  the local stack's, refused in production
+DEFAULT_S3_ACCESS_KEY_ID = "625729a08b95bf1b7ff351a663f3a23c"
+DEFAULT_S3_SECRET_ACCESS_KEY = "850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907"  # noqa: S105  as above
+
+LOGIN_ROLES = ("authenticator", "supabase_auth_admin", "supabase_storage_admin", "supabase_admin", "postgres")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Group):
+    """Where PostgreSQL is and how it is reached."""
+
+    url: SecretStr | None = None
+    """A PostgreSQL >= 15 to use instead of the embedded one; a role that may create roles and schemas."""
+    port: int = 54322
+    """The embedded PostgreSQL's TCP port on the loopback address."""
+    socket_dir: Path | None = None
+    """Directory of a unix socket to prefer over TCP (set by the embedded server)."""
+    role_password: SecretStr | None = None
+    """Password of the roles that the services log in as; default: "postgres" on the embedded server in local mode, else
+    derived per role from the JWT secret."""
+    pool_max_size: int = Field(default=10, ge=1)
+    """Connections at most in the pool that serves users' statements."""
+    service_pool_max_size: int = Field(default=4, ge=1)
+    """Connections at most in each pool that a service uses for itself."""
+    acquire_timeout_s: float = Field(default=10.0, gt=0)
+    """How long a request waits for a connection before it is answered 503 (PostgREST: 504 PGRST003)."""
+    mode: Literal["direct", "transaction_pooler"] = "direct"
+    """transaction_pooler: PgBouncer or RDS Proxy stands between; no prepared statements are kept, no LISTEN is used."""
+
+
+class RestSettings(_Group):
+    """The data API (``/rest/v1``); names as PostgREST's configuration."""
+
+    schemas: tuple[str, ...] = ("public", "graphql_public")
+    extra_search_path: tuple[str, ...] = ("public", "extensions")
+    max_rows: int | None = Field(default=1000, ge=1)
+    aggregates_enabled: bool = False
+    plan_enabled: bool = False
+    max_body_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
+    pre_request: str | None = None
+
+
+class AuthSettings(_Group):
+    """Auth (``/auth/v1``); names as config.toml's [auth]. More of them arrive with the features that read them."""
+
+    site_url: str = "http://127.0.0.1:3000"
+    additional_redirect_urls: tuple[str, ...] = ("https://127.0.0.1:3000",)
+    external_url: str | None = None
+    jwt_expiry_s: int = Field(default=3600, ge=1, le=604_800)
+    jwt_issuer: str | None = None
+    enable_signup: bool = True
+    enable_anonymous_sign_ins: bool = False
+    enable_refresh_token_rotation: bool = True
+    refresh_token_reuse_interval_s: int = Field(default=10, ge=0)
+    minimum_password_length: int = Field(default=6, ge=6)
+    password_requirements: Literal[
+        "", "letters_digits", "lower_upper_letters_digits", "lower_upper_letters_digits_symbols"
+    ] = ""
+    email_enable_signup: bool = True
+    email_enable_confirmations: bool = False
+    phone_enable_signup: bool = False
+    phone_enable_confirmations: bool = False
+    bcrypt_cost: int = Field(default=12, ge=4, le=16)
+    password_hash_workers: int = Field(default=1, ge=1)
+    """Password hashes computed at once; more would starve the other requests of their core."""
+    simple_access_token_s: int = Field(default=900, ge=1)
+    """Life of an access token given by the simple face."""
+    simple_session_s: int = Field(default=7 * 24 * 3600, ge=1)
+    """Life of a session opened by the simple face."""
+
+
+class BucketSettings(_Group):
+    """One [storage.buckets.NAME] table: made at start where it is missing."""
+
+    public: bool = False
+    file_size_limit_bytes: int | None = None
+    allowed_mime_types: tuple[str, ...] | None = None
+    objects_path: Path | None = None
+
+
+class StorageSettings(_Group):
+    """Storage (``/storage/v1``)."""
+
+    file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
+    backend: Literal["file"] = "file"
+    root: Path | None = None
+    """Directory of the local-disk backend; default ``storage`` in the data directory."""
+    buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
+    simple_bucket: str = "user-files"
+    signed_url_ttl_s: int = Field(default=3600, ge=1)
+    s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
+    s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
+
+
+class RealtimeSettings(_Group):
+    """Realtime (``/realtime/v1``); limits as contracts/realtime.md 1.14."""
+
+    publication: str = "supabase_realtime"
+    max_payload_bytes: int = 3_000_500
+    max_channels_per_socket: int = 100
+    max_events_per_s: int = 100
+    max_joins_per_s: int = 100
+    max_sockets: int = 200
+    idle_timeout_s: int = 60
+    error_backoff_s: float = 0.5
+    """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
+    slot_lag_limit_bytes: int = 1024 * 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """All settings of one Isobase, validated. Build it with ``load_settings``; it is frozen and passed down as a value."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ISOBASE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="ignore",
+        nested_model_default_partial_update=True,
+        populate_by_name=True,
+    )
+
+    env: Literal["local", "production"] = "local"
+    project_id: str = "isobase"
+    project_dir: Path | None = None
+    data_dir: Path = Path(".isobase")
+    host: str = "127.0.0.1"
+    port: int = Field(default=54321, ge=0, le=65_535)
+    studio_port: int = 54323
+    mail_port: int = 54324
+    public_url: str | None = None
+    """The URL that users reach the gateway by; default ``http://HOST:PORT``. Links are built from it, never from a header."""
+    redis_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("ISOBASE_REDIS_URL", "REDIS_URL"))
+    jwt_secret: SecretStr = SecretStr(DEFAULT_JWT_SECRET)
+    jwt_keys_file: Path | None = None
+    """A JSON array of JWKs; the one with "sign" in key_ops signs users' tokens."""
+    anon_key: SecretStr | None = None
+    service_role_key: SecretStr | None = None
+    publishable_key: SecretStr = SecretStr(DEFAULT_PUBLISHABLE_KEY)
+    secret_key: SecretStr = SecretStr(DEFAULT_SECRET_KEY)
+    require_api_key: bool | None = None
+    """Refuse requests without an API key at the gateway; default: in production only, as hosted and local upstream do."""
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1)
+    """Largest JSON body of a route that names no limit of its own."""
+    drain_timeout_s: float = Field(default=8.0, gt=0)
+    """How long requests in flight may take to end after SIGTERM."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    database: DatabaseSettings = DatabaseSettings()
+    rest: RestSettings = RestSettings()
+    auth: AuthSettings = AuthSettings()
+    storage: StorageSettings = StorageSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
+
+    @property
+    def is_production(self) -> bool:
+        """True where the defaults that everybody knows are refused."""
+        return self.env == "production"
+
+    @property
+    def base_url(self) -> str:
+        """The URL that users reach the gateway by, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def auth_url(self) -> str:
+        """The URL of auth: the issuer of tokens and the base of links."""
+        return (self.auth.external_url or f"{self.base_url}/auth/v1").rstrip("/")
+
+    @property
+    def storage_root(self) -> Path:
+        """Directory of the local-disk storage backend."""
+        return self.storage.root or self.data_dir / "storage"
+
+    @property
+    def api_key_required(self) -> bool:
+        """Whether the gateway refuses requests without an API key."""
+        return self.is_production if self.require_api_key is None else self.require_api_key
+
+    @property
+    def is_embedded(self) -> bool:
+        """True where Isobase runs its own PostgreSQL."""
+        return self.database.url is None
+
+    @property
+    def anon_token(self) -> str:
+        """The anon API key: given, or made from the JWT secret."""
+        return self.anon_key.get_secret_value() if self.anon_key else self._role_token("anon")
+
+    @property
+    def service_role_token(self) -> str:
+        """The service_role API key: given, or made from the JWT secret."""
+        return self.service_role_key.get_secret_value() if self.service_role_key else self._role_token("service_role")
+
+    def _role_token(self, role: str) -> str:
+        issuer = "isobase" if self.is_production else "supabase-demo"
+        return role_token(self.jwt_secret.get_secret_value(), role, issuer=issuer)
+
+    def role_password(self, role: str) -> str:
+        """The password that ``role`` logs in with; see ``database.role_password``."""
+        if self.database.role_password is not None:
+            return self.database.role_password.get_secret_value()
+        if self.is_embedded and not self.is_production:
+            return DEFAULT_ROLE_PASSWORD
+        secret = self.jwt_secret.get_secret_value().encode()
+        return hmac.new(secret, f"isobase:role-password:{role}".encode(), hashlib.sha256).hexdigest()
+
+    def dsn(self, role: str | None = None) -> str:
+        """The connection URL for ``role``, or for the owner of everything when None.
+
+        On the embedded server the owner is ``supabase_admin`` and a unix socket is used where there is one. On an
+        external server the owner is who ``database.url`` names; a role keeps its host, port, database and parameters.
+        """
+        if self.database.url is None:
+            user = role or "supabase_admin"
+            login = f"{user}:{quote(self.role_password(user), safe='')}"
+            if self.database.socket_dir is not None:
+                socket = quote(str(self.database.socket_dir), safe="")
+                return f"postgresql://{login}@/postgres?host={socket}&port={self.database.port}"
+            return f"postgresql://{login}@127.0.0.1:{self.database.port}/postgres"
+        url = self.database.url.get_secret_value()
+        if role is None:
+            return url
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{role}:{quote(self.role_password(role), safe='')}@{place}"))
+
+    def check_production(self) -> None:
+        """Raise ``ConfigurationError`` naming every default that must not serve in production; nothing in local mode."""
+        if not self.is_production:
+            return
+        secrets = {
+            "jwt_secret": (self.jwt_secret.get_secret_value(), DEFAULT_JWT_SECRET),
+            "publishable_key": (self.publishable_key.get_secret_value(), DEFAULT_PUBLISHABLE_KEY),
+            "secret_key": (self.secret_key.get_secret_value(), DEFAULT_SECRET_KEY),
+            "storage.s3_secret_access_key": (
+                self.storage.s3_secret_access_key.get_secret_value(),
+                DEFAULT_S3_SECRET_ACCESS_KEY,
+            ),
+        }
+        refused = [name for name, (value, default) in secrets.items() if value == default]
+        if refused:
+            raise ConfigurationError(
+                "these settings still have the defaults that everybody knows, which production refuses: "
+                + ", ".join(refused),
+                hint="isobase keys generate prints fresh ones",
+            )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the environment is a source of its own; flags and config.toml are merged around it by ``load_settings``."""
+        return init_settings, env_settings
+
+
+def load_settings(*, flags: Mapping[str, Any] | None = None, file_values: Mapping[str, Any] | None = None) -> Settings:
+    """Build the settings from flags, environment and the values of config.toml, in this order of precedence.
+
+    ``flags`` and ``file_values`` are nested mappings by the names of ``Settings``; None values in ``flags`` mean "not
+    given". Raises ``ConfigurationError`` with one line per wrong value, never with the value of a secret.
+    """
+    import os
+
+    from pydantic import ValidationError
+
+    given: dict[str, Any] = {}
+    if url := os.environ.get("DATABASE_URL"):
+        given = {"database": {"url": url}}
+    try:
+        environment = _environment_values()
+        merged = _merge(file_values or {}, _merge(given, _merge(environment, flags or {})))
+        return _FromMapping(**merged)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        raise ConfigurationError("; ".join(lines)) from error
+
+
+class _FromMapping(Settings):
+    """``Settings`` whose sources were merged before: the environment is not read a second time."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def _environment_values() -> dict[str, Any]:
+    from pydantic_settings import EnvSettingsSource
+
+    return dict(EnvSettingsSource(Settings)())
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """``high`` over ``low``, nested mappings member by member; a None in ``high`` leaves what ``low`` says."""
+    merged = dict(low)
+    for name, value in high.items():
+        if value is None:
+            continue
+        below = merged.get(name)
+        merged[name] = _merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged

@@ -1,0 +1,216 @@
+"""The gateway: the one ASGI app in front of all mounts.
+
+For each request, in this order: request id, metrics and access log around everything; CORS; the longest matching mount; the
+API-key gate; the mount's app with its prefix in ``root_path``. Answers stream through untouched but for added headers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from isobase_platform.errors import NotFound
+from isobase_platform.http.errors import render_simple, simple_error_body
+from isobase_platform.http.gate import MissingApiKey, authorization_for, with_authorization
+from isobase_platform.http.request import REQUEST_ID_KEY, header
+from isobase_platform.service import Mount
+
+if TYPE_CHECKING:
+    from isobase_platform.observe import Metrics
+    from isobase_platform.tokens import ApiKeys
+
+__all__ = ["Edge", "split_path"]
+
+MAX_REQUEST_ID_LENGTH_CHARS = 128
+CORS_MAX_AGE_S = 3600
+CORS_METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS"
+
+_access = logging.getLogger("isobase.access")
+
+
+class Edge:
+    """Serves the mounts of one or several services.
+
+    Parameters: ``mounts``; ``keys`` for the gate; ``metrics``; ``require_api_key`` as in the settings; ``pages``, apps at
+    exact paths that need no key (``/health``, ``/metrics``, ``/docs``); ``bare``, a mount's app to serve at ``/`` too.
+    """
+
+    def __init__(
+        self,
+        mounts: Sequence[Mount],
+        *,
+        keys: ApiKeys,
+        metrics: Metrics,
+        require_api_key: bool = False,
+        pages: Mapping[str, ASGIApp] | None = None,
+        bare: Mount | None = None,
+    ) -> None:
+        # Longest prefix first, so that /auth/v1 is asked before /auth.
+        self._mounts = sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
+        self._keys = keys
+        self._metrics = metrics
+        self._require_api_key = require_api_key
+        self._pages = dict(pages or {})
+        self._bare = bare
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or socket."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._route(self._identified(scope), receive, send)
+            return
+        await self._observed(self._identified(scope), receive, send)
+
+    @staticmethod
+    def _identified(scope: Scope) -> Scope:
+        given = header(scope, "x-request-id")
+        is_usable = given is not None and 0 < len(given) <= MAX_REQUEST_ID_LENGTH_CHARS and given.isascii()
+        return {**scope, REQUEST_ID_KEY: given if is_usable and given.isprintable() else uuid.uuid4().hex}  # type: ignore[union-attr]
+
+    async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started_s = time.perf_counter()
+        status = 0
+        mount_name = _mount_name(self._find(scope["path"])[0], scope["path"], self._pages)
+        cors = _cors_headers(scope, self._find(scope["path"])[0])
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("x-request-id", scope[REQUEST_ID_KEY])
+                for name, value in cors.items():
+                    headers[name] = value
+            await send(message)
+
+        self.in_flight += 1
+        self._metrics.in_flight.inc()
+        try:
+            await self._route(scope, receive, send_on)
+        finally:
+            self.in_flight -= 1
+            self._metrics.in_flight.dec()
+            duration_s = time.perf_counter() - started_s
+            self._metrics.requests.labels(mount_name, scope["method"], str(status)).inc()
+            self._metrics.duration_s.labels(mount_name).observe(duration_s)
+            if _access.isEnabledFor(logging.DEBUG) or status >= 500:
+                _access.log(
+                    logging.WARNING if status >= 500 else logging.DEBUG,
+                    "request",
+                    extra={
+                        "request_id": scope[REQUEST_ID_KEY],
+                        "method": scope["method"],
+                        "path": scope["path"],
+                        "status": status,
+                        "duration_ms": round(duration_s * 1000, 2),
+                    },
+                )
+
+    def _find(self, path: str) -> tuple[Mount | None, str]:
+        for mount in self._mounts:
+            rest = split_path(path, mount.prefix)
+            if rest is not None:
+                return mount, mount.prefix
+        return self._bare, ""
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        page = self._pages.get(path)
+        if page is not None:
+            await page(scope, receive, send)
+            return
+        mount, prefix = self._find(path)
+        if scope["type"] == "http" and _is_preflight(scope):
+            await _preflight(scope)(scope, receive, send)
+            return
+        if mount is None:
+            await _refuse(scope, receive, send, render_simple(NotFound("There is no such route"), scope))
+            return
+        try:
+            authorization = authorization_for(scope, mount.api_key, self._keys, is_required=self._require_api_key)
+        except MissingApiKey as error:
+            await _refuse(scope, receive, send, _render_missing_key(error, scope))
+            return
+        if authorization is not None:
+            scope = with_authorization(scope, authorization)
+        # ASGI: path stays whole and root_path names the prefix; Starlette's routers take it off.
+        await mount.app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
+
+
+def split_path(path: str, prefix: str) -> str | None:
+    """The part of ``path`` after ``prefix`` when the prefix ends at a segment's border, else None."""
+    if not path.startswith(prefix):
+        return None
+    rest = path[len(prefix) :]
+    return rest if not rest or rest[0] == "/" else None
+
+
+def _mount_name(mount: Mount | None, path: str, pages: Mapping[str, ASGIApp]) -> str:
+    """The label of the metrics: never a raw path, which would grow without bound."""
+    if path in pages:
+        return path
+    return mount.prefix if mount is not None else "none"
+
+
+def _render_missing_key(error: MissingApiKey, scope: Scope) -> Response:
+    """The upstream gateway's shape, with the simple face's beside it: clients of either read what they know."""
+    body = {"message": error.message, "hint": error.hint, **simple_error_body(error, scope[REQUEST_ID_KEY])}
+    return JSONResponse(body, status_code=error.status)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+    if scope["type"] == "websocket":
+        # Before the socket is accepted a close is an HTTP 403 to the client.
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await response(scope, receive, send)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return (
+        scope["method"] == "OPTIONS"
+        and header(scope, "origin") is not None
+        and header(scope, "access-control-request-method") is not None
+    )
+
+
+def _preflight(scope: Scope) -> Response:
+    """Answer a browser's question. Tokens travel in headers, never in cookies, so any origin may ask, as upstream."""
+    headers = {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": CORS_METHODS,
+        "access-control-max-age": str(CORS_MAX_AGE_S),
+        "vary": "Access-Control-Request-Headers",
+    }
+    wanted = header(scope, "access-control-request-headers")
+    if wanted:
+        headers["access-control-allow-headers"] = wanted
+    return Response(status_code=200, headers=headers)
+
+
+def _cors_headers(scope: Scope, mount: Mount | None) -> dict[str, str]:
+    if header(scope, "origin") is None or _is_preflight(scope):
+        return {}
+    exposed = ["x-request-id", *(mount.cors_expose if mount is not None else ())]
+    return {"access-control-allow-origin": "*", "access-control-expose-headers": ", ".join(exposed)}
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Services are started and drained by the process that owns them; the protocol only wants its answers."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

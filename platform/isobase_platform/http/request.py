@@ -1,0 +1,70 @@
+"""Reading facts off an ASGI scope: headers, the bearer token, the request id, and what the RLS door wants to know."""
+
+from __future__ import annotations
+
+import json
+import re
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.types import Scope
+
+from isobase_platform.caller import RequestFacts
+
+__all__ = ["REQUEST_ID_KEY", "bearer_token", "client_ip", "header", "headers_json", "request_facts", "request_id"]
+
+REQUEST_ID_KEY = "isobase.request_id"
+_BEARER = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE)
+
+
+def header(scope: Scope, name: str) -> str | None:
+    """The first header called ``name`` (lower case), as latin-1 text, or None."""
+    wanted = name.encode("latin-1")
+    for key, value in scope["headers"]:
+        if key == wanted:
+            return str(value, "latin-1")
+    return None
+
+
+def bearer_token(scope: Scope) -> str | None:
+    """The token of ``Authorization: Bearer TOKEN`` (the scheme in any case), or None for anything else."""
+    value = header(scope, "authorization")
+    match = _BEARER.fullmatch(value) if value is not None else None
+    return match.group(1) if match else None
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the edge gave this request; empty where no edge stands before the app (a service under test)."""
+    value = scope.get(REQUEST_ID_KEY, "")
+    return str(value)
+
+
+def client_ip(scope: Scope) -> str | None:
+    """The address of the peer, or None for a unix socket. Forwarding headers are not believed here."""
+    client = scope.get("client")
+    return str(client[0]) if client and client[0] else None
+
+
+def headers_json(scope: Scope) -> str:
+    """All headers as a JSON object with lower-case names; of repeated ones the last counts, as in PostgREST."""
+    headers = {str(key, "latin-1"): str(value, "latin-1") for key, value in scope["headers"]}
+    # NUL cannot travel to PostgreSQL and has no place in a header; HTTP servers refuse it before this point.
+    return json.dumps(headers, ensure_ascii=False)
+
+
+def request_facts(scope: Scope) -> RequestFacts:
+    """Method, path (without the mount's prefix, as the upstream server behind its gateway sees it), headers, cookies."""
+    cookies: dict[str, str] = {}
+    raw = header(scope, "cookie")
+    if raw:
+        try:
+            cookies = {name: morsel.value for name, morsel in SimpleCookie(raw).items()}
+        except CookieError:
+            cookies = {}  # what a client sends as a cookie is its own business; policies see none
+    path: str = scope["path"]
+    prefix = scope.get("root_path", "")
+    return RequestFacts(
+        method=scope.get("method", "GET"),
+        path=(path.removeprefix(prefix) or "/").replace("\x00", ""),
+        headers_json=headers_json(scope),
+        cookies_json=json.dumps(cookies, ensure_ascii=False) if cookies else "{}",
+    )

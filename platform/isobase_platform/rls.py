@@ -1,0 +1,261 @@
+"""The one door to the database for users' statements: a transaction that carries a role and its claims.
+
+Every connection logs in as ``authenticator``, a role that owns nothing and may do nothing but become anon, authenticated
+or service_role. ``RlsDoor.transaction`` opens a transaction, sets role, claims and request facts local to it, and hands out
+a ``DoorConnection``; nothing else in the code base uses that pool.
+
+Round trips: one for ``BEGIN`` with all settings, one per statement, one for ``COMMIT`` together with the resets that prove
+the connection clean. A transaction that raises is rolled back the same way. A connection whose state is not known, because
+the request was cancelled or the reset failed, is closed and never used again.
+
+Source: PostgREST ``Query/PreQuery.hs`` for the settings and their order; contracts/storage.md 1.7; contracts/auth.md 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from isobase_platform.caller import Caller
+from isobase_platform.config import Settings
+from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
+from isobase_platform.pool import DATABASE_FAILURES, Connection, Pools
+from isobase_platform.sql import quote_identifier, quote_literal
+
+__all__ = ["DoorConnection", "RlsDoor"]
+
+LOGIN_ROLE = "authenticator"
+ROLE_SETTINGS_LIFE_S = 60.0
+"""How long the per-role settings (statement_timeout ...) read from pg_db_role_setting are believed."""
+
+# What a user's function may leave on a session: settings, temporary tables, cursors, listeners, advisory locks. RESET ALL
+# does not cover the role and the session authorization, hence the first two.
+_CLEAN = (
+    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; "
+    "SELECT pg_catalog.pg_advisory_unlock_all()"
+)
+
+# A role's own settings are applied by PostgreSQL at login only; these may be set by whoever became the role (PostgREST
+# does the same). Others, such as log_statement, need a superuser and are left alone.
+_ROLE_SETTINGS_SQL = """
+select r.rolname, lower(split_part(c.setting, '=', 1)), substring(c.setting from position('=' in c.setting) + 1)
+  from pg_catalog.pg_db_role_setting s
+  join pg_catalog.pg_roles r on r.oid = s.setrole
+  cross join lateral unnest(s.setconfig) as c (setting)
+  join pg_catalog.pg_settings g on g.name = lower(split_part(c.setting, '=', 1)) and g.context = 'user'
+ where s.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+   and pg_catalog.pg_has_role(session_user, r.oid, 'member')
+   and r.rolname <> session_user
+   and lower(split_part(c.setting, '=', 1)) not in ('role', 'session_authorization', 'search_path')
+ order by s.setdatabase
+"""
+
+
+class DoorConnection:
+    """The statements that a caller's transaction offers. Errors are ``DatabaseError`` or ``Unavailable``.
+
+    Obtained from ``RlsDoor.transaction`` only; it is of no use after its block has ended.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """Run one statement and return its rows."""
+        try:
+            return await self._connection.fetch(sql, *args)
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+
+    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """Run one statement and return its first row, or None."""
+        try:
+            return await self._connection.fetchrow(sql, *args)
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        """Run one statement and return the first column of its first row, or None."""
+        try:
+            return await self._connection.fetchval(sql, *args)
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """Run one statement and return its command tag, such as ``DELETE 2``."""
+        try:
+            return await self._connection.execute(sql, *args)
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+
+    async def set_local(self, settings: Mapping[str, str]) -> None:
+        """Set further settings, local to the transaction, in one round trip."""
+        if settings:
+            await self.execute("select " + ", ".join(_set_config(*item) for item in settings.items()))
+
+    @asynccontextmanager
+    async def rolled_back(self) -> AsyncIterator[None]:
+        """A savepoint that is always rolled back: what is done inside leaves no trace (a dry run under policies)."""
+        savepoint = self._connection.transaction()
+        await self._guard(savepoint.start)
+        try:
+            yield
+        finally:
+            await self._guard(savepoint.rollback)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A savepoint that is kept when the block ends and rolled back when it raises, leaving the transaction usable."""
+        savepoint = self._connection.transaction()
+        await self._guard(savepoint.start)
+        try:
+            yield
+        except BaseException:
+            await self._guard(savepoint.rollback)
+            raise
+        await self._guard(savepoint.commit)
+
+    @staticmethod
+    async def _guard(step: Any) -> None:
+        try:
+            await step()
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+
+
+class RlsDoor:
+    """Hands out transactions on behalf of callers. One per process, made by ``runtime``."""
+
+    def __init__(self, pools: Pools, settings: Settings) -> None:
+        self._pools = pools
+        self._settings = settings
+        self._role_settings: Mapping[str, Mapping[str, str]] = {}
+        self._role_settings_at_s = float("-inf")
+
+    @asynccontextmanager
+    async def transaction(
+        self,
+        caller: Caller,
+        *,
+        read_only: bool = False,
+        rollback: bool = False,
+        search_path: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[DoorConnection]:
+        """A transaction that runs as ``caller.role`` with the caller's claims and request facts.
+
+        Parameters: ``read_only`` refuses writes (SQLSTATE 25006); ``rollback`` ends with ROLLBACK though the block
+        succeeded; ``search_path`` schemas in order; ``settings`` further ones, local to the transaction. Committed when
+        the block ends, rolled back when it raises. Errors: ``Unavailable`` when no connection is free within
+        ``database.acquire_timeout_s`` or the server is gone; ``DatabaseError`` 22023 for a role that does not exist and
+        42501 for one that authenticator may not become, and whatever COMMIT raises (deferred constraints).
+        """
+        pool = await self._pools.open(LOGIN_ROLE, max_size=self._settings.database.pool_max_size)
+        await self._read_role_settings()
+        prologue = self._prologue(caller, read_only, search_path, settings or {})
+        try:
+            connection = await pool.acquire(timeout=self._settings.database.acquire_timeout_s)
+        except TimeoutError as error:
+            raise Unavailable("No database connection became free in time", code="pool_timeout") from error
+        except DATABASE_FAILURES as error:
+            raise database_error(error) from error
+        is_clean = False
+        try:
+            try:
+                await connection.execute(prologue)
+                yield DoorConnection(connection)
+            except IsobaseError as error:
+                # PostgreSQL or the service refused: the transaction is over, the session is sound.
+                is_clean = await self._end(connection, "ROLLBACK", may_fail=isinstance(error, Unavailable))
+                raise
+            except DATABASE_FAILURES as error:
+                is_clean = await self._end(connection, "ROLLBACK", may_fail=True)
+                raise database_error(error) from error
+            except Exception:
+                is_clean = await self._end(connection, "ROLLBACK", may_fail=True)
+                raise
+            is_clean = await self._end(connection, "ROLLBACK" if rollback else "COMMIT")
+        finally:
+            # A cancelled request (CancelledError is no Exception) ends here with is_clean False: what the server is
+            # doing is unknown, so the connection dies and PostgreSQL rolls back.
+            if not is_clean:
+                connection.terminate()
+            await pool.release(connection)
+
+    async def _end(self, connection: Connection, command: str, *, may_fail: bool = False) -> bool:
+        """End the transaction and clean the session in one round trip; True when both are proven.
+
+        Raises what COMMIT raises, cleaning up after it. With ``may_fail`` an error is not raised (the first one counts).
+        """
+        try:
+            await connection.execute(f"{command}; {_CLEAN}")
+        except asyncpg.PostgresError as error:
+            if may_fail:
+                return False
+            raise database_error(error) from error
+        except DATABASE_FAILURES as error:
+            if may_fail:
+                return False
+            raise database_error(error) from error
+        return not connection.is_in_transaction()
+
+    def _prologue(
+        self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]
+    ) -> str:
+        """The transaction's first message. The order matters.
+
+        The role's own settings come before the role is taken, as the login role may set them all; the role comes last
+        but for what the request chose itself, so that a setting's check runs with the rights of authenticator.
+        """
+        if not caller.role:
+            raise BadRequest("The role must not be empty", code="22023")
+        request = caller.request
+        parts = [_set_config(*item) for item in self._role_settings.get(caller.role, {}).items()]
+        if search_path:
+            parts.append(_set_config("search_path", ", ".join(quote_identifier(schema) for schema in search_path)))
+        parts.append(_set_config("request.jwt.claims", caller.claims.json))
+        parts.append(_set_config("request.method", request.method))
+        parts.append(_set_config("request.path", request.path))
+        parts.append(_set_config("request.headers", request.headers_json))
+        parts.append(_set_config("request.cookies", request.cookies_json))
+        parts.extend(_set_config(*item) for item in settings.items())
+        parts.append(_set_config("role", caller.role))
+        begin = "BEGIN READ ONLY" if read_only else "BEGIN"
+        return f"{begin}; SELECT {', '.join(parts)}"
+
+    async def _read_role_settings(self) -> None:
+        """Refresh the roles' own settings when they are older than ``ROLE_SETTINGS_LIFE_S``."""
+        now = time.monotonic()
+        if now - self._role_settings_at_s < ROLE_SETTINGS_LIFE_S:
+            return
+        self._role_settings_at_s = now
+        async with self._pools.acquire(LOGIN_ROLE) as connection:
+            rows = await connection.fetch(_ROLE_SETTINGS_SQL)
+        found: dict[str, dict[str, str]] = {}
+        for role, name, value in rows:
+            found.setdefault(role, {})[name] = value
+        self._role_settings = found
+
+    def forget_role_settings(self) -> None:
+        """Read the roles' settings again before the next statement (after ALTER ROLE ... SET)."""
+        self._role_settings_at_s = float("-inf")
+
+    async def can_connect(self, timeout_s: float = 2.0) -> bool:
+        """True when the database answers within ``timeout_s`` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s), self._pools.acquire(LOGIN_ROLE) as connection:
+                await connection.fetchval("select 1")
+        except (TimeoutError, Unavailable, DatabaseError):
+            return False
+        return True
+
+
+def _set_config(name: str, value: str) -> str:
+    return f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, true)"

@@ -1,0 +1,74 @@
+"""The platform of one process: everything that a service is built from, opened together and closed together.
+
+The composition root in ``isobase_deploy`` opens one ``Platform`` and hands it to each service's ``create_service``; no module
+opens a connection on import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from isobase_platform.bus import Bus, open_bus
+from isobase_platform.config import Settings
+from isobase_platform.keys import KeyRing, load_jwks_file
+from isobase_platform.observe import Metrics
+from isobase_platform.pool import Pools
+from isobase_platform.rls import RlsDoor
+from isobase_platform.store import KeyValueStore, open_store
+from isobase_platform.tokens import ApiKeys, TokenIssuer, TokenVerifier
+
+__all__ = ["Platform"]
+
+
+@dataclass(slots=True, frozen=True)
+class Platform:
+    """What services share in a process. Build it with ``Platform.open``."""
+
+    settings: Settings
+    keys: KeyRing
+    verifier: TokenVerifier
+    issuer: TokenIssuer
+    api_keys: ApiKeys
+    pools: Pools
+    door: RlsDoor
+    store: KeyValueStore
+    bus: Bus
+    metrics: Metrics
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Platform]:
+        """Build the platform of ``settings`` and close it when the block ends; connections are made on first use.
+
+        Raises ``ConfigurationError`` for unusable keys and for public defaults in production.
+        """
+        settings.check_production()
+        jwks = load_jwks_file(settings.jwt_keys_file) if settings.jwt_keys_file is not None else []
+        keys = KeyRing(settings.jwt_secret.get_secret_value(), jwks)
+        pools = Pools(settings)
+        store = open_store(settings, pools)
+        bus = open_bus(settings, pools)
+        try:
+            yield cls(
+                settings=settings,
+                keys=keys,
+                verifier=TokenVerifier(keys),
+                issuer=TokenIssuer(keys),
+                api_keys=ApiKeys(
+                    anon=settings.anon_token,
+                    service_role=settings.service_role_token,
+                    publishable=settings.publishable_key.get_secret_value(),
+                    secret=settings.secret_key.get_secret_value(),
+                ),
+                pools=pools,
+                door=RlsDoor(pools, settings),
+                store=store,
+                bus=bus,
+                metrics=Metrics(),
+            )
+        finally:
+            await bus.close()
+            await store.close()
+            await pools.close()

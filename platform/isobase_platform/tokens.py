@@ -1,0 +1,170 @@
+"""Tokens in, claims out; claims in, tokens out; and what an API key stands for.
+
+``TokenVerifier`` verifies bearer tokens with the algorithm allow-list of ``keys``; ``TokenIssuer`` signs;
+``ApiKeys`` knows the project's four keys. Times are unix seconds. Source: contracts/auth.md 0 and 2.4, and for the demo
+keys the Supabase command line (``iss`` supabase-demo, ``exp`` 1983812996).
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+from isobase_platform.caller import ANON_ROLE, SERVICE_ROLE, Claims
+from isobase_platform.errors import TokenError, TokenRefusal
+from isobase_platform.keys import Key, KeyRing, base64url
+
+__all__ = ["MAX_TOKEN_LENGTH_CHARS", "ApiKeys", "TokenIssuer", "TokenVerifier", "role_token"]
+
+MAX_TOKEN_LENGTH_CHARS = 16_384
+VERIFIED_CACHE_SIZE_TOKENS = 2_048
+DEMO_EXPIRY_S = 1_983_812_996
+_jws = jwt.PyJWS(algorithms=["HS256", "RS256", "ES256"])
+
+
+class TokenVerifier:
+    """Verifies bearer tokens against a key ring.
+
+    Signatures that verified are remembered (bounded, first in first out), times are checked on every call.
+    """
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+        self._verified: dict[str, Claims] = {}
+
+    def verify(self, token: str, *, leeway_s: int = 0, now_s: float | None = None) -> Claims:
+        """Return the claims of ``token``.
+
+        ``leeway_s`` seconds of clock difference are forgiven on ``exp``, ``nbf`` and ``iat`` (PostgREST: 30, GoTrue: 0).
+        Raises ``TokenError`` whose ``reason`` says what is wrong. The audience is each face's own business.
+        """
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = self._verify_signature(token)
+            if len(self._verified) >= VERIFIED_CACHE_SIZE_TOKENS:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[token] = claims
+        _check_times(claims.raw, leeway_s, time.time() if now_s is None else now_s)
+        return claims
+
+    def _verify_signature(self, token: str) -> Claims:
+        if len(token) > MAX_TOKEN_LENGTH_CHARS:
+            raise TokenError("The token is too long", TokenRefusal.MALFORMED)
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError as error:
+            raise TokenError("The token is malformed", TokenRefusal.MALFORMED) from error
+        algorithm = header.get("alg")
+        kid = header.get("kid")
+        key = self._keys.key_for(kid if isinstance(kid, str) else None, algorithm)
+        if key is None:
+            reason = (
+                TokenRefusal.ALGORITHM if algorithm not in {"HS256", "RS256", "ES256"} else TokenRefusal.UNKNOWN_KEY
+            )
+            raise TokenError("No key of this project verifies the token", reason)
+        try:
+            decoded = _jws.decode_complete(token, key.verifying, algorithms=[key.algorithm])
+        except jwt.InvalidSignatureError as error:
+            raise TokenError("The token's signature does not verify", TokenRefusal.SIGNATURE) from error
+        except jwt.InvalidTokenError as error:
+            raise TokenError("The token is malformed", TokenRefusal.MALFORMED) from error
+        payload = _json_object(decoded["payload"])
+        return Claims.from_payload(payload)
+
+
+def _json_object(payload: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(payload)
+    except ValueError as error:
+        raise TokenError("The token's payload is not JSON", TokenRefusal.MALFORMED) from error
+    if not isinstance(value, dict):
+        raise TokenError("The token's payload is not a JSON object", TokenRefusal.MALFORMED)
+    return value
+
+
+def _check_times(payload: Mapping[str, Any], leeway_s: int, now_s: float) -> None:
+    times: dict[str, float] = {}
+    for name in ("exp", "nbf", "iat"):
+        value = payload.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TokenError(f"The claim {name} is not a number", TokenRefusal.CLAIMS)
+        times[name] = value
+    if "exp" in times and now_s > times["exp"] + leeway_s:
+        raise TokenError("The token has expired", TokenRefusal.EXPIRED)
+    if "nbf" in times and now_s < times["nbf"] - leeway_s:
+        raise TokenError("The token is not valid yet", TokenRefusal.NOT_YET_VALID)
+    # A clock difference of a minute is everyday life between an issuer and us; upstream allows 30 s for all three.
+    if "iat" in times and now_s < times["iat"] - max(leeway_s, 30):
+        raise TokenError("The token was issued in the future", TokenRefusal.ISSUED_IN_FUTURE)
+
+
+class TokenIssuer:
+    """Signs payloads with the ring's signing key."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    def sign(self, payload: Mapping[str, Any]) -> str:
+        """Return a compact JWS of ``payload`` by the signing key; the header carries ``kid`` when the key has one."""
+        return _encode(payload, self._keys.signing_key)
+
+    def sign_with_secret(self, payload: Mapping[str, Any]) -> str:
+        """Return an HS256 token by the shared secret: storage URLs and API keys."""
+        return _encode(payload, self._keys.secret_key)
+
+
+def _encode(payload: Mapping[str, Any], key: Key) -> str:
+    headers = {"kid": key.kid} if key.kid else None
+    return jwt.encode(dict(payload), key.signing, algorithm=key.algorithm, headers=headers)
+
+
+def role_token(secret: str, role: str, *, issuer: str = "supabase-demo", expires_at_s: int = DEMO_EXPIRY_S) -> str:
+    """The API key of ``role``: an HS256 token of ``iss``, ``role`` and ``exp`` in this order.
+
+    With the default secret this gives byte for byte the demo keys that the Supabase command line prints.
+    """
+    # Written out by hand because the member order (alg before typ) is part of the bytes that every .env file holds.
+    signed = ".".join(
+        base64url(json.dumps(part, separators=(",", ":")).encode())
+        for part in ({"alg": "HS256", "typ": "JWT"}, {"iss": issuer, "role": role, "exp": expires_at_s})
+    )
+    return f"{signed}.{base64url(hmac.digest(secret.encode(), signed.encode(), 'sha256'))}"
+
+
+class ApiKeys:
+    """The project's keys and the role each stands for.
+
+    ``anon`` and ``service_role`` are JWTs and travel on as bearer tokens; ``publishable`` and ``secret`` are opaque
+    (``sb_publishable_...``, ``sb_secret_...``) and are swapped for those two.
+    """
+
+    def __init__(self, *, anon: str, service_role: str, publishable: str, secret: str) -> None:
+        self.anon = anon
+        self.service_role = service_role
+        self.publishable = publishable
+        self.secret = secret
+
+    def token_for(self, api_key: str) -> str | None:
+        """The JWT that an opaque key stands for, or None for anything else. Takes constant time over the secrets."""
+        is_publishable = hmac.compare_digest(api_key.encode(), self.publishable.encode())
+        is_secret = hmac.compare_digest(api_key.encode(), self.secret.encode())
+        if is_secret:
+            return self.service_role
+        return self.anon if is_publishable else None
+
+    @staticmethod
+    def is_opaque(value: str) -> bool:
+        """True for the form of a publishable or secret key, whether or not it is one of this project's."""
+        return value.startswith("sb_")
+
+    @property
+    def roles(self) -> Mapping[str, str]:
+        """Key name -> role, for documentation and the status command."""
+        return {"anon": ANON_ROLE, "publishable": ANON_ROLE, "service_role": SERVICE_ROLE, "secret": SERVICE_ROLE}
