@@ -1,0 +1,27 @@
+"""docs/settings.md names every setting with its environment variable, and nothing that is not one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from isobase_platform.config import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment_names(model: type[BaseModel], prefix: str) -> set[str]:
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names |= environment_names(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            names.add(f"{prefix}{name.upper()}")
+    return names
+
+
+def test_the_settings_page_lists_exactly_the_settings() -> None:
+    documented = set(re.findall(r"`(ISOBASE_[A-Z0-9_]+)`", (ROOT / "docs" / "settings.md").read_text()))
+    assert documented == environment_names(Settings, "ISOBASE_")
