@@ -6,7 +6,7 @@ NODE_DIR := tests/node
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps lint format types clean bench-start
+.PHONY: help install start test test-deps lint format docs clean bench-start
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -31,11 +31,15 @@ test: test-deps ## second command: run the whole suite
 lint: install ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy platform/isobase_platform services/isobase_services sdk/isobase adapter/isobase_adapter deploy/isobase_deploy tests benchmarks
+	$(BIN)/python scripts/settings_page.py --check
+	$(BIN)/mypy platform/isobase_platform services/isobase_services sdk/isobase adapter/isobase_adapter deploy/isobase_deploy tests benchmarks scripts
 
 format: install ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install ## write the pages that are generated from the code (docs/settings.md)
+	$(BIN)/python scripts/settings_page.py
 
 bench-start: install ## measure time to first answer and idle memory (prints the table of benchmarks/README.md)
 	$(BIN)/python benchmarks/start.py

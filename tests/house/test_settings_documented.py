@@ -1,4 +1,4 @@
-"""docs/settings.md names every setting with its environment variable, and nothing that is not one."""
+"""docs/settings.md is what the settings say today."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from pydantic import BaseModel
+from scripts import settings_page
 
 from isobase_platform.config import Settings
 
@@ -20,6 +21,10 @@ def environment_names(model: type[BaseModel], prefix: str) -> set[str]:
         else:
             names.add(f"{prefix}{name.upper()}")
     return names
+
+
+def test_the_settings_page_is_what_the_generator_writes() -> None:
+    assert settings_page.PAGE.read_text() == settings_page.page()
 
 
 def test_the_settings_page_lists_exactly_the_settings() -> None:
