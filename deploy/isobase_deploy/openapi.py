@@ -96,7 +96,8 @@ section { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; p
 h2 { font-size: 1rem; margin: .5rem 0 } h2 code { font-size: 1rem }
 .method { color: var(--accent); font-weight: 700; text-transform: uppercase; margin-right: .5rem }
 pre { background: var(--soft); padding: .75rem; border-radius: .25rem; overflow-x: auto; font-size: .85rem }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .25rem .5rem; border-top: 1px solid var(--line) }
+table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; padding: .25rem .5rem; border-top: 1px solid var(--line) }
 nav a { display: inline-block; margin-right: 1rem }
 """
 
