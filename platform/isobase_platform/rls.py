@@ -62,10 +62,12 @@ class DoorConnection:
     Obtained from ``RlsDoor.transaction`` only; it is of no use after its block has ended.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_caller", "_connection", "_door")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, door: RlsDoor, caller: Caller) -> None:
         self._connection = connection
+        self._door = door
+        self._caller = caller
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Run one statement and return its rows."""
@@ -94,6 +96,16 @@ class DoorConnection:
             return await self._connection.execute(sql, *args)
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
+
+    async def switch(self, caller: Caller, *, settings: Mapping[str, str] | None = None) -> None:
+        """Run what follows in this transaction as another caller, in one round trip.
+
+        For a service that must look at a row with its own rights and then act with the user's (or the other way round)
+        as one unit. Claims, request facts, role settings and role are those of ``caller``; ``settings`` as in
+        ``RlsDoor.transaction``. Errors as there for a role that cannot be taken.
+        """
+        await self.execute(self._door.identity_change(self._caller, caller, settings or {}))
+        self._caller = caller
 
     async def set_local(self, settings: Mapping[str, str]) -> None:
         """Set further settings, local to the transaction, in one round trip."""
@@ -170,7 +182,7 @@ class RlsDoor:
         try:
             try:
                 await connection.execute(prologue)
-                yield DoorConnection(connection)
+                yield DoorConnection(connection, self, caller)
             except IsobaseError as error:
                 # PostgreSQL or the service refused: the transaction is over, the session is sound.
                 is_clean = await self._end(connection, "ROLLBACK", may_fail=isinstance(error, Unavailable))
@@ -209,7 +221,23 @@ class RlsDoor:
     def _prologue(
         self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]
     ) -> str:
-        """The transaction's first message. The order matters.
+        """The transaction's first message."""
+        path = [_set_config("search_path", ", ".join(quote_identifier(schema) for schema in search_path))]
+        parts = [*(path if search_path else ()), *self._identity(caller, settings)]
+        begin = "BEGIN READ ONLY" if read_only else "BEGIN"
+        return f"{begin}; SELECT {', '.join(parts)}"
+
+    def identity_change(self, before: Caller, after: Caller, settings: Mapping[str, str]) -> str:
+        """The message that turns a transaction of ``before`` into one of ``after``; for ``DoorConnection.switch``.
+
+        A setting that only the role before brings along (statement_timeout ...) falls back to the login role's.
+        """
+        dropped = self._role_settings.get(before.role, {}).keys() - self._role_settings.get(after.role, {}).keys()
+        defaults = "".join(f"SET LOCAL {quote_identifier(name)} TO DEFAULT; " for name in sorted(dropped))
+        return f"{defaults}SELECT {', '.join(self._identity(after, settings))}"
+
+    def _identity(self, caller: Caller, settings: Mapping[str, str]) -> list[str]:
+        """Everything that says who calls, as calls of set_config. The order matters.
 
         The role's own settings come before the role is taken, as the login role may set them all; the role comes last
         but for what the request chose itself, so that a setting's check runs with the rights of authenticator.
@@ -218,8 +246,6 @@ class RlsDoor:
             raise BadRequest("The role must not be empty", code="22023")
         request = caller.request
         parts = [_set_config(*item) for item in self._role_settings.get(caller.role, {}).items()]
-        if search_path:
-            parts.append(_set_config("search_path", ", ".join(quote_identifier(schema) for schema in search_path)))
         parts.append(_set_config("request.jwt.claims", caller.claims.json))
         parts.append(_set_config("request.method", request.method))
         parts.append(_set_config("request.path", request.path))
@@ -227,8 +253,7 @@ class RlsDoor:
         parts.append(_set_config("request.cookies", request.cookies_json))
         parts.extend(_set_config(*item) for item in settings.items())
         parts.append(_set_config("role", caller.role))
-        begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-        return f"{begin}; SELECT {', '.join(parts)}"
+        return parts
 
     async def _read_role_settings(self) -> None:
         """Refresh the roles' own settings when they are older than ``ROLE_SETTINGS_LIFE_S``."""
