@@ -1,0 +1,1560 @@
+-- Isobase: the one source of roles, schemas, tables, policies and SQL helper functions.
+--
+-- Applied by isobase_platform.schema under an advisory lock, in one transaction, by the owner: the superuser supabase_admin of
+-- the embedded server, or whatever role an external PostgreSQL >= 15 gives us (which may lack superuser, as on RDS). The file is
+-- idempotent: applied again it changes nothing. Later changes are numbered files in schema/.
+--
+-- Names, columns, constraints and grants are those that Supabase users build on: supabase/postgres (init scripts), supabase/auth,
+-- supabase/storage and supabase/realtime (the state after all their migrations). Passwords are not set here.
+--
+-- Order: 1 roles, 2 schemas and extensions, 3 auth, 4 storage, 5 realtime, 6 isobase, 7 schema cache notices, 8 defaults.
+
+-- Every name below is qualified, so nothing in the database can put itself before it.
+set search_path to '';
+set client_min_messages to warning;
+-- Function bodies are checked by the tests; checking them here again would double the time of a first start.
+set check_function_bodies to off;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 1. Roles
+----------------------------------------------------------------------------------------------------------------------
+
+do $roles$
+declare
+  is_superuser constant boolean := (select rolsuper from pg_catalog.pg_roles where rolname = current_user);
+  wanted record;
+  attribute text;
+begin
+  -- supabase_admin and postgres are the server's own on the embedded server and on Supabase. Elsewhere they are made when
+  -- missing, so that grants and default privileges in users' migrations find them; supabase_admin then may not log in.
+  for wanted in
+    select *
+      from (values
+        ('anon', 'nologin inherit', '{}'::text[]),
+        ('authenticated', 'nologin inherit', '{}'),
+        ('service_role', 'nologin inherit', '{bypassrls}'),
+        ('authenticator', 'login noinherit', '{}'),
+        ('supabase_admin', 'nologin inherit', '{}'),
+        ('supabase_auth_admin', 'login noinherit', '{}'),
+        ('supabase_storage_admin', 'login noinherit', '{}'),
+        ('supabase_realtime_admin', 'nologin noinherit', '{}'),
+        ('dashboard_user', 'nologin inherit', '{createdb,createrole,replication}'),
+        ('postgres', 'login inherit', '{createdb,createrole,bypassrls,replication}')
+      ) as v (role, options, attributes)
+  loop
+    if not exists (select from pg_catalog.pg_roles where rolname = wanted.role) then
+      execute pg_catalog.format('create role %I with %s', wanted.role, wanted.options);
+    end if;
+    -- Only a superuser, or a role that has the attribute itself, may give these. What cannot be given is said once: the
+    -- tables of this file then get policies instead (isobase.open_tables_to_service_role below).
+    foreach attribute in array wanted.attributes loop
+      continue when (
+        select case attribute when 'bypassrls' then rolbypassrls when 'replication' then rolreplication
+                              when 'createdb' then rolcreatedb else rolcreaterole end or rolsuper
+          from pg_catalog.pg_roles where rolname = wanted.role);
+      begin
+        execute pg_catalog.format('alter role %I with %s', wanted.role, attribute);
+      exception when insufficient_privilege then
+        if wanted.role <> 'dashboard_user' then
+          raise warning 'role % does not get the attribute %: % may not give it', wanted.role, attribute, current_user;
+        end if;
+      end;
+    end loop;
+  end loop;
+
+  -- Who is not a superuser must be a member of a role to create objects in its name. PostgreSQL >= 16 gives the creator of a
+  -- role only the right to grant it.
+  if not is_superuser then
+    for wanted in
+      select rolname as role from pg_catalog.pg_roles
+       where rolname in ('supabase_admin', 'supabase_auth_admin', 'supabase_storage_admin', 'supabase_realtime_admin',
+                         'authenticator', 'anon', 'authenticated', 'service_role', 'postgres')
+         and rolname <> current_user
+    loop
+      execute pg_catalog.format('grant %I to current_user', wanted.role);
+    end loop;
+  end if;
+end
+$roles$;
+
+grant anon, authenticated, service_role to authenticator;
+
+-- What `postgres`, the role of migrations and seeds, may do to the platform's own tables. On Supabase the C module supautils lets it
+-- create policies on storage.objects, realtime.messages ... though it owns none of them; PostgreSQL alone gives that right to
+-- members of the owning role only. So postgres is a member of the owners of `storage` and `realtime`, whose tables carry users'
+-- policies, and not of supabase_auth_admin: for what projects do with `auth` (triggers on auth.users, foreign keys, seeds) the
+-- table privileges of section 3 are enough, and no migration can drop or alter the tables that sign-in stands on.
+do $memberships$
+begin
+  if current_user <> 'postgres' then
+    -- With the admin option, because Supabase's guides let a project do `grant custom_role to authenticator`, `grant anon to
+    -- custom_role` and `alter role anon set statement_timeout`, which PostgreSQL >= 16 ties to it.
+    grant anon, authenticated, service_role, authenticator to postgres with admin option;
+    grant supabase_storage_admin, supabase_realtime_admin to postgres;
+  end if;
+exception when invalid_grant_operation then
+  -- postgres is the owner and the roles were granted to it by somebody else already.
+  null;
+end
+$memberships$;
+
+do $monitor$
+begin
+  grant pg_monitor, pg_signal_backend to postgres;
+exception when insufficient_privilege then
+  null; -- a convenience of Supabase's dashboard; nothing here needs it
+end
+$monitor$;
+
+-- Limits of the API roles: a runaway query of an anonymous visitor ends after 3 s. The service that becomes these roles applies
+-- their settings itself, because PostgreSQL applies a role's settings at login only.
+alter role anon set statement_timeout to '3s';
+alter role authenticated set statement_timeout to '8s';
+alter role authenticator set statement_timeout to '8s';
+alter role authenticator set lock_timeout to '8s';
+alter role supabase_auth_admin set idle_in_transaction_session_timeout to '60s';
+alter role supabase_auth_admin set search_path to 'auth';
+alter role supabase_storage_admin set search_path to 'storage';
+do $paths$
+begin
+  if current_user <> 'postgres' then
+    alter role postgres set search_path to "$user", public, extensions;
+  end if;
+  if current_user in ('supabase_admin', 'postgres') then
+    alter role supabase_admin set search_path to "$user", public, auth, extensions;
+  end if;
+end
+$paths$;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 2. Schemas and extensions
+----------------------------------------------------------------------------------------------------------------------
+
+create schema if not exists auth;
+create schema if not exists storage;
+create schema if not exists realtime;
+create schema if not exists extensions;
+create schema if not exists graphql_public;
+create schema if not exists isobase;
+
+grant usage on schema public, extensions, graphql_public, auth, storage, realtime to anon, authenticated, service_role;
+grant all on schema public, extensions, graphql_public, auth, storage to postgres;
+grant usage on schema realtime to postgres;
+grant all on schema auth, storage, extensions to dashboard_user;
+grant all on schema auth to supabase_auth_admin;
+grant all on schema storage to supabase_storage_admin;
+grant all on schema realtime to supabase_realtime_admin;
+
+-- On Supabase postgres owns the database: it may create schemas, publications and trusted extensions, and with pg_database_owner
+-- it owns schema public. An owner without superuser gives what it can.
+do $database$
+begin
+  if (select pg_catalog.pg_get_userbyid(datdba) from pg_catalog.pg_database
+       where datname = pg_catalog.current_database()) <> 'postgres'
+     and (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+    execute pg_catalog.format('alter database %I owner to postgres', pg_catalog.current_database());
+  else
+    execute pg_catalog.format('grant create, connect, temporary on database %I to postgres', pg_catalog.current_database());
+  end if;
+exception when insufficient_privilege then
+  raise warning 'role postgres may not create schemas in this database: % cannot grant it', current_user;
+end
+$database$;
+
+-- Supabase projects find both in schema extensions from birth. The embedded server has SQL stand-ins for them
+-- (docs/decisions/0005-pgcrypto-stand-in.md).
+do $extensions$
+declare
+  wanted text;
+begin
+  foreach wanted in array array['pgcrypto', 'uuid-ossp'] loop
+    begin
+      execute pg_catalog.format('create extension if not exists %I with schema extensions', wanted);
+    exception when feature_not_supported or undefined_file or insufficient_privilege then
+      raise warning 'extension % could not be created: %', wanted, sqlerrm;
+    end;
+  end loop;
+end
+$extensions$;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 3. auth (source: supabase/auth, migrations; contract: owner supabase_auth_admin, row security on with no policy)
+----------------------------------------------------------------------------------------------------------------------
+
+set role supabase_auth_admin;
+
+do $types$
+declare
+  wanted record;
+begin
+  for wanted in
+    select *
+      from (values
+        ('aal_level', '{aal1,aal2,aal3}'::text[]),
+        ('code_challenge_method', '{s256,plain}'),
+        ('factor_status', '{unverified,verified}'),
+        ('factor_type', '{totp,webauthn,phone}'),
+        ('oauth_authorization_status', '{pending,approved,denied,expired}'),
+        ('oauth_client_type', '{public,confidential}'),
+        ('oauth_registration_type', '{dynamic,manual}'),
+        ('oauth_response_type', '{code}'),
+        ('one_time_token_type', '{confirmation_token,reauthentication_token,recovery_token,email_change_token_new,'
+                                'email_change_token_current,phone_change_token}')
+      ) as v (name, labels)
+     where pg_catalog.to_regtype('auth.' || v.name) is null
+  loop
+    execute pg_catalog.format(
+      'create type auth.%I as enum (%s)', wanted.name,
+      (select pg_catalog.string_agg(pg_catalog.quote_literal(label), ', ' order by place)
+         from pg_catalog.unnest(wanted.labels) with ordinality as l (label, place)));
+  end loop;
+end
+$types$;
+
+-- The caller, as policies see it. The per-claim settings are the older form; an empty string means absent in both. No search_path is
+-- set on these functions, because that would keep the planner from inlining them into policies.
+create or replace function auth.jwt() returns jsonb language sql stable as $$
+  select coalesce(
+    nullif(current_setting('request.jwt.claim', true), ''),
+    nullif(current_setting('request.jwt.claims', true), '')
+  )::jsonb
+$$;
+comment on function auth.jwt() is 'All claims of the caller''s token; null without one.';
+
+create or replace function auth.uid() returns uuid language sql stable as $$
+  select nullif(coalesce(
+    nullif(current_setting('request.jwt.claim.sub', true), ''),
+    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'
+  ), '')::uuid
+$$;
+comment on function auth.uid() is 'Id of the signed-in user (claim sub); null for anon.';
+
+create or replace function auth.role() returns text language sql stable as $$
+  select nullif(coalesce(
+    nullif(current_setting('request.jwt.claim.role', true), ''),
+    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role'
+  ), '')
+$$;
+comment on function auth.role() is 'Claim role. Prefer the TO clause of a policy.';
+
+create or replace function auth.email() returns text language sql stable as $$
+  select nullif(coalesce(
+    nullif(current_setting('request.jwt.claim.email', true), ''),
+    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'email'
+  ), '')
+$$;
+comment on function auth.email() is 'Claim email. Prefer auth.jwt() ->> ''email''.';
+
+create table if not exists auth.schema_migrations (
+  version varchar(255) not null,
+  constraint schema_migrations_pkey primary key (version)
+);
+create table if not exists auth.instances (
+  id uuid not null,
+  uuid uuid,
+  raw_base_config text,
+  created_at timestamptz,
+  updated_at timestamptz,
+  constraint instances_pkey primary key (id)
+);
+
+create table if not exists auth.users (
+  instance_id uuid,
+  id uuid not null,
+  aud varchar(255),
+  role varchar(255),
+  email varchar(255),
+  encrypted_password varchar(255),
+  email_confirmed_at timestamptz,
+  invited_at timestamptz,
+  confirmation_token varchar(255),
+  confirmation_sent_at timestamptz,
+  recovery_token varchar(255),
+  recovery_sent_at timestamptz,
+  email_change_token_new varchar(255),
+  email_change varchar(255),
+  email_change_sent_at timestamptz,
+  last_sign_in_at timestamptz,
+  raw_app_meta_data jsonb,
+  raw_user_meta_data jsonb,
+  is_super_admin boolean,
+  created_at timestamptz,
+  updated_at timestamptz,
+  phone text default null,
+  phone_confirmed_at timestamptz,
+  phone_change text default '',
+  phone_change_token varchar(255) default '',
+  phone_change_sent_at timestamptz,
+  confirmed_at timestamptz generated always as (least(email_confirmed_at, phone_confirmed_at)) stored,
+  email_change_token_current varchar(255) default '',
+  email_change_confirm_status smallint default 0,
+  banned_until timestamptz,
+  reauthentication_token varchar(255) default '',
+  reauthentication_sent_at timestamptz,
+  is_sso_user boolean not null default false,
+  deleted_at timestamptz,
+  is_anonymous boolean not null default false,
+  constraint users_pkey primary key (id),
+  constraint users_phone_key unique (phone),
+  constraint users_email_change_confirm_status_check check (email_change_confirm_status between 0 and 2)
+);
+comment on column auth.users.is_sso_user is 'One e-mail address may belong to one password user and to any number of SSO users.';
+create unique index if not exists users_email_partial_key on auth.users (email) where is_sso_user = false;
+create index if not exists users_instance_id_email_idx on auth.users (instance_id, lower(email));
+create index if not exists users_instance_id_idx on auth.users (instance_id);
+create index if not exists users_is_anonymous_idx on auth.users (is_anonymous);
+-- Typed codes (digits only) and blanks repeat; what is hashed must not.
+create unique index if not exists confirmation_token_idx on auth.users (confirmation_token)
+  where confirmation_token !~ '^[0-9 ]*$';
+create unique index if not exists recovery_token_idx on auth.users (recovery_token) where recovery_token !~ '^[0-9 ]*$';
+create unique index if not exists email_change_token_current_idx on auth.users (email_change_token_current)
+  where email_change_token_current !~ '^[0-9 ]*$';
+create unique index if not exists email_change_token_new_idx on auth.users (email_change_token_new)
+  where email_change_token_new !~ '^[0-9 ]*$';
+create unique index if not exists reauthentication_token_idx on auth.users (reauthentication_token)
+  where reauthentication_token !~ '^[0-9 ]*$';
+
+create table if not exists auth.identities (
+  provider_id text not null,
+  user_id uuid not null,
+  identity_data jsonb not null,
+  provider text not null,
+  last_sign_in_at timestamptz,
+  created_at timestamptz,
+  updated_at timestamptz,
+  email text generated always as (lower(identity_data ->> 'email')) stored,
+  id uuid not null default gen_random_uuid(),
+  constraint identities_pkey primary key (id),
+  constraint identities_provider_id_provider_unique unique (provider_id, provider),
+  constraint identities_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create index if not exists identities_email_idx on auth.identities (email text_pattern_ops);
+create index if not exists identities_user_id_idx on auth.identities (user_id);
+
+create table if not exists auth.oauth_clients (
+  id uuid not null,
+  client_secret_hash text,
+  registration_type auth.oauth_registration_type not null,
+  redirect_uris text not null,
+  grant_types text not null,
+  client_name text,
+  client_uri text,
+  logo_uri text,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  deleted_at timestamptz,
+  client_type auth.oauth_client_type not null default 'confidential',
+  token_endpoint_auth_method text not null,
+  constraint oauth_clients_pkey primary key (id),
+  constraint oauth_clients_client_name_length check (char_length(client_name) <= 1024),
+  constraint oauth_clients_client_uri_length check (char_length(client_uri) <= 2048),
+  constraint oauth_clients_logo_uri_length check (char_length(logo_uri) <= 2048),
+  constraint oauth_clients_token_endpoint_auth_method_check
+    check (token_endpoint_auth_method in ('client_secret_basic', 'client_secret_post', 'none'))
+);
+create index if not exists oauth_clients_deleted_at_idx on auth.oauth_clients (deleted_at);
+
+create table if not exists auth.sessions (
+  id uuid not null,
+  user_id uuid not null,
+  created_at timestamptz,
+  updated_at timestamptz,
+  factor_id uuid,
+  aal auth.aal_level,
+  not_after timestamptz,
+  refreshed_at timestamp,
+  user_agent text,
+  ip inet,
+  tag text,
+  oauth_client_id uuid,
+  refresh_token_hmac_key text,
+  refresh_token_counter bigint,
+  scopes text,
+  constraint sessions_pkey primary key (id),
+  constraint sessions_scopes_length check (char_length(scopes) <= 4096),
+  constraint sessions_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade,
+  constraint sessions_oauth_client_id_fkey foreign key (oauth_client_id) references auth.oauth_clients (id) on delete cascade
+);
+create index if not exists sessions_user_id_idx on auth.sessions (user_id);
+create index if not exists user_id_created_at_idx on auth.sessions (user_id, created_at);
+create index if not exists sessions_not_after_idx on auth.sessions (not_after desc);
+create index if not exists sessions_oauth_client_id_idx on auth.sessions (oauth_client_id);
+
+create table if not exists auth.refresh_tokens (
+  instance_id uuid,
+  id bigserial not null,
+  token varchar(255),
+  user_id varchar(255),
+  revoked boolean,
+  created_at timestamptz,
+  updated_at timestamptz,
+  parent varchar(255),
+  session_id uuid,
+  constraint refresh_tokens_pkey primary key (id),
+  constraint refresh_tokens_token_unique unique (token),
+  constraint refresh_tokens_session_id_fkey foreign key (session_id) references auth.sessions (id) on delete cascade
+);
+create index if not exists refresh_tokens_instance_id_idx on auth.refresh_tokens (instance_id);
+create index if not exists refresh_tokens_instance_id_user_id_idx on auth.refresh_tokens (instance_id, user_id);
+create index if not exists refresh_tokens_parent_idx on auth.refresh_tokens (parent);
+create index if not exists refresh_tokens_session_id_revoked_idx on auth.refresh_tokens (session_id, revoked);
+create index if not exists refresh_tokens_updated_at_idx on auth.refresh_tokens (updated_at desc);
+
+create table if not exists auth.mfa_factors (
+  id uuid not null,
+  user_id uuid not null,
+  friendly_name text,
+  factor_type auth.factor_type not null,
+  status auth.factor_status not null,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  secret text,
+  phone text,
+  last_challenged_at timestamptz,
+  web_authn_credential jsonb,
+  web_authn_aaguid uuid,
+  last_webauthn_challenge_data jsonb,
+  constraint mfa_factors_pkey primary key (id),
+  constraint mfa_factors_last_challenged_at_key unique (last_challenged_at),
+  constraint mfa_factors_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create index if not exists mfa_factors_user_id_idx on auth.mfa_factors (user_id);
+create index if not exists factor_id_created_at_idx on auth.mfa_factors (user_id, created_at);
+create unique index if not exists mfa_factors_user_friendly_name_unique on auth.mfa_factors (friendly_name, user_id)
+  where trim(friendly_name) <> '';
+create unique index if not exists unique_phone_factor_per_user on auth.mfa_factors (user_id, phone);
+
+create table if not exists auth.mfa_challenges (
+  id uuid not null,
+  factor_id uuid not null,
+  created_at timestamptz not null,
+  verified_at timestamptz,
+  ip_address inet not null,
+  otp_code text,
+  web_authn_session_data jsonb,
+  constraint mfa_challenges_pkey primary key (id),
+  constraint mfa_challenges_auth_factor_id_fkey foreign key (factor_id) references auth.mfa_factors (id) on delete cascade
+);
+create index if not exists mfa_challenge_created_at_idx on auth.mfa_challenges (created_at desc);
+
+create table if not exists auth.mfa_amr_claims (
+  session_id uuid not null,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  authentication_method text not null,
+  id uuid not null,
+  constraint amr_id_pk primary key (id),
+  constraint mfa_amr_claims_session_id_authentication_method_pkey unique (session_id, authentication_method),
+  constraint mfa_amr_claims_session_id_fkey foreign key (session_id) references auth.sessions (id) on delete cascade
+);
+
+create table if not exists auth.one_time_tokens (
+  id uuid not null,
+  user_id uuid not null,
+  token_type auth.one_time_token_type not null,
+  token_hash text not null,
+  relates_to text not null,
+  created_at timestamp not null default now(),
+  updated_at timestamp not null default now(),
+  constraint one_time_tokens_pkey primary key (id),
+  constraint one_time_tokens_token_hash_check check (char_length(token_hash) > 0),
+  constraint one_time_tokens_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create unique index if not exists one_time_tokens_user_id_token_type_key on auth.one_time_tokens (user_id, token_type);
+create index if not exists one_time_tokens_token_hash_hash_idx on auth.one_time_tokens using hash (token_hash);
+create index if not exists one_time_tokens_relates_to_hash_idx on auth.one_time_tokens using hash (relates_to);
+
+create table if not exists auth.flow_state (
+  id uuid not null,
+  user_id uuid,
+  auth_code text,
+  code_challenge_method auth.code_challenge_method,
+  code_challenge text,
+  provider_type text not null,
+  provider_access_token text,
+  provider_refresh_token text,
+  created_at timestamptz,
+  updated_at timestamptz,
+  authentication_method text not null,
+  auth_code_issued_at timestamptz,
+  invite_token text,
+  referrer text,
+  oauth_client_state_id uuid,
+  linking_target_id uuid,
+  email_optional boolean not null default false,
+  constraint flow_state_pkey primary key (id)
+);
+create index if not exists flow_state_created_at_idx on auth.flow_state (created_at desc);
+create index if not exists idx_auth_code on auth.flow_state (auth_code);
+create index if not exists idx_user_id_auth_method on auth.flow_state (user_id, authentication_method);
+
+create table if not exists auth.audit_log_entries (
+  instance_id uuid,
+  id uuid not null,
+  payload json,
+  created_at timestamptz,
+  ip_address varchar(64) not null default '',
+  constraint audit_log_entries_pkey primary key (id)
+);
+create index if not exists audit_logs_instance_id_idx on auth.audit_log_entries (instance_id);
+
+create table if not exists auth.sso_providers (
+  id uuid not null,
+  resource_id text,
+  created_at timestamptz,
+  updated_at timestamptz,
+  disabled boolean,
+  constraint sso_providers_pkey primary key (id),
+  constraint "resource_id not empty" check (resource_id is null or char_length(resource_id) > 0)
+);
+create unique index if not exists sso_providers_resource_id_idx on auth.sso_providers (lower(resource_id));
+create index if not exists sso_providers_resource_id_pattern_idx on auth.sso_providers (resource_id text_pattern_ops);
+
+create table if not exists auth.sso_domains (
+  id uuid not null,
+  sso_provider_id uuid not null,
+  domain text not null,
+  created_at timestamptz,
+  updated_at timestamptz,
+  constraint sso_domains_pkey primary key (id),
+  constraint "domain not empty" check (char_length(domain) > 0),
+  constraint sso_domains_sso_provider_id_fkey
+    foreign key (sso_provider_id) references auth.sso_providers (id) on delete cascade
+);
+create unique index if not exists sso_domains_domain_idx on auth.sso_domains (lower(domain));
+create index if not exists sso_domains_sso_provider_id_idx on auth.sso_domains (sso_provider_id);
+
+create table if not exists auth.saml_providers (
+  id uuid not null,
+  sso_provider_id uuid not null,
+  entity_id text not null,
+  metadata_xml text not null,
+  metadata_url text,
+  attribute_mapping jsonb,
+  created_at timestamptz,
+  updated_at timestamptz,
+  name_id_format text,
+  constraint saml_providers_pkey primary key (id),
+  constraint saml_providers_entity_id_key unique (entity_id),
+  constraint "entity_id not empty" check (char_length(entity_id) > 0),
+  constraint "metadata_url not empty" check (metadata_url is null or char_length(metadata_url) > 0),
+  constraint "metadata_xml not empty" check (char_length(metadata_xml) > 0),
+  constraint saml_providers_sso_provider_id_fkey
+    foreign key (sso_provider_id) references auth.sso_providers (id) on delete cascade
+);
+create index if not exists saml_providers_sso_provider_id_idx on auth.saml_providers (sso_provider_id);
+
+create table if not exists auth.saml_relay_states (
+  id uuid not null,
+  sso_provider_id uuid not null,
+  request_id text not null,
+  for_email text,
+  redirect_to text,
+  created_at timestamptz,
+  updated_at timestamptz,
+  flow_state_id uuid,
+  constraint saml_relay_states_pkey primary key (id),
+  constraint "request_id not empty" check (char_length(request_id) > 0),
+  constraint saml_relay_states_sso_provider_id_fkey
+    foreign key (sso_provider_id) references auth.sso_providers (id) on delete cascade,
+  constraint saml_relay_states_flow_state_id_fkey
+    foreign key (flow_state_id) references auth.flow_state (id) on delete cascade
+);
+create index if not exists saml_relay_states_created_at_idx on auth.saml_relay_states (created_at desc);
+create index if not exists saml_relay_states_for_email_idx on auth.saml_relay_states (for_email);
+create index if not exists saml_relay_states_sso_provider_id_idx on auth.saml_relay_states (sso_provider_id);
+
+create table if not exists auth.oauth_authorizations (
+  id uuid not null,
+  authorization_id text not null,
+  client_id uuid not null,
+  user_id uuid,
+  redirect_uri text not null,
+  scope text not null,
+  state text,
+  resource text,
+  code_challenge text,
+  code_challenge_method auth.code_challenge_method,
+  response_type auth.oauth_response_type not null default 'code',
+  status auth.oauth_authorization_status not null default 'pending',
+  authorization_code text,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null default (now() + interval '3 minutes'),
+  approved_at timestamptz,
+  nonce text,
+  constraint oauth_authorizations_pkey primary key (id),
+  constraint oauth_authorizations_authorization_id_key unique (authorization_id),
+  constraint oauth_authorizations_authorization_code_key unique (authorization_code),
+  constraint oauth_authorizations_authorization_code_length check (char_length(authorization_code) <= 255),
+  constraint oauth_authorizations_code_challenge_length check (char_length(code_challenge) <= 128),
+  constraint oauth_authorizations_expires_at_future check (expires_at > created_at),
+  constraint oauth_authorizations_nonce_length check (char_length(nonce) <= 255),
+  constraint oauth_authorizations_redirect_uri_length check (char_length(redirect_uri) <= 2048),
+  constraint oauth_authorizations_resource_length check (char_length(resource) <= 2048),
+  constraint oauth_authorizations_scope_length check (char_length(scope) <= 4096),
+  constraint oauth_authorizations_state_length check (char_length(state) <= 4096),
+  constraint oauth_authorizations_client_id_fkey foreign key (client_id) references auth.oauth_clients (id) on delete cascade,
+  constraint oauth_authorizations_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create index if not exists oauth_auth_pending_exp_idx on auth.oauth_authorizations (expires_at) where status = 'pending';
+
+create table if not exists auth.oauth_consents (
+  id uuid not null,
+  user_id uuid not null,
+  client_id uuid not null,
+  scopes text not null,
+  granted_at timestamptz not null default now(),
+  revoked_at timestamptz,
+  constraint oauth_consents_pkey primary key (id),
+  constraint oauth_consents_user_client_unique unique (user_id, client_id),
+  constraint oauth_consents_revoked_after_granted check (revoked_at is null or revoked_at >= granted_at),
+  constraint oauth_consents_scopes_length check (char_length(scopes) <= 2048),
+  constraint oauth_consents_scopes_not_empty check (char_length(trim(scopes)) > 0),
+  constraint oauth_consents_client_id_fkey foreign key (client_id) references auth.oauth_clients (id) on delete cascade,
+  constraint oauth_consents_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create index if not exists oauth_consents_active_client_idx on auth.oauth_consents (client_id) where revoked_at is null;
+create index if not exists oauth_consents_active_user_client_idx on auth.oauth_consents (user_id, client_id)
+  where revoked_at is null;
+create index if not exists oauth_consents_user_order_idx on auth.oauth_consents (user_id, granted_at desc);
+
+create table if not exists auth.oauth_client_states (
+  id uuid not null,
+  provider_type text not null,
+  code_verifier text,
+  created_at timestamptz not null,
+  constraint oauth_client_states_pkey primary key (id)
+);
+create index if not exists idx_oauth_client_states_created_at on auth.oauth_client_states (created_at);
+
+create table if not exists auth.custom_oauth_providers (
+  id uuid not null default gen_random_uuid(),
+  provider_type text not null,
+  identifier text not null,
+  name text not null,
+  client_id text not null,
+  client_secret text not null,
+  acceptable_client_ids text[] not null default '{}',
+  scopes text[] not null default '{}',
+  pkce_enabled boolean not null default true,
+  attribute_mapping jsonb not null default '{}',
+  authorization_params jsonb not null default '{}',
+  enabled boolean not null default true,
+  email_optional boolean not null default false,
+  issuer text,
+  discovery_url text,
+  skip_nonce_check boolean not null default false,
+  cached_discovery jsonb,
+  discovery_cached_at timestamptz,
+  authorization_url text,
+  token_url text,
+  userinfo_url text,
+  jwks_uri text,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  custom_claims_allowlist text[] not null default '{}',
+  constraint custom_oauth_providers_pkey primary key (id),
+  constraint custom_oauth_providers_identifier_key unique (identifier),
+  constraint custom_oauth_providers_provider_type_check check (provider_type in ('oauth2', 'oidc')),
+  constraint custom_oauth_providers_identifier_format check (identifier ~ '^[a-z0-9][a-z0-9:-]{0,48}[a-z0-9]$'),
+  constraint custom_oauth_providers_name_length check (char_length(name) between 1 and 100),
+  constraint custom_oauth_providers_client_id_length check (char_length(client_id) between 1 and 512),
+  constraint custom_oauth_providers_issuer_length check (char_length(issuer) between 1 and 2048),
+  constraint custom_oauth_providers_discovery_url_length check (char_length(discovery_url) <= 2048),
+  constraint custom_oauth_providers_authorization_url_length check (char_length(authorization_url) <= 2048),
+  constraint custom_oauth_providers_token_url_length check (char_length(token_url) <= 2048),
+  constraint custom_oauth_providers_userinfo_url_length check (char_length(userinfo_url) <= 2048),
+  constraint custom_oauth_providers_jwks_uri_length check (char_length(jwks_uri) <= 2048),
+  constraint custom_oauth_providers_authorization_url_https check (authorization_url like 'https://%'),
+  constraint custom_oauth_providers_token_url_https check (token_url like 'https://%'),
+  constraint custom_oauth_providers_userinfo_url_https check (userinfo_url like 'https://%'),
+  constraint custom_oauth_providers_jwks_uri_https check (jwks_uri like 'https://%'),
+  constraint custom_oauth_providers_oauth2_requires_endpoints
+    check (provider_type <> 'oauth2' or num_nulls(authorization_url, token_url, userinfo_url) = 0),
+  constraint custom_oauth_providers_oidc_requires_issuer check (provider_type <> 'oidc' or issuer is not null),
+  constraint custom_oauth_providers_oidc_issuer_https check (provider_type <> 'oidc' or issuer like 'https://%'),
+  constraint custom_oauth_providers_oidc_discovery_url_https check (provider_type <> 'oidc' or discovery_url like 'https://%')
+);
+create index if not exists custom_oauth_providers_created_at_idx on auth.custom_oauth_providers (created_at);
+create index if not exists custom_oauth_providers_enabled_idx on auth.custom_oauth_providers (enabled);
+create index if not exists custom_oauth_providers_identifier_idx on auth.custom_oauth_providers (identifier);
+create index if not exists custom_oauth_providers_provider_type_idx on auth.custom_oauth_providers (provider_type);
+
+create table if not exists auth.webauthn_credentials (
+  id uuid not null default gen_random_uuid(),
+  user_id uuid not null,
+  credential_id bytea not null,
+  public_key bytea not null,
+  attestation_type text not null default '',
+  aaguid uuid,
+  sign_count bigint not null default 0,
+  transports jsonb not null default '[]',
+  backup_eligible boolean not null default false,
+  backed_up boolean not null default false,
+  friendly_name text not null default '',
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  last_used_at timestamptz,
+  constraint webauthn_credentials_pkey primary key (id),
+  constraint webauthn_credentials_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create unique index if not exists webauthn_credentials_credential_id_key on auth.webauthn_credentials (credential_id);
+create index if not exists webauthn_credentials_user_id_idx on auth.webauthn_credentials (user_id);
+
+create table if not exists auth.webauthn_challenges (
+  id uuid not null default gen_random_uuid(),
+  user_id uuid,
+  challenge_type text not null,
+  session_data jsonb not null,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null,
+  constraint webauthn_challenges_pkey primary key (id),
+  constraint webauthn_challenges_challenge_type_check check (challenge_type in ('signup', 'registration', 'authentication')),
+  constraint webauthn_challenges_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create index if not exists webauthn_challenges_expires_at_idx on auth.webauthn_challenges (expires_at);
+create index if not exists webauthn_challenges_user_id_idx on auth.webauthn_challenges (user_id);
+
+-- On without a policy: nobody but the owner and roles that bypass row security sees a row, whatever is granted by mistake.
+alter table auth.audit_log_entries enable row level security;
+alter table auth.flow_state enable row level security;
+alter table auth.identities enable row level security;
+alter table auth.instances enable row level security;
+alter table auth.mfa_amr_claims enable row level security;
+alter table auth.mfa_challenges enable row level security;
+alter table auth.mfa_factors enable row level security;
+alter table auth.one_time_tokens enable row level security;
+alter table auth.refresh_tokens enable row level security;
+alter table auth.saml_providers enable row level security;
+alter table auth.saml_relay_states enable row level security;
+alter table auth.schema_migrations enable row level security;
+alter table auth.sessions enable row level security;
+alter table auth.sso_domains enable row level security;
+alter table auth.sso_providers enable row level security;
+alter table auth.users enable row level security;
+
+-- anon, authenticated and service_role have the schema's usage (for auth.uid()) and no table.
+grant all on all tables in schema auth to postgres, dashboard_user;
+grant all on all sequences in schema auth to postgres, dashboard_user;
+grant all on all routines in schema auth to postgres, dashboard_user;
+grant select on
+  auth.audit_log_entries, auth.flow_state, auth.identities, auth.instances, auth.mfa_amr_claims, auth.mfa_challenges,
+  auth.mfa_factors, auth.one_time_tokens, auth.refresh_tokens, auth.saml_providers, auth.saml_relay_states,
+  auth.schema_migrations, auth.sessions, auth.sso_domains, auth.sso_providers, auth.users
+  to postgres with grant option;
+
+reset role;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 4. storage (source: supabase/storage, migrations/tenant; contract: row security on everywhere, policies are the users')
+----------------------------------------------------------------------------------------------------------------------
+
+set role supabase_storage_admin;
+
+do $types$
+begin
+  if pg_catalog.to_regtype('storage.buckettype') is null then
+    create type storage.buckettype as enum ('STANDARD', 'ANALYTICS', 'VECTOR');
+  end if;
+end
+$types$;
+
+create table if not exists storage.migrations (
+  id integer not null,
+  name varchar(100) not null,
+  hash varchar(40) not null,
+  executed_at timestamp default current_timestamp,
+  constraint migrations_pkey primary key (id),
+  constraint migrations_name_key unique (name)
+);
+
+create table if not exists storage.buckets (
+  id text not null,
+  name text not null,
+  owner uuid,
+  created_at timestamptz default now(),
+  updated_at timestamptz default now(),
+  public boolean default false,
+  avif_autodetection boolean default false,
+  file_size_limit bigint,
+  allowed_mime_types text[],
+  owner_id text,
+  type storage.buckettype not null default 'STANDARD',
+  versioning_status text not null default 'DISABLED',
+  constraint buckets_pkey primary key (id),
+  constraint buckets_versioning_dark_check check (versioning_status = 'DISABLED'),
+  constraint buckets_versioning_standard_only_check check (type = 'STANDARD' or versioning_status = 'DISABLED'),
+  constraint buckets_versioning_status_check check (versioning_status in ('DISABLED', 'ENABLED', 'SUSPENDED'))
+);
+comment on column storage.buckets.owner is 'Deprecated: use owner_id, which also holds subjects that are no UUID.';
+create unique index if not exists bname on storage.buckets (name);
+
+create table if not exists storage.objects (
+  id uuid not null default gen_random_uuid(),
+  bucket_id text,
+  name text,
+  owner uuid,
+  created_at timestamptz default now(),
+  updated_at timestamptz default now(),
+  last_accessed_at timestamptz default now(),
+  metadata jsonb,
+  path_tokens text[] generated always as (string_to_array(name, '/')) stored,
+  version text,
+  owner_id text,
+  user_metadata jsonb,
+  archived_at timestamptz,
+  is_delete_marker boolean not null default false,
+  is_versioned boolean not null default false,
+  constraint objects_pkey primary key (id),
+  constraint "objects_bucketId_fkey" foreign key (bucket_id) references storage.buckets (id)
+);
+comment on column storage.objects.owner is 'Deprecated: use owner_id, which also holds subjects that are no UUID.';
+create unique index if not exists bucketid_objname on storage.objects (bucket_id, name);
+create index if not exists idx_objects_bucket_id_name on storage.objects (bucket_id, name collate "C");
+create index if not exists idx_objects_bucket_id_name_lower on storage.objects (bucket_id, lower(name) collate "C");
+create index if not exists name_prefix_search on storage.objects (name text_pattern_ops);
+
+create table if not exists storage.s3_multipart_uploads (
+  id text not null,
+  in_progress_size bigint not null default 0,
+  upload_signature text not null,
+  bucket_id text not null,
+  key text not null collate "C",
+  version text not null,
+  owner_id text,
+  created_at timestamptz not null default now(),
+  user_metadata jsonb,
+  metadata jsonb,
+  constraint s3_multipart_uploads_pkey primary key (id),
+  constraint s3_multipart_uploads_bucket_id_fkey foreign key (bucket_id) references storage.buckets (id)
+);
+create index if not exists idx_multipart_uploads_list on storage.s3_multipart_uploads (bucket_id, key, created_at);
+
+create table if not exists storage.s3_multipart_uploads_parts (
+  id uuid not null default gen_random_uuid(),
+  upload_id text not null,
+  size bigint not null default 0,
+  part_number integer not null,
+  bucket_id text not null,
+  key text not null collate "C",
+  etag text not null,
+  owner_id text,
+  version text not null,
+  created_at timestamptz not null default now(),
+  constraint s3_multipart_uploads_parts_pkey primary key (id),
+  constraint s3_multipart_uploads_parts_bucket_id_fkey foreign key (bucket_id) references storage.buckets (id),
+  constraint s3_multipart_uploads_parts_upload_id_fkey
+    foreign key (upload_id) references storage.s3_multipart_uploads (id) on delete cascade
+);
+
+create table if not exists storage.buckets_analytics (
+  name text not null,
+  type storage.buckettype not null default 'ANALYTICS',
+  format text not null default 'ICEBERG',
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  id uuid not null default gen_random_uuid(),
+  deleted_at timestamptz,
+  constraint buckets_analytics_pkey primary key (id)
+);
+create unique index if not exists buckets_analytics_unique_name_idx on storage.buckets_analytics (name)
+  where deleted_at is null;
+
+create table if not exists storage.iceberg_namespaces (
+  id uuid not null default gen_random_uuid(),
+  bucket_name text not null,
+  name text not null collate "C",
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  metadata jsonb not null default '{}',
+  catalog_id uuid not null,
+  constraint iceberg_namespaces_pkey primary key (id),
+  constraint iceberg_namespaces_catalog_id_fkey
+    foreign key (catalog_id) references storage.buckets_analytics (id) on delete cascade
+);
+create unique index if not exists idx_iceberg_namespaces_bucket_id on storage.iceberg_namespaces (catalog_id, name);
+
+create table if not exists storage.iceberg_tables (
+  id uuid not null default gen_random_uuid(),
+  namespace_id uuid not null,
+  bucket_name text not null,
+  name text not null collate "C",
+  location text not null,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  remote_table_id text,
+  shard_key text,
+  shard_id text,
+  catalog_id uuid not null,
+  constraint iceberg_tables_pkey primary key (id),
+  constraint iceberg_tables_catalog_id_fkey
+    foreign key (catalog_id) references storage.buckets_analytics (id) on delete cascade,
+  constraint iceberg_tables_namespace_id_fkey
+    foreign key (namespace_id) references storage.iceberg_namespaces (id) on delete cascade
+);
+create unique index if not exists idx_iceberg_tables_location on storage.iceberg_tables (location);
+create unique index if not exists idx_iceberg_tables_namespace_id on storage.iceberg_tables (catalog_id, namespace_id, name);
+
+create table if not exists storage.buckets_vectors (
+  id text not null,
+  type storage.buckettype not null default 'VECTOR',
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint buckets_vectors_pkey primary key (id)
+);
+
+create table if not exists storage.vector_indexes (
+  id text not null default gen_random_uuid(),
+  name text not null collate "C",
+  bucket_id text not null,
+  data_type text not null,
+  dimension integer not null,
+  distance_metric text not null,
+  metadata_configuration jsonb,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint vector_indexes_pkey primary key (id),
+  constraint vector_indexes_bucket_id_fkey foreign key (bucket_id) references storage.buckets_vectors (id)
+);
+create unique index if not exists vector_indexes_name_bucket_id_idx on storage.vector_indexes (name, bucket_id);
+
+alter table storage.migrations enable row level security;
+alter table storage.buckets enable row level security;
+alter table storage.objects enable row level security;
+alter table storage.s3_multipart_uploads enable row level security;
+alter table storage.s3_multipart_uploads_parts enable row level security;
+alter table storage.buckets_analytics enable row level security;
+alter table storage.iceberg_namespaces enable row level security;
+alter table storage.iceberg_tables enable row level security;
+alter table storage.buckets_vectors enable row level security;
+alter table storage.vector_indexes enable row level security;
+
+-- Parts of an object's name, for policies: 'avatars/7/me.png' is in folder {avatars,7}, its file is me.png.
+create or replace function storage.foldername(name text) returns text[] language sql immutable as $$
+  select (string_to_array(name, '/'))[1:greatest(cardinality(string_to_array(name, '/')) - 1, 0)]
+$$;
+create or replace function storage.filename(name text) returns text language sql immutable as $$
+  select split_part(name, '/', -1)
+$$;
+-- The text after the last dot of the file name; the whole file name when it has no dot.
+create or replace function storage.extension(name text) returns text language sql immutable as $$
+  select split_part(split_part(name, '/', -1), '.', -1)
+$$;
+
+-- What the storage service is doing, such as storage.object.list, for policies that allow one operation and not another.
+create or replace function storage.operation() returns text language sql stable as $$
+  select current_setting('storage.operation', true)
+$$;
+create or replace function storage.allow_any_operation(expected_operations text[]) returns boolean language sql stable as $$
+  select exists (
+    select from unnest(expected_operations) as e (operation)
+     where e.operation <> ''
+       and regexp_replace(e.operation, '^storage\.', '') = regexp_replace(storage.operation(), '^storage\.', '')
+  )
+$$;
+create or replace function storage.allow_only_operation(expected_operation text) returns boolean language sql stable as $$
+  select storage.allow_any_operation(array[expected_operation])
+$$;
+
+create or replace function storage.get_size_by_bucket() returns table (size bigint, bucket_id text) language sql stable as $$
+  select sum((o.metadata ->> 'size')::bigint)::bigint, o.bucket_id from storage.objects as o group by o.bucket_id
+$$;
+
+-- Raises what the caller's policies raise, or PT200 (so that the insert is undone) when they allow it.
+create or replace function storage.can_insert_object(bucketid text, name text, owner uuid, metadata jsonb) returns void
+language plpgsql as $$
+begin
+  insert into storage.objects (bucket_id, name, owner, metadata) values (bucketid, name, owner, metadata);
+  raise sqlstate 'PT200' using message = 'ROLLBACK', detail = 'rollback successful insert';
+end
+$$;
+
+create or replace function storage.update_updated_at_column() returns trigger language plpgsql as $$
+begin
+  new.updated_at = now();
+  return new;
+end
+$$;
+create or replace trigger update_objects_updated_at before update on storage.objects
+  for each row execute function storage.update_updated_at_column();
+
+create or replace function storage.enforce_bucket_name_length() returns trigger language plpgsql as $$
+begin
+  if length(new.name) > 100 then
+    raise exception 'bucket name "%" is too long (% characters). Max is 100.', new.name, length(new.name);
+  end if;
+  return new;
+end
+$$;
+create or replace trigger enforce_bucket_name_length_trigger before insert or update of name on storage.buckets
+  for each row execute function storage.enforce_bucket_name_length();
+
+-- A row that is deleted behind the service's back leaves its blob for ever, so only the service may delete.
+create or replace function storage.protect_delete() returns trigger language plpgsql as $$
+begin
+  if coalesce(current_setting('storage.allow_delete_query', true), '') <> 'true' then
+    raise exception 'Direct deletion from storage tables is not allowed. Use the Storage API instead.'
+      using errcode = 'insufficient_privilege', hint = 'The file behind a deleted row would stay, and nothing would point to it.';
+  end if;
+  return null;
+end
+$$;
+create or replace trigger protect_buckets_delete before delete on storage.buckets
+  for each statement execute function storage.protect_delete();
+create or replace trigger protect_objects_delete before delete on storage.objects
+  for each statement execute function storage.protect_delete();
+
+-- One level of a bucket as a folder listing, in bytewise order of the names: files of the level, and each folder once.
+--
+-- bucket: whose objects. prefix: what the full name must begin with; the level ends at the next delimiter after it.
+-- after: name of the last entry the caller has ('' for none); a trailing delimiter says that it was a folder.
+-- max_entries, skip_entries: page size and entries to leave out first. is_descending: reverse order.
+-- folds_case: compare and order lower(name); folders that differ in case only are one.
+-- Returns name (full; a folder's without trailing delimiter), is_folder, and a file's columns (null for folders).
+--
+-- Reads index-ordered batches and jumps behind a folder once a batch ends in it: the cost follows the number of entries, not of
+-- objects. Runs with the caller's rights, so policies decide what is listed.
+create or replace function storage.list_level(
+  bucket text, prefix text, delimiter text, after text, max_entries integer, skip_entries integer, is_descending boolean,
+  folds_case boolean
+)
+returns table (
+  name text, is_folder boolean, id uuid, updated_at timestamptz, created_at timestamptz, last_accessed_at timestamptz,
+  metadata jsonb
+)
+language plpgsql stable as $$
+declare
+  batch_size constant integer := least(greatest(2 * (max_entries + skip_entries), 100), 1000);
+  key_sql constant text := case when folds_case then 'lower(o.name) collate "C"' else 'o.name collate "C"' end;
+  wanted constant text := case when folds_case then lower(prefix) else prefix end;
+  -- No name that begins with `wanted` sorts behind this: U+10FFFF is the greatest character in UTF-8 order.
+  upper_bound constant text := wanted || chr(1114111);
+  batch_sql constant text := format(
+    'select o.name, o.id, o.updated_at, o.created_at, o.last_accessed_at, o.metadata, %1$s as key'
+    '  from storage.objects as o'
+    ' where o.bucket_id = $1 and %1$s >= $2 and %1$s <= $3 and (%1$s, o.name collate "C") %2$s ($4, $5)'
+    ' order by %1$s %3$s, o.name collate "C" %3$s limit $6',
+    key_sql, case when is_descending then '<' else '>' end, case when is_descending then 'desc' else 'asc' end);
+  seek_key text := case when is_descending then upper_bound else wanted end;
+  seek_name text := '';
+  cursor_key text := case when folds_case then lower(after) else after end;
+  found record;
+  folder_key text;   -- key of the folder that the last row was in, with its delimiter; null for a file
+  previous_folder text := '';
+  delimiter_at integer;
+  in_batch integer;
+  skipped integer := 0;
+  emitted integer := 0;
+begin
+  if cursor_key <> '' then
+    folder_key := null;
+    if delimiter <> '' then
+      if right(cursor_key, length(delimiter)) = delimiter then
+        folder_key := cursor_key;
+      elsif exists (select from storage.list_level(bucket, after || delimiter, '', '', 1, 0, false, folds_case)) then
+        folder_key := cursor_key || delimiter;
+      end if;
+    end if;
+    if folder_key is null then
+      seek_key := cursor_key;
+      seek_name := case when folds_case then case when is_descending then '' else upper_bound end else after end;
+    elsif is_descending then
+      seek_key := folder_key;
+    else
+      seek_key := left(folder_key, -1) || chr(ascii(right(folder_key, 1)) + 1);
+    end if;
+  end if;
+
+  loop
+    in_batch := 0;
+    for found in execute batch_sql using bucket, wanted, upper_bound, seek_key, seek_name, batch_size loop
+      in_batch := in_batch + 1;
+      delimiter_at := case when delimiter = '' then 0 else position(delimiter in substring(found.key from length(wanted) + 1)) end;
+      if delimiter_at > 0 then
+        folder_key := left(found.key, length(wanted) + delimiter_at - 1) || delimiter;
+        continue when folder_key = previous_folder;
+        previous_folder := folder_key;
+      else
+        folder_key := null;
+        seek_key := found.key;
+        seek_name := found.name;
+      end if;
+      if skipped < skip_entries then
+        skipped := skipped + 1;
+        continue;
+      end if;
+      exit when emitted >= max_entries;
+      emitted := emitted + 1;
+      is_folder := folder_key is not null;
+      if is_folder then
+        name := left(found.name, length(prefix) + delimiter_at - 1);
+        id := null; updated_at := null; created_at := null; last_accessed_at := null; metadata := null;
+      else
+        name := found.name;
+        id := found.id;
+        updated_at := found.updated_at;
+        created_at := found.created_at;
+        last_accessed_at := found.last_accessed_at;
+        metadata := found.metadata;
+      end if;
+      return next;
+    end loop;
+    exit when in_batch < batch_size or emitted >= max_entries;
+    if folder_key is not null then
+      seek_name := '';
+      seek_key := case when is_descending then folder_key
+                       else left(folder_key, -1) || chr(ascii(right(folder_key, 1)) + 1) end;
+    end if;
+  end loop;
+end
+$$;
+
+-- Listing of the storage API, first version. Matching ignores case; names are relative to `prefix`; `search` is what the rest of the name
+-- must begin with. Sorted by name, folders and files are interleaved; by a time, folders come first. `levels` has no effect (the
+-- depth follows from the prefix) and stays because callers pass it.
+create or replace function storage.search(
+  prefix text, bucketname text, limits integer default 100, levels integer default 1, offsets integer default 0,
+  search text default '', sortcolumn text default 'name', sortorder text default 'asc'
+)
+returns table (
+  name text, id uuid, updated_at timestamptz, created_at timestamptz, last_accessed_at timestamptz, metadata jsonb
+)
+language plpgsql stable as $$
+declare
+  max_rows constant integer := least(coalesce(limits, 100), 1500);
+  start_of_name constant text := coalesce(prefix, '') || coalesce(search, '');
+  column_name constant text := case when lower(sortcolumn) in ('updated_at', 'created_at', 'last_accessed_at')
+                                    then lower(sortcolumn) else 'name' end;
+  direction constant text := case when lower(coalesce(sortorder, 'asc')) = 'asc' then 'asc' else 'desc' end;
+begin
+  if column_name = 'name' then
+    return query
+      select substring(l.name from length(coalesce(prefix, '')) + 1), l.id, l.updated_at, l.created_at, l.last_accessed_at, l.metadata
+        from storage.list_level(bucketname, start_of_name, '/', '', max_rows, coalesce(offsets, 0), direction = 'desc', true) as l;
+    return;
+  end if;
+  return query execute format(
+    'with level as ('
+    '  select o.*, position(''/'' in substring(o.name from length($2) + 1)) as slash_at'
+    '    from storage.objects as o'
+    '   where o.bucket_id = $1 and lower(o.name) collate "C" between lower($2) and lower($2) || chr(1114111)'
+    '), entries as ('
+    '  select 0 as rank, left(min(l.name collate "C"), length($2) + min(l.slash_at) - 1) as name, null::uuid as id,'
+    '         null::timestamptz as updated_at, null::timestamptz as created_at, null::timestamptz as last_accessed_at,'
+    '         null::jsonb as metadata'
+    '    from level as l where l.slash_at > 0 group by lower(left(l.name, length($2) + l.slash_at - 1))'
+    '   union all'
+    '  select 1, l.name, l.id, l.updated_at, l.created_at, l.last_accessed_at, l.metadata from level as l where l.slash_at = 0'
+    ') select substring(e.name from $3), e.id, e.updated_at, e.created_at, e.last_accessed_at, e.metadata from entries as e'
+    ' order by e.rank, e.%1$I %2$s, lower(e.name) collate "C" %2$s limit $4 offset $5', column_name, direction)
+    using bucketname, start_of_name, length(coalesce(prefix, '')) + 1, max_rows, coalesce(offsets, 0);
+end
+$$;
+
+-- One level of a bucket for the S3 protocol: full names, case counts, `next_token` wins over `start_after`.
+create or replace function storage.list_objects_with_delimiter(
+  _bucket_id text, prefix_param text, delimiter_param text, max_keys integer default 100, start_after text default '',
+  next_token text default '', sort_order text default 'asc'
+)
+returns table (
+  name text, id uuid, metadata jsonb, updated_at timestamptz, created_at timestamptz, last_accessed_at timestamptz
+)
+language sql stable as $$
+  select l.name, l.id, l.metadata, l.updated_at, l.created_at, l.last_accessed_at
+    from storage.list_level(
+           _bucket_id, coalesce(prefix_param, ''), coalesce(delimiter_param, ''),
+           coalesce(nullif(next_token, ''), start_after, ''), coalesce(max_keys, 100), 0,
+           lower(coalesce(sort_order, 'asc')) <> 'asc', false) as l
+$$;
+
+-- Listing of the storage API, second version: full names, case counts, continued behind a cursor. `key` is the last segment (the segment
+-- number `levels`). Sorted by a time, the cursor is (sort_column_after, start_after) with times cut to milliseconds, because
+-- that is what a cursor that went through JSON can hold; a folder's time is that of its oldest object.
+create or replace function storage.search_v2(
+  prefix text, bucket_name text, limits integer default 100, levels integer default 1, start_after text default '',
+  sort_order text default 'asc', sort_column text default 'name', sort_column_after text default ''
+)
+returns table (
+  key text, name text, id uuid, updated_at timestamptz, created_at timestamptz, last_accessed_at timestamptz, metadata jsonb
+)
+language plpgsql stable as $$
+declare
+  max_rows constant integer := least(coalesce(limits, 100), 1500);
+  start_of_name constant text := coalesce(prefix, '');
+  column_name constant text := case when lower(sort_column) in ('updated_at', 'created_at') then lower(sort_column) else 'name' end;
+  direction constant text := case when lower(sort_order) = 'desc' then 'desc' else 'asc' end;
+begin
+  if column_name = 'name' then
+    return query
+      select split_part(l.name, '/', levels), l.name, l.id, l.updated_at, l.created_at, l.last_accessed_at, l.metadata
+        from storage.list_level(
+               bucket_name, start_of_name, '/', coalesce(start_after, ''), max_rows, 0, direction = 'desc', false) as l;
+    return;
+  end if;
+  return query execute format(
+    'with level as ('
+    '  select o.*, position(''/'' in substring(o.name from length($2) + 1)) as slash_at'
+    '    from storage.objects as o'
+    '   where o.bucket_id = $1 and o.name collate "C" between $2 and $2 || chr(1114111)'
+    '), entries as ('
+    '  select left(l.name, length($2) + l.slash_at - 1) as name, null::uuid as id, min(l.created_at) as updated_at,'
+    '         min(l.created_at) as created_at, null::timestamptz as last_accessed_at, null::jsonb as metadata'
+    '    from level as l where l.slash_at > 0 group by 1'
+    '   union all'
+    '  select l.name, l.id, l.updated_at, l.created_at, l.last_accessed_at, l.metadata from level as l where l.slash_at = 0'
+    '), timed as (select e.*, coalesce(date_trunc(''milliseconds'', e.%1$I), ''epoch'') as moment from entries as e)'
+    ' select split_part(t.name, ''/'', $3), t.name, t.id, t.updated_at, t.created_at, t.last_accessed_at, t.metadata'
+    '   from timed as t'
+    '  where $5 = '''' or (t.moment, t.name collate "C") %2$s (coalesce(nullif($6, '''')::timestamptz, ''epoch''), $5)'
+    '  order by t.moment %3$s, t.name collate "C" %3$s limit $4',
+    column_name, case direction when 'asc' then '>' else '<' end, direction)
+    using bucket_name, start_of_name, levels, max_rows, coalesce(start_after, ''), coalesce(sort_column_after, '');
+end
+$$;
+
+grant all on storage.buckets, storage.objects to postgres with grant option;
+grant all on storage.buckets, storage.objects, storage.buckets_analytics to anon, authenticated, service_role;
+grant all on storage.migrations to postgres;
+grant all on storage.s3_multipart_uploads, storage.s3_multipart_uploads_parts, storage.iceberg_namespaces, storage.iceberg_tables
+  to service_role;
+grant select on storage.s3_multipart_uploads, storage.s3_multipart_uploads_parts, storage.iceberg_namespaces,
+  storage.iceberg_tables to anon, authenticated;
+grant select on storage.buckets_vectors, storage.vector_indexes to anon, authenticated, service_role;
+
+reset role;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 5. realtime (source: supabase/realtime, tenant migrations)
+----------------------------------------------------------------------------------------------------------------------
+
+set role supabase_realtime_admin;
+
+-- Messages sent from SQL, and the table whose policies decide who may join private channels. One partition per day (UTC) lets old
+-- messages go without a vacuum.
+create table if not exists realtime.messages (
+  topic text not null,
+  extension text not null,
+  payload jsonb,
+  event text,
+  private boolean default false,
+  updated_at timestamp not null default now(),
+  inserted_at timestamp not null default now(),
+  id uuid not null default gen_random_uuid(),
+  binary_payload bytea,
+  constraint messages_pkey primary key (id, inserted_at),
+  constraint messages_payload_exclusive check (payload is null or binary_payload is null)
+) partition by range (inserted_at);
+create index if not exists messages_inserted_at_topic_index on realtime.messages (inserted_at desc, topic)
+  where extension = 'broadcast' and private is true;
+alter table realtime.messages enable row level security;
+grant select, insert, update on realtime.messages to postgres, anon, authenticated, service_role;
+
+-- The topic of the channel under check, for policies on realtime.messages.
+create or replace function realtime.topic() returns text language sql stable as $$
+  select nullif(current_setting('realtime.topic', true), '')
+$$;
+
+-- Makes the partitions from yesterday (sessions may run in a time zone behind UTC) to three days ahead and drops those that are over
+-- three days old. Returns the number of partitions made. Called when this file is applied, by the realtime service once an hour, and by
+-- realtime.send when a day is missing. With the owner's rights, because the sender has none on the schema; it takes no argument that
+-- a caller could abuse.
+create or replace function realtime.ensure_partitions() returns integer
+language plpgsql security definer set search_path to '' set lock_timeout to '2s' as $$
+declare
+  today constant date := (pg_catalog.now() at time zone 'UTC')::date;
+  day date;
+  partition_name text;
+  made integer := 0;
+  old_partition text;
+begin
+  -- Two services that wake at the same moment make them once.
+  if pg_catalog.to_regclass('realtime.messages_' || pg_catalog.to_char(today + 3, 'YYYY_MM_DD')) is null
+     or pg_catalog.to_regclass('realtime.messages_' || pg_catalog.to_char(today, 'YYYY_MM_DD')) is null then
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('realtime.ensure_partitions', 0));
+    for day in select today + offset_days from pg_catalog.generate_series(-1, 3) as offset_days loop
+      partition_name := 'messages_' || pg_catalog.to_char(day, 'YYYY_MM_DD');
+      continue when pg_catalog.to_regclass('realtime.' || partition_name) is not null;
+      -- Attaching locks out no reader or writer of the parent; CREATE TABLE ... PARTITION OF would.
+      execute pg_catalog.format('create table realtime.%I (like realtime.messages including defaults including constraints)',
+                                partition_name);
+      execute pg_catalog.format('alter table realtime.%I enable row level security', partition_name);
+      execute pg_catalog.format('alter table realtime.messages attach partition realtime.%I for values from (%L) to (%L)',
+                                partition_name, day, day + 1);
+      made := made + 1;
+    end loop;
+  end if;
+  for old_partition in
+    select c.relname
+      from pg_catalog.pg_inherits as i
+      join pg_catalog.pg_class as c on c.oid = i.inhrelid
+     where i.inhparent = 'realtime.messages'::pg_catalog.regclass
+       and c.relname ~ '^messages_\d{4}_\d{2}_\d{2}$'
+       and pg_catalog.to_date(pg_catalog.right(c.relname, 10), 'YYYY_MM_DD') < today - 3
+  loop
+    execute pg_catalog.format('drop table realtime.%I', old_partition);
+  end loop;
+  return made;
+end
+$$;
+
+-- Stores one message. Not for users: realtime.send and realtime.send_binary below.
+create or replace function realtime.store_message(
+  message_id uuid, json_payload jsonb, bytes_payload bytea, message_event text, message_topic text, is_private boolean
+)
+returns void language plpgsql as $$
+begin
+  perform set_config('realtime.topic', message_topic, true);
+  begin
+    insert into realtime.messages (id, payload, binary_payload, event, topic, private, extension)
+    values (message_id, json_payload, bytes_payload, message_event, message_topic, is_private, 'broadcast');
+  exception when check_violation then
+    -- No partition for this day: nobody made it, because no service has run for days.
+    if realtime.ensure_partitions() = 0 then
+      raise;
+    end if;
+    insert into realtime.messages (id, payload, binary_payload, event, topic, private, extension)
+    values (message_id, json_payload, bytes_payload, message_event, message_topic, is_private, 'broadcast');
+  end;
+exception when others then
+  -- A message that cannot be sent must not undo the change that caused it.
+  raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
+end
+$$;
+
+-- Broadcasts `payload` to the channel `topic`; a payload without `id` gets one. `private`: only to private channels of that name.
+create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void
+language plpgsql as $$
+declare
+  message_id constant uuid := gen_random_uuid();
+begin
+  perform realtime.store_message(
+    message_id,
+    case when jsonb_typeof(payload) = 'object' and not payload ? 'id'
+         then payload || jsonb_build_object('id', message_id) else payload end,
+    null, event, topic, private);
+end
+$$;
+
+create or replace function realtime.send_binary(payload bytea, event text, topic text, private boolean default true) returns void
+language plpgsql as $$
+begin
+  perform realtime.store_message(gen_random_uuid(), null, payload, event, topic, private);
+end
+$$;
+
+-- For row triggers: broadcasts what changed as {id, record, old_record, operation, table, schema}.
+create or replace function realtime.broadcast_changes(
+  topic_name text, event_name text, operation text, table_name text, table_schema text, new record, old record,
+  level text default 'ROW'
+)
+returns void language plpgsql as $$
+begin
+  if level = 'STATEMENT' then
+    raise exception 'function can only be triggered for each row, not for each statement';
+  elsif operation not in ('INSERT', 'UPDATE', 'DELETE') then
+    raise exception 'Unexpected operation type: %', operation;
+  end if;
+  perform realtime.send(
+    jsonb_build_object('old_record', old, 'record', new, 'operation', operation, 'table', table_name, 'schema', table_schema),
+    event_name, topic_name);
+exception when others then
+  raise exception 'Failed to process the row: %', sqlerrm;
+end
+$$;
+
+do $partitions$
+begin
+  perform realtime.ensure_partitions();
+end
+$partitions$;
+
+reset role;
+
+do $publications$
+begin
+  -- Owned by postgres: migrations add their tables to it.
+  if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
+    create publication supabase_realtime;
+    alter publication supabase_realtime owner to postgres;
+  end if;
+  -- The stream of messages sent from SQL. Changes arrive under the parent's name, whatever the day.
+  if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime_messages_publication') then
+    create publication supabase_realtime_messages_publication for table realtime.messages
+      with (publish = 'insert', publish_via_partition_root = true);
+  end if;
+exception when insufficient_privilege then
+  raise warning 'publications could not be made, row changes will not be sent: %', sqlerrm;
+end
+$publications$;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 6. isobase: the platform's own tables. The owner alone may use them; no API role and not even postgres can.
+----------------------------------------------------------------------------------------------------------------------
+
+revoke all on schema isobase from public;
+
+create table if not exists isobase.migrations (
+  version text primary key,
+  applied_at timestamptz not null default now(),
+  checksum text not null
+);
+comment on table isobase.migrations is 'schema.sql and the numbered files of schema/ that were applied, with their SHA-256 in hex.';
+
+-- Unlogged: what these two hold may be lost with a crash, and need not be written twice.
+create unlogged table if not exists isobase.key_values (
+  key text primary key,
+  value bytea not null,
+  expires_at timestamptz not null
+);
+comment on table isobase.key_values is 'Key-value store with expiry, where no Redis is configured.';
+create index if not exists key_values_expires_at_idx on isobase.key_values (expires_at);
+
+create unlogged table if not exists isobase.bus_payloads (
+  id bigserial primary key,
+  payload bytea not null,
+  created_at timestamptz not null default clock_timestamp()
+);
+comment on table isobase.bus_payloads is 'Messages between processes that are over NOTIFY''s 8,000 bytes, where no Redis is configured.';
+create index if not exists bus_payloads_created_at_idx on isobase.bus_payloads (created_at);
+
+-- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. A deleted
+-- user leaves databases without an owner, which service_role still reaches.
+create table if not exists isobase.databases (
+  id uuid primary key default gen_random_uuid(),
+  name text not null check (char_length(name) between 1 and 63),
+  schema_name text not null unique check (schema_name ~ '^[a-z_][a-z0-9_]{0,62}$'),
+  owner uuid references auth.users (id) on delete set null,
+  created_at timestamptz not null default now(),
+  unique (owner, name)
+);
+create table if not exists isobase.tables (
+  id uuid primary key default gen_random_uuid(),
+  database_id uuid not null references isobase.databases (id) on delete cascade,
+  name text not null check (char_length(name) between 1 and 63),
+  access text not null default 'owner' check (access in ('owner', 'members', 'public_read')),
+  created_at timestamptz not null default now(),
+  unique (database_id, name)
+);
+create table if not exists isobase.members (
+  database_id uuid not null references isobase.databases (id) on delete cascade,
+  user_id uuid not null references auth.users (id) on delete cascade,
+  role text not null default 'reader' check (role in ('reader', 'writer', 'admin')),
+  created_at timestamptz not null default now(),
+  primary key (database_id, user_id)
+);
+create index if not exists members_user_id_idx on isobase.members (user_id);
+
+-- What the SQL stand-ins of the embedded server lack: one row per installed stand-in. No row where the real extensions are.
+create or replace function isobase.extension_gaps() returns table (extension text, missing text) language sql stable as $$
+  select e.extname::text, substring(d.description from 'Missing: (.*)$')
+    from pg_catalog.pg_extension as e
+    join pg_catalog.pg_description as d on d.objoid = e.oid and d.classoid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+   where d.description like 'Isobase stand-in%'
+   order by e.extname
+$$;
+
+-- Where the server lets us give no BYPASSRLS (managed PostgreSQL), service_role and postgres get a policy instead on every table with
+-- row security. Call it again after migrations made tables. Returns the number of policies made; 0 where BYPASSRLS is there.
+create or replace function isobase.open_tables_to_service_role() returns integer language plpgsql as $$
+declare
+  target record;
+  made integer := 0;
+  roles constant text := (
+    select pg_catalog.string_agg(pg_catalog.quote_ident(rolname), ', ' order by rolname)
+      from pg_catalog.pg_roles where rolname in ('service_role', 'postgres') and not rolbypassrls and not rolsuper);
+begin
+  if roles is null then
+    return 0;
+  end if;
+  for target in
+    select n.nspname as schema_name, c.relname as table_name
+      from pg_catalog.pg_class as c
+      join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+     where c.relrowsecurity and c.relkind in ('r', 'p') and not c.relispartition
+       and n.nspname not in ('pg_catalog', 'information_schema', 'isobase')
+       and pg_catalog.pg_has_role(c.relowner, 'USAGE')
+       and not exists (select from pg_catalog.pg_policy as p where p.polrelid = c.oid and p.polname = 'isobase_service_role')
+  loop
+    execute pg_catalog.format('create policy isobase_service_role on %I.%I to %s using (true) with check (true)',
+                              target.schema_name, target.table_name, roles);
+    made := made + 1;
+  end loop;
+  return made;
+end
+$$;
+revoke all on all tables in schema isobase from public;
+revoke all on all routines in schema isobase from public;
+do $open$
+begin
+  perform isobase.open_tables_to_service_role();
+end
+$open$;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 7. Schema cache notices (source: PostgREST, schema cache): the REST face reloads when tables, functions ... change
+----------------------------------------------------------------------------------------------------------------------
+
+create or replace function extensions.pgrst_ddl_watch() returns event_trigger language plpgsql set search_path to '' as $$
+begin
+  -- Temporary objects are nobody else's business. PostgreSQL folds equal notices of one transaction into one.
+  if exists (
+    select from pg_catalog.pg_event_trigger_ddl_commands() as c
+     where c.schema_name is distinct from 'pg_temp'
+       and (c.command_tag ~ '^(CREATE|ALTER) (SCHEMA|TABLE|FOREIGN TABLE|VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|TYPE|DOMAIN)$'
+            or c.command_tag in ('CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER', 'CREATE RULE', 'COMMENT'))
+  ) then
+    notify pgrst, 'reload schema';
+  end if;
+end
+$$;
+
+create or replace function extensions.pgrst_drop_watch() returns event_trigger language plpgsql set search_path to '' as $$
+begin
+  if exists (
+    select from pg_catalog.pg_event_trigger_dropped_objects() as o
+     where not o.is_temporary
+       and o.object_type in ('schema', 'table', 'table column', 'table constraint', 'foreign table', 'view', 'materialized view',
+                             'function', 'procedure', 'trigger', 'type', 'domain', 'rule')
+  ) then
+    notify pgrst, 'reload schema';
+  end if;
+end
+$$;
+
+do $watch$
+begin
+  if not exists (select from pg_catalog.pg_event_trigger where evtname = 'pgrst_ddl_watch') then
+    create event trigger pgrst_ddl_watch on ddl_command_end execute function extensions.pgrst_ddl_watch();
+  end if;
+  if not exists (select from pg_catalog.pg_event_trigger where evtname = 'pgrst_drop_watch') then
+    create event trigger pgrst_drop_watch on sql_drop execute function extensions.pgrst_drop_watch();
+  end if;
+exception when insufficient_privilege then
+  raise warning 'no event triggers: after a migration send NOTIFY pgrst, ''reload schema''';
+end
+$watch$;
+
+----------------------------------------------------------------------------------------------------------------------
+-- 8. Default privileges: what a migration makes in public is reachable by the API roles, and row security decides
+----------------------------------------------------------------------------------------------------------------------
+
+do $defaults$
+declare
+  maker text;
+  kind text;
+begin
+  for maker in select rolname from pg_catalog.pg_roles where rolname in ('postgres', 'supabase_admin', current_user) loop
+    foreach kind in array array['tables', 'sequences', 'routines'] loop
+      execute pg_catalog.format(
+        'alter default privileges for role %I in schema public grant all on %s to postgres, anon, authenticated, service_role',
+        maker, kind);
+    end loop;
+  end loop;
+exception when insufficient_privilege then
+  raise warning 'default privileges in schema public could not be set: %', sqlerrm;
+end
+$defaults$;
+
+reset check_function_bodies;
+reset client_min_messages;
+reset search_path;
