@@ -7,6 +7,7 @@ are for what a service does on its own behalf (auth's tables, platform bookkeepi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -26,7 +27,7 @@ else:
     PooledConnection = asyncpg.pool.PoolConnectionProxy
     Pool = asyncpg.Pool
 
-__all__ = ["DATABASE_FAILURES", "LOST_CONNECTION_FAILURES", "Connection", "Pools"]
+__all__ = ["DATABASE_FAILURES", "LOST_CONNECTION_FAILURES", "Connection", "Pools", "discard"]
 
 CONNECT_TIMEOUT_S = 10.0
 IDLE_CONNECTION_LIFE_S = 60.0
@@ -93,7 +94,7 @@ class Pools:
         except IsobaseError:
             raise
         except asyncpg.InterfaceError as error:
-            connection.terminate()
+            discard(connection)
             raise database_error(error) from error
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
@@ -134,4 +135,10 @@ async def _release(pool: Pool, connection: PooledConnection) -> None:
     try:
         await pool.release(connection, timeout=5.0)
     except (TimeoutError, *DATABASE_FAILURES):
+        discard(connection)
+
+
+def discard(connection: Connection) -> None:
+    """Close a connection at once, without asking the server; no error where it is closed already."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # asyncpg's proxy says so when the connection was lost
         connection.terminate()

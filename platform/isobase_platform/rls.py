@@ -24,7 +24,7 @@ import asyncpg
 from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
-from isobase_platform.pool import DATABASE_FAILURES, Connection, Pools
+from isobase_platform.pool import DATABASE_FAILURES, Connection, Pools, discard
 from isobase_platform.sql import quote_identifier, quote_literal
 
 __all__ = ["DoorConnection", "RlsDoor"]
@@ -59,43 +59,47 @@ select r.rolname, lower(split_part(c.setting, '=', 1)), substring(c.setting from
 class DoorConnection:
     """The statements that a caller's transaction offers. Errors are ``DatabaseError`` or ``Unavailable``.
 
-    Obtained from ``RlsDoor.transaction`` only; it is of no use after its block has ended.
+    Obtained from ``RlsDoor.transaction`` only; it is of no use after its block has ended. After a ``DatabaseError`` outside
+    a savepoint PostgreSQL takes no further statement: the block must let the error out.
     """
 
-    __slots__ = ("_caller", "_connection", "_door")
+    __slots__ = ("_caller", "_connection", "_depth", "_door", "is_aborted")
 
     def __init__(self, connection: Connection, door: RlsDoor, caller: Caller) -> None:
         self._connection = connection
         self._door = door
         self._caller = caller
+        self._depth = 0
+        self.is_aborted = False
+        """True after a statement failed and until the savepoint around it was rolled back."""
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Run one statement and return its rows."""
         try:
             return await self._connection.fetch(sql, *args)
         except DATABASE_FAILURES as error:
-            raise database_error(error) from error
+            raise self._aborted(error) from error
 
     async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
         """Run one statement and return its first row, or None."""
         try:
             return await self._connection.fetchrow(sql, *args)
         except DATABASE_FAILURES as error:
-            raise database_error(error) from error
+            raise self._aborted(error) from error
 
     async def fetchval(self, sql: str, *args: object) -> Any:
         """Run one statement and return the first column of its first row, or None."""
         try:
             return await self._connection.fetchval(sql, *args)
         except DATABASE_FAILURES as error:
-            raise database_error(error) from error
+            raise self._aborted(error) from error
 
     async def execute(self, sql: str, *args: object) -> str:
         """Run one statement and return its command tag, such as ``DELETE 2``."""
         try:
             return await self._connection.execute(sql, *args)
         except DATABASE_FAILURES as error:
-            raise database_error(error) from error
+            raise self._aborted(error) from error
 
     async def switch(self, caller: Caller, *, settings: Mapping[str, str] | None = None) -> None:
         """Run what follows in this transaction as another caller, in one round trip.
@@ -115,31 +119,38 @@ class DoorConnection:
     @asynccontextmanager
     async def rolled_back(self) -> AsyncIterator[None]:
         """A savepoint that is always rolled back: what is done inside leaves no trace (a dry run under policies)."""
-        savepoint = self._connection.transaction()
-        await self._guard(savepoint.start)
+        name = await self._set_savepoint()
         try:
             yield
         finally:
-            await self._guard(savepoint.rollback)
+            await self._roll_back_to(name)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A savepoint that is kept when the block ends and rolled back when it raises, leaving the transaction usable."""
-        savepoint = self._connection.transaction()
-        await self._guard(savepoint.start)
+        name = await self._set_savepoint()
         try:
             yield
-        except BaseException:
-            await self._guard(savepoint.rollback)
+        except Exception:
+            await self._roll_back_to(name)
             raise
-        await self._guard(savepoint.commit)
+        await self.execute(f"RELEASE SAVEPOINT {name}")
+        self._depth -= 1
 
-    @staticmethod
-    async def _guard(step: Any) -> None:
-        try:
-            await step()
-        except DATABASE_FAILURES as error:
-            raise database_error(error) from error
+    async def _set_savepoint(self) -> str:
+        name = quote_identifier(f"isobase_{self._depth + 1}")
+        await self.execute(f"SAVEPOINT {name}")
+        self._depth += 1
+        return name
+
+    async def _roll_back_to(self, name: str) -> None:
+        await self.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+        self._depth -= 1
+        self.is_aborted = False
+
+    def _aborted(self, error: Exception) -> IsobaseError:
+        self.is_aborted = True
+        return database_error(error)
 
 
 class RlsDoor:
@@ -178,44 +189,45 @@ class RlsDoor:
             raise Unavailable("No database connection became free in time", code="pool_timeout") from error
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
+        door_connection = DoorConnection(connection, self, caller)
         is_clean = False
         try:
             try:
                 await connection.execute(prologue)
-                yield DoorConnection(connection, self, caller)
-            except IsobaseError as error:
-                # PostgreSQL or the service refused: the transaction is over, the session is sound.
-                is_clean = await self._end(connection, "ROLLBACK", may_fail=isinstance(error, Unavailable))
-                raise
+                yield door_connection
+                if door_connection.is_aborted:
+                    # COMMIT would silently roll back: whoever swallowed the error would report a write that never was.
+                    raise IsobaseError("A statement failed and its error was swallowed inside the transaction")
             except DATABASE_FAILURES as error:
-                is_clean = await self._end(connection, "ROLLBACK", may_fail=True)
+                is_clean = await self._roll_back(connection)
                 raise database_error(error) from error
             except Exception:
-                is_clean = await self._end(connection, "ROLLBACK", may_fail=True)
+                is_clean = await self._roll_back(connection)
                 raise
-            is_clean = await self._end(connection, "ROLLBACK" if rollback else "COMMIT")
+            if rollback:
+                is_clean = await self._roll_back(connection)
+                return
+            try:
+                await connection.execute(f"COMMIT; {_CLEAN}")
+                is_clean = not connection.is_in_transaction()
+            except DATABASE_FAILURES as error:
+                # A deferred constraint, or the connection is gone: nothing was committed by what was refused.
+                is_clean = await self._roll_back(connection)
+                raise database_error(error) from error
         finally:
             # A cancelled request (CancelledError is no Exception) ends here with is_clean False: what the server is
             # doing is unknown, so the connection dies and PostgreSQL rolls back.
             if not is_clean:
-                connection.terminate()
+                discard(connection)
             await pool.release(connection)
 
-    async def _end(self, connection: Connection, command: str, *, may_fail: bool = False) -> bool:
-        """End the transaction and clean the session in one round trip; True when both are proven.
-
-        Raises what COMMIT raises, cleaning up after it. With ``may_fail`` an error is not raised (the first one counts).
-        """
+    @staticmethod
+    async def _roll_back(connection: Connection) -> bool:
+        """Roll back and clean the session in one round trip; True when both are proven. Never raises for the database."""
         try:
-            await connection.execute(f"{command}; {_CLEAN}")
-        except asyncpg.PostgresError as error:
-            if may_fail:
-                return False
-            raise database_error(error) from error
-        except DATABASE_FAILURES as error:
-            if may_fail:
-                return False
-            raise database_error(error) from error
+            await connection.execute(f"ROLLBACK; {_CLEAN}")
+        except DATABASE_FAILURES:
+            return False
         return not connection.is_in_transaction()
 
     def _prologue(

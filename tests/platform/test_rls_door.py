@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -12,7 +13,7 @@ import pytest
 
 from isobase_platform.caller import Caller, Claims, RequestFacts
 from isobase_platform.config import Settings
-from isobase_platform.errors import BadRequest, DatabaseError, Unavailable
+from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable
 from isobase_platform.runtime import Platform
 
 ALICE, BOB = str(uuid4()), str(uuid4())
@@ -213,6 +214,26 @@ async def test_a_dry_run_leaves_no_trace_and_a_savepoint_keeps_the_transaction_u
             await connection.execute("insert into public.notes (id) values (2)")
     async with platform.door.transaction(caller(ALICE)) as connection:
         assert [row["id"] for row in await connection.fetch("select id from public.notes")] == [2]
+
+
+async def test_an_error_that_was_swallowed_is_not_reported_as_a_commit(platform: Platform) -> None:
+    with pytest.raises(IsobaseError, match="swallowed"):
+        async with platform.door.transaction(caller(ALICE)) as connection:
+            await connection.execute("insert into public.notes (id) values (1)")
+            with contextlib.suppress(DatabaseError):
+                await connection.execute("select 1/0")
+
+
+async def test_a_transaction_goes_on_as_another_caller(platform: Platform) -> None:
+    async with platform.door.transaction(Caller.service()) as connection:
+        assert await connection.fetchval("select current_user::text") == "service_role"
+        await connection.switch(caller(ALICE))
+        await connection.execute("insert into public.notes (id) values (1)")
+        assert await connection.fetchval("show statement_timeout") == "8s"
+        await connection.switch(caller(None, "anon"))
+        assert await connection.fetch("select * from public.notes") == []
+        await connection.switch(Caller.service())
+        assert await connection.fetchval("select owner::text from public.notes") == ALICE
 
 
 @pytest.mark.parametrize(
