@@ -161,19 +161,31 @@ exception when insufficient_privilege then
 end
 $database$;
 
--- Supabase projects find both in schema extensions from birth. The embedded server has SQL stand-ins for them
--- (docs/decisions/0005-pgcrypto-stand-in.md).
+-- Supabase projects find both in schema extensions from birth, owned by postgres. The embedded server has SQL stand-ins for them
+-- (docs/decisions/0005-pgcrypto-stand-in.md); what those lack is told when a migration names them (isobase.extension_gaps), not here.
 do $extensions$
 declare
   wanted text;
 begin
+  set local client_min_messages to error;
   foreach wanted in array array['pgcrypto', 'uuid-ossp'] loop
+    continue when exists (select from pg_catalog.pg_extension where extname = wanted);
     begin
-      execute pg_catalog.format('create extension if not exists %I with schema extensions', wanted);
-    exception when feature_not_supported or undefined_file or insufficient_privilege then
-      raise warning 'extension % could not be created: %', wanted, sqlerrm;
+      set local role postgres;
+      execute pg_catalog.format('create extension %I with schema extensions', wanted);
+    exception when insufficient_privilege or feature_not_supported or undefined_file then
+      -- Where postgres may not, the owner may; where neither may, or the server lacks the files, say so.
+      begin
+        execute pg_catalog.format('create extension %I with schema extensions', wanted);
+      exception when insufficient_privilege or feature_not_supported or undefined_file then
+        set local client_min_messages to warning;
+        raise warning 'extension % could not be created: %', wanted, sqlerrm;
+        set local client_min_messages to error;
+      end;
     end;
+    reset role;
   end loop;
+  set local client_min_messages to warning;
 end
 $extensions$;
 
@@ -1454,29 +1466,28 @@ create or replace function isobase.extension_gaps() returns table (extension tex
 $$;
 
 -- Where the server lets us give no BYPASSRLS (managed PostgreSQL), service_role and postgres get a policy instead on every table with
--- row security. Call it again after migrations made tables. Returns the number of policies made; 0 where BYPASSRLS is there.
+-- row security; service_role none in auth, where it has no business. Call it again after migrations made tables. Returns the
+-- number of policies made; 0 where BYPASSRLS is there.
 create or replace function isobase.open_tables_to_service_role() returns integer language plpgsql as $$
 declare
   target record;
   made integer := 0;
-  roles constant text := (
-    select pg_catalog.string_agg(pg_catalog.quote_ident(rolname), ', ' order by rolname)
-      from pg_catalog.pg_roles where rolname in ('service_role', 'postgres') and not rolbypassrls and not rolsuper);
 begin
-  if roles is null then
-    return 0;
-  end if;
   for target in
-    select n.nspname as schema_name, c.relname as table_name
+    select n.nspname as schema_name, c.relname as table_name,
+           pg_catalog.string_agg(pg_catalog.quote_ident(r.rolname), ', ' order by r.rolname) as roles
       from pg_catalog.pg_class as c
       join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+      join pg_catalog.pg_roles as r on r.rolname in ('service_role', 'postgres') and not r.rolbypassrls and not r.rolsuper
      where c.relrowsecurity and c.relkind in ('r', 'p') and not c.relispartition
        and n.nspname not in ('pg_catalog', 'information_schema', 'isobase')
+       and (n.nspname <> 'auth' or r.rolname <> 'service_role')
        and pg_catalog.pg_has_role(c.relowner, 'USAGE')
        and not exists (select from pg_catalog.pg_policy as p where p.polrelid = c.oid and p.polname = 'isobase_service_role')
+     group by n.nspname, c.relname
   loop
     execute pg_catalog.format('create policy isobase_service_role on %I.%I to %s using (true) with check (true)',
-                              target.schema_name, target.table_name, roles);
+                              target.schema_name, target.table_name, target.roles);
     made := made + 1;
   end loop;
   return made;
