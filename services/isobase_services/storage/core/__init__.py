@@ -1,0 +1,61 @@
+"""The one core below all faces: buckets, uploads, reads, lists, removals, moves and copies.
+
+Who may do what is decided by PostgreSQL's policies on ``storage.buckets`` and ``storage.objects`` and by nothing else: each
+operation runs as the caller through the RLS door, writes are tried as the caller and rolled back before bytes move, and
+only what policies allowed is then written as the service. Source: contracts/storage.md 1.7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isobase_platform.runtime import Platform
+from isobase_services.storage.blob import BlobStore
+from isobase_services.storage.core.buckets import Buckets
+from isobase_services.storage.core.database import StorageDatabase
+from isobase_services.storage.core.listing import Listings
+from isobase_services.storage.core.read import Reads
+from isobase_services.storage.core.remove import Removals
+from isobase_services.storage.core.sign import Signing
+from isobase_services.storage.core.transfer import Transfers
+from isobase_services.storage.core.upload import Uploads
+from isobase_services.storage.core.write import Finisher, ObjectWriter
+from isobase_services.storage.signer import Signer
+
+__all__ = ["StorageCore"]
+
+
+@dataclass(slots=True, frozen=True)
+class StorageCore:
+    """The operations, ready to use. Build it with ``build``."""
+
+    buckets: Buckets
+    uploads: Uploads
+    reads: Reads
+    listings: Listings
+    removals: Removals
+    transfers: Transfers
+    signing: Signing
+    signer: Signer
+    finisher: Finisher
+
+    @classmethod
+    def build(cls, platform: Platform, blobs: BlobStore) -> StorageCore:
+        """Put the operations together over one database and one blob store."""
+        limit_bytes = platform.settings.storage.file_size_limit_bytes
+        database = StorageDatabase(platform.door)
+        finisher = Finisher()
+        writer = ObjectWriter(database, blobs, finisher)
+        signer = Signer(platform.issuer, platform.verifier)
+        uploads = Uploads(database, blobs, writer, limit_bytes)
+        return cls(
+            buckets=Buckets(database, writer, limit_bytes),
+            uploads=uploads,
+            reads=Reads(database, blobs),
+            listings=Listings(database),
+            removals=Removals(database, writer, finisher),
+            transfers=Transfers(database, blobs, writer, finisher),
+            signing=Signing(database, uploads, signer),
+            signer=signer,
+            finisher=finisher,
+        )

@@ -1,0 +1,168 @@
+"""Finding an object for reading, and opening its bytes.
+
+A public bucket's objects are anybody's; a private bucket's are asked for as the caller. For a signed-in caller his own
+rights are tried first: what policies show him is his to read whatever the bucket, so the common read is one statement in
+one transaction, and the bucket is looked at only where they show nothing. Source: contracts/storage.md 1.2 and 1.7.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+
+import asyncpg
+
+from isobase_services.storage.blob import BlobKey, BlobMissing, BlobReader, BlobStore
+from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
+from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.rules import check_bucket_name, check_key
+
+__all__ = ["Access", "ObjectRow", "Reads"]
+
+OPEN_ATTEMPTS = 3
+"""An overwrite may remove the version that was just looked up; then the row is read again."""
+
+_COLUMNS = "o.id, o.name, o.bucket_id, o.version, o.metadata, o.user_metadata, o.created_at, o.updated_at"
+_FIND_AS_CALLER = f"select {_COLUMNS} from storage.objects o where o.bucket_id = $1 and o.name = $2"  # noqa: S608
+_FIND_AS_SERVICE = f"""
+select b.public, {_COLUMNS}
+  from storage.buckets b left join storage.objects o on o.bucket_id = b.id and o.name = $2
+ where b.id = $1
+"""  # noqa: S608  constants of this module
+_FIND_ID = f"select {_COLUMNS} from storage.objects o where o.id = $1"  # noqa: S608
+
+
+class Access(Enum):
+    """By what right an object is read."""
+
+    CALLER = auto()
+    """The bucket is public, or policies show the row to the caller; without a caller only the former."""
+    PUBLIC = auto()
+    """The bucket is public."""
+    SIGNED = auto()
+    """A signed URL names this object."""
+
+
+@dataclass(slots=True, frozen=True)
+class ObjectRow:
+    """A row of ``storage.objects``; ``metadata`` is empty where the row has none (seeded by SQL)."""
+
+    id: uuid.UUID
+    bucket: str
+    key: str
+    version: str | None
+    metadata: Mapping[str, Any]
+    user_metadata: Mapping[str, Any] | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+    def text(self, name: str) -> str | None:
+        """A member of the metadata that is a text, or None."""
+        value = self.metadata.get(name)
+        return value if isinstance(value, str) else None
+
+    def size(self, name: str) -> int | None:
+        """A member of the metadata that is a whole number (or its text), or None."""
+        value = self.metadata.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            return int(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class Reads:
+    """Finds and opens objects."""
+
+    def __init__(self, database: StorageDatabase, blobs: BlobStore) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    async def find(self, actor: Actor, bucket: str, key: str, access: Access) -> ObjectRow:
+        """The row of an object that may be read by this right.
+
+        Raises NoSuchBucket for a bucket that is absent, or not public where it has to be; InvalidKey; NoSuchKey.
+        """
+        if access is Access.CALLER and actor.is_authenticated:
+            return await self._find_for_caller(actor, bucket, key)
+        async with self._database.transaction(actor, as_service=True) as transaction:
+            return await _find_as_service(transaction, bucket, key, must_be_public=access is not Access.SIGNED)
+
+    async def _find_for_caller(self, actor: Actor, bucket: str, key: str) -> ObjectRow:
+        try:
+            async with self._database.transaction(actor) as transaction:
+                row = await transaction.fetchrow(_FIND_AS_CALLER, bucket, key)
+                if row is not None:
+                    return _object_row(row)
+                await transaction.become_service()
+                return await _find_as_service(transaction, bucket, key, must_be_public=True, is_hidden=True)
+        except StorageError as error:
+            if error.code in {"NoSuchBucket", "NoSuchKey", "InvalidKey", "InvalidBucketName"}:
+                raise
+            # A policy that fails is no reason to refuse what is public anyway; of a private bucket it is the answer.
+            async with self._database.transaction(actor, as_service=True) as transaction:
+                try:
+                    return await _find_as_service(transaction, bucket, key, must_be_public=True)
+                except StorageError:
+                    raise error from None
+
+    async def find_visible(self, actor: Actor, object_id: uuid.UUID) -> tuple[ObjectRow, bool]:
+        """The row of an id that policies show to the caller, and whether its bucket is public. Raises NoSuchKey."""
+        async with self._database.transaction(actor) as transaction:
+            row = await transaction.fetchrow(_FIND_ID, object_id)
+            if row is None:
+                raise refuse.no_such_key()
+            await transaction.become_service()
+            bucket = await transaction.fetchrow("select public from storage.buckets where id = $1", row["bucket_id"])
+            return _object_row(row), bool(bucket and bucket["public"])
+
+    async def open(
+        self, actor: Actor, bucket: str, key: str, access: Access, row: ObjectRow
+    ) -> tuple[ObjectRow, BlobReader]:
+        """Open the bytes of ``row``, or of the row as it is now if it was overwritten meanwhile.
+
+        Raises the errors of ``find``, and the NoSuchKey of ``blob_missing`` for a row without bytes.
+        """
+        for _ in range(OPEN_ATTEMPTS):
+            try:
+                return row, await self._blobs.open(BlobKey(row.bucket, row.key, row.version or ""))
+            except BlobMissing:
+                again = await self.find(actor, bucket, key, access)
+                if again.version == row.version:
+                    break
+                row = again
+        raise refuse.blob_missing()
+
+
+async def _find_as_service(
+    transaction: StorageTransaction, bucket: str, key: str, *, must_be_public: bool, is_hidden: bool = False
+) -> ObjectRow:
+    """``is_hidden``: policies showed nothing, so in a private bucket the object is not there for this caller."""
+    row = await transaction.fetchrow(_FIND_AS_SERVICE, bucket, key)
+    if row is None:
+        raise refuse.no_such_bucket()
+    if must_be_public and not row["public"] and not is_hidden:
+        raise refuse.no_such_bucket()
+    check_bucket_name(bucket)
+    check_key(key)
+    if row["id"] is None or (must_be_public and not row["public"]):
+        raise refuse.no_such_key()
+    return _object_row(row)
+
+
+def _object_row(row: asyncpg.Record) -> ObjectRow:
+    metadata = json.loads(row["metadata"]) if row["metadata"] is not None else {}
+    user_metadata = json.loads(row["user_metadata"]) if row["user_metadata"] is not None else None
+    return ObjectRow(
+        id=row["id"],
+        bucket=row["bucket_id"],
+        key=row["name"],
+        version=row["version"],
+        metadata=metadata if isinstance(metadata, dict) else {},
+        user_metadata=user_metadata,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,59 @@
+"""Removing objects: the row first, under the caller's DELETE policy, then the blob. Source: contracts/storage.md 1.7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isobase_services.storage.blob import BlobKey
+from isobase_services.storage.core.database import Actor, StorageDatabase
+from isobase_services.storage.core.objects_sql import OBJECT_JSON
+from isobase_services.storage.core.write import Finisher, ObjectWriter
+from isobase_services.storage.errors import refuse
+from isobase_services.storage.rules import check_bucket_name
+
+__all__ = ["Removals"]
+
+_DELETE_ONE = "delete from storage.objects where bucket_id = $1 and name = $2 returning version"
+_EXISTS = "select from storage.objects where bucket_id = $1 and name = $2"
+_DELETE_MANY = f"""
+delete from storage.objects o where o.bucket_id = $1 and o.name = any($2::text[])
+returning o.name, o.version, {OBJECT_JSON}::text as json
+"""  # noqa: S608  constants of this package
+
+
+class Removals:
+    """Removes objects."""
+
+    def __init__(self, database: StorageDatabase, writer: ObjectWriter, finisher: Finisher) -> None:
+        self._database = database
+        self._writer = writer
+        self._finisher = finisher
+
+    async def remove(self, actor: Actor, bucket: str, key: str) -> None:
+        """Remove one object. Raises NoSuchKey where there is none, AccessDenied where policies keep it."""
+        check_bucket_name(bucket)
+        await self._finisher.run(self._remove(actor, bucket, key))
+
+    async def _remove(self, actor: Actor, bucket: str, key: str) -> None:
+        async with self._database.transaction(actor) as transaction:
+            row = await transaction.fetchrow(_DELETE_ONE, bucket, key)
+            if row is None:
+                await transaction.become_service()
+                if await transaction.fetchrow(_EXISTS, bucket, key) is None:
+                    raise refuse.no_such_key()
+                raise refuse.access_denied()
+        if row["version"]:
+            await self._writer.remove_blobs([BlobKey(bucket, key, row["version"])])
+
+    async def remove_many(self, actor: Actor, bucket: str, keys: Sequence[str]) -> str:
+        """Remove those of ``keys`` that exist and that policies let go; the removed rows as a JSON array."""
+        check_bucket_name(bucket)
+        return await self._finisher.run(self._remove_many(actor, bucket, keys))
+
+    async def _remove_many(self, actor: Actor, bucket: str, keys: Sequence[str]) -> str:
+        async with self._database.transaction(actor) as transaction:
+            rows = await transaction.fetch(_DELETE_MANY, bucket, keys)
+        await self._writer.remove_blobs(
+            [BlobKey(bucket, row["name"], row["version"]) for row in rows if row["version"]]
+        )
+        return f"[{','.join(row['json'] for row in rows)}]"

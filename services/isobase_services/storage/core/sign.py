@@ -1,0 +1,54 @@
+"""Signed URLs for objects that the caller may read, and for keys that he may write. Source: contracts/storage.md 1.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from isobase_services.storage.core.database import Actor, StorageDatabase
+from isobase_services.storage.core.upload import Uploads
+from isobase_services.storage.core.write import Draft
+from isobase_services.storage.errors import refuse
+from isobase_services.storage.rules import check_bucket_name, check_key
+from isobase_services.storage.signer import Signer
+
+__all__ = ["Signing"]
+
+UPLOAD_URL_TTL_S = 7200
+"""Life of a signed upload URL; upstream's hosted value (its code's default is 60 s)."""
+
+_FIND = "select from storage.objects where bucket_id = $1 and name = $2"
+_FIND_MANY = "select name from storage.objects where bucket_id = $1 and name = any($2::text[])"
+
+
+class Signing:
+    """Asks for the right as the caller, then signs."""
+
+    def __init__(self, database: StorageDatabase, uploads: Uploads, signer: Signer) -> None:
+        self._database = database
+        self._uploads = uploads
+        self._signer = signer
+
+    async def sign(self, actor: Actor, bucket: str, key: str, expires_in_s: int) -> str:
+        """A token to read one object. Raises NoSuchKey, InvalidKey, InvalidParameter."""
+        check_bucket_name(bucket)
+        check_key(key)
+        async with self._database.transaction(actor) as transaction:
+            if await transaction.fetchrow(_FIND, bucket, key) is None:
+                raise refuse.no_such_key()
+        return self._signer.sign_download(bucket, key, expires_in_s)
+
+    async def sign_many(self, actor: Actor, bucket: str, keys: Sequence[str], expires_in_s: int) -> Mapping[str, str]:
+        """Tokens by key, for those of ``keys`` that policies show to the caller."""
+        check_bucket_name(bucket)
+        async with self._database.transaction(actor) as transaction:
+            rows = await transaction.fetch(_FIND_MANY, bucket, keys)
+        return {row["name"]: self._signer.sign_download(bucket, row["name"], expires_in_s) for row in rows}
+
+    async def sign_upload(self, actor: Actor, draft: Draft) -> str:
+        """A token to write the draft's key. Raises what an upload by the caller would."""
+        check_bucket_name(draft.bucket)
+        check_key(draft.key)
+        await self._uploads.may_upload(actor, draft)
+        return self._signer.sign_upload(
+            draft.bucket, draft.key, UPLOAD_URL_TTL_S, owner=draft.owner_id, is_upsert=draft.is_upsert
+        )

@@ -1,0 +1,191 @@
+"""Storing an object: rules of the bucket, the right to write, the bytes, the row, in this order.
+
+No connection is held while bytes arrive. Source: contracts/storage.md 1.2 "Upload rules" and 1.7.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from isobase_services.storage.blob import BlobKey, BlobStore, StoredBlob
+from isobase_services.storage.core import objects_sql as sql
+from isobase_services.storage.core.database import Actor, StorageDatabase
+from isobase_services.storage.core.times import iso_milliseconds
+from isobase_services.storage.core.write import Draft, Expectation, ObjectWriter, WrittenObject
+from isobase_services.storage.errors import refuse
+from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder
+
+__all__ = ["StoredObject", "UploadBody", "UploadFacts", "UploadTarget", "Uploads"]
+
+
+@dataclass(slots=True, frozen=True)
+class UploadTarget:
+    """Where an upload goes. ``is_signed``: the right comes from a token, so policies are not asked."""
+
+    bucket: str
+    key: str
+    owner_id: str | None
+    is_upsert: bool
+    is_signed: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class UploadFacts:
+    """What a request says about its file. An empty ``mime_type`` (when a URL is signed) is not told to policies.
+
+    ``declared_length`` is the request's Content-Length in bytes (of a form: with its framing); ``known_size`` the file's
+    own size where the request gives it. ``user_metadata`` is None where none was sent.
+    """
+
+    mime_type: str
+    cache_control: str
+    user_metadata: Mapping[str, Any] | None
+    declared_length: int | None
+    known_size: int | None
+    robots_tag: str | None
+
+    def draft(self, target: UploadTarget) -> Draft:
+        """The row that policies are asked about."""
+        metadata: dict[str, Any] = {"mimetype": self.mime_type} if self.mime_type else {}
+        if self.declared_length is not None:
+            metadata["contentLength"] = self.declared_length
+        user_metadata = None if self.user_metadata is None else json.dumps(self.user_metadata)
+        return Draft(target.bucket, target.key, target.owner_id, target.is_upsert, json.dumps(metadata), user_metadata)
+
+
+class UploadBody(Protocol):
+    """A request's file as a stream."""
+
+    @property
+    def facts(self) -> UploadFacts:
+        """What is known so far; a form's fields may come after its file, so ask again at the end."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The file's bytes, to the end of the request. Call it once."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class StoredObject:
+    """The outcome of an upload."""
+
+    id: uuid.UUID
+    bucket: str
+    key: str
+    size_bytes: int
+    mime_type: str
+
+
+class Uploads:
+    """Stores objects."""
+
+    def __init__(
+        self, database: StorageDatabase, blobs: BlobStore, writer: ObjectWriter, size_limit_bytes: int
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._writer = writer
+        self._size_limit_bytes = size_limit_bytes
+
+    async def upload(self, actor: Actor, target: UploadTarget, body: UploadBody) -> StoredObject:
+        """Store ``body`` at ``target``.
+
+        Raises NoSuchBucket, InvalidMimeType, EntityTooLarge, InvalidKey, KeyAlreadyExists, what policies refuse, and what
+        the body's stream raises; then neither row nor blob is there.
+        """
+        check_bucket_name(target.bucket)
+        first = body.facts
+        draft = first.draft(target)
+        limit_bytes, allowed, seen = await self._ask(actor, target, first, draft)
+        expected: Expectation | None = seen
+        blob_key = BlobKey(target.bucket, target.key, str(uuid.uuid4()))
+        blob = await self._blobs.put(blob_key, _limited(body.chunks(), limit_bytes))
+        facts = body.facts
+        if facts is not first and facts != first:
+            # A field behind the file changed the row: the bucket's rules and the policies have their say again.
+            try:
+                _check_type(target.key, facts, allowed)
+            except BaseException:
+                await self._writer.remove_blobs([blob_key])
+                raise
+            draft, expected = facts.draft(target), None
+        written = await self._store_row(actor, target, draft, expected, facts, blob_key, blob)
+        return StoredObject(written.id, target.bucket, target.key, blob.size_bytes, facts.mime_type)
+
+    async def may_upload(self, actor: Actor, draft: Draft) -> None:
+        """Ask for the right to write without writing; raises as ``upload``."""
+        async with self._database.transaction(actor, rollback=True) as transaction:
+            await self._writer.dry_run(transaction, draft)
+
+    async def _ask(
+        self, actor: Actor, target: UploadTarget, facts: UploadFacts, draft: Draft
+    ) -> tuple[int, tuple[str, ...], Expectation]:
+        async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
+            bucket = await transaction.fetchrow(sql.BUCKET_RULES, target.bucket)
+            if bucket is None:
+                raise refuse.no_such_bucket()
+            allowed = tuple(bucket["allowed_mime_types"] or ())
+            limit_bytes = self._size_limit_bytes
+            if is_empty_folder(target.key):
+                limit_bytes = 0
+            elif bucket["file_size_limit"] is not None:
+                limit_bytes = min(limit_bytes, bucket["file_size_limit"])
+            _check_type(target.key, facts, allowed)
+            if facts.known_size is not None and facts.known_size > limit_bytes:
+                raise refuse.too_large()
+            check_key(target.key)
+            if not target.is_signed:
+                await transaction.become_caller()
+            expected = await self._writer.dry_run(transaction, draft)
+        return limit_bytes, allowed, expected
+
+    async def _store_row(
+        self,
+        actor: Actor,
+        target: UploadTarget,
+        draft: Draft,
+        expected: Expectation | None,
+        facts: UploadFacts,
+        blob_key: BlobKey,
+        blob: StoredBlob,
+    ) -> WrittenObject:
+        metadata: dict[str, Any] = {
+            "eTag": blob.etag,
+            "size": blob.size_bytes,
+            "mimetype": facts.mime_type,
+            "cacheControl": facts.cache_control,
+            "lastModified": iso_milliseconds(blob.stored_at),
+            "contentLength": blob.size_bytes,
+            "httpStatusCode": 200,
+        }
+        if facts.robots_tag:
+            metadata["xRobotsTag"] = facts.robots_tag
+        return await self._writer.commit(
+            actor,
+            draft,
+            expected,
+            version=blob_key.version,
+            metadata_json=json.dumps(metadata),
+            user_metadata_json=draft.user_metadata_json or "{}",
+            is_service=target.is_signed,
+        )
+
+
+def _check_type(key: str, facts: UploadFacts, allowed: tuple[str, ...]) -> None:
+    if not is_empty_folder(key):
+        check_mime_type(facts.mime_type, allowed)
+
+
+async def _limited(chunks: AsyncIterator[bytes], limit_bytes: int) -> AsyncIterator[bytes]:
+    """The chunks as long as they stay within the limit; raises EntityTooLarge with the first byte beyond."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit_bytes:
+            raise refuse.too_large()
+        yield chunk

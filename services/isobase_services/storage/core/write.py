@@ -1,0 +1,227 @@
+"""The one way a row of ``storage.objects`` comes to point at a new blob: asked for as the caller, written as the service.
+
+Between the dry run and the write lies the upload, which may take long, and the key may change hands meanwhile. So the
+dry run reports what it saw, the write holds only while that is still true, and otherwise the right is asked for again,
+this time in the same transaction as the write. (Upstream writes regardless, and a user without an UPDATE policy could
+replace an object that appeared while he was uploading.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from isobase_platform.errors import DatabaseError
+from isobase_services.storage.blob import BlobKey, BlobStore
+from isobase_services.storage.core import objects_sql as sql
+from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
+from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.rules import is_uuid
+
+__all__ = ["Draft", "Expectation", "Finisher", "ObjectWriter", "WrittenObject"]
+
+MAX_WRITE_ATTEMPTS = 10
+
+_T = TypeVar("_T")
+_log = logging.getLogger("isobase.storage")
+
+
+@dataclass(slots=True, frozen=True)
+class Draft:
+    """A row as it is known before the bytes are: what policies are asked about.
+
+    ``metadata_json`` holds ``mimetype`` and, where the request says it, ``contentLength``.
+    """
+
+    bucket: str
+    key: str
+    owner_id: str | None
+    is_upsert: bool
+    metadata_json: str
+    user_metadata_json: str | None
+
+    @property
+    def owner(self) -> uuid.UUID | None:
+        """The deprecated owner column, which only takes a uuid."""
+        return uuid.UUID(self.owner_id) if self.owner_id is not None and is_uuid(self.owner_id) else None
+
+
+@dataclass(slots=True, frozen=True)
+class Expectation:
+    """What the dry run saw at the key: a row, and of which version."""
+
+    is_replacement: bool
+    version: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class WrittenObject:
+    """The row as it is now: its id, and the whole row as JSON text."""
+
+    id: uuid.UUID
+    json: str
+
+
+class _Superseded(Exception):
+    """The key changed since the right to write it was asked for."""
+
+
+class Finisher:
+    """Runs the last step of an operation to its end even when the request that began it is gone.
+
+    A cancelled COMMIT would leave it unknown whether the row is there, and so which blob may be removed.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Await ``work``; a cancellation of the caller does not reach it."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: whoever waited has it, and nobody waits for an abandoned one
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for what is running, ``timeout_s`` seconds at most."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+
+
+class ObjectWriter:
+    """Dry runs and writes of object rows, and the care for the blobs on both sides of a write."""
+
+    def __init__(self, database: StorageDatabase, blobs: BlobStore, finisher: Finisher) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._finisher = finisher
+
+    async def dry_run(self, transaction: StorageTransaction, draft: Draft) -> Expectation:
+        """Try the write as whoever the transaction runs as; the caller of this rolls it back.
+
+        Raises KeyAlreadyExists without upsert on a taken key, and what policies refuse.
+        """
+        args = (
+            uuid.uuid4(),
+            draft.bucket,
+            draft.key,
+            draft.owner,
+            draft.owner_id,
+            draft.metadata_json,
+            draft.user_metadata_json,
+        )
+        if draft.is_upsert:
+            row = await transaction.fetchrow(sql.DRY_RUN_UPSERT, *args)
+            if row is None:
+                raise refuse.access_denied("new row violates row-level security policy")
+            return Expectation(row["is_replacement"], row["version"])
+        try:
+            await transaction.execute(sql.DRY_RUN_INSERT, *args)
+        except DatabaseError as error:
+            if error.is_unique_violation:
+                raise refuse.already_exists("KeyAlreadyExists") from error
+            raise
+        return Expectation(is_replacement=False, version=None)
+
+    async def commit(
+        self,
+        actor: Actor,
+        draft: Draft,
+        expected: Expectation | None,
+        *,
+        version: str,
+        metadata_json: str,
+        user_metadata_json: str | None,
+        is_service: bool = False,
+    ) -> WrittenObject:
+        """Let the row point at the blob of ``version``, which is stored already; remove the blob that it replaces.
+
+        ``expected`` is what the dry run saw; None asks for the right (again) with the final draft. ``is_service`` for
+        a signed upload, which the token allows. A refusal removes the new blob; when it is not known whether the row
+        was written, the blob stays.
+        """
+        work = self._commit(actor, draft, expected, version, metadata_json, user_metadata_json, is_service)
+        return await self._finisher.run(work)
+
+    async def _commit(
+        self,
+        actor: Actor,
+        draft: Draft,
+        expected: Expectation | None,
+        version: str,
+        metadata_json: str,
+        user_metadata_json: str | None,
+        is_service: bool,
+    ) -> WrittenObject:
+        try:
+            for _ in range(MAX_WRITE_ATTEMPTS):
+                try:
+                    written, replaced = await self._write(
+                        actor, draft, expected, version, metadata_json, user_metadata_json, is_service
+                    )
+                except _Superseded:
+                    expected = None
+                    continue
+                if replaced is not None and replaced != version:
+                    await self.remove_blobs([BlobKey(draft.bucket, draft.key, replaced)])
+                return written
+            raise refuse.lock_timeout()
+        except StorageError:
+            await self.remove_blobs([BlobKey(draft.bucket, draft.key, version)])
+            raise
+
+    async def _write(
+        self,
+        actor: Actor,
+        draft: Draft,
+        expected: Expectation | None,
+        version: str,
+        metadata_json: str,
+        user_metadata_json: str | None,
+        is_service: bool,
+    ) -> tuple[WrittenObject, str | None]:
+        new_id = uuid.uuid4()
+        as_service = is_service or expected is not None
+        async with self._database.transaction(actor, as_service=as_service) as transaction:
+            if expected is None:
+                await transaction.fetch(sql.LOCK_KEY, draft.bucket, draft.key)
+                async with transaction.rolled_back():
+                    expected = await self.dry_run(transaction, draft)
+                if not is_service:
+                    await transaction.become_service()
+            row = await transaction.fetchrow(
+                sql.WRITE,
+                new_id,
+                draft.bucket,
+                draft.key,
+                draft.owner,
+                draft.owner_id,
+                version,
+                metadata_json,
+                user_metadata_json,
+                expected.is_replacement,
+                expected.version,
+            )
+            if row is None:
+                if not draft.is_upsert:
+                    raise refuse.already_exists("KeyAlreadyExists")
+                raise _Superseded
+            if (row["id"] == new_id) is expected.is_replacement:
+                raise _Superseded
+            return WrittenObject(row["id"], row["json"]), row["replaced_version"]
+
+    async def remove_blobs(self, keys: list[BlobKey]) -> None:
+        """Remove blobs that no row points at. A failure is logged: the answer is right, some disk space is not free."""
+        try:
+            await self._blobs.delete(keys)
+        except OSError:
+            _log.warning("blobs could not be removed", extra={"count": len(keys)}, exc_info=True)

@@ -1,0 +1,31 @@
+"""``DELETE /object/BUCKET[/KEY]``. Source: contracts/storage.md 1.2."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from isobase_services.storage.core.remove import Removals
+from isobase_services.storage.rest.call import Call
+from isobase_services.storage.rest.render import json_text_response, message_response
+from isobase_services.storage.rest.schema import Array, Object, Text
+
+__all__ = ["RemoveEndpoints"]
+
+_MANY = Object({"prefixes": Array(Text(), min_items=1)}, required=("prefixes",))
+
+
+class RemoveEndpoints:
+    """The routes that remove objects."""
+
+    def __init__(self, removals: Removals) -> None:
+        self._removals = removals
+
+    async def remove(self, call: Call) -> Response:
+        """One object."""
+        await self._removals.remove(call.actor(), call.bucket, call.key)
+        return message_response("Successfully deleted")
+
+    async def remove_many(self, call: Call) -> Response:
+        """Those of the keys in ``prefixes`` that exist and may go; answers their rows."""
+        body = await call.json_body(_MANY)
+        return json_text_response(await self._removals.remove_many(call.actor(), call.bucket, body["prefixes"]))

@@ -1,0 +1,50 @@
+"""``POST|PUT /object/BUCKET/KEY`` and ``PUT /object/upload/sign/BUCKET/KEY``. Source: contracts/storage.md 1.2."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from isobase_services.storage.core.upload import StoredObject, Uploads, UploadTarget
+from isobase_services.storage.rest.call import Call
+from isobase_services.storage.rest.render import json_response
+from isobase_services.storage.rest.schema import Object, Text, validate
+from isobase_services.storage.rest.upload_body import open_upload_body
+from isobase_services.storage.signer import Scope, Signer
+
+__all__ = ["UploadEndpoints"]
+
+_TOKEN = Object({"token": Text()}, required=("token",))
+
+
+class UploadEndpoints:
+    """The routes that store an object."""
+
+    def __init__(self, uploads: Uploads, signer: Signer) -> None:
+        self._uploads = uploads
+        self._signer = signer
+
+    async def create(self, call: Call) -> Response:
+        """POST: a new object, or with ``x-upsert: true`` also over an old one."""
+        return await self._upload(call, is_upsert=call.flag("x-upsert"))
+
+    async def update(self, call: Call) -> Response:
+        """PUT: the object at this key, whether there was one or not."""
+        return await self._upload(call, is_upsert=True)
+
+    async def _upload(self, call: Call, *, is_upsert: bool) -> Response:
+        actor = call.actor()
+        target = UploadTarget(call.bucket, call.key, actor.owner_id, is_upsert)
+        stored = await self._uploads.upload(actor, target, await open_upload_body(call))
+        return json_response({"Id": str(stored.id), "Key": _path(stored)})
+
+    async def signed(self, call: Call) -> Response:
+        """PUT with a token: owner and upsert are the token's."""
+        token = validate(_TOKEN, call.query(), "querystring")["token"]
+        signed = self._signer.verify(token, call.bucket, call.key, Scope.UPLOAD)
+        target = UploadTarget(call.bucket, call.key, signed.owner, signed.is_upsert, is_signed=True)
+        stored = await self._uploads.upload(call.actor(), target, await open_upload_body(call))
+        return json_response({"Key": _path(stored)})
+
+
+def _path(stored: StoredObject) -> str:
+    return f"{stored.bucket}/{stored.key}"

@@ -1,0 +1,83 @@
+"""Answers of the Supabase face: JSON, and the one place that knows its error envelope.
+
+``{"statusCode": "404", "error": "not_found", "message": ..., "code": ...}`` with HTTP 400 for almost every refusal: the true
+status is the text in ``statusCode``. Source: contracts/storage.md 1.0.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Scope
+
+from isobase_platform.errors import BodyTooLarge, DatabaseError, IsobaseError, MethodNotAllowed, NotFound, Unavailable
+from isobase_services.storage.errors import StorageError, from_database, refuse
+
+__all__ = ["json_response", "json_text_response", "message_response", "render_error"]
+
+_JSON = "application/json; charset=utf-8"
+_GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket")
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return json_text_response(text, status)
+
+
+def json_text_response(text: str, status: int = 200) -> Response:
+    """An answer whose JSON text was built already, by PostgreSQL."""
+    return Response(text.encode("utf-8", "surrogatepass"), status_code=status, headers={"content-type": _JSON})
+
+
+def message_response(message: str) -> Response:
+    """``{"message": ...}``."""
+    return json_response({"message": message})
+
+
+def render_error(error: IsobaseError, scope: Scope) -> Response:
+    """The envelope for any error of the house. A HEAD request gets the status alone."""
+    if isinstance(error, NotFound | MethodNotAllowed):
+        response = _route_not_found(scope)
+    else:
+        known = _storage_error(error)
+        body = {
+            "statusCode": str(known.status),
+            "error": known.label,
+            "message": known.message,
+            "code": known.code,
+        }
+        response = json_response(body, known.wire_status or (500 if known.status == 500 else 400))
+        if known.label == "Not found":
+            response.headers["cache-control"] = "no-store"
+    if scope["method"] == "HEAD":
+        return Response(status_code=response.status_code)
+    return response
+
+
+def _storage_error(error: IsobaseError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, BodyTooLarge):
+        message = "Request body is too large"
+        return StorageError("EntityTooLarge", 413, message, label="FastifyError", wire_status=413)
+    if isinstance(error, DatabaseError):
+        return from_database(error)
+    if isinstance(error, Unavailable):
+        is_full = "too many clients" in (error.details or "") or "connection slots" in (error.details or "")
+        return refuse.too_many_connections() if is_full else refuse.database_timeout()
+    return StorageError("InternalError", 500, "Internal Server Error", label="Internal")
+
+
+def _route_not_found(scope: Scope) -> Response:
+    """Upstream has no 405: a wrong method is a route that does not exist. Outside its groups it numbers the status."""
+    path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+    query = scope.get("query_string", b"").decode("latin-1")
+    url = f"{path}?{query}" if query else path
+    message = f"Route {scope['method']}:{url} not found"
+    if any(path == group or path.startswith(f"{group}/") for group in _GROUPS_WITH_OWN_NOT_FOUND):
+        body = {"statusCode": "404", "error": "Not Found", "message": message, "code": "InvalidRequest"}
+        return json_response(body, 404)
+    return json_response({"message": message, "error": "Not Found", "statusCode": 404}, 404)
