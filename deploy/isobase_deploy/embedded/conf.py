@@ -57,13 +57,13 @@ def quote_setting(value: str) -> str:
 
 
 def settings_text(*, socket_dir: Path, extension_dirs: Sequence[Path], is_durable: bool) -> str:
-    """The text of isobase.conf. ``extension_dirs`` hold a folder ``extension`` each, searched after PostgreSQL's own."""
+    """The text of isobase.conf. ``extension_dirs`` hold a folder ``extension`` each, searched before PostgreSQL's own."""
     settings = dict(_SETTINGS)
     settings["listen_addresses"] = "127.0.0.1"
     settings["unix_socket_directories"] = str(socket_dir)
     settings["unix_socket_permissions"] = "0700"
     if extension_dirs:
-        settings["extension_control_path"] = ":".join(["$system", *map(str, extension_dirs)])
+        settings["extension_control_path"] = ":".join([*map(str, extension_dirs), "$system"])
     if not is_durable:
         settings |= _SCRATCH_SETTINGS
     lines = [f"{name} = {quote_setting(value)}" for name, value in settings.items()]

