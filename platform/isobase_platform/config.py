@@ -67,11 +67,21 @@ class DatabaseSettings(_Group):
     """How long a request waits for a connection before it is answered 503 (PostgREST: 504 PGRST003)."""
     mode: Literal["direct", "transaction_pooler"] = "direct"
     """transaction_pooler: PgBouncer or RDS Proxy stands between; no prepared statements are kept, no LISTEN is used."""
+    migrations_enabled: bool = True
+    """Whether ``start`` and ``db reset`` apply the project's migrations."""
+    seed_enabled: bool = True
+    """Whether the very first start and ``db reset`` run the project's seed files."""
+    seed_paths: tuple[str, ...] = ("./seed.sql",)
+    """Seed files or globs, relative to the supabase folder, in their order."""
+    parameters: Mapping[str, str] = Field(default_factory=dict)
+    """Parameters for the embedded PostgreSQL by their names in postgresql.conf, over those that Isobase chooses."""
 
 
 class RestSettings(_Group):
     """The data API (``/rest/v1``); names as PostgREST's configuration."""
 
+    enabled: bool = True
+    """Whether the service is served at all."""
     schemas: tuple[str, ...] = ("public", "graphql_public")
     extra_search_path: tuple[str, ...] = ("public", "extensions")
     max_rows: int | None = Field(default=1000, ge=1)
@@ -79,11 +89,15 @@ class RestSettings(_Group):
     plan_enabled: bool = False
     max_body_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
     pre_request: str | None = None
+    auto_expose_new_tables: bool | None = None
+    """False: new tables in ``public`` are for anon, authenticated and service_role only after an explicit GRANT."""
 
 
 class AuthSettings(_Group):
     """Auth (``/auth/v1``); names as config.toml's [auth]. More of them arrive with the features that read them."""
 
+    enabled: bool = True
+    """Whether the service is served at all."""
     site_url: str = "http://127.0.0.1:3000"
     additional_redirect_urls: tuple[str, ...] = ("https://127.0.0.1:3000",)
     external_url: str | None = None
@@ -122,6 +136,8 @@ class BucketSettings(_Group):
 class StorageSettings(_Group):
     """Storage (``/storage/v1``)."""
 
+    enabled: bool = True
+    """Whether the service is served at all."""
     file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
     backend: Literal["file"] = "file"
     root: Path | None = None
@@ -136,6 +152,8 @@ class StorageSettings(_Group):
 class RealtimeSettings(_Group):
     """Realtime (``/realtime/v1``); limits as contracts/realtime.md 1.14."""
 
+    enabled: bool = True
+    """Whether the service is served at all."""
     publication: str = "supabase_realtime"
     max_payload_bytes: int = 3_000_500
     max_channels_per_socket: int = 100

@@ -1,0 +1,235 @@
+"""Every key that config.toml may hold: which setting it becomes, or that it has no effect here (yet).
+
+Three kinds. ``_SETTINGS`` are read. ``_NOT_YET`` are known and would ask for something that Isobase does not do yet: they
+give one warning per section, but not while they say no more than upstream's template. ``_SILENT`` have no meaning here
+by design (ports and images of containers that do not exist). What is in none of them is an unknown key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from isobase_platform.config_toml import values
+
+__all__ = ["Target", "is_known", "target_of", "unsupported"]
+
+Key: TypeAlias = tuple[str, ...]
+Converter: TypeAlias = Callable[[object, Path], object]
+
+ANY = "*"
+"""In a pattern: any one name."""
+REST = "**"
+"""In a pattern, at its end: any names, at least one."""
+
+
+@dataclass(slots=True, frozen=True)
+class Target:
+    """The setting that a key becomes, as its path in ``Settings``, and how its value is read."""
+
+    setting: Key
+    convert: Converter
+
+
+_SETTINGS: dict[str, tuple[str, Converter]] = {
+    "project_id": ("project_id", values.text),
+    "api.enabled": ("rest.enabled", values.flag),
+    "api.port": ("port", values.port),
+    "api.external_url": ("public_url", values.text_or_none),
+    "api.schemas": ("rest.schemas", values.texts),
+    "api.extra_search_path": ("rest.extra_search_path", values.texts),
+    "api.max_rows": ("rest.max_rows", values.number),
+    "api.auto_expose_new_tables": ("rest.auto_expose_new_tables", values.flag),
+    "db.port": ("database.port", values.port),
+    "db.migrations.enabled": ("database.migrations_enabled", values.flag),
+    "db.seed.enabled": ("database.seed_enabled", values.flag),
+    "db.seed.sql_paths": ("database.seed_paths", values.texts),
+    "db.settings.*": ("database.parameters.*", values.setting_text),
+    "studio.port": ("studio_port", values.port),
+    "inbucket.port": ("mail_port", values.port),
+    "realtime.enabled": ("realtime.enabled", values.flag),
+    "storage.enabled": ("storage.enabled", values.flag),
+    "storage.file_size_limit": ("storage.file_size_limit_bytes", values.size_bytes),
+    "storage.buckets.*": ("storage.buckets.*", values.empty_table),
+    "storage.buckets.*.public": ("storage.buckets.*.public", values.flag),
+    "storage.buckets.*.file_size_limit": ("storage.buckets.*.file_size_limit_bytes", values.size_bytes),
+    "storage.buckets.*.allowed_mime_types": ("storage.buckets.*.allowed_mime_types", values.texts),
+    "storage.buckets.*.objects_path": ("storage.buckets.*.objects_path", values.file_path),
+    "auth.enabled": ("auth.enabled", values.flag),
+    "auth.site_url": ("auth.site_url", values.text),
+    "auth.external_url": ("auth.external_url", values.text_or_none),
+    "auth.additional_redirect_urls": ("auth.additional_redirect_urls", values.texts),
+    "auth.jwt_expiry": ("auth.jwt_expiry_s", values.number),
+    "auth.jwt_issuer": ("auth.jwt_issuer", values.text_or_none),
+    "auth.signing_keys_path": ("jwt_keys_file", values.file_path),
+    "auth.jwt_secret": ("jwt_secret", values.text),
+    "auth.anon_key": ("anon_key", values.text),
+    "auth.service_role_key": ("service_role_key", values.text),
+    "auth.publishable_key": ("publishable_key", values.text),
+    "auth.secret_key": ("secret_key", values.text),
+    "auth.enable_signup": ("auth.enable_signup", values.flag),
+    "auth.enable_anonymous_sign_ins": ("auth.enable_anonymous_sign_ins", values.flag),
+    "auth.enable_refresh_token_rotation": ("auth.enable_refresh_token_rotation", values.flag),
+    "auth.refresh_token_reuse_interval": ("auth.refresh_token_reuse_interval_s", values.number),
+    "auth.minimum_password_length": ("auth.minimum_password_length", values.number),
+    "auth.password_requirements": ("auth.password_requirements", values.text),
+    "auth.email.enable_signup": ("auth.email_enable_signup", values.flag),
+    "auth.email.enable_confirmations": ("auth.email_enable_confirmations", values.flag),
+    "auth.sms.enable_signup": ("auth.phone_enable_signup", values.flag),
+    "auth.sms.enable_confirmations": ("auth.phone_enable_confirmations", values.flag),
+}
+
+_TEMPLATE_SMS = "Your code is {{ .Code }}"
+
+# Key pattern -> the values that ask for nothing: what upstream's template holds, or what switches the thing off.
+_NOT_YET: dict[str, tuple[object, ...]] = {
+    "api.tls.enabled": (False,),
+    "db.pooler.enabled": (False,),
+    "db.vault.**": (),
+    "db.migrations.schema_paths": ([],),
+    "db.network_restrictions.enabled": (False,),
+    "db.ssl_enforcement.enabled": (False,),
+    "studio.enabled": (False,),
+    "inbucket.enabled": (False,),
+    "inbucket.smtp_port": (),
+    "inbucket.pop3_port": (),
+    "storage.image_transformation.enabled": (False,),
+    "storage.analytics.enabled": (False,),
+    "storage.analytics.buckets.**": (),
+    "storage.vector.enabled": (False,),
+    "storage.vector.buckets.**": (),
+    "auth.enable_manual_linking": (False,),
+    "auth.passkey.enabled": (False,),
+    "auth.rate_limit.email_sent": (2,),
+    "auth.rate_limit.sms_sent": (30,),
+    "auth.rate_limit.anonymous_users": (30,),
+    "auth.rate_limit.token_refresh": (150,),
+    "auth.rate_limit.sign_in_sign_ups": (30,),
+    "auth.rate_limit.token_verifications": (30,),
+    "auth.rate_limit.web3": (30,),
+    "auth.captcha.enabled": (False,),
+    "auth.email.double_confirm_changes": (True,),
+    "auth.email.secure_password_change": (False,),
+    "auth.email.max_frequency": ("1s", "1m0s"),
+    "auth.email.otp_length": (6,),
+    "auth.email.otp_expiry": (3600,),
+    "auth.email.smtp.enabled": (False,),
+    "auth.email.smtp.host": (),
+    "auth.email.template.**": (),
+    "auth.email.notification.*.enabled": (False,),
+    "auth.sms.template": (_TEMPLATE_SMS, "Your code is {{ `{{ .Code }}` }}"),
+    "auth.sms.max_frequency": ("5s",),
+    "auth.sms.test_otp.**": (),
+    "auth.sms.*.enabled": (False,),
+    "auth.sessions.timebox": ("0s", ""),
+    "auth.sessions.inactivity_timeout": ("0s", ""),
+    "auth.hook.*.enabled": (False,),
+    "auth.mfa.max_enrolled_factors": (10,),
+    "auth.mfa.*.enroll_enabled": (False,),
+    "auth.mfa.*.verify_enabled": (False,),
+    "auth.external.*.enabled": (False,),
+    "auth.web3.*.enabled": (False,),
+    "auth.third_party.*.enabled": (False,),
+    "auth.oauth_server.enabled": (False,),
+    "edge_runtime.enabled": (False,),
+    "functions.**": (),
+    "analytics.enabled": (False,),
+    "remotes.**": (),
+    "experimental.orioledb_version": ("",),
+    "experimental.webhooks.enabled": (False,),
+    "experimental.pgdelta.enabled": (False,),
+}
+
+# Known, and without a meaning here: details of what is off or does not exist, containers' ports, hosted-only numbers.
+_SILENT = (
+    "api.tls.cert_path",
+    "api.tls.key_path",
+    "db.shadow_port",
+    "db.health_timeout",
+    "db.major_version",
+    "db.root_key",
+    "db.pooler.**",
+    "db.network_restrictions.**",
+    "realtime.ip_version",
+    "realtime.max_header_length",
+    "studio.**",
+    "inbucket.**",
+    "storage.s3_protocol.enabled",
+    "storage.analytics.**",
+    "storage.vector.**",
+    "auth.webauthn.**",
+    "auth.captcha.**",
+    "auth.email.smtp.**",
+    "auth.email.notification.**",
+    "auth.sms.twilio.**",
+    "auth.sms.twilio_verify.**",
+    "auth.sms.messagebird.**",
+    "auth.sms.textlocal.**",
+    "auth.sms.vonage.**",
+    "auth.hook.*.uri",
+    "auth.hook.*.secrets",
+    "auth.mfa.phone.**",
+    "auth.external.*.**",
+    "auth.third_party.*.**",
+    "auth.oauth_server.**",
+    "edge_runtime.**",
+    "analytics.**",
+    "experimental.s3_host",
+    "experimental.s3_region",
+    "experimental.s3_access_key",
+    "experimental.s3_secret_key",
+    "experimental.inspect.**",
+    "experimental.pgdelta.**",
+)
+
+
+def _matches(pattern: str, key: Key) -> bool:
+    parts = pattern.split(".")
+    if parts[-1] == REST:
+        parts.pop()
+        if len(key) <= len(parts):
+            return False
+    elif len(parts) != len(key):
+        return False
+    return all(part in (ANY, name) for part, name in zip(parts, key, strict=False))
+
+
+def target_of(key: Key) -> Target | None:
+    """The setting that ``key`` becomes, or None."""
+    for pattern, (setting, convert) in _SETTINGS.items():
+        if _matches(pattern, key):
+            # A name that stood for the pattern's star stands for the setting's star too.
+            names = iter([name for part, name in zip(pattern.split("."), key, strict=True) if part == ANY])
+            path = tuple(next(names) if part == ANY else part for part in setting.split("."))
+            return Target(path, convert)
+    return None
+
+
+def unsupported(key: Key, value: object) -> str | None:
+    """What to name in the warning when ``key`` asks for what Isobase does not do yet: ``[section]`` or the key; or None."""
+    for pattern, harmless in _NOT_YET.items():
+        if not _matches(pattern, key):
+            continue
+        if value in harmless:
+            return None
+        depth = len(pattern.split(".")) - 1
+        section = ".".join(key[:depth])
+        is_switch = pattern.endswith((".enabled", REST))
+        is_partly_read = any(read.startswith(section + ".") for read in _SETTINGS)
+        return ".".join(key) if is_partly_read and not is_switch else f"[{section}]"
+    return None
+
+
+def is_known(key: Key) -> bool:
+    """Whether upstream's file may hold ``key``."""
+    if key == ("storage", "buckets"):
+        return True
+    return any(_matches(pattern, key) for pattern in (*_NOT_YET, *_SILENT)) or _is_empty_section(key)
+
+
+def _is_empty_section(key: Key) -> bool:
+    """Whether ``key`` is a table of the file that was left empty."""
+    patterns = (*_SETTINGS, *_NOT_YET, *_SILENT)
+    return any(_matches(".".join(pattern.split(".")[: len(key)]), key) for pattern in patterns if REST not in pattern)

@@ -1,0 +1,115 @@
+"""One value of config.toml -> the value of a setting. A value that does not fit raises ``WrongTypeError``.
+
+Text that came by ``env(NAME)`` may hold a number or a switch, as upstream's weakly typed decoding allows; so may any text.
+Sizes are read as Docker reads them (``50MB`` and ``50MiB`` are both 50 * 1024 * 1024); source: docker/go-units RAMInBytes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = [
+    "WrongTypeError",
+    "empty_table",
+    "file_path",
+    "flag",
+    "number",
+    "port",
+    "setting_text",
+    "size_bytes",
+    "text",
+    "text_or_none",
+    "texts",
+]
+
+_SIZE = re.compile(r"(?i)\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\s*")
+_SIZE_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_TRUE = frozenset({"true", "1", "t"})
+_FALSE = frozenset({"false", "0", "f"})
+MAX_PORT = 65_535
+
+
+class WrongTypeError(ValueError):
+    """The message completes "KEY must be ..."."""
+
+
+def flag(value: object, folder: Path) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+        return value.lower() in _TRUE
+    raise WrongTypeError("true or false")
+
+
+def number(value: object, folder: Path) -> int:
+    """A whole number that is not negative."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise WrongTypeError("a whole number, not negative")
+
+
+def port(value: object, folder: Path) -> int:
+    """A TCP port."""
+    try:
+        found = number(value, folder)
+    except WrongTypeError:
+        found = -1
+    if not 0 < found <= MAX_PORT:
+        raise WrongTypeError(f"a port from 1 to {MAX_PORT}")
+    return found
+
+
+def text(value: object, folder: Path) -> str:
+    """A string."""
+    if isinstance(value, str):
+        return str(value)
+    raise WrongTypeError("a string")
+
+
+def text_or_none(value: object, folder: Path) -> str | None:
+    """A string, where the empty one means "not given"."""
+    return text(value, folder) or None
+
+
+def texts(value: object, folder: Path) -> tuple[str, ...]:
+    """An array of strings; a single string is split at commas, as upstream does."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(str(item) for item in value)
+    raise WrongTypeError("an array of strings")
+
+
+def file_path(value: object, folder: Path) -> Path:
+    """A path; a relative one is below the folder of config.toml."""
+    return folder / text(value, folder)
+
+
+def size_bytes(value: object, folder: Path) -> int:
+    """Bytes, from a number or from text such as ``50MiB``."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise WrongTypeError('a size such as "50MiB"')
+    return int(float(match.group(1)) * 1024 ** _SIZE_POWER[match.group(2).lower()])
+
+
+def empty_table(value: object, folder: Path) -> dict[str, object]:
+    """A table with nothing in it: the thing exists with its defaults."""
+    if value == {}:
+        return {}
+    raise WrongTypeError("a table")
+
+
+def setting_text(value: object, folder: Path) -> str:
+    """A parameter of PostgreSQL as it stands in its configuration file."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | str):
+        return str(value)
+    raise WrongTypeError("a string, a number or true / false")
