@@ -1,0 +1,48 @@
+"""The sample project driven by the official supabase-js on Node.js, unmodified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.stack import Stack
+
+NODE_DIRECTORY = Path(__file__).parents[1] / "node"
+VENV_BIN = Path(__file__).parents[2] / ".venv" / "bin"
+STEPS = [
+    "signed up",
+    "signed in",
+    "a seeded user signed in",
+    "the trigger on auth.users made the profile",
+    "rows were inserted",
+    "rows were read with filters, order and embeds",
+    "rows were updated and upserted",
+    "functions were called",
+    "a second user and anon saw and changed nothing",
+    "a file was uploaded and downloaded under policies",
+    "a public file was served and a file removed",
+    "row changes reached their reader and nobody else",
+    "a broadcast was received",
+    "signed out",
+]
+
+
+@pytest.mark.e2e
+@pytest.mark.node
+def test_an_app_on_supabase_js_does_all_of_it(stack: Stack) -> None:
+    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
+    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
+        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    run = subprocess.run(
+        [node, "field_notes.mjs", stack.url, stack.anon_key],
+        cwd=NODE_DIRECTORY,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert (run.stdout.splitlines(), run.returncode) == (STEPS, 0), run.stderr
