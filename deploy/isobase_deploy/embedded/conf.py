@@ -6,8 +6,11 @@ settings; what a user sets with ALTER SYSTEM stands in postgresql.auto.conf, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from isobase_platform.errors import ConfigurationError
 
 __all__ = ["INCLUDE_LINE", "hba_text", "ident_text", "settings_text"]
 
@@ -51,14 +54,27 @@ _SCRATCH_SETTINGS: dict[str, str] = {
 }
 
 
+_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
+
+
 def quote_setting(value: str) -> str:
     """``value`` as a quoted string of postgresql.conf."""
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def settings_text(*, socket_dir: Path, extension_dirs: Sequence[Path], is_durable: bool) -> str:
-    """The text of isobase.conf. ``extension_dirs`` hold a folder ``extension`` each, searched before PostgreSQL's own."""
-    settings = dict(_SETTINGS)
+def settings_text(
+    *, socket_dir: Path, extension_dirs: Sequence[Path], parameters: Mapping[str, str], is_durable: bool
+) -> str:
+    """The text of isobase.conf.
+
+    ``extension_dirs`` hold a folder ``extension`` each, searched after PostgreSQL's own. ``parameters`` are the project's
+    and stand above our choices, but not above what Isobase needs to find the server. Raises ``ConfigurationError`` for a
+    name that is none.
+    """
+    for name in parameters:
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(f"db.settings.{name} is not the name of a PostgreSQL parameter")
+    settings = {**_SETTINGS, **parameters}
     settings["listen_addresses"] = "127.0.0.1"
     settings["unix_socket_directories"] = str(socket_dir)
     settings["unix_socket_permissions"] = "0700"

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from isobase_deploy.embedded import conf
@@ -63,14 +64,24 @@ class EmbeddedPostgres:
     """One PostgreSQL cluster below ``data_dir`` and the server on it.
 
     Parameters: ``port``, TCP on 127.0.0.1 and the socket's number; ``password`` of supabase_admin, used when the cluster is
-    made; ``is_durable`` False for scratch servers of tests (no fsync). Not safe for use from two threads: ``start`` must run
-    on a thread that lives as long as the server shall, because the kernel ties the child's life to it.
+    made; ``parameters`` of postgresql.conf over those that we choose; ``is_durable`` False for scratch servers of tests (no
+    fsync). Not safe for use from two threads: ``start`` must run on a thread that lives as long as the server shall,
+    because the kernel ties the child's life to it.
     """
 
-    def __init__(self, data_dir: Path, *, port: int, password: str, is_durable: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int,
+        password: str,
+        parameters: Mapping[str, str] | None = None,
+        is_durable: bool = True,
+    ) -> None:
         self._data_dir = data_dir.absolute()
         self._port = port
         self._password = password
+        self._parameters = dict(parameters or {})
         self._is_durable = is_durable
         self._process: subprocess.Popen[bytes] | None = None
         self.cluster_dir = self._data_dir / "postgres"
@@ -263,6 +274,7 @@ class EmbeddedPostgres:
             "isobase.conf": conf.settings_text(
                 socket_dir=self.socket_dir,
                 extension_dirs=[extensions],
+                parameters=self._parameters,
                 is_durable=self._is_durable,
             ),
             "pg_hba.conf": conf.hba_text(owner_by_peer=user_name is not None),

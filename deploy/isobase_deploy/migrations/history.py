@@ -11,8 +11,17 @@ from collections.abc import Sequence
 from isobase_deploy.migrations.files import MigrationFile
 from isobase_deploy.migrations.split import Statement
 from isobase_platform.pool import Connection
+from isobase_platform.sql import quote_literal
 
-__all__ = ["applied_versions", "has_been_seeded", "make_tables", "record_migration", "record_seed"]
+__all__ = [
+    "applied_versions",
+    "has_been_seeded",
+    "make_tables",
+    "mark_seeded",
+    "record_migration",
+    "record_seed",
+    "seeded_files",
+]
 
 _MAKE_TABLES = """
 set lock_timeout = '4s';
@@ -22,6 +31,7 @@ alter table supabase_migrations.schema_migrations add column if not exists state
 alter table supabase_migrations.schema_migrations add column if not exists name text;
 reset lock_timeout;
 """
+_SEEDED = "isobase: seeded"
 _MAKE_SEED_TABLE = (
     "create table if not exists supabase_migrations.seed_files (path text not null primary key, hash text not null)"
 )
@@ -56,15 +66,35 @@ async def record_migration(connection: Connection, file: MigrationFile, statemen
 
 
 async def has_been_seeded(connection: Connection) -> bool:
-    """Whether the first start's seeding ended: its table is made in the seed's own transaction."""
-    return bool(await connection.fetchval("select to_regclass('supabase_migrations.seed_files') is not null"))
+    """Whether all seed files of the first start ran: a comment on their table says so, and no row of upstream's."""
+    return bool(
+        await connection.fetchval(
+            "select obj_description(to_regclass('supabase_migrations.seed_files'), 'pg_class') is not distinct from $1",
+            _SEEDED,
+        )
+    )
 
 
-async def record_seed(connection: Connection, hashes: Sequence[tuple[str, str]]) -> None:
-    """Make the seed table and write (path, SHA-256 in hex) of each file; an empty list says that there was nothing."""
+async def seeded_files(connection: Connection) -> dict[str, str]:
+    """SHA-256 by path of the seed files that ran."""
+    if await connection.fetchval("select to_regclass('supabase_migrations.seed_files') is null"):
+        return {}
+    rows = await connection.fetch("select path, hash from supabase_migrations.seed_files")
+    return {row["path"]: row["hash"] for row in rows}
+
+
+async def record_seed(connection: Connection, path: str, digest: str) -> None:
+    """Write the row of a seed file that ran; ``digest`` is its SHA-256 in hex."""
     await connection.execute(_MAKE_SEED_TABLE)
-    await connection.executemany(
+    await connection.execute(
         "insert into supabase_migrations.seed_files (path, hash) values ($1, $2)"
         " on conflict (path) do update set hash = excluded.hash",
-        hashes,
+        path,
+        digest,
     )
+
+
+async def mark_seeded(connection: Connection) -> None:
+    """Say that no seed file is left to run."""
+    await connection.execute(_MAKE_SEED_TABLE)
+    await connection.execute(f"comment on table supabase_migrations.seed_files is {quote_literal(_SEEDED)}")

@@ -1,0 +1,27 @@
+"""The ``isobase`` command. Each family of commands has a module of its own, imported when it is called.
+
+``main`` is the entry point: it parses, dispatches and turns what goes wrong into one message and an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isobase_deploy.cli.parser import build_parser
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (``exit_codes.ExitCode``).
+
+    ``arguments``: without the program's name, default the process's. Expected failures are one message on standard error.
+    """
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 2
+    from isobase_deploy.cli.dispatch import run
+
+    return run(parsed)

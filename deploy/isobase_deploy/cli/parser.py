@@ -1,0 +1,142 @@
+"""The commands and their flags, and nothing else: ``isobase --help`` imports no server.
+
+``parsed.handler`` names the function to call as ``module:function`` below this package.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+__all__ = ["build_parser"]
+
+SERVICES = ("auth", "database", "storage", "realtime")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="isobase",
+        description="A Supabase-compatible backend in one process, on an embedded PostgreSQL or your own.",
+    )
+    parser.add_argument("--version", action="version", version=f"isobase {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_init(commands)
+    _add_start(commands)
+    _add_stop(commands)
+    _add_status(commands)
+    _add_serve(commands)
+    _add_db(commands)
+    _add_migration(commands)
+    _add_keys(commands)
+    return parser
+
+
+def _version() -> str:
+    from isobase_platform import __version__
+
+    return __version__
+
+
+def _add_project_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workdir", type=Path, metavar="DIR", help="the project's folder (default: found upwards from here)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where data is kept (default: .isobase in the project)"
+    )
+
+
+def _add_server_flags(parser: argparse.ArgumentParser) -> None:
+    _add_project_flags(parser)
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="port of the API (default: 54321 or config.toml)")
+    parser.add_argument("--db-port", type=_port, help="port of the embedded PostgreSQL (default: 54322 or config.toml)")
+    parser.add_argument("--database-url", metavar="URL", help="use this PostgreSQL >= 15 instead of the embedded one")
+    parser.add_argument("--production", action="store_true", help="refuse the default keys that everybody knows")
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(text)
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("init", help="make supabase/config.toml, migrations/ and seed.sql here")
+    parser.add_argument("--workdir", type=Path, metavar="DIR", help="the folder to make the project in (default: here)")
+    parser.add_argument("--force", action="store_true", help="overwrite supabase/config.toml")
+    parser.set_defaults(handler="init:run")
+
+
+def _add_start(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("start", help="bring the whole stack up until Ctrl-C")
+    _add_server_flags(parser)
+    parser.add_argument("--detach", action="store_true", help="return when it is up and leave it running")
+    parser.set_defaults(handler="start:run")
+
+
+def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("stop", help="stop a running stack in order")
+    _add_project_flags(parser)
+    parser.add_argument("--no-backup", action="store_true", help="delete the project's data after stopping")
+    parser.set_defaults(handler="stop:run")
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("status", help="URLs and keys of the running stack")
+    _add_project_flags(parser)
+    parser.add_argument(
+        "-o", "--output", choices=("pretty", "json", "env"), default="pretty", help="form of the output"
+    )
+    parser.set_defaults(handler="status:run")
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="run one service alone")
+    parser.add_argument("service", choices=SERVICES)
+    _add_server_flags(parser)
+    parser.set_defaults(handler="start:run_service")
+
+
+def _add_db(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    family = commands.add_parser("db", help="the project's database").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    parser = family.add_parser("reset", help="empty the database, then apply migrations and seed again")
+    _add_project_flags(parser)
+    parser.add_argument("--db-port", type=_port, help="port of the embedded PostgreSQL while no server runs")
+    parser.add_argument("--no-seed", action="store_true", help="leave the seed files out")
+    parser.set_defaults(handler="db:reset")
+
+
+def _add_migration(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    family = commands.add_parser("migration", help="the project's migrations").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    parser = family.add_parser("new", help="make an empty migration file")
+    parser.add_argument("name", help="what it does, in a word or two")
+    parser.add_argument(
+        "--workdir", type=Path, metavar="DIR", help="the project's folder (default: found upwards from here)"
+    )
+    parser.set_defaults(handler="migration:new")
+    for name, summary in (
+        ("up", "apply what was not applied yet"),
+        ("list", "local and applied migrations side by side"),
+    ):
+        parser = family.add_parser(name, help=summary)
+        _add_project_flags(parser)
+        parser.add_argument("--database-url", metavar="URL", help="a database other than the running stack's")
+        parser.set_defaults(handler=f"migration:{name}")
+
+
+def _add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    family = commands.add_parser("keys", help="secrets and signing keys").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    parser = family.add_parser("generate", help="print fresh keys for production as NAME=value lines")
+    parser.add_argument(
+        "--signing-key", choices=("RS256", "ES256"), help="also make a signing key pair and write it to --out"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the JWK file for --signing-key; never overwritten")
+    parser.set_defaults(handler="keys:generate")

@@ -1,0 +1,198 @@
+"""``isobase start`` and ``isobase serve``: the server in the foreground, or left running with --detach."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from isobase_deploy.addresses import database_url
+from isobase_deploy.cli.exit_codes import ExitCode
+from isobase_deploy.cli.flags import project_of
+from isobase_deploy.cli.output import Output
+from isobase_deploy.cli.status import print_pretty
+from isobase_deploy.database import ProjectDatabase, hide_new_stand_ins, prepare, watch
+from isobase_deploy.datadir import DataDir, RunState
+from isobase_deploy.ports import listen
+from isobase_deploy.project import Project
+from isobase_platform.config import Settings
+from isobase_platform.observe import configure_logging
+
+__all__ = ["run", "run_service"]
+
+DETACHED_START_TIMEOUT_S = 120.0
+POLL_S = 0.02
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """All services behind one port, until SIGTERM or Ctrl-C; with --detach return when they are up."""
+    project = project_of(parsed)
+    if parsed.detach:
+        return _detach(project, sys.argv[1:])
+    from isobase_deploy.gateway import enabled_services
+
+    return _serve(project, enabled_services(project.settings), alone=False)
+
+
+def run_service(parsed: argparse.Namespace) -> int:
+    """One service alone, with the platform and nothing else."""
+    return _serve(project_of(parsed), (parsed.service,), alone=True)
+
+
+def _serve(project: Project, names: tuple[str, ...], *, alone: bool) -> int:
+    """The order of a start: lock, port, database, then services. Each step can refuse, and leaves nothing behind."""
+    project.settings.check_production()
+    configure_logging(project.settings.log_level, project.settings.log_format)
+    data_dir = DataDir(project.settings.data_dir)
+    with Output() as output:
+        for warning in project.warnings:
+            output.warn(warning)
+        data_dir.lock()
+        try:
+            with contextlib.closing(listen(project.settings.host, project.settings.port)) as listener:
+                return _serve_locked(project, names, data_dir, listener, output, alone=alone)
+        finally:
+            data_dir.unlock()
+
+
+def _serve_locked(
+    project: Project,
+    names: tuple[str, ...],
+    data_dir: DataDir,
+    listener: socket.socket,
+    output: Output,
+    *,
+    alone: bool,
+) -> int:
+    database = ProjectDatabase(project)
+    output.step("Starting PostgreSQL" if project.settings.is_embedded else "Connecting to PostgreSQL")
+    # On this thread and before the event loop: the kernel ties the server's life to the thread that started it.
+    database.start()
+    try:
+        settings = database.settings.model_copy(update={"port": listener.getsockname()[1]})
+        database.settings = settings
+        serving = _Serving(project, settings, names, data_dir, listener, output, alone=alone)
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            return int(runner.run(serving.run(database)))
+    finally:
+        output.step("Stopping PostgreSQL")
+        database.stop()
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # not made for every system
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class _Serving:
+    """One run of the server on an event loop."""
+
+    def __init__(
+        self,
+        project: Project,
+        settings: Settings,
+        names: tuple[str, ...],
+        data_dir: DataDir,
+        listener: socket.socket,
+        output: Output,
+        *,
+        alone: bool,
+    ) -> None:
+        self._project = project
+        self._settings = settings
+        self._names = names
+        self._data_dir = data_dir
+        self._listener = listener
+        self._output = output
+        self._alone = alone
+
+    async def run(self, database: ProjectDatabase) -> ExitCode:
+        """Prepare the database, start the services, serve until a signal, end in order."""
+        from isobase_deploy.gateway import open_gateway
+        from isobase_deploy.http_server import HttpServer, ending_on_signals
+
+        preparing = asyncio.current_task()
+        assert preparing is not None
+        with ending_on_signals(lambda: _cancel(preparing)):
+            try:
+                await prepare(self._project, self._settings, self._output)
+                self._output.step("Starting services")
+                opened = contextlib.AsyncExitStack()
+                gateway = await opened.enter_async_context(open_gateway(self._settings, self._names, alone=self._alone))
+            except asyncio.CancelledError:
+                self._output.say("interrupted before the server was up; nothing half done was left")
+                return ExitCode.INTERRUPTED
+        async with opened:
+            server = HttpServer(gateway, self._listener, self._settings)
+            background: list[asyncio.Task[Any]] = [asyncio.create_task(watch(database), name="watch PostgreSQL")]
+            if self._settings.is_embedded:
+                background.append(asyncio.create_task(hide_new_stand_ins(self._settings), name="password stand-ins"))
+            try:
+                with ending_on_signals(server.end):
+                    await server.serve(self._ready)
+            finally:
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
+        return ExitCode.OK
+
+    def _ready(self) -> None:
+        self._data_dir.write_state(
+            RunState(
+                pid=os.getpid(),
+                api_url=self._settings.base_url,
+                db_url=database_url(self._settings),
+                port=self._settings.port,
+                db_port=self._settings.database.port if self._settings.is_embedded else None,
+                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                is_production=self._settings.is_production,
+            )
+        )
+        self._output.finish()
+        print_pretty(self._settings, self._names)
+        self._output.say(f"Ready in {self._output.elapsed_s:.1f} s. Press Ctrl-C to stop.")
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+
+
+def _detach(project: Project, arguments: list[str]) -> int:
+    """Start the same command in a session of its own and wait until it is up or has failed."""
+    data_dir = DataDir(project.settings.data_dir)
+    data_dir.path.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "isobase_deploy.cli", *(one for one in arguments if one != "--detach")]
+    descriptor = os.open(data_dir.server_log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as log:
+        offset = os.fstat(log.fileno()).st_size
+        process = subprocess.Popen(  # noqa: S603  our own program, no shell
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline_s = time.monotonic() + DETACHED_START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        state = data_dir.running()
+        said = data_dir.server_log_path.read_bytes()[offset:].decode(errors="replace")
+        if state is not None and state.pid == process.pid:
+            print(said, end="")  # noqa: T201  what it would have said here
+            return ExitCode.OK
+        code = process.poll()
+        if code is not None:
+            print(said, end="", file=sys.stderr)  # noqa: T201
+            return code if code > 0 else ExitCode.UNEXPECTED
+        time.sleep(POLL_S)
+    print(  # noqa: T201
+        f"not ready after {DETACHED_START_TIMEOUT_S:.0f} s; it goes on trying, see {data_dir.server_log_path}",
+        file=sys.stderr,
+    )
+    return ExitCode.UNEXPECTED

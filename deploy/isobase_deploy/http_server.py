@@ -1,0 +1,136 @@
+"""uvicorn in this process, with our own signals: SIGTERM or Ctrl-C drains, a second Ctrl-C forces.
+
+Order of an end: no new connections, services close their sockets (1012) and end their work, requests in flight get their
+answers, connections close. All of it within ``drain_timeout_s``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from isobase_deploy.gateway import Gateway
+from isobase_platform.config import Settings
+
+__all__ = ["HttpServer"]
+
+SOCKET_CLOSE_GRACE_S = 1.0
+"""How long services may take to close their sockets by themselves before the server closes every connection."""
+KEEP_ALIVE_S = 65
+"""Longer than the load balancers' usual 60 s: who closes first must not be us."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals are ours."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, and tell who waits."""
+        await super().startup(sockets)
+        self.is_ready.set()
+
+    def stop_listening(self) -> None:
+        for server in getattr(self, "servers", []):
+            server.close()
+
+
+class HttpServer:
+    """Serves one gateway on a listening socket until it is told to end."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket, settings: Settings) -> None:
+        assert gateway.app is not None
+        self._gateway = gateway
+        self._listener = listener
+        self._drain_timeout_s = settings.drain_timeout_s
+        self._ending = asyncio.Event()
+        self._forced = False
+        config = uvicorn.Config(
+            gateway.app,
+            loop="none",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=settings.realtime.max_payload_bytes + 64 * 1024,
+            ws_ping_interval=None,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
+        )
+        self._server = _Server(config)
+
+    def end(self) -> None:
+        """Begin to end; called again, end without waiting."""
+        if self._ending.is_set():
+            self._forced = True
+            self._server.force_exit = True
+        self._ending.set()
+
+    async def serve(self, on_ready: Callable[[], None]) -> None:
+        """Serve until ``end``; ``on_ready`` is called once connections are taken."""
+        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http server")
+        ready = asyncio.create_task(self._server.is_ready.wait(), name="start of the http server")
+        waiting = asyncio.create_task(self._ending.wait(), name="end of the http server")
+        try:
+            await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                on_ready()
+            await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await self._end_in_order(serving)
+        finally:
+            ready.cancel()
+            waiting.cancel()
+            self._server.should_exit = True
+            await serving
+
+    async def _end_in_order(self, serving: asyncio.Task[None]) -> None:
+        deadline_s = time.monotonic() + self._drain_timeout_s
+        self._server.stop_listening()
+        draining = asyncio.create_task(self._gateway.drain(self._drain_timeout_s), name="drain")
+        await asyncio.wait({draining}, timeout=min(SOCKET_CLOSE_GRACE_S, self._drain_timeout_s))
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(deadline_s - time.monotonic()))
+        self._server.should_exit = True
+        while not (serving.done() and draining.done()) and not self._forced:
+            remaining_s = deadline_s - time.monotonic()
+            if remaining_s <= 0:
+                break
+            await asyncio.wait(
+                {serving, draining} - {task for task in (serving, draining) if task.done()},
+                timeout=min(remaining_s, 0.1),
+            )
+        if not draining.done():
+            draining.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await draining
+
+
+@contextlib.contextmanager
+def ending_on_signals(end: Callable[[], None]) -> Iterator[None]:
+    """Call ``end`` for SIGTERM, SIGINT and SIGHUP while the block runs; must be entered inside the event loop."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
