@@ -69,7 +69,7 @@ begin
       select rolname as role from pg_catalog.pg_roles
        where rolname in ('supabase_admin', 'supabase_auth_admin', 'supabase_storage_admin', 'supabase_realtime_admin',
                          'authenticator', 'anon', 'authenticated', 'service_role', 'postgres')
-         and rolname <> current_user
+         and rolname <> current_user and not rolsuper
     loop
       execute pg_catalog.format('grant %I to current_user', wanted.role);
     end loop;
@@ -1303,7 +1303,11 @@ begin
        and c.relname ~ '^messages_\d{4}_\d{2}_\d{2}$'
        and pg_catalog.to_date(pg_catalog.right(c.relname, 10), 'YYYY_MM_DD') < today - 3
   loop
-    execute pg_catalog.format('drop table realtime.%I', old_partition);
+    begin
+      execute pg_catalog.format('drop table realtime.%I', old_partition);
+    exception when lock_not_available then
+      exit; -- somebody is reading messages for long; the next call finds it again
+    end;
   end loop;
   return made;
 end
@@ -1556,13 +1560,15 @@ declare
 begin
   for maker in select rolname from pg_catalog.pg_roles where rolname in ('postgres', 'supabase_admin', current_user) loop
     foreach kind in array array['tables', 'sequences', 'routines'] loop
-      execute pg_catalog.format(
-        'alter default privileges for role %I in schema public grant all on %s to postgres, anon, authenticated, service_role',
-        maker, kind);
+      begin
+        execute pg_catalog.format(
+          'alter default privileges for role %I in schema public grant all on %s to postgres, anon, authenticated, service_role',
+          maker, kind);
+      exception when insufficient_privilege then
+        raise warning 'what % makes in schema public is not granted to the API roles: %', maker, sqlerrm;
+      end;
     end loop;
   end loop;
-exception when insufficient_privilege then
-  raise warning 'default privileges in schema public could not be set: %', sqlerrm;
 end
 $defaults$;
 
