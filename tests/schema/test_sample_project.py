@@ -186,7 +186,8 @@ async def test_seeded_users_have_a_password_and_an_identity(project: Sessions) -
     async with project.login("postgres") as postgres:
         rows = await postgres.fetch(
             "select u.email, u.encrypted_password = extensions.crypt('password123', u.encrypted_password),"
-            " i.provider, i.email, u.confirmed_at is not null from auth.users u join auth.identities i on i.user_id = u.id order by u.email"
+            " i.provider, i.email, u.confirmed_at is not null"
+            " from auth.users u join auth.identities i on i.user_id = u.id order by u.email"
         )
     assert [tuple(row) for row in rows] == [
         ("alice@example.com", True, "email", "alice@example.com", True),
