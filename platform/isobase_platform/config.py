@@ -160,6 +160,8 @@ class RealtimeSettings(_Group):
     max_events_per_s: int = 100
     max_joins_per_s: int = 100
     max_sockets: int = 200
+    max_send_buffer_bytes: int = 16 * 1024 * 1024
+    """What may wait for one socket that reads slowly, before it is closed with 1013."""
     idle_timeout_s: int = 60
     error_backoff_s: float = 0.5
     """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""

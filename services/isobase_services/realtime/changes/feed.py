@@ -1,0 +1,201 @@
+"""Row changes as channels see them: subscribe, be told when it is live, change the caller, cancel.
+
+Neighbours: ``intake`` keeps the stream alive and the pipeline fed; this module holds who asked for what.
+Source: contracts/realtime.md 1.6 and 1.11: what is wrong with a subscription is told by ``system``, the join succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from isobase_platform.caller import Caller
+from isobase_platform.errors import DatabaseError, Unavailable
+from isobase_services.realtime.changes.groups import Subscriber, Subscriptions
+from isobase_services.realtime.changes.intake import Intake
+from isobase_services.realtime.changes.request import ChangeRequest, RequestRefused, change_id, parse_change_request
+from isobase_services.realtime.changes.stream import StreamRefused
+from isobase_services.realtime.changes.validation import Validator
+from isobase_services.realtime.wire.messages import dump
+
+__all__ = ["ChangeChannel", "ChangeHandle", "RowChanges"]
+
+SUBSCRIBED = "Subscribed to PostgreSQL"
+EXTENSION = "postgres_changes"
+RETRY_DELAY_S = 5.0
+
+_log = logging.getLogger("isobase.realtime")
+
+
+class ChangeChannel(Subscriber, Protocol):
+    """A channel as this module sees it."""
+
+    @property
+    def caller(self) -> Caller:
+        """Whose rights decide what it gets, now."""
+        ...
+
+    def system(self, extension: str, status: str, message: str) -> None:
+        """Send a ``system`` message."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class _Registration:
+    request: ChangeRequest
+    caller: Caller
+    identifier: int
+
+
+class ChangeHandle:
+    """The subscriptions of one channel. ``echo`` is the JSON array for the join's reply."""
+
+    def __init__(self, changes: RowChanges, channel: ChangeChannel, entries: Sequence[Mapping[str, object]]) -> None:
+        self.echo = dump([{**entry, "id": change_id(entry)} for entry in entries])
+        self._changes = changes
+        self._channel = channel
+        self._entries = entries
+        self._registered: list[_Registration] = []
+        self._task: asyncio.Task[None] | None = None
+        self._is_cancelled = False
+
+    @property
+    def is_live(self) -> bool:
+        """True when it is registered for at least one entry."""
+        return bool(self._registered)
+
+    def start(self) -> None:
+        """Subscribe in the background; the channel is told how it went."""
+        if self._entries:
+            self._run()
+
+    def replace_caller(self) -> None:
+        """The channel's token changed: what comes from now on is judged by the new one."""
+        if not self._entries:
+            return
+        caller = self._channel.caller
+        # First under the new caller, then no longer under the old one: no change falls between. Where policies cannot tell
+        # the two apart nothing is interrupted at all.
+        old = self._registered
+        self._registered = [_Registration(item.request, caller, item.identifier) for item in old]
+        for item in self._registered:
+            self._changes.subscriptions.add(self._channel, item.request, item.caller, item.identifier)
+        for item in old:
+            self._changes.subscriptions.remove(self._channel, item.request, item.caller, item.identifier)
+        self._run()
+
+    def announce(self) -> None:
+        """Tell the channel that its subscriptions are live (again)."""
+        self._channel.system(EXTENSION, "ok", SUBSCRIBED)
+
+    def cancel(self) -> None:
+        """End the subscriptions. Calling it again does nothing."""
+        if self._is_cancelled:
+            return
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+        self._unregister()
+        self._changes.release(self)
+
+    def _run(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.create_task(self._subscribe(), name="row change subscription")
+        self._task.add_done_callback(_log_failure)
+
+    async def _subscribe(self) -> None:
+        """Validate, register, wait for the stream; again after a while where only the database was away."""
+        while True:
+            try:
+                await self._subscribe_once()
+            except RequestRefused as error:
+                # Wrong parameters stay wrong: the client is told and nothing is tried again.
+                self._unregister()
+                self._channel.system(EXTENSION, "error", str(error))
+            except StreamRefused as error:
+                self._channel.system(EXTENSION, "error", f"Unable to subscribe to PostgreSQL changes: {error.message}")
+                await asyncio.sleep(RETRY_DELAY_S)
+                continue
+            except (Unavailable, DatabaseError) as error:
+                _log.warning("a subscription to row changes has to wait", extra={"reason": error.message})
+                self._channel.system(EXTENSION, "error", "Realtime was unable to connect to the project database")
+                await asyncio.sleep(RETRY_DELAY_S)
+                continue
+            return
+
+    async def _subscribe_once(self) -> None:
+        requests = [(parse_change_request(entry), change_id(entry)) for entry in self._entries]
+        caller = self._channel.caller
+        for request, _identifier in requests:
+            await self._changes.validator.validate(request, caller)
+        if not self._registered:
+            # Registered before the stream is known to be live, so that nothing which comes after its start is missed.
+            self._registered = [_Registration(request, caller, identifier) for request, identifier in requests]
+            for item in self._registered:
+                self._changes.subscriptions.add(self._channel, item.request, item.caller, item.identifier)
+        await self._changes.intake.live()
+        self.announce()
+
+    def _unregister(self) -> None:
+        for item in self._registered:
+            self._changes.subscriptions.remove(self._channel, item.request, item.caller, item.identifier)
+        self._registered = []
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("a subscription to row changes failed", exc_info=task.exception())
+
+
+class RowChanges:
+    """All subscriptions of one process, and the demand that keeps the stream running."""
+
+    def __init__(self, subscriptions: Subscriptions, validator: Validator, intake: Intake) -> None:
+        self.subscriptions = subscriptions
+        self.validator = validator
+        self.intake = intake
+        self._handles: set[ChangeHandle] = set()
+        intake.on_recovered = self._recovered
+
+    def subscribe(self, channel: ChangeChannel, entries: Sequence[Mapping[str, object]]) -> ChangeHandle:
+        """A handle for the entries of a join; with none it only holds the stream up, for messages sent from SQL."""
+        handle = ChangeHandle(self, channel, entries)
+        self._handles.add(handle)
+        self.intake.demand()
+        return handle
+
+    def release(self, handle: ChangeHandle) -> None:
+        """A handle was cancelled; with the last one the stream may stop."""
+        self._handles.discard(handle)
+        if not self._handles:
+            self.intake.release()
+
+    async def wait_until_live(self, timeout_s: float) -> bool:
+        """True once the stream runs, False when it does not within ``timeout_s`` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    try:
+                        await self.intake.live()
+                    except StreamRefused:
+                        await asyncio.sleep(0.5)
+                        continue
+                    return True
+        except TimeoutError:
+            return False
+
+    def _recovered(self) -> None:
+        """The stream runs again after it was lost: clients learn from when on nothing is missed any more."""
+        for handle in list(self._handles):
+            if handle.is_live:
+                handle.announce()
+
+    async def close(self) -> None:
+        """Stop the stream and whatever is being delivered."""
+        for handle in list(self._handles):
+            handle.cancel()
+        await self.intake.close()

@@ -1,0 +1,115 @@
+"""``POST /api/broadcast`` and ``POST /api/broadcast/{topic}/events/{event}``: broadcasts without a socket.
+
+Source: contracts/realtime.md 1.12. The first takes a batch, all or nothing but for what policies deny, which is skipped; the
+second takes one message, JSON or raw bytes, and says when it is denied.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from isobase_platform.errors import BadRequest, Forbidden, IsobaseError, Unavailable
+from isobase_platform.http.body import read_body
+from isobase_platform.http.request import bearer_token, header, request_facts
+from isobase_services.realtime.core.access import Access, AccessRefused, grant_access
+from isobase_services.realtime.core.topics import TopicKey
+from isobase_services.realtime.edge.broadcast_request import parse_batch
+from isobase_services.realtime.edge.errors import InvalidBroadcast, RateExceeded, Unauthorized
+from isobase_services.realtime.session.hub import Hub
+from isobase_services.realtime.session.policies import Extension, PolicyFailed
+from isobase_services.realtime.wire.messages import Outgoing, UserBroadcast, parse_json
+
+__all__ = ["BroadcastEndpoints"]
+
+MAX_BATCH_BYTES = 8_000_000
+"""Upstream's body parser reads 8 MB; a single payload has the limit of the settings."""
+RAW_TYPE = "application/octet-stream"
+JSON_TYPE = "application/json"
+
+
+class BroadcastEndpoints:
+    """The two routes. Errors leave as ``IsobaseError`` and are rendered by the mount's boundary."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send several messages: 202 with an empty body."""
+        request = Request(scope, receive)
+        access = self._access(request)
+        body = _json(await read_body(request.scope, request.receive, MAX_BATCH_BYTES), of_no_body={})
+        messages = parse_batch(body, self._hub.settings.max_payload_bytes)
+        self._check_rate(len(messages))
+        allowed: dict[str, bool] = {}
+        for item in messages:
+            if item.key.is_private and item.key.name not in allowed:
+                allowed[item.key.name] = await self._may_send(access, item.key)
+        for item in messages:
+            if not item.key.is_private or allowed[item.key.name]:
+                self._send(item.key, item.message)
+        await Response(status_code=202)(scope, receive, send)
+
+    async def single(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send one message, named by the path: 202 with an empty body, which is what clients compare with."""
+        request = Request(scope, receive)
+        access = self._access(request)
+        content_type = (header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
+        if content_type not in (RAW_TYPE, JSON_TYPE):
+            raise IsobaseError("Unsupported Media Type", code="unsupported_media_type", status=415)
+        limit_bytes = self._hub.settings.max_payload_bytes
+        content = await read_body(request.scope, request.receive, MAX_BATCH_BYTES)
+        is_json = content_type == JSON_TYPE
+        if is_json:
+            _json(content, of_no_body=None)
+        if len(content) > limit_bytes:
+            raise InvalidBroadcast({"payload": ["Payload size exceeds tenant limit"]})
+        self._check_rate(1)
+        is_private = request.query_params.get("private") == "true"
+        key = TopicKey(request.path_params["topic"], is_private=is_private)
+        if is_private and not await self._may_send(access, key):
+            raise Forbidden("You do not have permission to send to this Channel topic")
+        self._send(key, UserBroadcast(request.path_params["event"], content or b"{}", is_json=is_json))
+        await Response(status_code=202)(scope, receive, send)
+
+    def _access(self, request: Request) -> Access:
+        """The caller by ``Authorization``, else by ``apikey``; opaque keys stand for their role's token."""
+        given = bearer_token(request.scope) or header(request.scope, "apikey")
+        if given is None:
+            raise Unauthorized
+        try:
+            return grant_access(
+                self._hub.verifier, self._hub.api_keys.token_for(given) or given, request_facts(request.scope)
+            )
+        except AccessRefused as error:
+            raise Unauthorized from error
+
+    def _check_rate(self, count: int) -> None:
+        events = self._hub.events
+        average, limit = int(events.average_per_s), int(events.limit_per_s)
+        if average >= limit:
+            raise RateExceeded("You have exceeded your rate limit", average, limit)
+        if average + count > limit:
+            raise RateExceeded("Too many messages to broadcast, please reduce the batch size", average, limit)
+
+    async def _may_send(self, access: Access, key: TopicKey) -> bool:
+        try:
+            return await self._hub.policies.may_write(access.caller, key.name, Extension.BROADCAST)
+        except PolicyFailed as error:
+            if error.is_database_away:
+                raise Unavailable("The database is not available") from error
+            return False
+
+    def _send(self, key: TopicKey, message: Outgoing) -> None:
+        self._hub.events.add()
+        self._hub.publish(key, message)
+
+
+def _json(content: bytes, *, of_no_body: object) -> object:
+    if not content:
+        return of_no_body
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise BadRequest("The body is not JSON") from error

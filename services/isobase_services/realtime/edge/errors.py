@@ -1,0 +1,94 @@
+"""Errors of the HTTP face in upstream's shapes, written in one place.
+
+A refused handshake is ``{"error": ...}``, an invalid batch ``{"errors": ...}``, everything else ``{"message": ...}``; unknown
+routes and wrong methods are the bare text of upstream's framework. Source: contracts/realtime.md 1.1 and 1.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Scope
+
+from isobase_platform.errors import BadRequest, BodyTooLarge, IsobaseError, MethodNotAllowed, NotFound
+
+__all__ = ["HandshakeRefused", "InvalidBroadcast", "RateExceeded", "Unauthorized", "render_error"]
+
+
+class HandshakeRefused(IsobaseError):
+    """A socket that is not opened; ``message`` is upstream's text, empty for an unknown protocol version."""
+
+    default_code = "handshake_refused"
+    default_status = 401
+
+
+class Unauthorized(IsobaseError):
+    """No token, or one that does not verify; upstream does not say which."""
+
+    default_code = "unauthorized"
+    default_status = 401
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+class InvalidBroadcast(IsobaseError):
+    """A broadcast that lacks something. ``errors`` is upstream's description of it."""
+
+    default_code = "invalid_broadcast"
+    default_status = 422
+
+    def __init__(self, errors: Mapping[str, object]) -> None:
+        super().__init__("The broadcast is not valid")
+        self.errors = errors
+
+
+class RateExceeded(IsobaseError):
+    """The project's rate of messages is used up. ``average_per_s`` and ``limit_per_s`` go into headers."""
+
+    default_code = "rate_exceeded"
+    default_status = 429
+
+    def __init__(self, message: str, average_per_s: int, limit_per_s: int) -> None:
+        super().__init__(message)
+        self.average_per_s = average_per_s
+        self.limit_per_s = limit_per_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How much of the rate is used."""
+        return {
+            "x-rate-rolling": str(self.average_per_s),
+            "x-rate-limit": str(self.limit_per_s),
+            "x-rate-limit-remaining": str(self.limit_per_s - self.average_per_s),
+        }
+
+
+def render_error(error: IsobaseError, scope: Scope) -> Response:
+    """The answer to an error; anything unexpected is upstream's plain 500 without a reason."""
+    match error:
+        case HandshakeRefused(message=""):
+            return Response(status_code=error.status)
+        case HandshakeRefused():
+            return JSONResponse({"error": error.message}, status_code=error.status)
+        case InvalidBroadcast():
+            return JSONResponse({"errors": error.errors}, status_code=error.status)
+        case RateExceeded():
+            return JSONResponse({"message": error.message}, status_code=error.status, headers=error.headers)
+        case NotFound() | MethodNotAllowed():
+            return _framework_error(404)
+        case BodyTooLarge():
+            return _framework_error(413)
+        case BadRequest():
+            return _framework_error(error.status)
+        case _ if error.status >= 500:
+            return _framework_error(error.status)
+        case _:
+            return JSONResponse({"message": error.message}, status_code=error.status)
+
+
+def _framework_error(status: int) -> Response:
+    phrase = "Request Entity Too Large" if status == 413 else HTTPStatus(status).phrase
+    return PlainTextResponse(phrase, status_code=status)

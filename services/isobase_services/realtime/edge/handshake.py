@@ -1,0 +1,54 @@
+"""Whether a socket is opened: the protocol version, the API key, and how many sockets there are.
+
+Pure but for reading the hub's counters. Source: contracts/realtime.md 1.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from isobase_platform.caller import RequestFacts
+from isobase_platform.http.request import header, request_facts
+from isobase_services.realtime.core.access import AccessRefused, grant_access
+from isobase_services.realtime.edge.errors import HandshakeRefused
+from isobase_services.realtime.session.hub import Hub
+from isobase_services.realtime.wire import Codec, codec_for
+
+__all__ = ["Admission", "admit"]
+
+
+@dataclass(slots=True, frozen=True)
+class Admission:
+    """What a socket starts with: its codec, the token of its API key, and what policies may read of the handshake."""
+
+    codec: Codec
+    token: str
+    request: RequestFacts
+
+
+def admit(scope: Scope, hub: Hub) -> Admission:
+    """Check a handshake. Raises ``HandshakeRefused``."""
+    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+    codec = codec_for(query.get("vsn"))
+    if codec is None:
+        raise HandshakeRefused("", status=403)
+    if hub.is_draining:
+        raise HandshakeRefused("Error connecting to Realtime", status=503)
+    given = header(scope, "x-api-key") or query.get("apikey")
+    if given is None:
+        raise HandshakeRefused("API key is missing")
+    request = request_facts(scope)
+    # Upstream never sees an opaque key: its gateway swaps it. A key that is not this project's stays what it is, no JWT.
+    token = hub.api_keys.token_for(given) or given
+    try:
+        grant_access(hub.verifier, token, request)
+    except AccessRefused as error:
+        raise HandshakeRefused(error.handshake_message, status=error.status) from error
+    if len(hub.connections) >= hub.settings.max_sockets:
+        raise HandshakeRefused("Too many connected users", status=429)
+    if hub.joins.is_exceeded:
+        raise HandshakeRefused("Too many joins per second", status=429)
+    return Admission(codec=codec, token=token, request=request)

@@ -1,0 +1,111 @@
+"""The WebSocket endpoint: a handshake, then one task that reads and one that writes.
+
+The reader hands frames to the connection and never waits for anything else; the writer empties the connection's outbox and
+alone waits for the client. Source: contracts/realtime.md 1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from isobase_platform.http.request import request_id
+from isobase_services.realtime.edge.errors import HandshakeRefused, render_error
+from isobase_services.realtime.edge.handshake import admit
+from isobase_services.realtime.session.connection import Connection
+from isobase_services.realtime.session.hub import Hub
+
+__all__ = ["SocketEndpoint"]
+
+CLOSE_TIMEOUT_S = 5.0
+"""How long a client that does not read may hold up the closing of its socket."""
+
+_log = logging.getLogger("isobase.realtime")
+
+
+class SocketEndpoint:
+    """ASGI app for ``/websocket``: sockets, and plain requests that should have been one."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one socket until it ends."""
+        if scope["type"] != "websocket":
+            await self._answer_plain(scope, receive, send)
+            return
+        message = await receive()
+        if message["type"] != "websocket.connect":
+            return
+        try:
+            admission = admit(scope, self._hub)
+        except HandshakeRefused as error:
+            _log.info("handshake refused", extra={"reason": error.message, "request_id": request_id(scope)})
+            await asyncio.sleep(self._hub.settings.error_backoff_s)
+            await _deny(render_error(error, scope), scope, receive, send)
+            return
+        await send({"type": "websocket.accept"})
+        connection = Connection(self._hub, admission.codec, admission.token, admission.request)
+        self._hub.add(connection)
+        try:
+            await _serve(connection, receive, send)
+        finally:
+            connection.ended()
+            self._hub.remove(connection)
+
+    async def _answer_plain(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request without an upgrade: refused for its key first, as upstream does, then for what it is."""
+        admit(scope, self._hub)
+        response = JSONResponse({"error": "This is a WebSocket endpoint"}, status_code=400)
+        await response(scope, receive, send)
+
+
+async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a handshake with an HTTP answer where the server can carry one, else with its plain 403."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await response(scope, receive, send)
+
+
+async def _serve(connection: Connection, receive: Receive, send: Send) -> None:
+    reader = asyncio.create_task(_read(connection, receive), name="realtime socket reader")
+    writer = asyncio.create_task(_write(connection, send), name="realtime socket writer")
+    closing = asyncio.create_task(connection.closing.wait(), name="realtime socket close")
+    tasks = (reader, writer, closing)
+    try:
+        await asyncio.wait({reader, writer, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if not reader.done():
+            # The server closes: the writer says so, if the client lets it.
+            await asyncio.wait({reader, writer}, timeout=CLOSE_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            _log.error("a realtime socket failed", exc_info=result)
+
+
+async def _read(connection: Connection, receive: Receive) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        connection.receive(text if text is not None else message.get("bytes") or b"")
+
+
+async def _write(connection: Connection, send: Send) -> None:
+    # A client that is gone makes send raise; the reader learns it too and ends the socket.
+    with contextlib.suppress(OSError):
+        while (frame := await connection.outbox.get()) is not None:
+            if isinstance(frame, str):
+                await send({"type": "websocket.send", "text": frame})
+            else:
+                await send({"type": "websocket.send", "bytes": frame})
+        await send({"type": "websocket.close", "code": connection.close_code or 1000})

@@ -1,0 +1,131 @@
+"""Realtime's composition root: builds the parts from the platform and gives them their order of start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.routing import Route, Router, WebSocketRoute
+
+from isobase_platform.errors import DatabaseError, Unavailable
+from isobase_platform.http.errors import ErrorBoundary
+from isobase_platform.runtime import Platform
+from isobase_platform.service import ApiKeyRule, Mount
+from isobase_services.realtime.changes.catalog import Catalog
+from isobase_services.realtime.changes.delivery import Delivery
+from isobase_services.realtime.changes.feed import RowChanges
+from isobase_services.realtime.changes.groups import Subscriptions
+from isobase_services.realtime.changes.intake import Intake
+from isobase_services.realtime.changes.messages import broadcast_of_row
+from isobase_services.realtime.changes.stream import LogStream, StreamRefused, open_stream
+from isobase_services.realtime.changes.validation import Validator
+from isobase_services.realtime.changes.visibility import Questions
+from isobase_services.realtime.edge.broadcast import BroadcastEndpoints
+from isobase_services.realtime.edge.errors import render_error
+from isobase_services.realtime.edge.method import Only
+from isobase_services.realtime.edge.socket import SocketEndpoint
+from isobase_services.realtime.session.hub import Hub
+from isobase_services.realtime.session.policies import ChannelPolicies
+
+__all__ = ["RealtimeService"]
+
+MESSAGES_PUBLICATION = "supabase_realtime_messages_publication"
+PARTITIONS_INTERVAL_S = 3600.0
+
+_log = logging.getLogger("isobase.realtime")
+
+
+class RealtimeService:
+    """See ``isobase_platform.service.Service``."""
+
+    name = "realtime"
+
+    def __init__(self, platform: Platform) -> None:
+        settings = platform.settings.realtime
+        self._platform = platform
+        self._maintenance: asyncio.Task[None] | None = None
+        subscriptions = Subscriptions()
+        catalog = Catalog(platform.pools, settings.publication)
+        search_path = platform.settings.rest.extra_search_path
+        questions = Questions(platform.door, search_path)
+        delivery = Delivery(subscriptions, catalog, questions)
+        intake = Intake(
+            self._open_stream,
+            catalog,
+            wants=subscriptions.wants,
+            deliver=delivery.deliver,
+            on_message_row=self._broadcast_row,
+        )
+        self.changes = RowChanges(subscriptions, Validator(catalog, platform.door, search_path), intake)
+        self.hub = Hub(
+            settings=settings,
+            verifier=platform.verifier,
+            api_keys=platform.api_keys,
+            policies=ChannelPolicies(platform.door),
+            changes=self.changes,
+        )
+        socket = SocketEndpoint(self.hub)
+        broadcast = BroadcastEndpoints(self.hub)
+        routes = [
+            # Upstream's own server calls it /socket/websocket; its gateway gives it the name that clients use.
+            *(
+                route
+                for path in ("/websocket", "/socket/websocket")
+                for route in (WebSocketRoute(path, socket), Route(path, Only("GET", socket)))
+            ),
+            Route("/api/broadcast", Only("POST", broadcast.batch)),
+            Route("/api/broadcast/{topic}/events/{event}", Only("POST", broadcast.single)),
+        ]
+        app = ErrorBoundary(Router(routes, redirect_slashes=False), render_error)
+        self.mounts: tuple[Mount, ...] = (
+            Mount(
+                "/realtime/v1",
+                app,
+                ApiKeyRule.NONE,
+                serves_bare=True,
+                cors_expose=("x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining"),
+            ),
+        )
+        self.openapi: Mapping[str, Any] = {}
+
+    async def start(self) -> None:
+        """Begin the hourly care for the partitions of ``realtime.messages``; everything else starts when it is needed."""
+        self._maintenance = asyncio.create_task(self._keep_partitions(), name="realtime partitions")
+
+    async def drain(self, timeout_s: float) -> None:
+        """Close every socket with 1012, then stop the stream and the tasks; at most ``timeout_s`` seconds."""
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
+        await self.hub.drain(timeout_s)
+        await self.changes.close()
+
+    async def _keep_partitions(self) -> None:
+        """Make tomorrow's partitions and drop those whose messages are over their time."""
+        while True:
+            try:
+                async with self._platform.pools.acquire(None) as connection:
+                    await connection.execute("select realtime.ensure_partitions()")
+            except (Unavailable, DatabaseError) as error:
+                _log.warning("the partitions of realtime.messages could not be kept", extra={"reason": error.message})
+            await asyncio.sleep(PARTITIONS_INTERVAL_S)
+
+    async def _open_stream(self, on_message: Callable[[bytes], None], on_end: Callable[[Exception], None]) -> LogStream:
+        """Stream the publications that exist; a name that does not would end the stream at its first change."""
+        wanted = [self._platform.settings.realtime.publication, MESSAGES_PUBLICATION]
+        async with self._platform.pools.acquire(None) as connection:
+            rows = await connection.fetch(
+                "select pubname from pg_catalog.pg_publication where pubname = any ($1)", wanted
+            )
+        names = [row["pubname"] for row in rows]
+        if not names:
+            raise StreamRefused(f"none of the publications {', '.join(wanted)} exists", is_lasting=True)
+        return await open_stream(self._platform.settings.dsn(None), names, on_message=on_message, on_end=on_end)
+
+    def _broadcast_row(self, row: dict[str, str | None]) -> None:
+        """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""
+        broadcast = broadcast_of_row(row)
+        if broadcast is not None:
+            self.hub.publish_locally(*broadcast)

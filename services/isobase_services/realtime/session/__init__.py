@@ -1,0 +1,1 @@
+"""A socket and its channels: what each message of a client does. Sockets themselves are the edge's business."""

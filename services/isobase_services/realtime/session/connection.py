@@ -1,0 +1,208 @@
+"""One socket of a client: its channels, and where each of its messages goes.
+
+``receive`` never waits, so a heartbeat is answered at once whatever joins or SQL are under way. The edge owns the transport:
+it feeds ``receive`` and empties ``outbox``. Source: contracts/realtime.md 1.1 to 1.7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from isobase_platform.caller import RequestFacts
+from isobase_services.realtime.core.access import AccessRefused, grant_access
+from isobase_services.realtime.core.join import JoinRequest, parse_join
+from isobase_services.realtime.core.outbox import Outbox
+from isobase_services.realtime.core.topics import TOPIC_PREFIX, TopicKey
+from isobase_services.realtime.session.channel import Channel, JoinRefused
+from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, Codec, Frame, Ref, dump
+
+if TYPE_CHECKING:
+    from isobase_services.realtime.core.access import Access
+    from isobase_services.realtime.session.hub import Hub
+
+__all__ = ["MAX_FRAME_BYTES", "Connection"]
+
+MAX_FRAME_BYTES = 5_000_000
+MAX_TOPIC_LENGTH_CHARS = 1_000
+MAX_TASKS = 1_000
+"""Delayed refusals and policy checks under way for one socket; beyond it the socket is closed."""
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_TOO_BIG = 1009
+CLOSE_TRY_AGAIN_LATER = 1013
+
+_log = logging.getLogger("isobase.realtime")
+
+
+class Connection:
+    """A socket that passed the handshake with ``token``."""
+
+    def __init__(self, hub: Hub, codec: Codec, token: str, request: RequestFacts) -> None:
+        self.hub = hub
+        self.codec = codec
+        self.request = request
+        self.channels: dict[str, Channel] = {}
+        self.close_code: int | None = None
+        self.outbox = Outbox(hub.settings.max_send_buffer_bytes, self._overflow)
+        self.closing = asyncio.Event()
+        self._token = token
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.received_at_s = self.channel_left_at_s = asyncio.get_running_loop().time()
+
+    @staticmethod
+    def wall_clock() -> float:
+        """Unix seconds now."""
+        return time.time()
+
+    # -- incoming -----------------------------------------------------------------------------------------------------
+
+    def receive(self, frame: Frame) -> None:
+        """Handle one frame; malformed ones are dropped, as upstream does."""
+        self.received_at_s = asyncio.get_running_loop().time()
+        if self.close_code is not None:
+            return
+        if len(frame) > MAX_FRAME_BYTES:
+            self.close(CLOSE_TOO_BIG)
+            return
+        message = self.codec.decode(frame)
+        if message is None:
+            _log.debug("malformed frame dropped")
+            return
+        if message.topic == "phoenix" and message.event == "heartbeat":
+            self._reply(message, "ok", EMPTY_OBJECT)
+        elif message.event == "phx_join":
+            self._join(message)
+        elif message.event == "phx_leave":
+            self._leave(message)
+        else:
+            channel = self.channels.get(message.topic)
+            if channel is None:
+                self._reply(message, "error", '{"reason":"unmatched topic"}')
+            else:
+                channel.receive(message)
+
+    def _join(self, message: ClientMessage) -> None:
+        if not message.topic.startswith(TOPIC_PREFIX) or len(message.topic) > MAX_TOPIC_LENGTH_CHARS:
+            self._reply(message, "error", '{"reason":"unmatched topic"}')
+            return
+        old = self.channels.get(message.topic)
+        if old is not None:
+            old.close()
+        request = parse_join(message.payload)
+        if request.problems:
+            _log.warning("InvalidJoinPayload", extra={"topic": message.topic, "members": ", ".join(request.problems)})
+        try:
+            access = self._admit(message.topic, request)
+        except JoinRefused as error:
+            self.refuse_join(message.join_ref, message.ref, message.topic, str(error))
+            return
+        key = TopicKey(message.topic.removeprefix(TOPIC_PREFIX), request.is_private)
+        channel = Channel(self, key, message, request, access)
+        self.channels[message.topic] = channel
+        channel.join()
+
+    def _admit(self, topic: str, request: JoinRequest) -> Access:
+        """Check a join in upstream's order (1.6). Raises ``JoinRefused``."""
+        hub = self.hub
+        if topic == TOPIC_PREFIX:
+            raise JoinRefused("TopicNameRequired: You must provide a topic name")
+        if hub.is_draining:
+            raise JoinRefused("RealtimeRestarting: Realtime is restarting, please standby")
+        if hub.joins.is_exceeded:
+            self.close(CLOSE_GOING_AWAY)
+            raise JoinRefused("ClientJoinRateLimitReached: Too many joins per second")
+        hub.joins.add()
+        if len(self.channels) >= hub.settings.max_channels_per_socket:
+            raise JoinRefused("ChannelRateLimitReached: Too many channels")
+        try:
+            access = grant_access(hub.verifier, request.token or self._token, self.request)
+        except AccessRefused as error:
+            raise JoinRefused(error.reason) from error
+        if request.replay is not None and not request.is_private:
+            raise JoinRefused("UnableToReplayMessages: Replay is not allowed for public channels")
+        return access
+
+    def _leave(self, message: ClientMessage) -> None:
+        self._reply(message, "ok", EMPTY_OBJECT)
+        channel = self.channels.get(message.topic)
+        if channel is not None:
+            channel.close()
+
+    # -- outgoing -----------------------------------------------------------------------------------------------------
+
+    def put(self, frame: Frame) -> None:
+        """Queue a frame for the socket, without waiting."""
+        self.outbox.put(frame)
+
+    def _reply(self, message: ClientMessage, status: str, response: str) -> None:
+        self.put(
+            self.codec.reply(
+                join_ref=message.join_ref, ref=message.ref, topic=message.topic, status=status, response=response
+            )
+        )
+
+    def refuse_join(self, join_ref: Ref, ref: Ref, topic: str, reason: str) -> None:
+        """Answer a refused join, held back a little against storms of clients that try again."""
+        response = dump({"reason": reason})
+        frame = self.codec.reply(join_ref=join_ref, ref=ref, topic=topic, status="error", response=response)
+        self.spawn(self._put_later(frame, self.hub.settings.error_backoff_s))
+
+    async def _put_later(self, frame: Frame, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self.put(frame)
+
+    def announce_disconnect(self) -> None:
+        """Tell every channel that the server is about to close the socket."""
+        for channel in self.channels.values():
+            channel.system("system", "ok", "Server requested disconnect")
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` for this socket; it is cancelled when the socket ends."""
+        if len(self._tasks) >= MAX_TASKS:
+            work.close()
+            self.close(CLOSE_TRY_AGAIN_LATER)
+            return
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a channel's task failed", exc_info=task.exception())
+            self.close(1011)
+
+    def forget(self, channel: Channel) -> None:
+        """Take a channel that has ended off the socket."""
+        if self.channels.get(channel.key.wire_name) is channel:
+            del self.channels[channel.key.wire_name]
+            self.channel_left_at_s = asyncio.get_running_loop().time()
+
+    def _overflow(self) -> None:
+        _log.warning("a socket does not read what it is sent and is closed", extra={"code": CLOSE_TRY_AGAIN_LATER})
+        self.close(CLOSE_TRY_AGAIN_LATER)
+
+    def close(self, code: int) -> None:
+        """Ask the edge to send what is queued and then to close the socket with ``code``; the first code counts."""
+        if self.close_code is None:
+            self.close_code = code
+            self.outbox.close()
+            self.closing.set()
+
+    def ended(self) -> None:
+        """The socket is gone: leave every topic and stop every task."""
+        if self.close_code is None:
+            self.close_code = CLOSE_NORMAL
+        self.outbox.close()
+        for channel in list(self.channels.values()):
+            channel.end()
+        self.channels.clear()
+        for task in self._tasks:
+            task.cancel()

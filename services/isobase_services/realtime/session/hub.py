@@ -1,0 +1,128 @@
+"""What all sockets of one process share: topics, rates, policies, row changes, limits, and the order to drain.
+
+Made once by the service; connections and HTTP endpoints publish through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from isobase_platform.config import RealtimeSettings
+from isobase_platform.tokens import ApiKeys, TokenVerifier
+from isobase_services.realtime.core.rates import RollingRate
+from isobase_services.realtime.core.topics import TopicKey, Topics
+from isobase_services.realtime.wire.messages import Outgoing, TextBroadcast, UserBroadcast
+
+if TYPE_CHECKING:
+    from isobase_services.realtime.changes.feed import RowChanges
+    from isobase_services.realtime.session.channel import Channel
+    from isobase_services.realtime.session.connection import Connection
+    from isobase_services.realtime.session.policies import ChannelPolicies
+
+__all__ = ["Hub", "Relay", "payload_size_bytes"]
+
+SWEEP_INTERVAL_S = 5.0
+EMPTY_SOCKET_LIFE_S = 600.0
+"""How long a socket may stay without any channel."""
+
+_log = logging.getLogger("isobase.realtime")
+
+
+class Relay(Protocol):
+    """Carries broadcasts to the other processes of the project."""
+
+    def forward(self, key: TopicKey, message: Outgoing) -> None:
+        """Queue a broadcast for the others, without waiting."""
+        ...
+
+
+class Hub:
+    """The shared state of one process. ``relay`` is None where no other process can exist."""
+
+    def __init__(
+        self,
+        *,
+        settings: RealtimeSettings,
+        verifier: TokenVerifier,
+        api_keys: ApiKeys,
+        policies: ChannelPolicies,
+        changes: RowChanges,
+        relay: Relay | None = None,
+    ) -> None:
+        self.settings = settings
+        self.verifier = verifier
+        self.api_keys = api_keys
+        self.policies = policies
+        self.changes = changes
+        self.relay = relay
+        self.topics = Topics()
+        self.connections: set[Connection] = set()
+        self.events = RollingRate(settings.max_events_per_s)
+        self.joins = RollingRate(settings.max_joins_per_s)
+        self.is_draining = False
+        self._emptied = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def add(self, connection: Connection) -> None:
+        """Register an accepted socket."""
+        self.connections.add(connection)
+        self._emptied.clear()
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a socket that has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._emptied.set()
+
+    def publish(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
+        """Broadcast to the members in this process, then hand it to the relay for the others."""
+        self.publish_locally(key, message, exclude=exclude)
+        if self.relay is not None:
+            self.relay.forward(key, message)
+
+    def publish_locally(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
+        """Broadcast to the members in this process."""
+        self.events.add(self.topics.publish(key, message, exclude=exclude))
+
+    def too_large(self, message: Outgoing) -> bool:
+        """True for a payload beyond ``max_payload_bytes``."""
+        return payload_size_bytes(message) > self.settings.max_payload_bytes
+
+    def _sweep(self) -> None:
+        """Close the sockets that fell silent or hold no channel; stops by itself when none is left."""
+        self._sweeper = None
+        now_s = asyncio.get_running_loop().time()
+        for connection in list(self.connections):
+            is_silent = now_s - connection.received_at_s > self.settings.idle_timeout_s
+            is_empty = not connection.channels and now_s - connection.channel_left_at_s > EMPTY_SOCKET_LIFE_S
+            if is_silent or is_empty:
+                connection.close(1000)
+        if self.connections:
+            self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Tell every channel, close every socket with 1012 and wait up to ``timeout_s`` seconds for them to end."""
+        self.is_draining = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connection in list(self.connections):
+            connection.announce_disconnect()
+            connection.close(1012)
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
+
+
+def payload_size_bytes(message: Outgoing) -> int:
+    """The size that the payload limit counts: the JSON text or the raw bytes."""
+    match message:
+        case TextBroadcast(payload=text):
+            return len(text) if text.isascii() else len(text.encode())
+        case UserBroadcast(payload=content):
+            return len(content)
