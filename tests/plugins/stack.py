@@ -1,17 +1,23 @@
-"""Real servers for the tests: one PostgreSQL for the session, a fresh database for each test that asks for it.
+"""Real servers for the tests: a PostgreSQL for the session, a fresh database for a test, and the whole stack as a process.
 
 ``postgres`` is a PostgreSQL with the schema applied: a container where a Docker engine answers, the embedded one
 otherwise (the header of the run says which). ``database`` gives a test settings for a database of its own, cloned from a
-template in well under 100 ms. Everything that was started is ended by its process at the end of the session.
+template in well under 100 ms. ``stack`` is a real ``isobase start`` on the sample project. Everything that was started is
+ended by its process at the end of the session.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +26,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
+from isobase_deploy.datadir import DataDir
 from isobase_deploy.embedded import EmbeddedPostgres
 from isobase_deploy.ports import free_ports
 from isobase_platform.config import DatabaseSettings, Settings
@@ -29,6 +36,10 @@ pytest_plugins = ("tests.plugins.redis",)
 
 PASSWORD = "postgres"
 TEMPLATE = "isobase_template"
+ISOBASE = Path(sys.executable).with_name("isobase")
+SAMPLE_PROJECT = Path(__file__).parents[2] / "examples" / "field-notes"
+STACK_START_TIMEOUT_S = 60.0
+STACK_STOP_TIMEOUT_S = 20.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,3 +131,118 @@ def database(postgres: DatabaseServer, tmp_path: Path) -> Iterator[Settings]:
             name,
         )
         postgres.execute(f"drop database {name} with (force)")
+
+
+@dataclass(slots=True, frozen=True)
+class Stack:
+    """A running ``isobase start``: where it is, its keys, and its process."""
+
+    url: str
+    db_url: str
+    admin_dsn: str
+    anon_key: str
+    service_role_key: str
+    jwt_secret: str
+    publishable_key: str
+    secret_key: str
+    project_dir: Path
+    data_dir: Path
+    pid: int
+
+
+class StackProcess:
+    """Starts and ends one ``isobase start`` on a project folder; for tests that stop or kill it themselves.
+
+    Ports are free ones and stay the same over a restart; output goes to ``log_path``.
+    """
+
+    def __init__(self, project_dir: Path, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+        self.project_dir = project_dir
+        self.data_dir = project_dir / ".isobase"
+        self.log_path = project_dir / "isobase.log"
+        self.port, self.db_port = free_ports(2)
+        self._flags = flags
+        self._environment = clean_environment() | dict(environment or {})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Stack:
+        """Start it and wait until it is ready; raises ``RuntimeError`` with its output when it ends instead."""
+        command = [str(ISOBASE), "start", "--workdir", str(self.project_dir)]
+        command += ["--port", str(self.port), "--db-port", str(self.db_port), *self._flags]
+        with self.log_path.open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.project_dir, env=self._environment)
+        self.process = process
+        deadline_s = time.monotonic() + STACK_START_TIMEOUT_S
+        while True:
+            state = DataDir(self.data_dir).running()
+            if state is not None and state.pid == process.pid:
+                return self._stack(process.pid)
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                self.stop()
+                raise RuntimeError(f"isobase start ended or hangs: {self.log_path.read_text()}")
+            time.sleep(0.02)
+
+    def stop(self) -> int | None:
+        """Ask it to end and wait; returns its exit code."""
+        if self.process is None:
+            return None
+        self.process.terminate()
+        try:
+            return self.process.wait(STACK_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def _stack(self, pid: int) -> Stack:
+        output = subprocess.run(
+            [str(ISOBASE), "status", "--workdir", str(self.project_dir), "-o", "json"],
+            check=True,
+            capture_output=True,
+            env=self._environment,
+        ).stdout
+        values = json.loads(output)
+        return Stack(
+            url=values["API_URL"],
+            db_url=values["DB_URL"],
+            admin_dsn=f"postgresql://supabase_admin:{PASSWORD}@127.0.0.1:{self.db_port}/postgres",
+            anon_key=values["ANON_KEY"],
+            service_role_key=values["SERVICE_ROLE_KEY"],
+            jwt_secret=values["JWT_SECRET"],
+            publishable_key=values["PUBLISHABLE_KEY"],
+            secret_key=values["SECRET_KEY"],
+            project_dir=self.project_dir,
+            data_dir=self.data_dir,
+            pid=pid,
+        )
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would change a stack: a developer's own settings must not reach the tests."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ISOBASE_", "SUPABASE_", "PG")) and name not in {"DATABASE_URL", "REDIS_URL"}
+    }
+
+
+@pytest.fixture
+def project_dir() -> Iterator[Path]:
+    """An empty folder for a project, short enough for a socket and open for PostgreSQL's account."""
+    with tempfile.TemporaryDirectory(prefix="isobase-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole stack as a process of its own, on a copy of the sample project."""
+    with tempfile.TemporaryDirectory(prefix="isobase-stack-") as name:
+        directory = Path(name) / "project"
+        Path(name).chmod(0o755)
+        shutil.copytree(SAMPLE_PROJECT, directory, ignore=shutil.ignore_patterns(".isobase"))
+        process = StackProcess(directory)
+        try:
+            yield process.start()
+        finally:
+            process.stop()

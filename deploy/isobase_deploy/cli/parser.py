@@ -120,14 +120,14 @@ def _add_migration(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--workdir", type=Path, metavar="DIR", help="the project's folder (default: found upwards from here)"
     )
     parser.set_defaults(handler="migration:new")
-    for name, summary in (
-        ("up", "apply what was not applied yet"),
-        ("list", "local and applied migrations side by side"),
+    for name, handler, summary in (
+        ("up", "migration:up", "apply what was not applied yet"),
+        ("list", "migration:list_all", "local and applied migrations side by side"),
     ):
         parser = family.add_parser(name, help=summary)
         _add_project_flags(parser)
         parser.add_argument("--database-url", metavar="URL", help="a database other than the running stack's")
-        parser.set_defaults(handler=f"migration:{name}")
+        parser.set_defaults(handler=handler)
 
 
 def _add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

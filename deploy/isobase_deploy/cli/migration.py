@@ -1,0 +1,97 @@
+"""``isobase migration new | up | list``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from datetime import UTC, datetime
+
+from isobase_deploy.cli.exit_codes import ExitCode
+from isobase_deploy.cli.flags import project_of
+from isobase_deploy.cli.output import Output
+from isobase_deploy.cli.status import NotRunningError, settings_of_running
+from isobase_deploy.datadir import DataDir
+from isobase_deploy.migrations import migrate
+from isobase_deploy.migrations.files import list_migrations
+from isobase_deploy.migrations.history import applied_versions
+from isobase_deploy.migrations.project import connect_as_migrator
+from isobase_deploy.project import Project
+from isobase_platform.config import Settings
+from isobase_platform.errors import ConfigurationError
+
+__all__ = ["list_all", "new", "up"]
+
+VERSION_FORMAT = "%Y%m%d%H%M%S"
+
+
+def new(parsed: argparse.Namespace) -> int:
+    """Make an empty migration with the time as its version; refuses a name that would not be found again."""
+    project = project_of(parsed)
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", parsed.name).strip("_")
+    if not name:
+        raise ConfigurationError(f"{parsed.name!r} holds no letter or digit to name a migration by")
+    path = project.migrations_dir / f"{datetime.now(UTC).strftime(VERSION_FORMAT)}_{name}.sql"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x"):
+            pass
+    except FileExistsError as error:
+        raise ConfigurationError(f"{path} exists already") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+    print(f"Created new migration at {path}")  # noqa: T201  the command's answer
+    return ExitCode.OK
+
+
+def up(parsed: argparse.Namespace) -> int:
+    """Apply what was not applied yet to the running stack, or to --database-url."""
+    project = project_of(parsed)
+    settings = _target(project)
+    with Output() as output:
+        done = asyncio.run(migrate(project, settings, output)).migrations
+    print(f"Applied {len(done)} migration(s)." if done else "Nothing to apply.")  # noqa: T201
+    return ExitCode.OK
+
+
+def list_all(parsed: argparse.Namespace) -> int:
+    """Local and applied versions side by side."""
+    project = project_of(parsed)
+    settings = _target(project)
+    files, warnings = list_migrations(project.migrations_dir)
+    with Output() as output:
+        for warning in warnings:
+            output.warn(warning)
+    applied = set(asyncio.run(_applied(settings)))
+    local = {file.version: file for file in files}
+    print(f"{'LOCAL':<16}{'APPLIED':<16}{'TIME (UTC)':<21}NAME")  # noqa: T201
+    for version in sorted(applied | local.keys()):
+        here = version if version in local else ""
+        there = version if version in applied else ""
+        name = local[version].name if version in local else ""
+        print(f"{here:<16}{there:<16}{_time_of(version):<21}{name}".rstrip())  # noqa: T201
+    return ExitCode.OK
+
+
+def _target(project: Project) -> Settings:
+    """The running stack's settings, or the external database's."""
+    if not project.settings.is_embedded:
+        return project.settings
+    data_dir = DataDir(project.settings.data_dir)
+    state = data_dir.running()
+    if state is None:
+        raise NotRunningError(data_dir)
+    return settings_of_running(project.settings, state)
+
+
+async def _applied(settings: Settings) -> list[str]:
+    async with connect_as_migrator(settings) as connection:
+        return await applied_versions(connection)
+
+
+def _time_of(version: str) -> str:
+    """The version as a time where it is one."""
+    try:
+        return datetime.strptime(version, VERSION_FORMAT).replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return ""

@@ -1,0 +1,113 @@
+"""Empties a project's database and makes it anew, while a server runs on it or not.
+
+The old database is put aside under another name, a new one is made with schema, migrations and seed, and only then is the old
+one dropped. When a migration fails the old one comes back: a reset either happens or does not. Connections of a running
+server are ended; its pools connect again by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from isobase_deploy.database import hide_new_stand_ins, prepare
+from isobase_deploy.migrations import Outcome, Report
+from isobase_deploy.project import Project
+from isobase_platform.config import Settings
+from isobase_platform.errors import ConfigurationError, database_error
+from isobase_platform.pool import DATABASE_FAILURES, Pools
+from isobase_platform.sql import quote_identifier
+
+__all__ = ["reset_database"]
+
+DATABASE = "postgres"
+ASIDE = "isobase_before_reset"
+MAINTENANCE_DATABASE = "template1"
+LOCK_KEY = 0x15_0B_A5_E2
+MAX_SLOT_ATTEMPTS = 20
+SLOT_WAIT_S = 0.1
+
+
+async def reset_database(project: Project, settings: Settings, report: Report) -> Outcome:
+    """Make the embedded server's database anew; ``settings`` reach the running server.
+
+    Raises ``ConfigurationError`` for a database by URL, and what ``prepare`` raises; the database is then as it was.
+    """
+    if not settings.is_embedded:
+        raise ConfigurationError(
+            "db reset works on the embedded PostgreSQL; a database by URL is somebody's own and is not emptied",
+            hint="leave out --database-url and DATABASE_URL, or drop and create that database yourself",
+        )
+    async with _maintenance(settings) as connection:
+        report.step("Putting the old database aside")
+        await _drop(connection, ASIDE)
+        await _disconnect(connection, DATABASE)
+        await connection.execute(f"alter database {quote_identifier(DATABASE)} rename to {quote_identifier(ASIDE)}")
+        try:
+            await connection.execute(f"create database {quote_identifier(DATABASE)} template template0")
+            outcome = await prepare(project, settings, report)
+            if settings.storage.enabled:
+                await _make_buckets(settings)
+            await hide_new_stand_ins(settings)
+        except BaseException:
+            report.step("Bringing the old database back")
+            await _drop(connection, DATABASE)
+            await connection.execute(f"alter database {quote_identifier(ASIDE)} rename to {quote_identifier(DATABASE)}")
+            await connection.execute(f"alter database {quote_identifier(DATABASE)} allow_connections true")
+            raise
+        await _drop(connection, ASIDE)
+    return outcome
+
+
+@asynccontextmanager
+async def _maintenance(settings: Settings) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The owner's connection to another database, with a lock that keeps a second reset waiting."""
+    try:
+        connection = await asyncpg.connect(settings.dsn(), database=MAINTENANCE_DATABASE, statement_cache_size=0)
+        try:
+            await connection.execute(f"select pg_advisory_lock({LOCK_KEY})")
+            yield connection
+        finally:
+            await connection.close(timeout=5.0)
+    except DATABASE_FAILURES as error:
+        raise database_error(error) from error
+
+
+async def _disconnect(connection: asyncpg.Connection[asyncpg.Record], database: str) -> None:
+    """Keep everybody out, end who is in, and drop the replication slots, which bind a database to its name's owner."""
+    await connection.execute(f"alter database {quote_identifier(database)} allow_connections false")
+    for _ in range(MAX_SLOT_ATTEMPTS):
+        await connection.execute(
+            "select pg_terminate_backend(pid, 1000) from pg_stat_activity where datname = $1", database
+        )
+        await connection.execute(
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1 and not active",
+            database,
+        )
+        left = await connection.fetchval(
+            "select (select count(*) from pg_replication_slots where database = $1)"
+            " + (select count(*) from pg_stat_activity where datname = $1)",
+            database,
+        )
+        if left == 0:
+            return
+        await connection.execute("select pg_sleep($1)", SLOT_WAIT_S)
+
+
+async def _drop(connection: asyncpg.Connection[asyncpg.Record], database: str) -> None:
+    if await connection.fetchval("select exists (select from pg_database where datname = $1)", database):
+        await _disconnect(connection, database)
+        await connection.execute(f"drop database {quote_identifier(database)} with (force)")
+
+
+async def _make_buckets(settings: Settings) -> None:
+    """The buckets of the settings, which the storage service makes at its start only."""
+    from isobase_services.storage.provision import provision
+
+    pools = Pools(settings)
+    try:
+        await provision(pools, settings.storage)
+    finally:
+        await pools.close()
