@@ -1,0 +1,108 @@
+"""kill -9 of the server, of PostgreSQL, or of both, under write load: every acknowledged write is there after the restart."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import os
+from dataclasses import dataclass, field
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.plugins.process import IsobaseProcess
+
+WRITERS = 8
+UPLOADERS = 2
+LOAD_BEFORE_KILL_S = 1.5
+MIN_ACKNOWLEDGED = 50
+
+
+@dataclass
+class Acknowledged:
+    """What was answered with success, and so must never be lost."""
+
+    rows: list[int] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+async def write_rows(
+    isobase: IsobaseProcess, writer: int, numbers: itertools.count[int], acknowledged: Acknowledged
+) -> None:
+    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": isobase.anon_key}, timeout=5) as client:
+        while True:
+            number = next(numbers)
+            try:
+                answer = await client.post("/rest/v1/writes", json={"id": number, "writer": writer})
+            except httpx.TransportError:
+                return  # the server was killed
+            if answer.status_code == 201:
+                acknowledged.rows.append(number)
+            elif answer.status_code < 500:
+                pytest.fail(f"a write was refused: {answer.status_code} {answer.text}")
+            else:
+                return  # PostgreSQL was killed
+
+
+async def upload_files(isobase: IsobaseProcess, uploader: int, acknowledged: Acknowledged) -> None:
+    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": isobase.anon_key}, timeout=5) as client:
+        for number in itertools.count():
+            name, content = f"{uploader}/{number % 20}.bin", os.urandom(2_000)
+            try:
+                # Twenty names are written over and over: a replaced file must be the old or the new one, whole.
+                answer = await client.put(
+                    f"/storage/v1/object/files/{name}",
+                    content=content,
+                    headers={"content-type": "application/octet-stream"},
+                )
+            except httpx.TransportError:
+                acknowledged.files.pop(name, None)  # sent but not acknowledged: either version may be there
+                return
+            if answer.status_code != 200:
+                acknowledged.files.pop(name, None)
+                return
+            acknowledged.files[name] = hashlib.sha256(content).hexdigest()
+
+
+async def load_until_killed(isobase: IsobaseProcess, *, server: bool, postgres: bool) -> Acknowledged:
+    acknowledged = Acknowledged()
+    numbers = itertools.count(1)
+    load = [
+        *(asyncio.create_task(write_rows(isobase, writer, numbers, acknowledged)) for writer in range(WRITERS)),
+        *(asyncio.create_task(upload_files(isobase, uploader, acknowledged)) for uploader in range(UPLOADERS)),
+    ]
+    await asyncio.sleep(LOAD_BEFORE_KILL_S)
+    isobase.kill_hard(server=server, postgres=postgres)
+    async with asyncio.timeout(30):
+        await asyncio.gather(*load)
+    return acknowledged
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("server", "postgres"), [(True, True), (True, False), (False, True)], ids=["everything", "server", "postgresql"]
+)
+async def test_every_acknowledged_write_is_there_after_kill_nine(
+    isobase: IsobaseProcess, server: bool, postgres: bool
+) -> None:
+    acknowledged = await load_until_killed(isobase, server=server, postgres=postgres)
+    if not server:
+        # Without its PostgreSQL the server ends by itself rather than serve errors for ever.
+        await asyncio.to_thread(isobase.wait)
+    await asyncio.to_thread(isobase.start)
+    assert len(acknowledged.rows) >= MIN_ACKNOWLEDGED
+    assert len(acknowledged.files) >= 1
+    admin = await asyncpg.connect(isobase.admin_dsn)
+    there = {row["id"] for row in await admin.fetch("select id from public.writes")}
+    await admin.close()
+    assert set(acknowledged.rows) - there == set()
+    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": isobase.anon_key}) as client:
+        for name, digest in acknowledged.files.items():
+            answer = await client.get(f"/storage/v1/object/authenticated/files/{name}")
+            assert answer.status_code == 200, f"{name}: {answer.text}"
+            assert hashlib.sha256(answer.content).hexdigest() == digest, name
+        again = await client.post("/rest/v1/writes", json={"id": 10_000_000, "writer": 0})
+        assert again.status_code == 201
