@@ -176,7 +176,8 @@ def person(name: str, sub: str | None, stack: Stack) -> Person:
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 async def test_no_answer_ever_holds_another_users_row(stack: Stack) -> None:
-    alice, bob, anon = (person(*who, stack) for who in (("alice", str(uuid4())), ("bob", str(uuid4())), ("anon", None)))
+    alice, bob = person("alice", str(uuid4()), stack), person("bob", str(uuid4()), stack)
+    anon = person("anon", None, stack)
     admin = await asyncpg.connect(stack.admin_dsn)
     try:
         await admin.execute(SCHEMA)
