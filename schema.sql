@@ -106,6 +106,18 @@ exception when insufficient_privilege then
 end
 $monitor$;
 
+-- Seeds that were dumped with --data-only begin with `set session_replication_role = replica`, which loads rows in any order. On
+-- Supabase supautils lets postgres set these.
+do $parameters$
+begin
+  if current_user <> 'postgres' then
+    grant set on parameter session_replication_role, log_min_messages, log_lock_waits, track_io_timing to postgres;
+  end if;
+exception when insufficient_privilege then
+  null; -- a managed server's owner may set them or not; a seed that needs them says so itself
+end
+$parameters$;
+
 -- Limits of the API roles: a runaway query of an anonymous visitor ends after 3 s. The service that becomes these roles applies
 -- their settings itself, because PostgreSQL applies a role's settings at login only.
 alter role anon set statement_timeout to '3s';

@@ -159,6 +159,15 @@ MIGRATIONS = {
     "time limits of the API roles": """
         alter role anon set statement_timeout = '5s'; alter role anon set statement_timeout = '3s'
     """,
+    "a dump of data": """
+        set session_replication_role = replica;
+        insert into auth.identities (provider_id, user_id, identity_data, provider)
+          values ('1', gen_random_uuid(), '{}', 'email');
+        select pg_catalog.setval('"auth"."refresh_tokens_id_seq"', 7, true);
+        insert into storage.s3_multipart_uploads (id, upload_signature, bucket_id, key, version)
+          values ('1', '', 'b', 'k', '1');
+        reset all;
+    """,
     "extensions": """
         create extension if not exists "uuid-ossp" with schema extensions;
         create extension if not exists pgcrypto;
