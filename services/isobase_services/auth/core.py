@@ -1,0 +1,57 @@
+"""What every flow of auth works with, made once per process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from isobase_platform.runtime import Platform
+from isobase_services.auth.passwords import PasswordHasher
+
+if TYPE_CHECKING:
+    from isobase_platform.config import AuthSettings
+    from isobase_platform.pool import Connection
+
+__all__ = ["LOGIN_ROLE", "AuthCore"]
+
+LOGIN_ROLE = "supabase_auth_admin"
+"""The database role that owns the schema ``auth``; the service's own statements run as it."""
+
+
+@dataclass(slots=True, frozen=True)
+class AuthCore:
+    """The platform's parts and the password threads, handed to every flow."""
+
+    platform: Platform
+    hasher: PasswordHasher
+
+    @classmethod
+    def of(cls, platform: Platform) -> AuthCore:
+        """Build from the platform; close the ``hasher`` with the service."""
+        auth = platform.settings.auth
+        return cls(platform, PasswordHasher(cost=auth.bcrypt_cost, workers=auth.password_hash_workers))
+
+    @property
+    def settings(self) -> AuthSettings:
+        """The settings of auth."""
+        return self.platform.settings.auth
+
+    @staticmethod
+    def now() -> datetime:
+        """The time, in UTC."""
+        return datetime.now(UTC)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection as ``LOGIN_ROLE`` where every statement is its own transaction."""
+        async with self.platform.pools.acquire(LOGIN_ROLE) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection as ``LOGIN_ROLE`` in one transaction."""
+        async with self.platform.pools.transaction(LOGIN_ROLE) as connection:
+            yield connection

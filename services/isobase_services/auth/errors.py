@@ -1,0 +1,132 @@
+"""Auth's own errors: a GoTrue error code, an HTTP status and the upstream's words, below the platform's tree::
+
+    IsobaseError
+    └── AuthError                 status, code, message as GoTrue's HTTPError
+        └── WeakPassword          422, with the reasons
+
+How they look on the wire is the faces' business (``v1.render``, ``simple``). Source: supabase/auth
+internal/api/apierrors/errorcode.go and internal/api/errors.go; contracts auth section 0.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import NoReturn
+
+from isobase_platform.errors import DatabaseError, IsobaseError
+
+__all__ = [
+    "AuthError",
+    "ErrorCode",
+    "WeakPassword",
+    "bad_request",
+    "fail_with_database_error",
+    "forbidden",
+    "not_found",
+    "overloaded",
+    "unprocessable",
+]
+
+_log = logging.getLogger("isobase.auth")
+
+
+class ErrorCode(StrEnum):
+    """GoTrue's stable error codes, as far as this service answers with them."""
+
+    ANONYMOUS_PROVIDER_DISABLED = "anonymous_provider_disabled"
+    BAD_JSON = "bad_json"
+    BAD_JWT = "bad_jwt"
+    CONFLICT = "conflict"
+    EMAIL_EXISTS = "email_exists"
+    EMAIL_NOT_CONFIRMED = "email_not_confirmed"
+    EMAIL_PROVIDER_DISABLED = "email_provider_disabled"
+    INSUFFICIENT_AAL = "insufficient_aal"
+    INVALID_CREDENTIALS = "invalid_credentials"
+    NOT_ADMIN = "not_admin"
+    NO_AUTHORIZATION = "no_authorization"
+    OVER_EMAIL_SEND_RATE_LIMIT = "over_email_send_rate_limit"
+    PHONE_EXISTS = "phone_exists"
+    PHONE_NOT_CONFIRMED = "phone_not_confirmed"
+    PHONE_PROVIDER_DISABLED = "phone_provider_disabled"
+    REFRESH_TOKEN_ALREADY_USED = "refresh_token_already_used"  # noqa: S105  an error code
+    REFRESH_TOKEN_NOT_FOUND = "refresh_token_not_found"  # noqa: S105  an error code
+    REQUEST_ENTITY_TOO_LARGE = "request_entity_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
+    SAME_PASSWORD = "same_password"  # noqa: S105  an error code
+    SESSION_EXPIRED = "session_expired"
+    SESSION_NOT_FOUND = "session_not_found"
+    SIGNUP_DISABLED = "signup_disabled"
+    UNEXPECTED_FAILURE = "unexpected_failure"
+    UNKNOWN = "unknown"
+    USER_ALREADY_EXISTS = "user_already_exists"
+    USER_BANNED = "user_banned"
+    USER_NOT_FOUND = "user_not_found"
+    USER_SSO_MANAGED = "user_sso_managed"
+    VALIDATION_FAILED = "validation_failed"
+    WEAK_PASSWORD = "weak_password"  # noqa: S105  an error code
+
+
+class AuthError(IsobaseError):
+    """An answer that GoTrue gives as an error.
+
+    ``database`` is PostgreSQL's refusal where one caused it: the older error shape shows parts of it (contract section 0).
+    """
+
+    default_code = ErrorCode.UNEXPECTED_FAILURE
+
+    def __init__(self, status: int, code: ErrorCode, message: str, *, database: DatabaseError | None = None) -> None:
+        super().__init__(message, code=code.value, status=status)
+        self.database = database
+
+
+class WeakPassword(AuthError):
+    """A password that does not meet the rules; ``reasons`` out of length, characters, pwned."""
+
+    def __init__(self, message: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(422, ErrorCode.WEAK_PASSWORD, message)
+        self.reasons = reasons
+
+
+def bad_request(code: ErrorCode, message: str) -> AuthError:
+    """A 400."""
+    return AuthError(400, code, message)
+
+
+def forbidden(code: ErrorCode, message: str) -> AuthError:
+    """A 403."""
+    return AuthError(403, code, message)
+
+
+def not_found(code: ErrorCode, message: str) -> AuthError:
+    """A 404."""
+    return AuthError(404, code, message)
+
+
+def unprocessable(code: ErrorCode, message: str) -> AuthError:
+    """A 422."""
+    return AuthError(422, code, message)
+
+
+def overloaded() -> AuthError:
+    """The 504 that upstream gives when a request cannot be worked on in time."""
+    return AuthError(504, ErrorCode.REQUEST_TIMEOUT, "Processing this request timed out, please retry after a moment.")
+
+
+def fail_with_database_error(message: str, error: DatabaseError) -> NoReturn:
+    """Raise the 500 ``message`` that upstream gives when PostgreSQL refused a statement for a reason of the project's.
+
+    The chain is cut on purpose: PostgreSQL's DETAIL may quote a whole row of auth.users, password hash included. What
+    helps to find the cause is logged here instead.
+    """
+    _log.error(
+        "statement refused",
+        extra={
+            "sqlstate": error.sqlstate,
+            "reason": error.message,
+            "constraint": error.constraint,
+            "relation": f"{error.schema}.{error.table}" if error.table else None,
+            "context": error.context,
+        },
+    )
+    raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, message, database=error) from None

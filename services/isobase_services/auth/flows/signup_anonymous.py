@@ -1,0 +1,53 @@
+"""Sign-up without e-mail or phone. Source: contracts auth 2.13; supabase/auth internal/api/anonymous.go."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from isobase_platform.errors import DatabaseError
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, unprocessable
+from isobase_services.auth.flows.grants import start_session
+from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, ClientFacts, Grant, JsonObject, SessionTerms
+from isobase_services.auth.store import users
+from isobase_services.auth.store.users import NewUser, UserChanges
+
+__all__ = ["sign_up_anonymously"]
+
+_FAILURE = "Database error creating anonymous user"
+
+
+async def sign_up_anonymously(
+    core: AuthCore, data: JsonObject, audience: str, facts: ClientFacts, terms: SessionTerms
+) -> Grant:
+    """Register a user of no name and open a session.
+
+    Raises 422 anonymous_provider_disabled or signup_disabled, in this order.
+    """
+    if not core.settings.enable_anonymous_sign_ins:
+        raise unprocessable(ErrorCode.ANONYMOUS_PROVIDER_DISABLED, "Anonymous sign-ins are disabled")
+    if not core.settings.enable_signup:
+        raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
+    new_user = NewUser(
+        id=uuid4(),
+        aud=audience,
+        email="",
+        phone="",
+        encrypted_password="",
+        app_metadata={},
+        user_metadata=data,
+        is_anonymous=True,
+    )
+    try:
+        async with core.transaction() as connection:
+            await users.insert_user(connection, new_user)
+            await users.update_user(connection, new_user.id, UserChanges({"role": AUTHENTICATED_AUDIENCE}))
+            user = await users.find_by_id(connection, new_user.id)
+            if user is None:
+                raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _FAILURE)
+            grant = await start_session(core, connection, user, method="anonymous", facts=facts, terms=terms)
+            if grant is None:
+                raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _FAILURE)
+            return grant
+    except DatabaseError as error:
+        fail_with_database_error(_FAILURE, error)

@@ -1,0 +1,147 @@
+"""The refresh grant: rotation, tolerated reuse, and what happens to a family whose token was stolen.
+
+Source: contracts auth 2.5; supabase/auth internal/tokens/service.go. One refresh of a session happens at a time; the
+others wait outside the database and then find what the first one left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
+from isobase_services.auth.flows.grants import make_grant
+from isobase_services.auth.models import ClientFacts, Grant, SessionTerms
+from isobase_services.auth.store import audit, sessions
+from isobase_services.auth.store.audit import Action, Entry, user_actor
+from isobase_services.auth.store.sessions import PresentedToken
+from isobase_services.auth.tokens import is_refresh_token_shaped, new_refresh_token
+
+if TYPE_CHECKING:
+    from isobase_platform.pool import Connection
+
+__all__ = ["refresh_session"]
+
+RETRY_LIMIT_S = 5.0
+"""How long a refresh waits for another one of the same session before it is answered 409."""
+RETRY_PAUSE_S = (0.01, 0.03)
+
+
+@dataclass(slots=True, frozen=True)
+class _Rotate:
+    """Revoke the presented token and hand out a new child of it."""
+
+
+@dataclass(slots=True, frozen=True)
+class _GiveAgain:
+    """Hand out the live token once more: the client did not get to keep it the first time."""
+
+    token: str
+
+
+@dataclass(slots=True, frozen=True)
+class _Refuse:
+    """Refuse, and first revoke the whole family where ``revokes_family``."""
+
+    error: AuthError
+    revokes_family: bool = False
+
+
+_Decision: TypeAlias = _Rotate | _GiveAgain | _Refuse
+
+
+async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms) -> Grant:
+    """Exchange a refresh token for a new grant of the same session.
+
+    Raises 400 validation_failed (not the shape of a token), refresh_token_not_found, refresh_token_already_used,
+    session_not_found, session_expired, user_banned; 409 conflict when the session stays locked for ``RETRY_LIMIT_S``.
+    """
+    if not is_refresh_token_shaped(token):
+        raise bad_request(ErrorCode.VALIDATION_FAILED, "Refresh token is not valid")
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + RETRY_LIMIT_S
+    while True:
+        outcome = await _attempt(core, token, facts, terms)
+        if isinstance(outcome, Grant):
+            return outcome
+        if outcome is not None:
+            # Raised only here, after the transaction: the revocation of a family stays although the request fails.
+            raise outcome
+        if loop.time() >= deadline_s:
+            raise AuthError(
+                409,
+                ErrorCode.CONFLICT,
+                "Too many concurrent token refresh requests on the same session or refresh token",
+            )
+        await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))  # noqa: S311  a pause, not a secret
+
+
+async def _attempt(core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms) -> Grant | AuthError | None:
+    """One try in one transaction; None when somebody else is refreshing the session right now."""
+    async with core.transaction() as connection:
+        presented = await sessions.lock_presented_token(connection, token)
+        if presented is None:
+            return await _explain_absence(connection, token)
+        live = await sessions.active_token(connection, presented.session.id) if presented.is_revoked else None
+        decision = _decide(core, presented, live, core.now())
+        match decision:
+            case _Refuse(error, revokes_family):
+                if revokes_family:
+                    await sessions.revoke_family(connection, presented.session.id)
+                return error
+            case _GiveAgain(live_token):
+                issued, is_reuse = live_token, True
+            case _Rotate():
+                issued, is_reuse = new_refresh_token(), False
+                await sessions.rotate_token(connection, presented, issued)
+        actor = user_actor(presented.user)
+        entries = [Entry(actor, Action.TOKEN_REFRESHED)]
+        if not is_reuse:
+            entries.insert(0, Entry(actor, Action.TOKEN_REVOKED))
+        await audit.record(connection, *entries)
+        await sessions.touch_session(connection, presented.session.id, facts)
+    return make_grant(
+        core,
+        presented.user,
+        session_id=presented.session.id,
+        methods=presented.session.methods,
+        refresh_token=issued,
+        terms=terms,
+        not_after=presented.session.not_after,
+        is_reuse=is_reuse,
+    )
+
+
+def _decide(core: AuthCore, presented: PresentedToken, live: tuple[str, str] | None, now: datetime) -> _Decision:
+    """What to do with a token whose session is locked. ``live``: (token, parent) of the newest unrevoked one."""
+    if presented.user.is_banned(now):
+        return _Refuse(bad_request(ErrorCode.USER_BANNED, "Invalid Refresh Token: User Banned"))
+    if presented.session.is_past_end(now):
+        return _Refuse(bad_request(ErrorCode.SESSION_EXPIRED, "Invalid Refresh Token: Session Expired"))
+    if not presented.is_revoked:
+        return _Rotate()
+    if live is not None and live[1] == presented.token:
+        return _GiveAgain(live[0])
+    reusable_until = presented.updated_at + timedelta(seconds=core.settings.refresh_token_reuse_interval_s)
+    # A family without a live token was revoked for reuse. Upstream would let its last token be used for another
+    # interval, because the revocation itself counts as "revoked just now"; that would hand the session back to the thief.
+    if live is not None and now <= reusable_until:
+        return _Rotate()
+    return _Refuse(
+        bad_request(ErrorCode.REFRESH_TOKEN_ALREADY_USED, "Invalid Refresh Token: Already Used"),
+        revokes_family=core.settings.enable_refresh_token_rotation,
+    )
+
+
+async def _explain_absence(connection: Connection, token: str) -> AuthError | None:
+    exists, is_whole = await sessions.token_standing(connection, token)
+    if not exists:
+        return bad_request(ErrorCode.REFRESH_TOKEN_NOT_FOUND, "Invalid Refresh Token: Refresh Token Not Found")
+    if not is_whole:
+        await sessions.drop_orphan_token(connection, token)
+        return bad_request(ErrorCode.SESSION_NOT_FOUND, "Invalid Refresh Token: No Valid Session Found")
+    return None

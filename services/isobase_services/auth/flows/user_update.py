@@ -1,0 +1,250 @@
+"""A user changes their own account. Source: contracts auth §1, 2.6, 2.11; supabase/auth internal/api/user.go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from isobase_platform.errors import DatabaseError
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.errors import (
+    AuthError,
+    ErrorCode,
+    bad_request,
+    fail_with_database_error,
+    forbidden,
+    unprocessable,
+)
+from isobase_services.auth.flows.access import SignedIn
+from isobase_services.auth.flows.signup import INVALID_CHANNEL
+from isobase_services.auth.mail import request_email_change
+from isobase_services.auth.models import AAL2, JsonObject, User
+from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
+from isobase_services.auth.store import audit, one_time, sessions, users
+from isobase_services.auth.store.audit import Action, Entry, user_actor
+from isobase_services.auth.store.users import UserChanges, UserColumn
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from isobase_platform.pool import Connection
+
+__all__ = [
+    "DUPLICATE_EMAIL",
+    "DUPLICATE_PHONE",
+    "PENDING_TOKEN_COLUMNS",
+    "UserUpdate",
+    "set_password",
+    "update_own_user",
+]
+
+DUPLICATE_EMAIL = "A user with this email address has already been registered"
+DUPLICATE_PHONE = "A user with this phone number has already been registered"
+
+PENDING_TOKEN_COLUMNS: dict[UserColumn, object] = {
+    "confirmation_token": "",
+    "confirmation_sent_at": None,
+    "recovery_token": "",
+    "recovery_sent_at": None,
+    "email_change_token_current": "",
+    "email_change_token_new": "",
+    "email_change_sent_at": None,
+    "phone_change_token": "",
+    "phone_change_sent_at": None,
+    "reauthentication_token": "",
+    "reauthentication_sent_at": None,
+}
+"""What a password change takes back: it may mean that what was asked for under the old one is no longer wanted."""
+
+
+@dataclass(slots=True, frozen=True)
+class UserUpdate:
+    """What the user wants changed. Absent texts are empty; ``password`` and the two objects None when not given."""
+
+    email: str
+    phone: str
+    password: str | None = field(repr=False)
+    nonce: str = field(repr=False)
+    data: JsonObject | None
+    app_metadata: JsonObject | None
+    channel: str
+    code_challenge: str
+    code_challenge_method: str
+    audience: str
+
+
+@dataclass(slots=True, frozen=True)
+class _UpdatePlan:
+    new_email: str | None
+    new_phone: str | None
+    password: str | None = field(repr=False)
+    data: JsonObject | None
+    challenge: str
+    challenge_method: str | None
+
+
+async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> User:
+    """Apply the changes in one transaction and return the user.
+
+    A new password ends every other session. A new e-mail of a permanent user stays pending (``new_email``) until it is
+    confirmed; an anonymous user's is taken at once where no confirmation is asked for. Raises what contracts auth §1
+    lists for PUT /user.
+    """
+    plan = _plan(core, signed_in, request)
+    await _check_free(core, signed_in.user, plan, request.audience)
+    password_hash = await _new_password_hash(core, signed_in.user, plan)
+    user, session = signed_in.user, signed_in.session
+    try:
+        async with core.transaction() as connection:
+            if password_hash is not None:
+                kept_session = session.id if session is not None else None
+                await set_password(connection, user.id, password_hash, kept_session)
+                await audit.record(connection, Entry(user_actor(user), Action.USER_UPDATED_PASSWORD))
+            if plan.data is not None:
+                await users.update_user(connection, user.id, UserChanges(user_metadata=plan.data))
+            if plan.new_email is not None:
+                await _change_email(core, connection, user, plan.new_email, plan)
+            if plan.new_phone is not None:
+                await _change_phone(core, connection, user, plan.new_phone)
+            await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
+            updated = await users.find_by_id(connection, user.id)
+    except DatabaseError as error:
+        if error.is_unique_violation and error.schema == "auth" and error.table == "users":
+            raise unprocessable(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL) from None
+        fail_with_database_error("Error updating user", error)
+    if updated is None:
+        raise forbidden(ErrorCode.USER_NOT_FOUND, "User from sub claim in JWT does not exist")
+    return updated
+
+
+def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _UpdatePlan:
+    user, session = signed_in.user, signed_in.session
+    email = normal_email(request.email) if request.email else ""
+    phone = normal_phone(request.phone) if request.phone else ""
+    if phone and (request.channel or "sms") != "sms":
+        raise bad_request(ErrorCode.VALIDATION_FAILED, INVALID_CHANNEL)
+    if request.password is not None:
+        check_password_strength(request.password, core.settings)
+    if request.app_metadata is not None:
+        raise forbidden(ErrorCode.NOT_ADMIN, "Updating app_metadata requires admin privileges")
+    new_email = email if email and email != user.email else None
+    new_phone = phone if phone and phone != user.phone else None
+    is_sensitive = bool(request.password) or new_email is not None or new_phone is not None
+    if is_sensitive and user.has_verified_factor and (session is None or session.aal != AAL2):
+        raise AuthError(
+            401,
+            ErrorCode.INSUFFICIENT_AAL,
+            "AAL2 session is required to update email or password when MFA is enabled.",
+        )
+    if user.is_anonymous and request.password and not email and not phone:
+        raise unprocessable(
+            ErrorCode.VALIDATION_FAILED,
+            "Updating password of an anonymous user without an email or phone is not allowed",
+        )
+    if user.is_sso_user and (is_sensitive or request.nonce):
+        raise unprocessable(
+            ErrorCode.USER_SSO_MANAGED,
+            "Updating email, phone, password of a SSO account only possible via SSO",
+        )
+    return _UpdatePlan(
+        new_email=new_email,
+        new_phone=new_phone,
+        password=request.password or None,
+        data=request.data,
+        challenge=request.code_challenge,
+        challenge_method=check_pkce_pair(request.code_challenge, request.code_challenge_method),
+    )
+
+
+async def _check_free(core: AuthCore, user: User, plan: _UpdatePlan, audience: str) -> None:
+    if plan.new_email is None and plan.new_phone is None:
+        return
+    async with core.connection() as connection:
+        if plan.new_email is not None and await users.find_duplicate_email(
+            connection, plan.new_email, audience, apart_from=user.id
+        ):
+            raise unprocessable(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL)
+        if plan.new_phone is not None and await users.find_by_phone(connection, plan.new_phone, audience):
+            raise unprocessable(ErrorCode.PHONE_EXISTS, DUPLICATE_PHONE)
+
+
+async def _new_password_hash(core: AuthCore, user: User, plan: _UpdatePlan) -> str | None:
+    if plan.password is None:
+        return None
+    if user.has_password and (await core.hasher.verify(plan.password, user.encrypted_password)).matches:
+        raise unprocessable(ErrorCode.SAME_PASSWORD, "New password should be different from the old password.")
+    return await core.hasher.hash(plan.password)
+
+
+async def set_password(connection: Connection, user_id: UUID, password_hash: str, kept_session: UUID | None) -> None:
+    """Store a new password hash, take back every pending code and link, and end all sessions but ``kept_session``."""
+    changes = UserChanges({"encrypted_password": password_hash, **PENDING_TOKEN_COLUMNS})
+    await users.update_user(connection, user_id, changes)
+    await users.clear_one_time_tokens(connection, user_id)
+    if kept_session is None:
+        await sessions.delete_sessions(connection, user_id)
+    else:
+        await sessions.delete_other_sessions(connection, user_id, kept_session)
+
+
+async def _change_email(core: AuthCore, connection: Connection, user: User, email: str, plan: _UpdatePlan) -> None:
+    now = core.now()
+    if user.is_anonymous and not core.settings.email_enable_confirmations:
+        await _take_email(connection, user, email, {"email_confirmed_at": now, "is_anonymous": False})
+        return
+    if plan.challenge_method is not None:
+        await one_time.start_flow(
+            connection,
+            user_id=user.id,
+            provider_type="email_change",
+            method="email_change",
+            challenge=plan.challenge,
+            challenge_method=plan.challenge_method,
+        )
+    await request_email_change(connection, user, email, is_pkce=plan.challenge_method is not None, now=now)
+
+
+async def _take_email(connection: Connection, user: User, email: str, columns: dict[UserColumn, object]) -> None:
+    data = {"email": email, "email_verified": True}
+    if not await users.merge_identity_data(connection, user.id, "email", data):
+        await users.insert_identity(
+            connection, user.id, "email", {"sub": str(user.id), **data, "phone_verified": False}
+        )
+    changes = UserChanges(
+        {
+            "email": email,
+            "email_change": "",
+            "email_change_token_current": "",
+            "email_change_token_new": "",
+            "email_change_confirm_status": 0,
+            "confirmation_token": "",
+            **columns,
+        },
+        user_metadata={"email_verified": True},
+    )
+    await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
+    await users.update_user(connection, user.id, changes)
+    await users.clear_one_time_tokens(connection, user.id)
+
+
+async def _change_phone(core: AuthCore, connection: Connection, user: User, phone: str) -> None:
+    if core.settings.phone_enable_confirmations:
+        # As upstream without an SMS provider; none can be configured in this version.
+        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
+    data = {"phone": phone, "phone_verified": True}
+    if not await users.merge_identity_data(connection, user.id, "phone", data):
+        await users.insert_identity(
+            connection, user.id, "phone", {"sub": str(user.id), "email_verified": False, **data}
+        )
+    changes = UserChanges(
+        {
+            "phone": phone,
+            "phone_confirmed_at": core.now(),
+            "phone_change": "",
+            "phone_change_token": "",
+            "is_anonymous": False,
+        }
+    )
+    await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
+    await users.update_user(connection, user.id, changes)
+    await users.clear_one_time_tokens(connection, user.id)

@@ -1,0 +1,113 @@
+"""Paths to endpoints for both faces, and what happens for what is not there.
+
+Upstream guards whole sub-trees: under ``/admin`` and ``/user`` the bearer token is asked for before the router says that
+there is no such route or method. Source: supabase/auth internal/api/api.go (chi). A plain table is enough, and unlike
+Starlette's routes it is looked up by dictionary and adds no HEAD of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from isobase_platform.errors import MethodNotAllowed, NotFound
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.errors import overloaded
+from isobase_services.auth.request import Request
+
+__all__ = ["Endpoint", "Guard", "Route", "Router"]
+
+MAX_REQUEST_DURATION_S = 10.0
+
+Endpoint: TypeAlias = Callable[[AuthCore, Request], Awaitable[Response]]
+Guard: TypeAlias = Callable[[AuthCore, Request], Awaitable[object]]
+
+
+@dataclass(slots=True, frozen=True)
+class Route:
+    """A method and a path such as ``/admin/users/{user_id}`` with its endpoint."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    takes_slash: bool = False
+    """Whether the path with a slash at its end is the same route: so where upstream mounts a sub-router."""
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str, _Node] = field(default_factory=dict)
+    parameter: tuple[str, _Node] | None = None
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    takes_slash: bool = False
+
+
+class Router:
+    """Serves the routes for one ``AuthCore``.
+
+    ``guards``: path prefix -> what must pass before an unknown route or method under it is answered.
+    """
+
+    def __init__(self, core: AuthCore, routes: Sequence[Route], guards: Mapping[str, Guard]) -> None:
+        self._core = core
+        self._guards = guards
+        self._root = _Node()
+        for route in routes:
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        for segment in route.path.strip("/").split("/"):
+            if segment.startswith("{"):
+                if node.parameter is None:
+                    node.parameter = (segment[1:-1], _Node())
+                node = node.parameter[1]
+            else:
+                node = node.children.setdefault(segment, _Node())
+        node.endpoints[route.method] = route.endpoint
+        node.takes_slash = node.takes_slash or route.takes_slash
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; errors leave as exceptions for the ``ErrorBoundary``."""
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        node, params = self._find(path)
+        request = Request(scope, receive, params)
+        try:
+            async with asyncio.timeout(MAX_REQUEST_DURATION_S):
+                response = await self._answer(node, path, request)
+        except TimeoutError:
+            raise overloaded() from None
+        await response(scope, receive, send)
+
+    async def _answer(self, node: _Node | None, path: str, request: Request) -> Response:
+        endpoint = node.endpoints.get(request.scope["method"]) if node is not None else None
+        if endpoint is not None:
+            return await endpoint(self._core, request)
+        for prefix, guard in self._guards.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                await guard(self._core, request)
+        if node is not None and node.endpoints:
+            raise MethodNotAllowed("The method is not allowed here", details=", ".join(node.endpoints))
+        raise NotFound("There is no such route")
+
+    def _find(self, path: str) -> tuple[_Node | None, dict[str, str]]:
+        node = self._root
+        params: dict[str, str] = {}
+        segments = path.removeprefix("/").split("/")
+        has_slash = len(segments) > 1 and segments[-1] == ""
+        for segment in segments[:-1] if has_slash else segments:
+            child = node.children.get(segment)
+            if child is None:
+                if node.parameter is None or not segment:
+                    return None, {}
+                name, child = node.parameter
+                params[name] = segment
+            node = child
+        if has_slash and not node.takes_slash:
+            return None, {}
+        return node, params

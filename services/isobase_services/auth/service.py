@@ -1,0 +1,51 @@
+"""The service as the composition root sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isobase_platform.runtime import Platform
+from isobase_platform.service import ApiKeyRule, Mount
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.simple import simple_app
+from isobase_services.auth.simple.openapi import OPENAPI
+from isobase_services.auth.v1 import gotrue_app
+
+__all__ = ["AuthService", "create_service"]
+
+
+class AuthService:
+    """Auth: ``/auth/v1`` as GoTrue, ``/auth`` as the simple face."""
+
+    name = "auth"
+
+    def __init__(self, core: AuthCore) -> None:
+        self._core = core
+        self.mounts: tuple[Mount, ...] = (
+            Mount(
+                "/auth/v1",
+                gotrue_app(core),
+                ApiKeyRule.OPAQUE_ONLY,
+                serves_bare=True,
+                cors_expose=("X-Total-Count", "Link", "X-Supabase-Api-Version"),
+            ),
+            Mount("/auth", simple_app(core), ApiKeyRule.NONE),
+        )
+
+    @property
+    def openapi(self) -> Mapping[str, Any]:
+        """The simple face's part of the API description."""
+        return OPENAPI
+
+    async def start(self) -> None:
+        """Nothing is loaded ahead: the first request opens the first connection."""
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the hashes that requests in flight wait for be done, then let go of the password threads."""
+        await self._core.hasher.close(timeout_s)
+
+
+def create_service(platform: Platform) -> AuthService:
+    """Build the service on an open platform."""
+    return AuthService(AuthCore.of(platform))

@@ -1,0 +1,54 @@
+"""POST /token, by grant type. More grants join the table below."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.errors import ErrorCode, bad_request
+from isobase_services.auth.flows.token_password import PasswordRequest, sign_in_with_password
+from isobase_services.auth.flows.token_refresh import refresh_session
+from isobase_services.auth.models import SessionTerms
+from isobase_services.auth.request import Request
+from isobase_services.auth.routing import Endpoint
+from isobase_services.auth.v1.render import grant_headers, json_response, session_body
+
+__all__ = ["post_token"]
+
+
+async def post_token(core: AuthCore, request: Request) -> Response:
+    """Choose the grant. Raises 400 invalid_credentials "unsupported_grant_type" for an unknown one."""
+    grant = _GRANTS.get(request.query("grant_type"))
+    if grant is None:
+        raise bad_request(ErrorCode.INVALID_CREDENTIALS, "unsupported_grant_type")
+    return await grant(core, request)
+
+
+async def _password(core: AuthCore, request: Request) -> Response:
+    body = await request.body()
+    wanted = PasswordRequest(
+        email=body.text("email"),
+        phone=body.text("phone"),
+        password=body.text("password"),
+        audience=request.audience(),
+    )
+    signed_in = await sign_in_with_password(core, wanted, request.facts, SessionTerms(core.settings.jwt_expiry_s))
+    weakness = signed_in.weakness
+    content = session_body(signed_in.grant)
+    content["weak_password"] = (
+        {"message": weakness.message, "reasons": list(weakness.reasons)} if weakness is not None else None
+    )
+    return json_response(content, headers=grant_headers(signed_in.grant))
+
+
+async def _refresh_token(core: AuthCore, request: Request) -> Response:
+    body = await request.body()
+    terms = SessionTerms(core.settings.jwt_expiry_s)
+    grant = await refresh_session(core, body.text("refresh_token"), request.facts, terms)
+    headers = grant_headers(grant)
+    if not grant.is_reuse:
+        headers["sb-auth-refresh-token-reuse"] = "false"
+    return json_response(session_body(grant), headers=headers)
+
+
+_GRANTS: dict[str, Endpoint] = {"password": _password, "refresh_token": _refresh_token}

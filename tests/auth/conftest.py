@@ -1,0 +1,134 @@
+"""Auth under test: the service over a real database, driven over ASGI or, for the official client, over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+from starlette.types import ASGIApp
+
+from isobase_platform.config import Settings
+from isobase_platform.http.edge import Edge
+from isobase_platform.runtime import Platform
+from isobase_platform.tokens import role_token
+from isobase_services.auth import create_service
+
+FAST_BCRYPT_COST = 4
+PASSWORD = "correct horse battery"
+
+
+@dataclass(slots=True, frozen=True)
+class AuthServer:
+    """A running auth: a client for each face, the settings, the database as its owner."""
+
+    client: httpx.AsyncClient
+    simple: httpx.AsyncClient
+    app: ASGIApp
+    platform: Platform
+    settings: Settings
+    database: asyncpg.Connection[asyncpg.Record]
+
+    @property
+    def service_headers(self) -> dict[str, str]:
+        """What an administrator sends."""
+        return {"authorization": f"Bearer {self.settings.service_role_token}"}
+
+    async def sign_up(
+        self, email: str = "alice@example.com", password: str = PASSWORD, **fields: object
+    ) -> dict[str, Any]:
+        """Sign a user up and return the session."""
+        answer = await self.client.post("/signup", json={"email": email, "password": password, **fields})
+        assert answer.status_code == 200, answer.text
+        session: dict[str, Any] = answer.json()
+        return session
+
+    async def sign_in(self, email: str = "alice@example.com", password: str = PASSWORD) -> httpx.Response:
+        """Try the password grant."""
+        return await self.client.post(
+            "/token", params={"grant_type": "password"}, json={"email": email, "password": password}
+        )
+
+    async def refresh(self, token: str) -> httpx.Response:
+        """Try the refresh grant."""
+        return await self.client.post("/token", params={"grant_type": "refresh_token"}, json={"refresh_token": token})
+
+    async def count(self, table: str, condition: str = "true", *values: object) -> int:
+        """How many rows of a table in auth meet a condition."""
+        number: int = await self.database.fetchval(f"select count(*) from auth.{table} where {condition}", *values)
+        return number
+
+
+StartAuth: TypeAlias = Callable[..., AbstractAsyncContextManager[AuthServer]]
+
+
+def bearer(session: dict[str, Any]) -> dict[str, str]:
+    """The header of a signed-in user."""
+    return {"authorization": f"Bearer {session['access_token']}"}
+
+
+def with_auth(settings: Settings, **changes: object) -> Settings:
+    """The settings with some of auth's changed."""
+    return settings.model_copy(
+        update={"auth": settings.auth.model_copy(update={"bcrypt_cost": FAST_BCRYPT_COST, **changes})}
+    )
+
+
+@asynccontextmanager
+async def running_auth(settings: Settings) -> AsyncIterator[AuthServer]:
+    """Open the platform and the service behind the gateway's edge."""
+    async with Platform.open(settings) as platform:
+        service = create_service(platform)
+        app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
+        transport = httpx.ASGITransport(app=app)
+        owner = await asyncpg.connect(settings.dsn())
+        try:
+            async with (
+                httpx.AsyncClient(transport=transport, base_url="http://isobase/auth/v1") as client,
+                httpx.AsyncClient(transport=transport, base_url="http://isobase/auth") as simple,
+            ):
+                yield AuthServer(client, simple, app, platform, settings, owner)
+        finally:
+            await owner.close()
+            await service.drain(2.0)
+
+
+@pytest.fixture
+def start_auth(database: Settings) -> StartAuth:
+    """Start auth with some settings changed: ``async with start_auth(enable_signup=False) as auth``."""
+    return lambda **changes: running_auth(with_auth(database, **changes))
+
+
+@pytest_asyncio.fixture
+async def auth(start_auth: StartAuth) -> AsyncIterator[AuthServer]:
+    """Auth with the defaults of a local project."""
+    async with start_auth() as server:
+        yield server
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve an app on a free port of the loopback address; yields its URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+def token_of(settings: Settings, role: str) -> str:
+    """A bare role token, as an API key is."""
+    return role_token(settings.jwt_secret.get_secret_value(), role)
