@@ -105,9 +105,7 @@ async def run_script(
     nothing of the file stays, except where it ran statement by statement, which the error's ``is_partial`` says.
     """
     statements = _without_frame(split_statements(sql))
-    # What an earlier file set on this connection (search_path, role) must not reach the next.
-    await _execute(connection, "reset all")
-    await _execute(connection, "reset session authorization")
+    await _forget_settings(connection)
     if any(runs_outside_transaction(one) or _controls_transaction(one) for one in statements):
         notice(
             f"{path.name} holds statements that cannot run in a transaction or control one themselves;"
@@ -115,14 +113,14 @@ async def run_script(
         )
         await _run_each(connection, path, statements, is_partial=True)
         if record is not None:
-            await _mapped(record(connection, statements))
+            await _record(record, connection, statements)
         return
     transaction = connection.transaction()
     await _mapped(transaction.start())
     try:
         await _run_each(connection, path, statements, is_partial=False)
         if record is not None:
-            await _mapped(record(connection, statements))
+            await _record(record, connection, statements)
     except BaseException:
         await _roll_back(transaction)
         raise
@@ -153,8 +151,14 @@ def _script_error(path: Path, statements: Sequence[Statement], error: BaseExcept
     return mapped
 
 
-async def _execute(connection: Connection, sql: str) -> None:
-    await _mapped(connection.execute(sql))
+async def _forget_settings(connection: Connection) -> None:
+    """What a file set on the connection (search_path, role) must reach neither its record nor the next file."""
+    await _mapped(connection.execute("reset session authorization; reset all"))
+
+
+async def _record(record: Recorder, connection: Connection, statements: Sequence[Statement]) -> None:
+    await _forget_settings(connection)
+    await _mapped(record(connection, statements))
 
 
 async def _mapped(work: Awaitable[object]) -> None:

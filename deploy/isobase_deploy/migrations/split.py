@@ -143,8 +143,9 @@ class _Scanner:
 
 
 def _tokens(sql: str) -> Iterator[tuple[str, int, int]]:
-    """(kind, start, end) of every token; the text between them is complete."""
-    position = 0
+    """(kind, start, end) of every token, without a gap."""
+    # A byte order mark is no part of SQL, and editors still write one.
+    position = 1 if sql.startswith("\ufeff") else 0
     while position < len(sql):
         match = _TOKEN.match(sql, position)
         assert match is not None
@@ -183,10 +184,8 @@ def split_statements(sql: str) -> list[Statement]:
             statements.append(Statement(sql[scanner.first : end].rstrip(), line, tuple(scanner.words)))
         scanner = _Scanner()
 
-    # A byte order mark is no part of SQL, and editors still write one.
-    start = 1 if sql.startswith("\ufeff") else 0
     for kind, begin, end in _tokens(sql):
-        if kind in {"space", "line_comment", "block_comment"} or begin < start:
+        if kind in {"space", "line_comment", "block_comment"}:
             continue
         if kind == "semicolon" and scanner.ends_here:
             finish(begin)
