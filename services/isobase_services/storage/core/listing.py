@@ -18,6 +18,8 @@ from isobase_services.storage.rules import check_bucket_name
 __all__ = ["ListPage", "Listings", "TreePage"]
 
 DEFAULT_LIST_LIMIT = 100
+MAX_LIST_LIMIT = 1500
+MAX_LIST_OFFSET = 1_000_000_000
 MAX_TREE_LIMIT = 1000
 _CURSOR_LINE = re.compile(r"([loca]):(.*)")
 
@@ -28,7 +30,8 @@ select coalesce(json_agg(json_build_object('name', r.name, {_ROW})), '[]')::text
   from storage.search($1, $2, $3, $4, $5, $6, $7, $8) as r
 """  # noqa: S608  constants of this module
 _TREE = f"""
-select r.name, r.id, json_build_object('key', r.key, 'name', r.name, {_ROW})::text as json,
+select r.name, r.id, json_build_object('key', r.key,
+         'name', case when r.id is null then rtrim(r.name, '/') || '/' else r.name end, {_ROW})::text as json,
        {json_time("r.created_at")} as created_at, {json_time("r.updated_at")} as updated_at
   from storage.search_v2($1, $2, $3, $4, $5, $6, $7, $8) as r
 """  # noqa: S608
@@ -86,21 +89,17 @@ class Listings:
         """One level of folders and objects, names relative to the prefix, as a JSON array."""
         check_bucket_name(bucket)
         prefix = page.prefix if not page.prefix or page.prefix.endswith("/") else f"{page.prefix}/"
-        column = page.sort_column or "name"
         search = page.search or ""
-        if column != "name":
-            # The function compares by pattern there, and takes the text as it is when it sorts by name.
-            prefix, search = _escape_like(prefix), _escape_like(search)
         async with self._database.transaction(actor) as transaction:
             return await transaction.fetchtext(
                 _SEARCH,
                 prefix,
                 bucket,
-                min(page.limit or DEFAULT_LIST_LIMIT, 2**31 - 1),
+                min(page.limit or DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT),
                 (prefix + search).count("/") + 1,
-                min(page.offset or 0, 2**31 - 1),
+                min(page.offset or 0, MAX_LIST_OFFSET),
                 search,
-                column,
+                page.sort_column or "name",
                 page.sort_order or "asc",
             )
 
@@ -194,7 +193,3 @@ def _decode_cursor(cursor: str) -> _Cursor:
     if not is_known:
         raise refuse.invalid_parameter("continuation token")
     return _Cursor(found.get("l", ""), found.get("o"), found.get("c"), found.get("a"))
-
-
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

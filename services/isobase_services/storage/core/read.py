@@ -86,6 +86,9 @@ class Reads:
 
         Raises NoSuchBucket for a bucket that is absent, or not public where it has to be; InvalidKey; NoSuchKey.
         """
+        if "\0" in bucket or "\0" in key:  # no statement can carry it
+            check_bucket_name(bucket)
+            check_key(key)
         if access is Access.CALLER and actor.is_authenticated:
             return await self._find_for_caller(actor, bucket, key)
         async with self._database.transaction(actor, as_service=True) as transaction:

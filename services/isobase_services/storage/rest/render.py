@@ -18,6 +18,8 @@ from isobase_services.storage.errors import StorageError, from_database, refuse
 __all__ = ["json_response", "json_text_response", "message_response", "render_error"]
 
 _JSON = "application/json; charset=utf-8"
+_FULL = ("too many clients", "too many connections", "connection slots")
+"""How PostgreSQL and poolers say that they have no connection left."""
 _GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket")
 
 
@@ -66,7 +68,7 @@ def _storage_error(error: IsobaseError) -> StorageError:
     if isinstance(error, DatabaseError):
         return from_database(error)
     if isinstance(error, Unavailable):
-        is_full = "too many clients" in (error.details or "") or "connection slots" in (error.details or "")
+        is_full = any(sign in (error.details or "") for sign in _FULL)
         return refuse.too_many_connections() if is_full else refuse.database_timeout()
     return StorageError("InternalError", 500, "Internal Server Error", label="Internal")
 
