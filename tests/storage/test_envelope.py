@@ -68,9 +68,8 @@ async def test_a_token_without_a_role_is_anon_and_one_with_a_role_that_is_none_i
     assert storage.sql("select count(*) from storage.buckets") == [(2,)]
 
 
-@pytest.mark.parametrize(
-    "method, path",
-    [
+async def test_a_route_that_is_none_is_404_in_upstreams_shape(storage: Stack) -> None:
+    for method, path in (
         ("PATCH", "/object/b/a"),
         ("GET", "/object/b"),
         ("GET", "/object"),
@@ -78,64 +77,35 @@ async def test_a_token_without_a_role_is_anon_and_one_with_a_role_that_is_none_i
         ("DELETE", "/bucket"),
         ("GET", "/bucket/b/empty"),
         ("PUT", "/object/move"),
-    ],
-)
-async def test_a_route_that_is_none_is_404_in_upstreams_shape(storage: Stack, method: str, path: str) -> None:
-    answer = await storage.http.request(method, f"{V1}{path}?x=1", headers=storage.admin)
-    assert refusal(answer) == (404, "404", "Not Found", f"Route {method}:{path}?x=1 not found")
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    ):
+        answer = await storage.http.request(method, f"{V1}{path}?x=1", headers=storage.admin)
+        assert refusal(answer) == (404, "404", "Not Found", f"Route {method}:{path}?x=1 not found")
+        assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    # Outside the groups the status is a number.
+    for path in ("/", "/nothing", "/upload/resumable", "/s3", "/render/image/public/b/a", "/vector/ListIndexes"):
+        answer = await storage.http.get(f"{V1}{path}")
+        assert answer.status_code == 404
+        assert answer.json() == {"message": f"Route GET:{path} not found", "error": "Not Found", "statusCode": 404}
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/upload/resumable", "/s3", "/render/image/public/b/a", "/vector/ListIndexes"]
-)
-async def test_outside_the_groups_the_status_is_a_number(storage: Stack, path: str) -> None:
-    answer = await storage.http.get(f"{V1}{path}")
-    assert answer.status_code == 404
-    assert answer.json() == {"message": f"Route GET:{path} not found", "error": "Not Found", "statusCode": 404}
-
-
-@pytest.mark.parametrize(
-    "content_type, content, expected",
-    [
-        (
-            "application/json",
-            b"",
-            ("FastifyError", "Body cannot be empty when content-type is set to 'application/json'"),
-        ),
-        (
-            "application/json",
-            b"{broken",
-            ("FastifyError", "Body is not valid JSON but content-type is set to 'application/json'"),
-        ),
-        (
-            "application/json",
-            b'{"name": NaN}',
-            ("FastifyError", "Body is not valid JSON but content-type is set to 'application/json'"),
-        ),
-        (
-            "application/json",
-            b"[" * 100_000,
-            ("FastifyError", "Body is not valid JSON but content-type is set to 'application/json'"),
-        ),
-        (
-            "application/json",
-            b"\xff\xfe{}",
-            ("FastifyError", "Body is not valid JSON but content-type is set to 'application/json'"),
-        ),
-        ("application/json", b"[]", ("Error", "body must be object")),
-        ("application/json", b"null", ("Error", "body must be object")),
-        ("text/plain", b"{}", ("Error", "body must be object")),
-        ("application/x-www-form-urlencoded", b"name=a", ("Error", "body must be object")),
-    ],
-)
-async def test_a_broken_body_is_refused(
-    storage: Stack, content_type: str, content: bytes, expected: tuple[str, str]
-) -> None:
-    answer = await storage.http.post(
-        f"{V1}/bucket", content=content, headers={**storage.admin, "content-type": content_type}
-    )
-    assert refusal(answer) == (400, "400", *expected)
+async def test_a_broken_body_is_refused(storage: Stack) -> None:
+    broken = ("FastifyError", "Body is not valid JSON but content-type is set to 'application/json'")
+    empty = ("FastifyError", "Body cannot be empty when content-type is set to 'application/json'")
+    no_object = ("Error", "body must be object")
+    for content_type, content, expected in (
+        ("application/json", b"", empty),
+        ("application/json", b"{broken", broken),
+        ("application/json", b'{"name": NaN}', broken),
+        ("application/json", b"[" * 100_000, broken),
+        ("application/json", b"\xff\xfe{}", broken),
+        ("application/json", b"[]", no_object),
+        ("application/json", b"null", no_object),
+        ("text/plain", b"{}", no_object),
+        ("application/x-www-form-urlencoded", b"name=a", no_object),
+    ):
+        headers = {**storage.admin, "content-type": content_type}
+        answer = await storage.http.post(f"{V1}/bucket", content=content, headers=headers)
+        assert refusal(answer) == (400, "400", *expected), content[:20]
 
 
 async def test_a_json_body_beyond_the_limit_is_413(storage: Stack) -> None:

@@ -1,0 +1,113 @@
+"""kill -9 at the worst moments: what was acknowledged is there, what was not is invisible."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+
+from isobase_platform.config import Settings
+from tests.storage.conftest import running
+
+O = "/storage/v1/object"  # noqa: E741
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.asynccontextmanager
+async def server(settings: Settings) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A process that serves storage; killed at the end of the block if it still lives."""
+    assert settings.database.url is not None
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.storage.crashing_server",
+        settings.database.url.get_secret_value(),
+        str(settings.data_dir),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout is not None
+        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+@pytest.mark.fault
+async def test_a_server_killed_between_bytes_and_row_leaves_no_visible_object(database: Settings) -> None:
+    assert database.database.url is not None
+    dsn = database.database.url.get_secret_value()
+    headers = {"authorization": f"Bearer {database.service_role_token}"}
+    objects = database.storage_root / "objects"
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
+        assert (await http.post(f"{O}/b/kept", content=b"kept", headers=headers)).status_code == 200
+
+        with contextlib.closing(psycopg2.connect(dsn)) as lock, lock.cursor() as cursor:
+
+            async def body() -> AsyncIterator[bytes]:
+                yield b"x" * 2_000_000
+                # The dry run is over when the first bytes are asked for: from here on no row can be written.
+                while not list((database.storage_root / "tmp").iterdir()):
+                    await asyncio.sleep(0.01)
+                cursor.execute("lock table storage.objects in share row exclusive mode")
+                yield b"y"
+
+            upload = asyncio.create_task(http.post(f"{O}/b/lost", content=body(), headers=headers))
+            while len([path for path in objects.rglob("*") if path.is_file()]) < 2:
+                await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            with pytest.raises(httpx.TransportError):
+                await upload
+            lock.rollback()
+
+    async with running(database) as stack:
+        assert stack.sql("select name from storage.objects") == [("kept",)]
+        assert (await stack.http.get(f"{O}/public/b/kept")).content == b"kept"
+        lost = await stack.http.get(f"{O}/public/b/lost")
+        assert lost.json()["code"] == "NoSuchKey"
+        assert (await stack.http.post(f"{O}/b/lost", content=b"again", headers=headers)).status_code == 200
+        assert (await stack.http.get(f"{O}/public/b/lost")).content == b"again"
+
+
+@pytest.mark.fault
+async def test_every_acknowledged_upload_survives_a_kill(database: Settings) -> None:
+    headers = {"authorization": f"Bearer {database.service_role_token}"}
+    acknowledged: dict[str, bytes] = {}
+    numbers: dict[str, int] = {}
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
+
+        async def write(worker: int) -> None:
+            for number in range(10_000):
+                key, content = f"{worker}/{number % 5}", f"{worker} {number}".encode() * 100
+                answer = await http.put(f"{O}/b/{key}", content=content, headers=headers)
+                assert answer.status_code == 200
+                acknowledged[key], numbers[key] = content, number
+
+        workers = [asyncio.create_task(write(worker)) for worker in range(4)]
+        while len(acknowledged) < 20:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        for outcome in await asyncio.gather(*workers, return_exceptions=True):
+            assert isinstance(outcome, httpx.TransportError)
+    async with running(database) as stack:
+        for key, content in acknowledged.items():
+            got = await stack.http.get(f"{O}/public/b/{key}")
+            assert got.status_code == 200
+            # The write after the acknowledged one may have come through unanswered, but never half of it.
+            following = f"{key.split('/')[0]} {numbers[key] + 5}".encode() * 100
+            assert got.content in (content, following), key
