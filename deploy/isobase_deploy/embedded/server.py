@@ -27,7 +27,7 @@ from isobase_deploy.embedded.account import Account, choose_account
 from isobase_platform.errors import ConfigurationError, Unavailable
 from isobase_platform.extensions import write_extension_directory
 
-__all__ = ["EmbeddedPostgres"]
+__all__ = ["EmbeddedPostgres", "program_directory"]
 
 SUPERUSER = "supabase_admin"
 INITDB_TIMEOUT_S = 60.0
@@ -44,7 +44,8 @@ SHARED_MEMORY_WAIT_S = 10.0
 """How long backends of a killed server may take to notice and let go of the shared memory."""
 
 
-def _program_directory() -> Path:
+def program_directory() -> Path:
+    """Where the wheel keeps PostgreSQL's programs. Raises ``ConfigurationError`` when it is not installed."""
     try:
         # Only the path is wanted: the package's own __init__ loads psutil and locks files.
         from importlib.util import find_spec
@@ -79,7 +80,7 @@ class EmbeddedPostgres:
         is_durable: bool = True,
     ) -> None:
         self._data_dir = data_dir.absolute()
-        self._port = port
+        self.port = port
         self._password = password
         self._parameters = dict(parameters or {})
         self._is_durable = is_durable
@@ -103,7 +104,7 @@ class EmbeddedPostgres:
         when the server ends or does not get ready within ``START_TIMEOUT_S``; nothing keeps running then.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        programs = _program_directory()
+        programs = program_directory()
         account = choose_account(programs / "postgres", [self.cluster_dir])
         self._clear_leftovers()
         self._check_port()
@@ -172,17 +173,17 @@ class EmbeddedPostgres:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", self._port))
+                probe.bind(("127.0.0.1", self.port))
             except OSError as error:
                 raise ConfigurationError(
-                    f"port {self._port}, on which the database should listen, cannot be used: {error.strerror}",
+                    f"port {self.port}, on which the database should listen, cannot be used: {error.strerror}",
                     code="port_taken",
                     hint="stop what uses it, or choose another one with --db-port or [db] port in config.toml",
                 ) from error
 
     def _make_socket_directory(self, account: Account) -> None:
         link = self._data_dir / "socket"
-        longest = os.fsencode(link / f".s.PGSQL.{self._port}.lock")
+        longest = os.fsencode(link / f".s.PGSQL.{self.port}.lock")
         if len(longest) <= MAX_SOCKET_PATH_BYTES:
             link.mkdir(mode=0o700)
             self.socket_dir = link
@@ -313,7 +314,7 @@ class EmbeddedPostgres:
         command = [
             *self._launcher(account, os.getpid()),
             str(programs / "postgres"),
-            *("-D", str(self.cluster_dir), "-p", str(self._port)),
+            *("-D", str(self.cluster_dir), "-p", str(self.port)),
         ]
         descriptor = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
