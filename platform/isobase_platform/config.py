@@ -370,5 +370,8 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         if value is None:
             continue
         below = merged.get(name)
-        merged[name] = _merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+        if isinstance(value, Mapping):
+            merged[name] = _merge(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[name] = value
     return merged

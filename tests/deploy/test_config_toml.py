@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,9 @@ def test_a_project_is_found_upwards_and_its_data_lies_in_it(folder: Path, monkey
     assert project.directory == find_project_dir(below) == folder
     assert project.settings.data_dir == folder / ".isobase"
     assert project.settings.project_id == folder.name
+
+
+def test_every_key_that_is_read_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    listed = re.findall(r"^\| `([a-z0-9_.*]+)` \| `([a-z0-9_.*]+)` \|$", page, re.MULTILINE)
+    assert dict(listed) == {key: setting for key, (setting, _) in keys._SETTINGS.items()}
