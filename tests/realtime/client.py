@@ -75,7 +75,8 @@ class Phoenix:
             return Received(None, None, parts[0], "broadcast", payload, binary=frame)
         raw = json.loads(frame)
         if self.is_v2:
-            return Received(*raw, raw=raw)
+            join_ref, ref, topic, event, payload = raw
+            return Received(join_ref, ref, topic, event, payload, raw=raw)
         return Received(None, raw["ref"], raw["topic"], raw["event"], raw["payload"], raw=raw)
 
     async def send_raw(self, frame: str | bytes) -> None:

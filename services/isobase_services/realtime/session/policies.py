@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
-from isobase_platform.rls import DoorConnection, RlsDoor
+from isobase_platform.rls import RlsDoor
 
 __all__ = ["ChannelPolicies", "Extension", "PolicyFailed", "ReadGrant"]
 
@@ -82,21 +82,14 @@ class ChannelPolicies:
             async with self._door.transaction(
                 caller, rollback=True, settings=_topic_settings(caller, topic)
             ) as connection:
-                return await _can_insert(connection, topic, extension)
+                await connection.execute(_INSERT_BLIND, topic, extension.value)
         except DatabaseError as error:
+            if error.is_insufficient_privilege:
+                return False
             raise _failed(error, topic) from error
         except Unavailable as error:
             raise PolicyFailed(error.message, is_database_away=True) from error
-
-
-async def _can_insert(connection: DoorConnection, topic: str, extension: Extension) -> bool:
-    try:
-        await connection.execute(_INSERT_BLIND, topic, extension.value)
-    except DatabaseError as error:
-        if error.is_insufficient_privilege:
-            return False
-        raise
-    return True
+        return True
 
 
 def _topic_settings(caller: Caller, topic: str) -> Mapping[str, str]:

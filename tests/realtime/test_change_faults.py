@@ -1,0 +1,138 @@
+"""Row changes when something goes wrong: raising policies, lost streams, large transactions, slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from isobase_services.realtime.changes.stream import LogStream, open_stream
+from tests.realtime.conftest import ALICE, BOB, Stack
+
+BOARD = {"event": "*", "schema": "public", "table": "board"}
+NOTES = {"event": "*", "schema": "public", "table": "notes"}
+
+
+async def test_transaction_of_a_thousand_rows_arrives_whole_and_in_order(stack: Stack) -> None:
+    open_table, owner = await stack.connect(), await stack.connect(vsn=None)
+    await open_table.subscribe("a", BOARD)
+    await owner.subscribe("a", NOTES, token=stack.token(ALICE))
+    async with stack.owner.transaction():
+        await stack.sql("insert into board (rank) select generate_series(1, 1000)")
+        await stack.sql("insert into notes (owner, rank) select $1, generate_series(1, 1000)", ALICE)
+        await stack.sql("insert into notes (owner, rank) select $1, generate_series(1, 1000)", BOB)
+        await stack.sql("insert into board (rank) values (1001)")
+    for socket in (open_table, owner):
+        last = 1001 if socket is open_table else 1000
+        await socket.wait_for(
+            lambda item, last=last: (  # type: ignore[misc]
+                item.event == "postgres_changes" and item.payload["data"]["record"]["rank"] == last
+            ),
+            20.0,
+        )
+        ranks = [item.payload["data"]["record"]["rank"] for item in socket.events("postgres_changes")]
+        assert ranks == list(range(1, last + 1))
+    assert {item.payload["data"]["record"]["owner"] for item in owner.events("postgres_changes")} == {ALICE}
+
+
+async def test_raising_policy_stops_delivery_for_its_callers_alone(stack: Stack) -> None:
+    await stack.sql("create function public.explode() returns boolean language plpgsql as $$begin raise 'boom'; end$$")
+    await stack.sql('drop policy "owners read" on notes')
+    await stack.sql(
+        "create policy p on notes for select using"
+        f" (case when auth.uid() = '{BOB}' then public.explode() else owner = auth.uid() end)"
+    )
+    alice, bob = await stack.connect(), await stack.connect()
+    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    await bob.subscribe("a", NOTES, token=stack.token(BOB))
+    await bob.subscribe("b", BOARD, token=stack.token(BOB))
+    await stack.sql("insert into notes (owner, body) values ($1, 'one')", ALICE)
+    await stack.sql("insert into notes (owner, body) values ($1, 'two')", ALICE)
+    await stack.sql("insert into board (body) values ('x')")
+    for expected in ("one", "two"):
+        assert (await alice.event("postgres_changes")).payload["data"]["record"]["body"] == expected
+    assert (await bob.event("postgres_changes")).topic == "realtime:b"
+    assert len(bob.events("postgres_changes")) == 1
+
+
+async def test_policy_that_raises_for_one_row_hides_that_row_alone(stack: Stack) -> None:
+    await stack.sql('drop policy "owners read" on notes')
+    await stack.sql("create policy p on notes for select using (10 / rank > 0)")
+    alice = await stack.connect()
+    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    await stack.sql("insert into notes (owner, rank) select $1, n % 7 from generate_series(1, 20) as n", ALICE)
+    await stack.sql("insert into notes (owner, rank) values ($1, 9)", ALICE)
+    await alice.wait_for(
+        lambda item: item.event == "postgres_changes" and item.payload["data"]["record"]["rank"] == 9, 10.0
+    )
+    ranks = [item.payload["data"]["record"]["rank"] for item in alice.events("postgres_changes")]
+    assert ranks == [n % 7 for n in range(1, 21) if n % 7] + [9]
+
+
+async def test_stream_whose_sender_is_killed_recovers_and_says_so(stack: Stack) -> None:
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    pid = stack.service.changes.intake.backend_pid
+    await stack.sql("select pg_terminate_backend($1)", pid)
+    system = await socket.event("system", timeout_s=10.0)
+    assert system.payload["message"] == "Subscribed to PostgreSQL"
+    await stack.sql("insert into board (body) values ('after')")
+    assert (await socket.event("postgres_changes")).payload["data"]["record"]["body"] == "after"
+    assert stack.service.changes.intake.backend_pid != pid
+
+
+async def test_no_change_committed_after_subscribed_is_missed(stack: Stack) -> None:
+    for round_number in range(5):
+        socket = await stack.connect()
+        await socket.subscribe("a", BOARD)
+        await stack.sql("insert into board (rank) values ($1)", round_number)
+        data = (await socket.event("postgres_changes")).payload["data"]
+        assert data["record"]["rank"] == round_number
+        await socket.close()
+        if round_number == 2:
+            stack.service.changes.intake.release()
+
+
+async def test_slot_is_given_back_when_nobody_listens(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isobase_services.realtime.changes.intake.LINGER_S", 0.05)
+    slots = "select count(*) from pg_replication_slots where database = current_database()"
+    assert (await stack.sql(slots))[0][0] == 0
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    assert (await stack.sql(slots))[0][0] == 1
+    await socket.close()
+    async with asyncio.timeout(5):
+        while (await stack.sql(slots))[0][0]:
+            await asyncio.sleep(0.02)
+    again = await stack.connect()
+    await again.subscribe("a", BOARD)
+    await stack.sql("insert into board (body) values ('x')")
+    await again.event("postgres_changes")
+
+
+async def test_role_that_may_not_replicate_joins_and_is_told_why_there_are_no_changes(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The stream alone logs in as a role that lacks REPLICATION, as on a managed server where nobody granted it.
+    async def open_as_authenticator(
+        _dsn: str,
+        publications: Sequence[str],
+        *,
+        on_message: Callable[[bytes], None],
+        on_end: Callable[[Exception], None],
+    ) -> LogStream:
+        dsn = stack.settings.dsn("authenticator")
+        return await open_stream(dsn, publications, on_message=on_message, on_end=on_end)
+
+    monkeypatch.setattr("isobase_services.realtime.service.open_stream", open_as_authenticator)
+    socket = await stack.connect()
+    reply = await socket.join("a", postgres_changes=[BOARD])
+    assert reply.payload["status"] == "ok"
+    system = await socket.event("system", timeout_s=10.0)
+    assert (system.payload["extension"], system.payload["status"]) == ("postgres_changes", "error")
+    assert "permission denied" in system.payload["message"]
+    other = await stack.connect()
+    await other.join("a")
+    await socket.send("realtime:a", "broadcast", {"type": "broadcast", "event": "e", "payload": {}})
+    await other.event("broadcast")
