@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import httpx
 import psycopg2
 import pytest
 import uvicorn
+from psycopg2 import sql
 from storage3 import AsyncStorageClient
 
 from isobase_platform.config import Settings, StorageSettings
@@ -22,6 +23,7 @@ from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_services.storage import create_service
 from isobase_services.storage.service import StorageService
+from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
@@ -157,6 +159,28 @@ def with_storage(settings: Settings, **changes: object) -> Settings:
     """The settings with other storage settings."""
     storage = StorageSettings.model_validate({**settings.storage.model_dump(), **changes})
     return settings.model_copy(update={"storage": storage})
+
+
+@pytest.fixture(scope="session")
+def storage_dsn(postgres: DatabaseServer) -> Iterator[str]:
+    """One database for all tests of storage: cloning one for each would take most of their time."""
+    postgres.execute(f"create database test_storage template {TEMPLATE} owner postgres")
+    yield postgres.dsn("test_storage")
+    postgres.execute("drop database test_storage with (force)")
+
+
+@pytest.fixture
+def database(storage_dsn: str, tmp_path: Path) -> Settings:
+    """Settings of that database, without a bucket, an object or a policy in it; instead of the suite's ``database``."""
+    with contextlib.closing(psycopg2.connect(storage_dsn)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("truncate storage.objects, storage.buckets cascade")
+        cursor.execute("select policyname, tablename from pg_policies where schemaname = 'storage'")
+        for policy, table in cursor.fetchall():
+            cursor.execute(
+                sql.SQL("drop policy {} on storage.{}").format(sql.Identifier(policy), sql.Identifier(table))
+            )
+    return settings_for(storage_dsn, tmp_path)
 
 
 @pytest.fixture
