@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from tests.realtime.client import Phoenix
@@ -24,7 +26,7 @@ async def policies(stack: Stack) -> None:
     )
 
 
-async def private(stack: Stack, user: str, **config: object) -> Phoenix:
+async def private(stack: Stack, user: str, **config: Any) -> Phoenix:
     socket = await stack.connect()
     reply = await socket.join("room", token=stack.token(user), private=True, **config)
     assert reply.payload["status"] == "ok", reply
