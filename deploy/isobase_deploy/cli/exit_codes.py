@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from isobase_deploy.migrations import ScriptError
 from isobase_platform.errors import ConfigurationError, DatabaseError, IsobaseError, Unavailable
 
 __all__ = ["ExitCode", "exit_code_of"]
@@ -38,8 +39,9 @@ def exit_code_of(error: IsobaseError) -> ExitCode:
         "already_running": ExitCode.ALREADY_RUNNING,
         "port_taken": ExitCode.PORT_TAKEN,
         "not_running": ExitCode.NOT_RUNNING,
-        "script_failed": ExitCode.SCRIPT_FAILED,
     }
+    if isinstance(error, ScriptError):
+        return ExitCode.SCRIPT_FAILED
     if error.code in by_code:
         return by_code[error.code]
     if isinstance(error, ConfigurationError):
