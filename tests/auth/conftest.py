@@ -20,6 +20,7 @@ from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import role_token
 from isobase_services.auth import create_service
+from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 FAST_BCRYPT_COST = 4
 PASSWORD = "correct horse battery"
@@ -100,10 +101,27 @@ async def running_auth(settings: Settings) -> AsyncIterator[AuthServer]:
             await service.drain(2.0)
 
 
+@pytest.fixture(scope="session")
+def auth_database(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One database for the tests that only use rows: emptied before each, which is quicker than a new one."""
+    postgres.execute(f"create database auth_rows template {TEMPLATE} owner postgres")
+    return settings_for(postgres.dsn("auth_rows"), tmp_path_factory.mktemp("auth"))
+
+
 @pytest.fixture
-def start_auth(database: Settings) -> StartAuth:
+def start_auth(auth_database: Settings, postgres: DatabaseServer) -> StartAuth:
     """Start auth with some settings changed: ``async with start_auth(enable_signup=False) as auth``."""
-    return lambda **changes: running_auth(with_auth(database, **changes))
+    postgres.execute(
+        "delete from auth.users; delete from auth.audit_log_entries; delete from auth.flow_state", database="auth_rows"
+    )
+    return lambda **changes: running_auth(with_auth(auth_database, **changes))
+
+
+@pytest_asyncio.fixture
+async def own_auth(database: Settings) -> AsyncIterator[AuthServer]:
+    """Auth on a database of the test's own, for tests that change the schema."""
+    async with running_auth(with_auth(database)) as server:
+        yield server
 
 
 @pytest_asyncio.fixture

@@ -334,34 +334,34 @@ create trigger on_auth_user_created after insert on auth.users for each row exec
 """
 
 
-async def test_trigger_on_users_runs_with_the_given_data(auth: AuthServer) -> None:
-    await auth.database.execute(TRIGGER)
-    session = await auth.sign_up(data={"name": "Alice"})
-    row = await auth.database.fetchrow("select * from public.profiles")
+async def test_trigger_on_users_runs_with_the_given_data(own_auth: AuthServer) -> None:
+    await own_auth.database.execute(TRIGGER)
+    session = await own_auth.sign_up(data={"name": "Alice"})
+    row = await own_auth.database.fetchrow("select * from public.profiles")
     assert row is not None
     assert (str(row["id"]), row["name"]) == (session["user"]["id"], "Alice")
-    deleted = await auth.client.delete(f"/admin/users/{session['user']['id']}", headers=auth.service_headers)
+    deleted = await own_auth.client.delete(f"/admin/users/{session['user']['id']}", headers=own_auth.service_headers)
     assert deleted.json() == {}
-    assert await auth.database.fetchval("select count(*) from public.profiles") == 0
+    assert await own_auth.database.fetchval("select count(*) from public.profiles") == 0
 
 
-async def test_what_a_trigger_changes_shows_in_the_answer(auth: AuthServer) -> None:
-    await auth.database.execute(
+async def test_what_a_trigger_changes_shows_in_the_answer(own_auth: AuthServer) -> None:
+    await own_auth.database.execute(
         """
         create function public.grant_plan() returns trigger language plpgsql as $$
         begin new.raw_app_meta_data = new.raw_app_meta_data || '{"plan": "free"}'; return new; end $$;
         create trigger plan before insert on auth.users for each row execute function public.grant_plan();
         """
     )
-    session = await auth.sign_up()
+    session = await own_auth.sign_up()
     assert session["user"]["app_metadata"] == {"provider": "email", "providers": ["email"], "plan": "free"}
 
 
 @pytest.mark.parametrize("version", [None, "2024-01-01"])
-async def test_failing_trigger_is_a_500_and_keeps_nothing(auth: AuthServer, version: str | None) -> None:
-    await auth.database.execute(TRIGGER)
+async def test_failing_trigger_is_a_500_and_keeps_nothing(own_auth: AuthServer, version: str | None) -> None:
+    await own_auth.database.execute(TRIGGER)
     headers = {"x-supabase-api-version": version} if version else {}
-    answer = await auth.client.post("/signup", json=ALICE, headers=headers)
+    answer = await own_auth.client.post("/signup", json=ALICE, headers=headers)
     assert answer.status_code == 500
     assert answer.headers["x-sb-error-code"] == "unexpected_failure"
     if version:
@@ -369,27 +369,32 @@ async def test_failing_trigger_is_a_500_and_keeps_nothing(auth: AuthServer, vers
     else:
         assert answer.json()["code"] == "23502"
         assert "violates not-null constraint" in answer.json()["message"]
-    assert await auth.count("users") == await auth.count("sessions") == await auth.count("audit_log_entries") == 0
+    assert (
+        await own_auth.count("users")
+        == await own_auth.count("sessions")
+        == await own_auth.count("audit_log_entries")
+        == 0
+    )
 
 
-async def test_what_a_trigger_raises_reaches_older_clients_with_its_status(auth: AuthServer) -> None:
-    await auth.database.execute(
+async def test_what_a_trigger_raises_reaches_older_clients_with_its_status(own_auth: AuthServer) -> None:
+    await own_auth.database.execute(
         """
         create function public.refuse() returns trigger language plpgsql as $$
         begin raise exception 'members only' using errcode = 'PT403', hint = 'ask', detail = 'why'; end $$;
         create trigger refuse before insert on auth.users for each row execute function public.refuse();
         """
     )
-    answer = await auth.client.post("/signup", json=ALICE)
+    answer = await own_auth.client.post("/signup", json=ALICE)
     assert answer.status_code == 403
     assert answer.json() == {"code": "PT403", "message": "members only", "hint": "ask", "detail": "why"}
 
 
-async def test_row_of_users_with_its_hash_is_never_quoted_to_the_client(auth: AuthServer) -> None:
-    await auth.database.execute(
+async def test_row_of_users_with_its_hash_is_never_quoted_to_the_client(own_auth: AuthServer) -> None:
+    await own_auth.database.execute(
         "alter table auth.users add constraint no_example check (email not like '%example.com')"
     )
-    answer = await auth.client.post("/signup", json=ALICE)
+    answer = await own_auth.client.post("/signup", json=ALICE)
     assert (answer.status_code, answer.json()["code"]) == (500, "23514")
     assert "$2b$" not in answer.text
     assert "Failing row" not in answer.text
