@@ -111,3 +111,27 @@ async def test_every_acknowledged_upload_survives_a_kill(database: Settings) -> 
             # The write after the acknowledged one may have come through unanswered, but never half of it.
             following = f"{key.split('/')[0]} {numbers[key] + 5}".encode() * 100
             assert got.content in (content, following), key
+
+
+async def test_draining_lets_an_upload_end_before_the_store_is_closed(database: Settings) -> None:
+    async with running(database) as stack:
+        await stack.bucket("b", public=True)
+        is_draining = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"first "
+            await is_draining.wait()
+            await asyncio.sleep(0.1)
+            yield b"second"
+
+        upload = asyncio.create_task(stack.http.post(f"{O}/b/slow", content=body(), headers=stack.admin))
+        while not stack.sql("select 1 from pg_stat_activity where application_name like 'isobase authenticator%'"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        draining = asyncio.create_task(stack.service.drain(5))
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        is_draining.set()
+        assert (await upload).status_code == 200
+        await draining
+        assert stack.sql("select metadata->>'size' from storage.objects") == [("12",)]

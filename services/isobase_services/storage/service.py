@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform.runtime import Platform
 from isobase_platform.service import ApiKeyRule, Mount, Service
@@ -30,6 +34,38 @@ _EXPOSED_HEADERS = (
 )
 
 
+class _InFlight:
+    """Counts the requests of all mounts, so that the blob store is closed behind the last one."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The app, counted."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            self._count += 1
+            self._is_idle.clear()
+            try:
+                await app(scope, receive, send)
+            finally:
+                self._count -= 1
+                if self._count == 0:
+                    self._is_idle.set()
+
+        return counted
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until no request runs, ``timeout_s`` seconds at most."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_idle.wait()
+        except TimeoutError:
+            return
+
+
 class StorageService:
     """Buckets and objects: the Supabase face at ``/storage/v1``, the simple face at ``/storage``."""
 
@@ -40,10 +76,12 @@ class StorageService:
         self._blobs = blobs
         self._core = StorageCore.build(platform, blobs)
         self.openapi: Mapping[str, Any] = OPENAPI
-        rest = rest_app(self._core, platform.verifier)
+        self._in_flight = _InFlight()
+        rest = self._in_flight.around(rest_app(self._core, platform.verifier))
+        simple = self._in_flight.around(simple_app(platform, self._core))
         self.mounts = (
             Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS),
-            Mount(SIMPLE_PREFIX, simple_app(platform, self._core), ApiKeyRule.BEARER),
+            Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER),
         )
 
     async def start(self) -> None:
@@ -52,8 +90,10 @@ class StorageService:
         await provision(self._platform.pools, self._platform.settings.storage)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let writes that are past their last byte reach their end, then close the blob store."""
-        await self._core.finisher.drain(timeout_s)
+        """Let running requests end, then writes whose request is gone, then close the blob store."""
+        deadline_s = time.monotonic() + timeout_s
+        await self._in_flight.wait(timeout_s)
+        await self._core.finisher.drain(max(deadline_s - time.monotonic(), 0.1))
         await self._blobs.close()
 
 
