@@ -108,6 +108,16 @@ async def test_a_broken_body_is_refused(storage: Stack) -> None:
         assert refusal(answer) == (400, "400", *expected), content[:20]
 
 
+async def test_a_token_whose_claims_postgresql_cannot_hold_is_refused(storage: Stack) -> None:
+    headers = {"authorization": f"Bearer {storage.token('authenticated', 'a' + chr(0))}"}
+    for answer in (
+        await storage.http.get(f"{V1}/bucket", headers=headers),
+        await storage.put("user-files/x", b"x", headers),
+        await storage.http.get(f"{V1}/object/user-files/x?{'a=1&' * 500}", headers=headers),
+    ):
+        assert refusal(answer)[:2] == (400, "400")
+
+
 async def test_a_json_body_beyond_the_limit_is_413(storage: Stack) -> None:
     answer = await storage.http.post(f"{V1}/bucket", json={"name": "a" * 2_000_000}, headers=storage.admin)
     assert refusal(answer) == (413, "413", "FastifyError", "Request body is too large")

@@ -139,6 +139,28 @@ async def test_metadata_beyond_a_mebibyte_is_refused(open_bucket: Stack) -> None
         headers=open_bucket.user(ALICE),
     )
     assert refusal(answer)[1::2] == ("413", "The user_metadata exceeded the maximum allowed size")
+    files: list[tuple[str, tuple[str | None, bytes]]] = [
+        ("", ("a", b"x" * 300_000)),
+        ("metadata", (None, b'"' + b"x" * 1024 * 1024 + b'"')),
+    ]
+    answer = await open_bucket.http.post(f"{O}/b/a", files=files, headers=open_bucket.user(ALICE))
+    assert refusal(answer)[1] == "413"
+    assert open_bucket.blobs() == []
+
+
+async def test_metadata_that_postgresql_cannot_hold_is_ignored_or_refused(open_bucket: Stack) -> None:
+    user = open_bucket.user(ALICE)
+    for number, text in enumerate(
+        (b'{"a":"\\u0000"}', b'{"a":1e400}', b'{"a":NaN}', b'{"a":"\\ud800"}', b"[1]", b'"x"', b"[" * 9999)
+    ):
+        headers = {**user, "x-metadata": base64.b64encode(text).decode()}
+        answer = await open_bucket.put(f"b/{number}", b"x", headers)
+        assert answer.status_code == 200, text
+        assert row(open_bucket, str(number))["user"] == {}
+    for name in ("cacheControl", "contentType"):
+        answer = await open_bucket.http.post(f"{O}/b/x", files={"": ("a", b"x")}, data={name: "a\0b"}, headers=user)
+        assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter"), name
+    assert len(open_bucket.blobs()) == 7
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ _PENDING_UPLOAD_CONSTRAINTS = frozenset(
 def from_database(error: DatabaseError) -> StorageError:
     """What a refusal of PostgreSQL means to a storage client, by SQLSTATE.
 
-    Source: upstream ``src/storage/database/errors.ts``. 22021 (a NUL or broken text in a value) and 22007, 22008 (a
+    Source: upstream ``src/storage/database/errors.ts``. 22021 and 22P05 (a NUL or broken text in a value), 22007 and 22008 (a
     cursor with a time that is none) are answered as 22P02 is: upstream calls them internal errors, but it is the request
     that is wrong.
     """
@@ -175,7 +175,7 @@ def from_database(error: DatabaseError) -> StorageError:
     if state == "42P17":
         message = "The database schema is invalid or incompatible."
         return StorageError("DatabaseInvalidObjectDefinition", 503, message)
-    if state in {"22P02", "22021", "22007", "22008"}:
+    if state in {"22P02", "22P05", "22021", "22007", "22008"}:
         return StorageError("InvalidParameter", 400, error.message)
     if state in {"42703", "42P01"}:
         message = "The database schema is out of sync. Please run migrations or contact support."

@@ -105,15 +105,16 @@ class Uploads:
         expected: Expectation | None = seen
         blob_key = BlobKey(target.bucket, target.key, str(uuid.uuid4()))
         blob = await self._blobs.put(blob_key, _limited(body.chunks(), limit_bytes))
-        facts = body.facts
-        if facts is not first and facts != first:
-            # A field behind the file changed the row: the bucket's rules and the policies have their say again.
-            try:
+        try:
+            facts = body.facts
+            final = facts.draft(target)
+            if final != draft:
+                # A field behind the file changed the row: the bucket's rules and the policies have their say again.
                 _check_type(target.key, facts, allowed)
-            except BaseException:
-                await self._writer.remove_blobs([blob_key])
-                raise
-            draft, expected = facts.draft(target), None
+                draft, expected = final, None
+        except BaseException:
+            await self._writer.remove_blobs([blob_key])
+            raise
         written = await self._store_row(actor, target, draft, expected, facts, blob_key, blob)
         return StoredObject(written.id, target.bucket, target.key, blob.size_bytes, facts.mime_type)
 

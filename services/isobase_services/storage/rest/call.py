@@ -77,7 +77,7 @@ class Call:
     def query(self) -> dict[str, Any]:
         """The query string: a text per name, or a list where the name is repeated."""
         raw = self.scope.get("query_string", b"").decode("latin-1")
-        parsed = parse_qs(raw, keep_blank_values=True, errors="replace", max_num_fields=100)
+        parsed = parse_qs(raw, keep_blank_values=True, errors="replace")
         return {name: values[0] if len(values) == 1 else values for name, values in parsed.items()}
 
     async def json_body(self, schema: Object) -> dict[str, Any]:

@@ -26,6 +26,8 @@ __all__ = ["BlobResponse", "Conditions", "content_headers", "is_not_modified", "
 
 DOWNLOAD_STALL_TIMEOUT_S = 120.0
 """How long a client may take nothing in the middle of a download."""
+WATCHED_FROM_BYTES = 1024 * 1024
+"""From this length on, the client is watched: the server takes bytes for one that has gone without a word."""
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _MAX_SAFE_INTEGER = 2**53 - 1
 _URI_COMPONENT_SAFE = "!~*'()"
@@ -179,11 +181,22 @@ class BlobResponse:
             content_range = f"bytes {self._range.first}-{self._range.last}/{size_bytes}"
             headers.append((b"content-range", content_range.encode()))
         status = 200 if self._range is None else 206
+        gone = asyncio.create_task(_disconnected(receive)) if length >= WATCHED_FROM_BYTES else None
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             async for chunk in self._reader.chunks(self._range):
+                if gone is not None and gone.done():
+                    return
                 async with asyncio.timeout(DOWNLOAD_STALL_TIMEOUT_S):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            if gone is not None:
+                gone.cancel()
             await self._reader.close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Returns when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        continue

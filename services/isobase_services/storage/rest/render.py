@@ -70,6 +70,8 @@ def _storage_error(error: IsobaseError) -> StorageError:
     if isinstance(error, Unavailable):
         is_full = any(sign in (error.details or "") for sign in _FULL)
         return refuse.too_many_connections() if is_full else refuse.database_timeout()
+    if error.status < 500:
+        return refuse.invalid_request(error.message, status=error.status)
     return StorageError("InternalError", 500, "Internal Server Error", label="Internal")
 
 

@@ -79,9 +79,11 @@ class Integer:
                 return None
             value = 0
         number = _number(value)
-        if number is None or not math.isfinite(number) or number != int(number):
+        if isinstance(number, float):
+            number = int(number) if number.is_integer() else None
+        if number is None:
             raise _Invalid(f"{path} must be integer")
-        whole = int(number)
+        whole = number
         if self.minimum is not None and whole < self.minimum:
             raise _Invalid(f"{path} must be >= {self.minimum}")
         if self.maximum is not None and whole > self.maximum:
@@ -96,7 +98,7 @@ class Number:
     def check(self, value: Any, path: str) -> Any:
         """See ``Schema.check``."""
         number = _number(0 if value is None else _single(value))
-        if number is None or not math.isfinite(number):
+        if number is None or (isinstance(number, float) and not math.isfinite(number)):
             raise _Invalid(f"{path} must be number")
         return number
 
@@ -213,7 +215,8 @@ def _number(value: Any) -> float | int | None:
     return None
 
 
-def _number_text(number: float) -> str:
-    if math.isfinite(number) and abs(number) < 1e21 and number == int(number):
+def _number_text(number: int | float) -> str:
+    """As JavaScript prints it, for what a client may send: 5.0 is 5."""
+    if isinstance(number, float) and number.is_integer() and abs(number) < 1e21:
         return str(int(number))
     return str(number)

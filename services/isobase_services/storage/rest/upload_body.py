@@ -107,7 +107,7 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
     """The JSON object in ``text``; None where it is none, or holds what PostgreSQL's jsonb cannot."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and "\\u0000" not in json.dumps(value) else None
