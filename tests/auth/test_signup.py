@@ -405,3 +405,52 @@ async def test_signed_up_user_is_who_the_token_says(auth: AuthServer) -> None:
     answer = await auth.client.get("/user", headers=bearer(session))
     assert answer.status_code == 200
     assert answer.json() == session["user"]
+
+
+async def test_unconfirmed_account_opens_only_to_its_password(auth: AuthServer) -> None:
+    body = {**ALICE, "user_metadata": {"vip": True}}
+    created = (await auth.client.post("/admin/users", json=body, headers=auth.service_headers)).json()
+    stranger = await auth.client.post("/signup", json={**ALICE, "password": "a stranger's guess"})
+    assert (stranger.status_code, stranger.json()["error_code"]) == (422, "user_already_exists")
+    assert await auth.count("sessions") == 0
+    owner = await auth.client.post("/signup", json=ALICE)
+    assert (owner.status_code, owner.json()["user"]["id"]) == (200, created["id"])
+    assert owner.json()["user"]["email_confirmed_at"]
+
+
+async def test_phone_user_cannot_reserve_somebody_elses_address(start_auth: StartAuth) -> None:
+    async with start_auth(phone_enable_signup=True) as auth:
+        body = {"phone": "15551234567", "password": PASSWORD, "data": {"email": "alice@example.com", "name": "Bob"}}
+        phone = await auth.client.post("/signup", json=body)
+        assert phone.status_code == 200
+        assert phone.json()["user"]["identities"][0]["identity_data"]["name"] == "Bob"
+        assert await auth.count("identities", "email is not null") == 0
+        assert (await auth.client.post("/signup", json=ALICE)).status_code == 200
+
+
+async def test_trigger_that_waits_for_confirmation_fires_once(own_auth: AuthServer) -> None:
+    await own_auth.database.execute(
+        """
+        create table public.confirmed (id uuid, name text);
+        create function public.note() returns trigger language plpgsql security definer set search_path = '' as $$
+        begin insert into public.confirmed values (new.id, new.raw_user_meta_data ->> 'name'); return new; end $$;
+        create trigger note after update on auth.users for each row
+          when (old.email_confirmed_at is null and new.email_confirmed_at is not null) execute function public.note();
+        """
+    )
+    await own_auth.sign_up(data={"name": "Alice"})
+    await own_auth.sign_in()
+    rows = await own_auth.database.fetch("select name from public.confirmed")
+    assert [row["name"] for row in rows] == ["Alice"]
+
+
+async def test_trigger_that_keeps_the_row_out_is_a_500_and_keeps_nothing(own_auth: AuthServer) -> None:
+    await own_auth.database.execute(
+        """
+        create function public.swallow() returns trigger language plpgsql as $$ begin return null; end $$;
+        create trigger swallow before insert on auth.users for each row execute function public.swallow();
+        """
+    )
+    answer = await own_auth.client.post("/signup", json=ALICE)
+    assert (answer.status_code, answer.json()["msg"]) == (500, "Database error loading user after sign-up")
+    assert await own_auth.count("identities") == 0

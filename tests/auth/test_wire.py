@@ -84,6 +84,8 @@ async def test_success_does_not_repeat_the_api_version(auth: AuthServer) -> None
         (b'{"data": {"x": NaN}}', "invalid value"),
         (b'{"data": {"x": 1e999}}', "invalid value"),
         (b'{"data": ' + b"[" * 200_000, "invalid value"),
+        (b'{"data": {"x": ' + b"[" * 300 + b'"\\u0041"' + b"]" * 300 + b"}}", "invalid value"),
+        (b'{"data": {"x": ' + b"[" * 300 + b"]" * 300 + b"}}", "invalid value"),
     ],
 )
 async def test_body_that_is_no_json_object_is_bad_json(auth: AuthServer, body: bytes, reason: str) -> None:
@@ -165,6 +167,15 @@ async def test_guarded_paths_ask_for_the_token_before_they_tell_what_is_there(au
     assert (await auth.client.get("/admin/nothing", headers=auth.service_headers)).status_code == 404
     assert (await auth.client.patch("/admin/users", headers=auth.service_headers)).status_code == 405
     assert (await auth.client.post("/user", headers=bearer(session))).status_code == 405
+
+
+async def test_web_socket_is_turned_away(auth: AuthServer) -> None:
+    import websockets
+
+    async with listening(auth.app) as url:
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            await websockets.connect(f"{url.replace('http', 'ws')}/auth/v1/user")
+        assert refused.value.response.status_code == 403
 
 
 async def test_sub_routers_take_a_slash_at_the_end(auth: AuthServer) -> None:

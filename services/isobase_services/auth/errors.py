@@ -23,6 +23,7 @@ __all__ = [
     "bad_request",
     "fail_with_database_error",
     "forbidden",
+    "log_database_error",
     "not_found",
     "overloaded",
     "unprocessable",
@@ -119,6 +120,12 @@ def fail_with_database_error(message: str, error: DatabaseError) -> NoReturn:
     The chain is cut on purpose: PostgreSQL's DETAIL may quote a whole row of auth.users, password hash included. What
     helps to find the cause is logged here instead.
     """
+    log_database_error(error)
+    raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, message, database=error) from None
+
+
+def log_database_error(error: DatabaseError) -> None:
+    """Log a refusal of PostgreSQL's without its DETAIL."""
     _log.error(
         "statement refused",
         extra={
@@ -129,4 +136,3 @@ def fail_with_database_error(message: str, error: DatabaseError) -> NoReturn:
             "context": error.context,
         },
     )
-    raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, message, database=error) from None

@@ -209,6 +209,8 @@ def _matches_firebase_scrypt(secret: bytes, stored: str) -> bool:
 def _verify_stand_in(secret: bytes, stored: str, idle_cost: int) -> Verification:
     if match := _STAND_IN.fullmatch(stored):
         matches = hmac.compare_digest(_stand_in_hash(secret, match[1], match[2]), match[3])
+        if not matches:
+            _idle("", idle_cost)  # the stand-in is much faster than bcrypt, and that must not tell whose it is
         return Verification(matches, needs_new_hash=matches and len(secret) <= MAX_PASSWORD_BYTES)
     if match := _STAND_IN_UNDER_BCRYPT.fullmatch(stored):
         matches = _matches_bcrypt(_stand_in_hash(secret, match[1], match[2]).encode(), match[3])

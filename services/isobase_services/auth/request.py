@@ -23,6 +23,7 @@ from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, ClientFacts, Js
 __all__ = ["MAX_BODY_BYTES", "Body", "Request", "client_facts", "parse_body"]
 
 MAX_BODY_BYTES = 1 << 20
+MAX_NESTING_LEVELS = 200
 _JSON_KINDS = {bool: "bool", str: "string", int: "number", float: "number", list: "array", dict: "object"}
 
 
@@ -123,6 +124,10 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     text = raw.decode("utf-8", "replace")
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        if "\\u" in text:
+            # Only a text with an escape can hold a NUL or half a surrogate pair; the walk is for those alone.
+            value = _clean(value)
+        _check_depth(value)
     except json.JSONDecodeError as error:
         raise _bad_json(_go_syntax_error(text, error)) from None
     except (ValueError, RecursionError):
@@ -131,8 +136,22 @@ def parse_body(raw: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise _bad_json(f"json: cannot unmarshal {_JSON_KINDS[type(value)]} into Go value of type object")
-    # Only a text with an escape can hold a NUL or half a surrogate pair; the walk is for those alone.
-    return _clean(value) if "\\u" in text else value
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError where the nesting is deeper than what writing it out again can follow."""
+    level = [value]
+    for _ in range(MAX_NESTING_LEVELS):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deep")
 
 
 def _clean(value: Any) -> Any:

@@ -23,6 +23,7 @@ from isobase_services.auth.request import Request
 __all__ = ["Endpoint", "Guard", "Route", "Router"]
 
 MAX_REQUEST_DURATION_S = 10.0
+POLICY_VIOLATION = 1008
 
 Endpoint: TypeAlias = Callable[[AuthCore, Request], Awaitable[Response]]
 Guard: TypeAlias = Callable[[AuthCore, Request], Awaitable[object]]
@@ -73,7 +74,10 @@ class Router:
         node.takes_slash = node.takes_slash or route.takes_slash
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request; errors leave as exceptions for the ``ErrorBoundary``."""
+        """Serve one HTTP request; errors leave as exceptions for the ``ErrorBoundary``. A WebSocket is turned away."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         node, params = self._find(path)
         request = Request(scope, receive, params)

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["UserFields", "UserPage", "create_user", "delete_user", "get_user", "list_users", "update_user"]
 
 RANDOM_PASSWORD_CHARS = 64
-MAX_PAGE_SIZE_ROWS = 10_000
-"""Upstream takes any ``per_page``; a page larger than this would only fill the memory."""
 MAX_OFFSET_ROWS = 2**62
 
 
@@ -59,7 +57,7 @@ class UserFields:
 
 @dataclass(slots=True, frozen=True)
 class UserPage:
-    """Which page of the users, counted from 1; ``text`` filters, empty for all."""
+    """Which page of the users, counted from 1, of how many rows; ``text`` filters, empty for all."""
 
     page: int
     per_page: int
@@ -69,12 +67,10 @@ class UserPage:
 
 async def list_users(core: AuthCore, audience: str, page: UserPage) -> tuple[list[User], int]:
     """The users of a page, without identities and factors, and the number of users in all."""
-    # pop, upstream's database layer, reads a page or a size of zero as the first page and as twenty.
-    per_page = min(page.per_page or 20, MAX_PAGE_SIZE_ROWS)
-    offset = min((max(page.page, 1) - 1) * per_page, MAX_OFFSET_ROWS)
+    offset = min((page.page - 1) * page.per_page, MAX_OFFSET_ROWS)
     async with core.connection() as connection:
         return await users.list_users(
-            connection, audience, text=page.text, is_ascending=page.is_ascending, limit=per_page, offset=offset
+            connection, audience, text=page.text, is_ascending=page.is_ascending, limit=page.per_page, offset=offset
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.models import ClientFacts, Grant, MethodUse, SessionTerms, User
 from isobase_services.auth.store import sessions
+from isobase_services.auth.store.audit import Entry
 from isobase_services.auth.tokens import access_token_claims, new_refresh_token, session_end
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ async def start_session(
     method: str,
     facts: ClientFacts,
     terms: SessionTerms,
+    entries: Sequence[Entry] = (),
     seen_hash: str | None = None,
     new_hash: str | None = None,
 ) -> Grant | None:
-    """Open a session for ``user`` by ``method`` and return its grant.
+    """Open a session for ``user`` by ``method``, with ``entries`` for the log, and return its grant. One round trip.
 
     None where ``seen_hash`` is no longer the user's password hash or the user is gone; nothing was opened then.
     """
@@ -44,6 +46,7 @@ async def start_session(
         method=method,
         facts=facts,
         not_after=not_after,
+        entries=entries,
         seen_hash=seen_hash,
         new_hash=new_hash,
     )

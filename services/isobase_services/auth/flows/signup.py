@@ -24,7 +24,7 @@ from isobase_services.auth.models import (
 )
 from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, one_time, users
-from isobase_services.auth.store.audit import Action, Actor, Entry, user_actor
+from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, te
             if error.is_unique_violation and error.table == "users" and error.schema == "auth":
                 continue
             fail_with_database_error("Database error saving new user", error)
-    raise unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")
+    raise _already_registered()
 
 
 def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
@@ -143,7 +143,7 @@ async def _refuse_repeated(core: AuthCore, plan: _SignupPlan, existing: User) ->
         await audit.record(connection, entry)
     settings = core.settings
     if not settings.email_enable_confirmations or not settings.phone_enable_confirmations:
-        raise unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")
+        raise _already_registered()
     now = core.now()
     return User(
         id=uuid4(),
@@ -184,24 +184,41 @@ def _provider_metadata(plan: _SignupPlan) -> JsonObject:
 async def _register(
     core: AuthCore, plan: _SignupPlan, existing: User | None, facts: ClientFacts, terms: SessionTerms
 ) -> Grant | User:
-    password_hash = await core.hasher.hash(plan.password) if existing is None else None
+    password_hash = ""
+    if existing is None:
+        password_hash = await core.hasher.hash(plan.password)
+    elif plan.is_autoconfirmed:
+        await _check_same_password(core, plan, existing)
     async with core.transaction() as connection:
-        user = existing
-        if password_hash is not None:
-            user = await _insert(connection, plan, password_hash)
-        assert user is not None
-        if not any(identity.provider == plan.provider for identity in user.identities):
-            user = await _add_identity(connection, plan, user)
+        user_id = existing.id if existing is not None else await _insert(connection, plan, password_hash)
+        if existing is not None and not any(item.provider == plan.provider for item in existing.identities):
+            await _add_identity(connection, plan, user_id, existing.email)
         if not plan.is_autoconfirmed:
-            return await _ask_for_confirmation(core, connection, plan, user)
-        user = await _confirm(core, connection, plan, user)
-        grant = await start_session(core, connection, user, method="password", facts=facts, terms=terms)
+            return await _ask_for_confirmation(core, connection, plan, user_id)
+        user = await _confirm(core, connection, plan, user_id)
+        entries = [
+            Entry(user_actor(user), Action.USER_SIGNED_UP, _traits(plan)),
+            Entry(user_actor(user), Action.LOGIN, {"provider": plan.provider}),
+        ]
+        grant = await start_session(
+            core, connection, user, method="password", facts=facts, terms=terms, entries=entries
+        )
         if grant is None:
             raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error granting user")
         return grant
 
 
-async def _insert(connection: Connection, plan: _SignupPlan, password_hash: str) -> User:
+async def _check_same_password(core: AuthCore, plan: _SignupPlan, existing: User) -> None:
+    """Let only who knows the password in where nothing else proves that the account is theirs.
+
+    Upstream opens a session for whoever signs up again with the address of an unconfirmed user while no confirmation is
+    asked for; that would give away accounts that an administrator prepared.
+    """
+    if not (await core.hasher.verify(plan.password, existing.encrypted_password)).matches:
+        raise _already_registered()
+
+
+async def _insert(connection: Connection, plan: _SignupPlan, password_hash: str) -> UUID:
     new_user = NewUser(
         id=uuid4(),
         aud=plan.audience,
@@ -211,34 +228,30 @@ async def _insert(connection: Connection, plan: _SignupPlan, password_hash: str)
         app_metadata=_provider_metadata(plan),
         user_metadata=plan.data,
     )
-    await users.insert_user(connection, new_user)
-    await users.update_user(connection, new_user.id, UserChanges({"role": AUTHENTICATED_AUDIENCE}))
-    # A project's triggers may have changed the row.
-    return await _reload(connection, new_user.id)
+    email = await users.insert_user(connection, new_user)
+    if email is None:
+        raise _vanished()
+    await _add_identity(connection, plan, new_user.id, email)
+    return new_user.id
 
 
-async def _reload(connection: Connection, user_id: UUID) -> User:
-    user = await users.find_by_id(connection, user_id)
-    if user is None:
-        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error loading user after sign-up")
-    return user
+async def _add_identity(connection: Connection, plan: _SignupPlan, user_id: UUID, email: str) -> None:
+    verified = {"email_verified": False, "phone_verified": False}
+    claims = {"sub": str(user_id), **({"email": email} if email else {}), **verified}
+    # An identity's e-mail reserves the address, so it is never taken from what the caller says about themself.
+    given = {name: value for name, value in plan.data.items() if name != "email"}
+    await users.insert_identity(connection, user_id, plan.provider, {**given, **claims})
+    changes = UserChanges(
+        {"role": AUTHENTICATED_AUDIENCE},
+        app_metadata=_provider_metadata(plan),
+        user_metadata={**plan.data, **claims},
+        replace_user_metadata=True,
+    )
+    await users.update_user(connection, user_id, changes)
 
 
-async def _add_identity(connection: Connection, plan: _SignupPlan, user: User) -> User:
-    claims: dict[str, object] = {"sub": str(user.id)}
-    if user.email:
-        claims["email"] = user.email
-    claims |= {"email_verified": False, "phone_verified": False}
-    data = {**plan.data, **claims}
-    await users.insert_identity(connection, user.id, plan.provider, data)
-    changes = UserChanges(app_metadata=_provider_metadata(plan), user_metadata=data, replace_user_metadata=True)
-    await users.update_user(connection, user.id, changes)
-    return await _reload(connection, user.id)
-
-
-async def _ask_for_confirmation(core: AuthCore, connection: Connection, plan: _SignupPlan, user: User) -> User:
-    entry = Entry(user_actor(user), Action.USER_CONFIRMATION_REQUESTED, {"provider": plan.provider})
-    await audit.record(connection, entry)
+async def _ask_for_confirmation(core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID) -> User:
+    user = await _reload(connection, user_id)
     if plan.provider == "phone":
         # As upstream without an SMS provider; none can be configured in this version.
         raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
@@ -252,23 +265,39 @@ async def _ask_for_confirmation(core: AuthCore, connection: Connection, plan: _S
             challenge_method=plan.challenge_method,
         )
     await request_confirmation(connection, user, is_pkce=plan.challenge_method is not None, now=core.now())
+    entry = Entry(user_actor(user), Action.USER_CONFIRMATION_REQUESTED, {"provider": plan.provider})
+    await audit.record(connection, entry)
     asked = await _reload(connection, user.id)
     return replace(asked, user_metadata={}, identities=()) if asked.invited_at is not None else asked
 
 
-async def _confirm(core: AuthCore, connection: Connection, plan: _SignupPlan, user: User) -> User:
-    traits = {"provider": plan.provider} | ({"channel": "sms"} if plan.provider == "phone" else {})
+async def _confirm(core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID) -> User:
+    """Confirm by an update of its own: projects have triggers that wait for ``email_confirmed_at`` to be set."""
     confirmed_at: UserColumn = "email_confirmed_at" if plan.provider == "email" else "phone_confirmed_at"
     changes = UserChanges(
         {confirmed_at: core.now(), "confirmation_token": ""},
         user_metadata={"email_verified": True} if plan.provider == "email" else None,
     )
-    await users.update_user(connection, user.id, changes)
-    await users.clear_one_time_tokens(connection, user.id)
-    actor: Actor = user_actor(user)
-    await audit.record(
-        connection,
-        Entry(actor, Action.USER_SIGNED_UP, traits),
-        Entry(actor, Action.LOGIN, {"provider": plan.provider}),
-    )
-    return await _reload(connection, user.id)
+    await users.update_user(connection, user_id, changes)
+    await users.clear_one_time_tokens(connection, user_id)
+    # A project's triggers may have changed the row.
+    return await _reload(connection, user_id)
+
+
+async def _reload(connection: Connection, user_id: UUID) -> User:
+    user = await users.find_by_id(connection, user_id)
+    if user is None:
+        raise _vanished()
+    return user
+
+
+def _traits(plan: _SignupPlan) -> JsonObject:
+    return {"provider": plan.provider, "channel": "sms"} if plan.provider == "phone" else {"provider": plan.provider}
+
+
+def _vanished() -> AuthError:
+    return AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error loading user after sign-up")
+
+
+def _already_registered() -> AuthError:
+    return unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")

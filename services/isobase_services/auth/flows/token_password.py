@@ -9,7 +9,7 @@ from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, bad
 from isobase_services.auth.flows.grants import start_session
 from isobase_services.auth.models import ClientFacts, Grant, SessionTerms, User
 from isobase_services.auth.rules import trim_phone, weakness_of
-from isobase_services.auth.store import audit, users
+from isobase_services.auth.store import users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 
 __all__ = ["PasswordRequest", "PasswordSignIn", "sign_in_with_password"]
@@ -54,7 +54,8 @@ async def sign_in_with_password(
         raise _invalid_credentials()
     _check_confirmed(request, user)
     new_hash = await core.hasher.hash(request.password) if verification.needs_new_hash else None
-    async with core.transaction() as connection:
+    entry = Entry(user_actor(user), Action.LOGIN, {"provider": "email" if request.email else "phone"})
+    async with core.connection() as connection:
         grant = await start_session(
             core,
             connection,
@@ -62,13 +63,12 @@ async def sign_in_with_password(
             method="password",
             facts=facts,
             terms=terms,
+            entries=[entry],
             seen_hash=user.encrypted_password,
             new_hash=new_hash,
         )
-        if grant is None:
-            raise _invalid_credentials()
-        entry = Entry(user_actor(user), Action.LOGIN, {"provider": "email" if request.email else "phone"})
-        await audit.record(connection, entry)
+    if grant is None:
+        raise _invalid_credentials()
     return PasswordSignIn(grant, weakness_of(request.password, core.settings))
 
 

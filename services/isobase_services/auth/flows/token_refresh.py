@@ -16,7 +16,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.flows.grants import make_grant
 from isobase_services.auth.models import ClientFacts, Grant, SessionTerms
-from isobase_services.auth.store import audit, sessions
+from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.sessions import PresentedToken
 from isobase_services.auth.tokens import is_refresh_token_shaped, new_refresh_token
@@ -88,6 +88,8 @@ async def _attempt(core: AuthCore, token: str, facts: ClientFacts, terms: Sessio
             return await _explain_absence(connection, token)
         live = await sessions.active_token(connection, presented.session.id) if presented.is_revoked else None
         decision = _decide(core, presented, live, core.now())
+        actor = user_actor(presented.user)
+        refreshed = Entry(actor, Action.TOKEN_REFRESHED)
         match decision:
             case _Refuse(error, revokes_family):
                 if revokes_family:
@@ -95,15 +97,11 @@ async def _attempt(core: AuthCore, token: str, facts: ClientFacts, terms: Sessio
                 return error
             case _GiveAgain(live_token):
                 issued, is_reuse = live_token, True
+                await sessions.touch_session(connection, presented.session.id, facts, [refreshed])
             case _Rotate():
                 issued, is_reuse = new_refresh_token(), False
-                await sessions.rotate_token(connection, presented, issued)
-        actor = user_actor(presented.user)
-        entries = [Entry(actor, Action.TOKEN_REFRESHED)]
-        if not is_reuse:
-            entries.insert(0, Entry(actor, Action.TOKEN_REVOKED))
-        await audit.record(connection, *entries)
-        await sessions.touch_session(connection, presented.session.id, facts)
+                entries = [Entry(actor, Action.TOKEN_REVOKED), refreshed]
+                await sessions.rotate_token(connection, presented, issued, facts, entries)
     return make_grant(
         core,
         presented.user,

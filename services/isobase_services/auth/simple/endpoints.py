@@ -8,10 +8,10 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from isobase_platform.errors import IsobaseError
+from isobase_platform.errors import DatabaseError, IsobaseError
 from isobase_platform.http.errors import ErrorBoundary, render_simple
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword
+from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, log_database_error
 from isobase_services.auth.flows.access import signed_in_user
 from isobase_services.auth.flows.logout import LogoutScope, log_out
 from isobase_services.auth.flows.signup import SignupRequest, sign_up
@@ -110,4 +110,7 @@ def _render_error(error: IsobaseError, scope: Scope) -> Response:
         reasons = ", ".join(error.reasons) if isinstance(error, WeakPassword) else None
         status = _STATUSES.get(error.code, error.status)
         error = IsobaseError(error.message, code=error.code, status=status, details=reasons)
+    elif isinstance(error, DatabaseError):
+        log_database_error(error)
+        error = IsobaseError("An unexpected error happened")
     return render_simple(error, scope)

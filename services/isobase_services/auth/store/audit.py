@@ -13,7 +13,7 @@ from isobase_services.auth.models import NIL_UUID, JsonObject, User
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["Action", "Actor", "Entry", "record", "user_actor"]
+__all__ = ["APPEND_ENTRIES", "Action", "Actor", "Entry", "record", "user_actor"]
 
 
 class Action(Enum):
@@ -78,15 +78,17 @@ def user_actor(user: User) -> Actor:
     return Actor(user.id, user.phone or user.email, user.is_sso_user, full_name if isinstance(full_name, str) else None)
 
 
+APPEND_ENTRIES = """
+  insert into auth.audit_log_entries (instance_id, id, payload, created_at, ip_address)
+  select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), entry.payload::json, clock_timestamp(), ''
+    from unnest({payloads}::text[]) with ordinality as entry (payload, position) order by entry.position"""
+"""The insert of entries given as an array of payloads, to stand alone or in a statement that does more.
+
+clock_timestamp keeps their order, which now() would not: it stands still in a transaction.
+"""
+_RECORD = APPEND_ENTRIES.format(payloads="$1")
+
+
 async def record(connection: Connection, *entries: Entry) -> None:
     """Write the entries in their order."""
-    # clock_timestamp keeps their order, which now() would not: it stands still in a transaction.
-    await connection.execute(
-        """
-        insert into auth.audit_log_entries (instance_id, id, payload, created_at, ip_address)
-        select $1, gen_random_uuid(), entry.payload::json, clock_timestamp(), ''
-          from unnest($2::text[]) with ordinality as entry (payload, position) order by entry.position
-        """,
-        NIL_UUID,
-        [entry.payload for entry in entries],
-    )
+    await connection.execute(_RECORD, [entry.payload for entry in entries])

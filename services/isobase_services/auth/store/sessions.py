@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from isobase_services.auth.models import NIL_UUID, ClientFacts, Session, User, session_from_row, user_from_row
+from isobase_services.auth.store.audit import APPEND_ENTRIES, Entry
 from isobase_services.auth.store.users import IDENTITIES_AND_FACTORS, USER_COLUMNS
 
 if TYPE_CHECKING:
@@ -34,6 +36,44 @@ SESSION_COLUMNS = """s.id as session_id, s.user_id as session_user_id, s.created
   (select coalesce(json_agg(json_build_object('method', m.authentication_method, 'used_at',
     m.updated_at at time zone 'utc') order by m.updated_at desc), '[]')
     from auth.mfa_amr_claims m where m.session_id = s.id) as session_methods"""
+
+_OPEN_SESSION = f"""
+with signed_in as (
+  update auth.users set last_sign_in_at = statement_timestamp(), updated_at = statement_timestamp(),
+         encrypted_password = coalesce($10::text, encrypted_password)
+   where id = $2 and ($9::text is null or encrypted_password = $9::text)
+  returning id),
+opened as (
+  insert into auth.sessions (id, user_id, created_at, updated_at, aal, not_after, user_agent, ip)
+  select $3::uuid, id, statement_timestamp(), statement_timestamp(), 'aal1', $6::timestamptz, $7::text, $8::text::inet
+    from signed_in
+  returning id, created_at),
+granted as (
+  insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, session_id)
+  select $1::uuid, $4::text, $2::uuid::text, false, created_at, created_at, id from opened),
+claimed as (
+  insert into auth.mfa_amr_claims (id, session_id, created_at, updated_at, authentication_method)
+  select gen_random_uuid(), id, created_at, created_at, $5::text from opened),
+logged as ({APPEND_ENTRIES.format(payloads="(select $11::text[] from opened)")})
+select created_at from opened"""  # noqa: S608  constants
+
+_ROTATE = f"""
+with revoked as (
+  update auth.refresh_tokens
+     set revoked = true, updated_at = case when revoked then updated_at else statement_timestamp() end where id = $1),
+touched as (
+  update auth.sessions set refreshed_at = statement_timestamp() at time zone 'utc', updated_at = statement_timestamp(),
+         user_agent = $7, ip = $8::text::inet
+   where id = $6),
+logged as ({APPEND_ENTRIES.format(payloads="$9")})
+insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
+values ($2, $3, $4, false, statement_timestamp(), statement_timestamp(), $5, $6)"""  # noqa: S608  constants
+
+_TOUCH = f"""
+with logged as ({APPEND_ENTRIES.format(payloads="$4")})
+update auth.sessions set refreshed_at = statement_timestamp() at time zone 'utc', updated_at = statement_timestamp(),
+       user_agent = $2, ip = $3::text::inet
+ where id = $1"""  # noqa: S608  constants
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,33 +112,17 @@ async def open_session(
     method: str,
     facts: ClientFacts,
     not_after: datetime | None,
+    entries: Sequence[Entry],
     seen_hash: str | None = None,
     new_hash: str | None = None,
 ) -> datetime | None:
-    """Open a session with its first refresh token and note the sign-in; returns the time of it.
+    """Open a session with its first refresh token, note the sign-in and the log's ``entries``; returns the time of it.
 
     All in one statement. With ``seen_hash`` it happens only while that is still the user's password hash (``new_hash``
     then may replace it): a password that was changed after it was verified opens nothing. None when nothing was opened.
     """
     opened_at: datetime | None = await connection.fetchval(
-        """
-        with signed_in as (
-          update auth.users set last_sign_in_at = statement_timestamp(), updated_at = statement_timestamp(),
-                 encrypted_password = coalesce($10::text, encrypted_password)
-           where id = $2 and ($9::text is null or encrypted_password = $9::text)
-          returning id),
-        opened as (
-          insert into auth.sessions (id, user_id, created_at, updated_at, aal, not_after, user_agent, ip)
-          select $3::uuid, id, statement_timestamp(), statement_timestamp(), 'aal1', $6::timestamptz, $7::text, $8::text::inet from signed_in
-          returning id, created_at),
-        granted as (
-          insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, session_id)
-          select $1::uuid, $4::text, $2::uuid::text, false, statement_timestamp(), statement_timestamp(), id from opened),
-        claimed as (
-          insert into auth.mfa_amr_claims (id, session_id, created_at, updated_at, authentication_method)
-          select gen_random_uuid(), id, statement_timestamp(), statement_timestamp(), $5::text from opened)
-        select created_at from opened
-        """,
+        _OPEN_SESSION,
         NIL_UUID,
         user_id,
         session_id,
@@ -109,6 +133,7 @@ async def open_session(
         facts.ip,
         seen_hash,
         new_hash,
+        [entry.payload for entry in entries],
     )
     return opened_at
 
@@ -173,48 +198,41 @@ async def active_token(connection: Connection, session_id: UUID) -> tuple[str, s
     return (row["token"], row["parent"]) if row is not None else None
 
 
-async def rotate_token(connection: Connection, presented: PresentedToken, new_token: str) -> None:
-    """Revoke the presented token and insert its child, in one statement.
+async def rotate_token(
+    connection: Connection, presented: PresentedToken, new_token: str, facts: ClientFacts, entries: Sequence[Entry]
+) -> None:
+    """Revoke the presented token, insert its child, and note the refresh, in one statement.
 
     A token that is used again keeps the time of its first revocation: reuse must not prolong the reuse interval.
     """
     await connection.execute(
-        """
-        with revoked as (
-          update auth.refresh_tokens
-             set revoked = true, updated_at = case when revoked then updated_at else statement_timestamp() end where id = $1)
-        insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
-        values ($2, $3, $4, false, statement_timestamp(), statement_timestamp(), $5, $6)
-        """,
+        _ROTATE,
         presented.id,
         NIL_UUID,
         new_token,
         str(presented.user.id),
         presented.token,
         presented.session.id,
+        facts.user_agent,
+        facts.ip,
+        [entry.payload for entry in entries],
     )
 
 
 async def revoke_family(connection: Connection, session_id: UUID) -> None:
     """Revoke every token of the session."""
     await connection.execute(
-        "update auth.refresh_tokens set revoked = true, updated_at = statement_timestamp() where session_id = $1 and revoked is false",
-        session_id,
-    )
-
-
-async def touch_session(connection: Connection, session_id: UUID, facts: ClientFacts) -> None:
-    """Note a refresh: when (UTC, the column has no zone), and from where."""
-    await connection.execute(
         """
-        update auth.sessions set refreshed_at = statement_timestamp() at time zone 'utc', updated_at = statement_timestamp(), user_agent = $2,
-               ip = $3::text::inet
-         where id = $1
+        update auth.refresh_tokens set revoked = true, updated_at = statement_timestamp()
+         where session_id = $1 and revoked is false
         """,
         session_id,
-        facts.user_agent,
-        facts.ip,
     )
+
+
+async def touch_session(connection: Connection, session_id: UUID, facts: ClientFacts, entries: Sequence[Entry]) -> None:
+    """Note a refresh that gave no new token: when (UTC, the column has no zone), and from where."""
+    await connection.execute(_TOUCH, session_id, facts.user_agent, facts.ip, [entry.payload for entry in entries])
 
 
 async def delete_session(connection: Connection, session_id: UUID) -> None:

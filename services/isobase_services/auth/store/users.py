@@ -141,9 +141,10 @@ async def find_duplicate_email(
     row = await connection.fetchrow(
         f"""{_SELECT}
         where u.instance_id = $1 and u.aud = $3 and u.id is distinct from $4::uuid
-          and (u.id in (select i.user_id from auth.identities i where i.email = $2 and i.provider not like 'sso:%')
-               or u.id in (select x.id from auth.users x
-                            where x.instance_id = $1 and lower(x.email) = $2 and not x.is_sso_user))
+          and u.id in (select i.user_id from auth.identities i where i.email = $2 and i.provider not like 'sso:%'
+                       union
+                       select x.id from auth.users x
+                        where x.instance_id = $1 and lower(x.email) = $2 and not x.is_sso_user)
         order by u.created_at limit 1""",  # noqa: S608  constants of this module
         NIL_UUID,
         email.lower(),
@@ -153,9 +154,12 @@ async def find_duplicate_email(
     return user_from_row(row) if row is not None else None
 
 
-async def insert_user(connection: Connection, user: NewUser) -> None:
-    """Insert the row as upstream does: role and confirmation come by a later update, so that triggers see the same order."""
-    await connection.execute(
+async def insert_user(connection: Connection, user: NewUser) -> str | None:
+    """Insert the row and return its e-mail as a project's triggers left it; None where they kept the row out.
+
+    Role and confirmation come by a later update, as upstream's do, so that triggers see the same order of events.
+    """
+    row = await connection.fetchrow(
         """
         insert into auth.users (instance_id, id, aud, role, email, phone, encrypted_password, confirmation_token,
           recovery_token, email_change_token_new, email_change, email_change_token_current, phone_change,
@@ -163,6 +167,7 @@ async def insert_user(connection: Connection, user: NewUser) -> None:
           raw_user_meta_data, is_anonymous, created_at, updated_at)
         values ($1, $2, $3, '', nullif($4, ''), nullif($5, ''), $6, '', '', '', '', '', '', '', '', 0,
           $7::jsonb, $8::jsonb, $9, statement_timestamp(), statement_timestamp())
+        returning coalesce(email, '') as email
         """,
         NIL_UUID,
         user.id,
@@ -174,6 +179,7 @@ async def insert_user(connection: Connection, user: NewUser) -> None:
         json.dumps(user.user_metadata),
         user.is_anonymous,
     )
+    return row["email"] if row is not None else None
 
 
 async def update_user(connection: Connection, user_id: UUID, changes: UserChanges) -> None:

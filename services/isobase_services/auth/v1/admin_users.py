@@ -20,6 +20,8 @@ __all__ = ["delete_user", "get_user", "get_users", "post_users", "put_user"]
 DEFAULT_PAGE_SIZE_ROWS = 50
 _UNSIGNED = re.compile(r"[0-9]+")
 MAX_UNSIGNED = 2**64 - 1
+MAX_PAGE_SIZE_ROWS = 10_000
+"""Upstream takes any ``per_page``. A larger page would only fill the memory; ``Link`` leads to the rest."""
 
 
 async def get_users(core: AuthCore, request: Request) -> Response:
@@ -93,9 +95,10 @@ def _page(request: Request) -> UserPage:
         if direction.upper() not in ("", "ASC", "DESC"):
             raise _bad_parameters("Sort", f"bad direction for sort '{direction}', only 'asc' and 'desc' allowed")
         is_ascending = direction.upper() == "ASC"
+    # Upstream's database layer reads a page of zero as the first, a size of zero as twenty.
     return UserPage(
-        page=_unsigned(request.query("page"), 1),
-        per_page=_unsigned(request.query("per_page"), DEFAULT_PAGE_SIZE_ROWS),
+        page=max(_unsigned(request.query("page"), 1), 1),
+        per_page=min(_unsigned(request.query("per_page"), DEFAULT_PAGE_SIZE_ROWS) or 20, MAX_PAGE_SIZE_ROWS),
         text=request.query("filter"),
         is_ascending=is_ascending,
     )
@@ -117,8 +120,7 @@ def _bad_parameters(kind: str, reason: str) -> AuthError:
 
 def _links(request: Request, page: UserPage, total: int) -> str:
     """The ``Link`` header. auth-js reads the number between the first two "=", so ``page`` comes first: keys are sorted."""
-    per_page = page.per_page or 1
-    last = -(-total // per_page)
+    last = -(-total // page.per_page)
     query = dict(reversed(request.query_items()))
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
 

@@ -24,7 +24,7 @@ from isobase_platform.errors import (
     Unavailable,
 )
 from isobase_platform.http.request import header, request_id
-from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword
+from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, log_database_error
 from isobase_services.auth.models import Factor, Grant, Identity, User
 from isobase_services.auth.request import MAX_BODY_BYTES
 
@@ -150,6 +150,8 @@ def _as_auth_error(error: IsobaseError) -> AuthError:
     if isinstance(error, Unavailable):
         # Worth a retry, which the clients do on a 503 by themselves.
         return AuthError(503, ErrorCode.UNEXPECTED_FAILURE, _UNEXPECTED)
+    if isinstance(error, DatabaseError):
+        log_database_error(error)
     return AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _UNEXPECTED)
 
 
