@@ -22,7 +22,9 @@ from isobase_platform.errors import IsobaseError, Unavailable, database_error
 from isobase_platform.pool import DATABASE_FAILURES
 from isobase_platform.schema import apply_schema
 
-__all__ = ["ProjectDatabase", "hide_new_stand_ins", "prepare"]
+__all__ = ["ProjectDatabase", "hide_new_stand_ins", "prepare", "watch"]
+
+_HAS_STAND_INS = "select exists (select from auth.users where encrypted_password like '$isobase$v1$%')"
 
 _log = logging.getLogger("isobase.database")
 
@@ -91,11 +93,13 @@ async def hide_new_stand_ins(settings: Settings) -> int:
 
     Done beside serving, because each costs a quarter of a second: sign-in knows both forms. See decision 0005.
     """
-    # Late, because it brings the whole auth service's imports with it.
-    from isobase_services.auth.passwords import rehash_stand_ins
-
     connection = await asyncpg.connect(settings.dsn("supabase_auth_admin"))
     try:
+        if not await connection.fetchval(_HAS_STAND_INS):
+            return 0
+        # Late, because it brings auth's imports with it, and memory counts where auth is off.
+        from isobase_services.auth.passwords import rehash_stand_ins
+
         return await rehash_stand_ins(connection, cost=settings.auth.bcrypt_cost)
     finally:
         await connection.close(timeout=5.0)
@@ -128,7 +132,7 @@ async def _check_external(settings: Settings, report: Report) -> None:
 
 
 async def watch(database: ProjectDatabase, poll_s: float = 0.5) -> None:
-    """Bring the embedded server back whenever it ended by itself, until cancelled.
+    """Bring the embedded server back whenever it ended by itself, until cancelled; raises what keeps it from starting.
 
     Runs on the event loop and not in a thread on purpose: the kernel ties the child's life to the thread that made it.
     """

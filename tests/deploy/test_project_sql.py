@@ -211,3 +211,9 @@ async def test_psql_commands_are_refused_with_a_hint(project: Project, notes: No
     with pytest.raises(ScriptError) as caught:
         await run(project, notes)
     assert "psql" in (caught.value.hint or "")
+
+
+async def test_warnings_that_sql_raises_are_told_and_notices_are_not(project: Project, notes: Notes) -> None:
+    write(project, "migrations/1_talk.sql", "do $$ begin raise warning 'mind % this', 1; raise notice 'chat'; end $$;")
+    await run(project, notes)
+    assert notes.warnings == ["mind 1 this"]

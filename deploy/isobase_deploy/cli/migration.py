@@ -62,7 +62,7 @@ def list_all(parsed: argparse.Namespace) -> int:
     with Output() as output:
         for warning in warnings:
             output.warn(warning)
-    applied = set(asyncio.run(_applied(settings)))
+        applied = set(asyncio.run(_applied(settings, output)))
     local = {file.version: file for file in files}
     print(f"{'LOCAL':<16}{'APPLIED':<16}{'TIME (UTC)':<21}NAME")  # noqa: T201
     for version in sorted(applied | local.keys()):
@@ -84,8 +84,8 @@ def _target(project: Project) -> Settings:
     return settings_of_running(project.settings, state)
 
 
-async def _applied(settings: Settings) -> list[str]:
-    async with connect_as_migrator(settings) as connection:
+async def _applied(settings: Settings, output: Output) -> list[str]:
+    async with connect_as_migrator(settings, output) as connection:
         return await applied_versions(connection)
 
 

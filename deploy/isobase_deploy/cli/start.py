@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from isobase_deploy.addresses import database_url
@@ -23,12 +25,16 @@ from isobase_deploy.datadir import DataDir, RunState
 from isobase_deploy.ports import listen
 from isobase_deploy.project import Project
 from isobase_platform.config import Settings
+from isobase_platform.errors import IsobaseError
 from isobase_platform.observe import configure_logging
+from isobase_platform.pool import DATABASE_FAILURES
 
 __all__ = ["run", "run_service"]
 
 DETACHED_START_TIMEOUT_S = 120.0
 POLL_S = 0.02
+
+_log = logging.getLogger("isobase.start")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -50,7 +56,7 @@ def _serve(project: Project, names: tuple[str, ...], *, alone: bool) -> int:
     """The order of a start: lock, port, database, then services. Each step can refuse, and leaves nothing behind."""
     project.settings.check_production()
     configure_logging(project.settings.log_level, project.settings.log_format)
-    data_dir = DataDir(project.settings.data_dir)
+    data_dir = DataDir(_lock_path(project.settings, names, alone=alone))
     with Output() as output:
         for warning in project.warnings:
             output.warn(warning)
@@ -60,6 +66,13 @@ def _serve(project: Project, names: tuple[str, ...], *, alone: bool) -> int:
                 return _serve_locked(project, names, data_dir, listener, output, alone=alone)
         finally:
             data_dir.unlock()
+
+
+def _lock_path(settings: Settings, names: tuple[str, ...], *, alone: bool) -> Path:
+    """The data directory, which belongs to one server; but services that run alone on one database by URL are several."""
+    if alone and not settings.is_embedded:
+        return settings.data_dir / f"serve-{names[0]}"
+    return settings.data_dir
 
 
 def _serve_locked(
@@ -135,17 +148,29 @@ class _Serving:
                 return ExitCode.INTERRUPTED
         async with opened:
             server = HttpServer(gateway, self._listener, self._settings)
-            background: list[asyncio.Task[Any]] = [asyncio.create_task(watch(database), name="watch PostgreSQL")]
-            if self._settings.is_embedded:
-                background.append(asyncio.create_task(hide_new_stand_ins(self._settings), name="password stand-ins"))
+            watching = asyncio.create_task(watch(database), name="watch PostgreSQL")
+            # Without a database that starts again there is nothing left to serve.
+            watching.add_done_callback(lambda task: None if task.cancelled() else server.end())
+            hiding = asyncio.create_task(self._hide_stand_ins(), name="password stand-ins")
             try:
                 with ending_on_signals(server.end):
                     await server.serve(self._ready)
             finally:
-                for task in background:
-                    task.cancel()
-                await asyncio.gather(*background, return_exceptions=True)
+                hiding.cancel()
+                watching.cancel()
+                ended = await asyncio.gather(watching, hiding, return_exceptions=True)
+        if isinstance(ended[0], IsobaseError):
+            raise ended[0]
         return ExitCode.OK
+
+    async def _hide_stand_ins(self) -> None:
+        if not self._settings.is_embedded:
+            return
+        try:
+            await hide_new_stand_ins(self._settings)
+        except DATABASE_FAILURES:
+            # Sign-in knows the stand-ins too, and the next start tries again.
+            _log.exception("password stand-ins of seed files could not be replaced")
 
     def _ready(self) -> None:
         self._data_dir.write_state(
@@ -161,7 +186,8 @@ class _Serving:
         )
         self._output.finish()
         print_pretty(self._settings, self._names)
-        self._output.say(f"Ready in {self._output.elapsed_s:.1f} s. Press Ctrl-C to stop.")
+        how_to_stop = "Press Ctrl-C to stop." if sys.stderr.isatty() else "Stop it with: isobase stop"
+        self._output.say(f"Ready in {self._output.elapsed_s:.1f} s. {how_to_stop}")
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:

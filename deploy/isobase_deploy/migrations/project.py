@@ -74,7 +74,7 @@ async def set_up(project: Project, settings: Settings, report: Report, *, with_s
     statement that fails (files before it stay applied, nothing of its own file does), ``ConfigurationError`` for files that
     cannot be read, ``Unavailable`` for a lost database.
     """
-    async with connect_as_migrator(settings) as connection:
+    async with connect_as_migrator(settings, report) as connection:
         is_seeded = await _mapped(history.has_been_seeded(connection))
         if with_seed and not is_seeded and not await _mapped(history.applied_versions(connection)):
             await _prepare_fresh(connection, project, settings, report)
@@ -87,7 +87,7 @@ async def set_up(project: Project, settings: Settings, report: Report, *, with_s
 
 async def migrate(project: Project, settings: Settings, report: Report) -> Outcome:
     """Apply the migrations that were not applied yet; errors as ``set_up``."""
-    async with connect_as_migrator(settings) as connection:
+    async with connect_as_migrator(settings, report) as connection:
         done = await _migrate(connection, project, settings, report)
     if done:
         await _open_to_service_role(settings)
@@ -95,10 +95,10 @@ async def migrate(project: Project, settings: Settings, report: Report) -> Outco
 
 
 @asynccontextmanager
-async def connect_as_migrator(settings: Settings) -> AsyncIterator[Connection]:
+async def connect_as_migrator(settings: Settings, report: Report) -> AsyncIterator[Connection]:
     """A connection for the project's SQL: role ``postgres`` on the embedded server, the owner's URL on any other.
 
-    It holds the migration lock. Notices of level WARNING are not collected: PostgreSQL's log has them.
+    It holds the migration lock, and tells ``report`` what SQL raises as a warning.
     """
     dsn = settings.dsn("postgres") if settings.is_embedded else settings.dsn()
     try:
@@ -110,10 +110,19 @@ async def connect_as_migrator(settings: Settings) -> AsyncIterator[Connection]:
         )
     except DATABASE_FAILURES as error:
         raise database_error(error) from error
+
+    def tell(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if message.severity_en == "WARNING":
+            report.warn(str(message.message))
+
+    connection.add_log_listener(tell)
     try:
-        await _mapped(connection.execute(f"select pg_advisory_lock({LOCK_KEY})"))
+        # A session's lock does not survive a transaction pooler; there, one process at a time is up to the operator.
+        if settings.database.mode == "direct":
+            await _mapped(connection.execute(f"select pg_advisory_lock({LOCK_KEY})"))
         yield connection
     finally:
+        connection.remove_log_listener(tell)
         await connection.close(timeout=CONNECT_TIMEOUT_S)
 
 
