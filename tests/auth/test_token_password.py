@@ -216,6 +216,13 @@ async def test_sign_in_with_a_stand_in_hash_leaves_bcrypt_behind(auth: AuthServe
     assert (await auth.sign_in()).status_code == 200
 
 
+async def test_sign_ins_at_once_with_a_stand_in_hash_all_succeed(auth: AuthServer) -> None:
+    await seed_user(auth, stand_in(PASSWORD))
+    answers = await asyncio.gather(*(auth.sign_in() for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert await auth.count("sessions") == 8
+
+
 async def test_rehash_puts_bcrypt_over_every_stand_in_and_the_owners_still_get_in(auth: AuthServer) -> None:
     await seed_user(auth, stand_in("alice's password"))
     await seed_user(auth, stand_in("bob's password"), "bob@example.com")

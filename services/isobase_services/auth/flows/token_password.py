@@ -14,6 +14,9 @@ from isobase_services.auth.store.audit import Action, Entry, user_actor
 
 __all__ = ["PasswordRequest", "PasswordSignIn", "sign_in_with_password"]
 
+MAX_ATTEMPTS = 3
+"""The hash may change while it is verified: because the password did, or only its form, by another sign-in's upgrade."""
+
 
 @dataclass(slots=True, frozen=True)
 class PasswordRequest:
@@ -42,21 +45,41 @@ async def sign_in_with_password(
     user_banned before it; 400 email_not_confirmed or phone_not_confirmed after it; 422 when the provider is off.
     """
     _check(core, request)
+    for _ in range(MAX_ATTEMPTS):
+        user = await _find(core, request)
+        if user is not None and user.has_password and user.is_banned(core.now()):
+            raise bad_request(ErrorCode.USER_BANNED, "User is banned")
+        stored = user.encrypted_password if user is not None else None
+        verification = await core.hasher.verify(request.password, stored)
+        if user is None or not verification.matches:
+            raise _invalid_credentials()
+        _check_confirmed(request, user)
+        new_hash = await core.hasher.hash(request.password) if verification.needs_new_hash else None
+        grant = await _open_session(core, request, user, facts, terms, new_hash)
+        if grant is not None:
+            return PasswordSignIn(grant, weakness_of(request.password, core.settings))
+    raise _invalid_credentials()
+
+
+async def _find(core: AuthCore, request: PasswordRequest) -> User | None:
     async with core.connection() as connection:
         if request.email:
-            user = await users.find_by_email(connection, request.email, request.audience)
-        else:
-            user = await users.find_by_phone(connection, trim_phone(request.phone), request.audience)
-    if user is not None and user.has_password and user.is_banned(core.now()):
-        raise bad_request(ErrorCode.USER_BANNED, "User is banned")
-    verification = await core.hasher.verify(request.password, user.encrypted_password if user is not None else None)
-    if user is None or not verification.matches:
-        raise _invalid_credentials()
-    _check_confirmed(request, user)
-    new_hash = await core.hasher.hash(request.password) if verification.needs_new_hash else None
+            return await users.find_by_email(connection, request.email, request.audience)
+        return await users.find_by_phone(connection, trim_phone(request.phone), request.audience)
+
+
+async def _open_session(
+    core: AuthCore,
+    request: PasswordRequest,
+    user: User,
+    facts: ClientFacts,
+    terms: SessionTerms,
+    new_hash: str | None,
+) -> Grant | None:
+    """The grant; None where the stored hash is no longer the one that was verified."""
     entry = Entry(user_actor(user), Action.LOGIN, {"provider": "email" if request.email else "phone"})
     async with core.connection() as connection:
-        grant = await start_session(
+        return await start_session(
             core,
             connection,
             user,
@@ -67,9 +90,6 @@ async def sign_in_with_password(
             seen_hash=user.encrypted_password,
             new_hash=new_hash,
         )
-    if grant is None:
-        raise _invalid_credentials()
-    return PasswordSignIn(grant, weakness_of(request.password, core.settings))
 
 
 def _check(core: AuthCore, request: PasswordRequest) -> None:
