@@ -1,0 +1,188 @@
+"""Filters: ``column=not.op(any).value`` and ``and=(...)`` / ``or=(...)`` trees.
+
+Source: PostgREST docs, tables_views (Horizontal Filtering, Logical Operators); v14 ``QueryParams.hs``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from isobase_services.database.query.ast import Field, Filter, LogicTree
+from isobase_services.database.query.errors import ParseError
+from isobase_services.database.query.scan import Scanner
+
+__all__ = ["OPERATORS", "QUANTIFIABLE", "parse_filter", "parse_key", "parse_logic", "parse_returned_filter"]
+
+QUANTIFIABLE = frozenset({"eq", "gte", "gt", "lte", "lt", "like", "ilike", "match", "imatch"})
+SIMPLE = frozenset({"neq", "cs", "cd", "ov", "sl", "sr", "nxr", "nxl", "adj", "isdistinct"})
+TEXT_SEARCH = frozenset({"fts", "plfts", "phfts", "wfts"})
+OPERATORS = QUANTIFIABLE | SIMPLE | TEXT_SEARCH | {"in", "is"}
+IS_VALUES = frozenset({"null", "not_null", "true", "false", "unknown"})
+MAX_LOGIC_DEPTH = 64
+"""Deeper and/or trees are refused."""
+
+_OPERATOR = re.compile(r"(not\.)?([a-z]+)(?:\(([^)]*)\))?\.")
+_LOGIC_VALUE = re.compile(r"[^,)\"]*")
+
+
+def parse_key(key: str) -> tuple[tuple[str, ...], Field]:
+    """A parameter's name such as ``embed.nested.column->>x``: the path of embeds and the field."""
+    scanner = Scanner(key, "tree path")
+    path: list[str] = []
+    while True:
+        field = scanner.field()
+        if scanner.at_end:
+            return tuple(path), field
+        if field.steps or not scanner.take("."):
+            raise scanner.error("expecting a column name")
+        path.append(field.name)
+
+
+def parse_filter(field: Field, text: str) -> Filter:
+    """The value of a filter parameter. Raises ``ParseError``."""
+    return _filter(field, Scanner(text, "filter"), in_tree=False)
+
+
+def _filter(field: Field, scanner: Scanner, *, in_tree: bool) -> Filter:
+    start = scanner.position
+    head = _OPERATOR.match(scanner.text, scanner.position)
+    if head is None:
+        raise scanner.error("expecting operator (eq, gt, ...)")
+    is_negated, operator, modifier = head.group(1) is not None, head.group(2), head.group(3)
+    if operator not in OPERATORS:
+        scanner.position = head.start(2)
+        raise scanner.error("expecting operator (eq, gt, ...)")
+    scanner.position = head.end()
+    quantifier: Literal["any", "all"] | None = None
+    language: str | None = None
+    if modifier is not None:
+        if operator in TEXT_SEARCH:
+            language = modifier
+        elif operator in QUANTIFIABLE and modifier in ("any", "all"):
+            quantifier = "any" if modifier == "any" else "all"
+        else:
+            scanner.position = start
+            raise scanner.error("expecting operator (eq, gt, ...)")
+    if operator == "in":
+        return Filter(field, operator, "", is_negated, values=_in_list(scanner, in_tree=in_tree))
+    if quantifier is not None:
+        text = _brace_text(scanner, in_tree=in_tree)
+        return Filter(field, operator, text, is_negated, quantifier)
+    value = _tree_value(scanner) if in_tree else _rest(scanner)
+    if operator == "is":
+        value = value.lower()
+        if value not in IS_VALUES:
+            raise scanner.error("expecting null, not_null, true, false or unknown")
+    return Filter(field, operator, value, is_negated, language=language)
+
+
+def _rest(scanner: Scanner) -> str:
+    value = scanner.text[scanner.position :]
+    scanner.position = len(scanner.text)
+    return value
+
+
+def _in_list(scanner: Scanner, *, in_tree: bool) -> tuple[str, ...]:
+    scanner.expect("(")
+    values: list[str] = []
+    while True:
+        quoted = scanner.quoted()
+        if quoted is not None and not (scanner.peek(",") or scanner.peek(")")):
+            raise scanner.error('expecting "," or ")"')
+        values.append(quoted if quoted is not None else scanner.match(_LOGIC_VALUE) or "")
+        if scanner.take(","):
+            continue
+        scanner.expect(")")
+        break
+    if not in_tree and not scanner.at_end:
+        raise scanner.error("expecting end of input")
+    return () if values == [""] else tuple(values)
+
+
+def _brace_text(scanner: Scanner, *, in_tree: bool) -> str:
+    """``{a,b}``: PostgreSQL's own array syntax, handed on as it is."""
+    if not in_tree:
+        return _rest(scanner)
+    return _balanced(scanner, "{", "}") if scanner.peek("{") else _tree_value(scanner)
+
+
+def _tree_value(scanner: Scanner) -> str:
+    quoted = scanner.quoted()
+    if quoted is not None:
+        return quoted
+    for opening, closing in (("{", "}"), ("[", "])"), ("(", ")]")):
+        if scanner.peek(opening):
+            return _balanced(scanner, opening, closing)
+    return scanner.match(re.compile(r"[^,)]*")) or ""
+
+
+def _balanced(scanner: Scanner, opening: str, closing: str) -> str:
+    """An array, range or parenthesised value inside a tree, up to the bracket that closes it."""
+    start, depth, in_quotes = scanner.position, 0, False
+    while not scanner.at_end:
+        letter = scanner.text[scanner.position]
+        scanner.position += 1
+        if letter == "\\":
+            scanner.position += 1
+        elif letter == '"':
+            in_quotes = not in_quotes
+        elif in_quotes:
+            continue
+        elif letter == opening:
+            depth += 1
+        elif letter in closing:
+            depth -= 1
+            if depth == 0:
+                return scanner.text[start : scanner.position]
+    raise scanner.error(f'expecting "{closing[0]}"')
+
+
+def parse_logic(key: str, text: str) -> tuple[tuple[str, ...], LogicTree]:
+    """``and``, ``or``, ``not.and``, ``embed.or`` and their value: the path of embeds and the tree. Raises ``ParseError``."""
+    parts = key.split(".")
+    operator = parts.pop()
+    is_negated = bool(parts) and parts[-1] == "not"
+    if is_negated:
+        parts.pop()
+    scanner = Scanner(text, "logic tree")
+    tree = LogicTree("and" if operator == "and" else "or", is_negated, _members(scanner, 0))
+    if not scanner.at_end:
+        raise scanner.error("expecting end of input")
+    return tuple(parts), tree
+
+
+def _members(scanner: Scanner, depth: int) -> tuple[Filter | LogicTree, ...]:
+    if depth > MAX_LOGIC_DEPTH:
+        raise ParseError(f"logic is nested deeper than {MAX_LOGIC_DEPTH} levels")
+    scanner.expect("(")
+    members: list[Filter | LogicTree] = []
+    while True:
+        while scanner.take(" "):
+            pass
+        members.append(_member(scanner, depth))
+        while scanner.take(" "):
+            pass
+        if not scanner.take(","):
+            break
+    scanner.expect(")")
+    return tuple(members)
+
+
+_TREE = re.compile(r"(not\.)?(and|or)(?=\()")
+
+
+def _member(scanner: Scanner, depth: int) -> Filter | LogicTree:
+    if found := _TREE.match(scanner.text, scanner.position):
+        scanner.position = found.end()
+        operator: Literal["and", "or"] = "and" if found.group(2) == "and" else "or"
+        return LogicTree(operator, found.group(1) is not None, _members(scanner, depth + 1))
+    field = scanner.field()
+    scanner.expect(".")
+    return _filter(field, scanner, in_tree=True)
+
+
+def parse_returned_filter(field: Field, text: str) -> Filter | None:
+    """As ``parse_filter``, but None for a text that is no filter at all: an argument of a function call."""
+    head = _OPERATOR.match(text)
+    return parse_filter(field, text) if head is not None and head.group(2) in OPERATORS else None

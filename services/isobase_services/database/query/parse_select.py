@@ -1,0 +1,125 @@
+"""``select=`` and ``order=``: lists of columns, embeds to any depth, and ways to sort.
+
+Source: PostgREST docs, tables_views (Vertical Filtering, Ordering) and resource_embedding; v14 ``QueryParams.hs``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import cast, get_args
+
+from isobase_services.database.query.ast import (
+    Aggregate,
+    ColumnItem,
+    Field,
+    JoinKind,
+    OrderTerm,
+    RelationItem,
+    SelectItem,
+)
+from isobase_services.database.query.errors import ParseError
+from isobase_services.database.query.scan import Scanner
+
+__all__ = ["MAX_EMBED_DEPTH", "parse_order", "parse_select"]
+
+MAX_EMBED_DEPTH = 32
+"""Deeper selects are refused before they become SQL that no planner would take."""
+
+_ALIAS_FOLLOWS = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+):(?!:)')
+_CAST = re.compile(r"[A-Za-z_][\w ]*(?:\[\])?")
+_AGGREGATE = re.compile(rf"\.({'|'.join(get_args(Aggregate))})\(\)")
+
+
+def parse_select(text: str) -> tuple[SelectItem, ...]:
+    """The items of one ``select`` value; an empty text selects nothing but is allowed. Raises ``ParseError``."""
+    scanner = Scanner(text, "select parameter")
+    items = _items(scanner, depth=0)
+    if not scanner.at_end:
+        raise scanner.error('expecting "," or end of input')
+    return items
+
+
+def _items(scanner: Scanner, depth: int) -> tuple[SelectItem, ...]:
+    if depth > MAX_EMBED_DEPTH:
+        raise ParseError(f"select is nested deeper than {MAX_EMBED_DEPTH} levels")
+    items: list[SelectItem] = []
+    if scanner.at_end or scanner.peek(")"):
+        return ()
+    while True:
+        items.append(_item(scanner, depth))
+        if not scanner.take(","):
+            return tuple(items)
+
+
+def _item(scanner: Scanner, depth: int) -> SelectItem:
+    if scanner.take("..."):
+        return _relation(scanner, scanner.name(), None, depth, is_spread=True)
+    alias: str | None = None
+    if _ALIAS_FOLLOWS.match(scanner.text, scanner.position):
+        alias = scanner.name()
+        scanner.expect(":")
+    if scanner.take("count()"):
+        return ColumnItem(Field("*"), alias, None, "count", _cast(scanner))
+    field = scanner.field()
+    if not field.steps and (scanner.peek("(") or scanner.peek("!")):
+        return _relation(scanner, field.name, alias, depth, is_spread=False)
+    cast_to = _cast(scanner)
+    aggregate: Aggregate | None = None
+    aggregate_cast: str | None = None
+    if found := scanner.match(_AGGREGATE):
+        aggregate = cast(Aggregate, found[1:-2])
+        aggregate_cast = _cast(scanner)
+    return ColumnItem(field, alias, cast_to, aggregate, aggregate_cast)
+
+
+def _cast(scanner: Scanner) -> str | None:
+    if not scanner.take("::"):
+        return None
+    name = (scanner.match(_CAST) or "").strip()
+    if not name:
+        raise scanner.error("expecting a type name")
+    return name
+
+
+def _relation(scanner: Scanner, name: str, alias: str | None, depth: int, *, is_spread: bool) -> RelationItem:
+    hint: str | None = None
+    join: JoinKind | None = None
+    while scanner.take("!"):
+        word = scanner.name()
+        if word in {"inner", "left"} and join is None:
+            join = JoinKind(word)
+        elif hint is None:
+            hint = word
+        else:
+            raise scanner.error('expecting "("')
+    scanner.expect("(")
+    children = _items(scanner, depth + 1)
+    scanner.expect(")")
+    return RelationItem(name, children, alias, hint, join, is_spread)
+
+
+def parse_order(text: str) -> tuple[OrderTerm, ...]:
+    """The terms of one ``order`` value. Raises ``ParseError``."""
+    scanner = Scanner(text, "order")
+    terms: list[OrderTerm] = []
+    while True:
+        terms.append(_order_term(scanner))
+        if not scanner.take(","):
+            break
+    if not scanner.at_end:
+        raise scanner.error('expecting "," or end of input')
+    return tuple(terms)
+
+
+def _order_term(scanner: Scanner) -> OrderTerm:
+    field = scanner.field()
+    relation: str | None = None
+    if not field.steps and scanner.take("("):
+        relation = field.name
+        field = scanner.field()
+        scanner.expect(")")
+    direction = "asc" if scanner.take(".asc") else "desc" if scanner.take(".desc") else None
+    nulls = "first" if scanner.take(".nullsfirst") else "last" if scanner.take(".nullslast") else None
+    if not scanner.at_end and not scanner.peek(","):
+        raise scanner.error("expecting asc, desc, nullsfirst or nullslast")
+    return OrderTerm(field, relation, direction, nulls)  # type: ignore[arg-type]
