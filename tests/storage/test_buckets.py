@@ -72,6 +72,15 @@ async def test_the_list_pages_sorts_searches_and_tells_the_type(storage: Stack) 
         ({"name": "a/b"}, ("400", "Invalid Input", "Bucket name invalid")),
         ({"name": " a"}, ("400", "Invalid Input", "Bucket name invalid")),
         ({"name": None}, ("400", "Invalid Input", "Bucket name invalid")),
+        ({"name": "a", "id": "a/b"}, ("400", "Invalid Input", "Bucket name invalid")),
+        (
+            {"name": "a", "type": "ANALYTICS"},
+            (
+                "409",
+                "FeatureNotEnabled",
+                "The feature Iceberg buckets are not enabled for this tenant is not enabled for this resource",
+            ),
+        ),
         ({"name": "taken"}, ("409", "Duplicate", "The resource already exists")),
         ({"name": "a", "public": "perhaps"}, ("400", "Error", "body/public must be boolean")),
         (

@@ -61,6 +61,12 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         return StorageError(code, 409, "The resource already exists", label="Duplicate")
 
     @staticmethod
+    def feature_not_enabled(feature: str) -> StorageError:
+        """Something that this server does not do."""
+        message = f"The feature {feature} is not enabled for this resource"
+        return StorageError("FeatureNotEnabled", 409, message)
+
+    @staticmethod
     def bucket_not_empty() -> StorageError:
         """A bucket is deleted only when it holds no object."""
         return StorageError("ResourceNotEmpty", 409, "The bucket you tried to delete is not empty")

@@ -107,6 +107,7 @@ class Buckets:
         Raises InvalidBucketName, InvalidMimeType, EntityTooLarge, BucketAlreadyExists, or what policies refuse.
         """
         check_new_bucket_name(bucket.name)
+        check_bucket_name(bucket.id)  # upstream takes any id here, and then no route reaches the bucket
         limit = self._limit(bucket.file_size_limit)
         check_mime_patterns(bucket.allowed_mime_types or ())
         owner_id = actor.owner_id

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from isobase_platform.errors import Unavailable
 from isobase_services.storage.blob import BlobKey, BlobMissing, BlobStore
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.core.times import iso_milliseconds
-from isobase_services.storage.core.write import Draft, Expectation, Finisher, ObjectWriter, WrittenObject
+from isobase_services.storage.core.write import Draft, Expectation, Finisher, NewVersion, ObjectWriter, WrittenObject
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rules import check_bucket_name, check_key, is_uuid
 
@@ -132,14 +133,9 @@ class Transfers:
             await self._blobs.copy(source, BlobKey(request.bucket, request.key, version))
         except BlobMissing as error:
             raise _SourceChanged from error
-        return await self._writer.commit(
-            actor,
-            draft,
-            expected,
-            version=version,
-            metadata_json=json.dumps({**metadata, "lastModified": iso_milliseconds(datetime.now(UTC))}),
-            user_metadata_json=draft.user_metadata_json,
-        )
+        stored = {**metadata, "lastModified": iso_milliseconds(datetime.now(UTC))}
+        new = NewVersion(version, json.dumps(stored), draft.user_metadata_json)
+        return await self._writer.commit(actor, draft, expected, new)
 
     async def move(self, actor: Actor, request: MoveRequest) -> None:
         """Move an object. It keeps its id, its times of creation and its user metadata; its owner is the mover.
@@ -192,8 +188,8 @@ class Transfers:
                 count = await transaction.execute(
                     _MOVE, *places, version, owner, actor.owner_id, object_id, moved_at, source_version
                 )
-        except StorageError:
-            await self._writer.remove_blobs([target])
+        except (StorageError, Unavailable) as error:
+            await self._writer.clean_up(target, error)
             raise
         if count == 0:
             await self._writer.remove_blobs([target])

@@ -15,7 +15,7 @@ from isobase_services.storage.blob import BlobKey, BlobStore, StoredBlob
 from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.core.times import iso_milliseconds
-from isobase_services.storage.core.write import Draft, Expectation, ObjectWriter, WrittenObject
+from isobase_services.storage.core.write import Draft, Expectation, NewVersion, ObjectWriter, WrittenObject
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder
 
@@ -166,15 +166,10 @@ class Uploads:
         }
         if facts.robots_tag:
             metadata["xRobotsTag"] = facts.robots_tag
-        return await self._writer.commit(
-            actor,
-            draft,
-            expected,
-            version=blob_key.version,
-            metadata_json=json.dumps(metadata),
-            user_metadata_json=draft.user_metadata_json or "{}",
-            is_service=target.is_signed,
+        new = NewVersion(
+            blob_key.version, json.dumps(metadata), draft.user_metadata_json or "{}", is_signed=target.is_signed
         )
+        return await self._writer.commit(actor, draft, expected, new)
 
 
 def _check_type(key: str, facts: UploadFacts, allowed: tuple[str, ...]) -> None:

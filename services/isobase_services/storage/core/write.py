@@ -15,14 +15,14 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from isobase_platform.errors import DatabaseError
+from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_services.storage.blob import BlobKey, BlobStore
 from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rules import is_uuid
 
-__all__ = ["Draft", "Expectation", "Finisher", "ObjectWriter", "WrittenObject"]
+__all__ = ["Draft", "Expectation", "Finisher", "NewVersion", "ObjectWriter", "WrittenObject"]
 
 MAX_WRITE_ATTEMPTS = 10
 
@@ -66,6 +66,16 @@ class WrittenObject:
     json: str
 
 
+@dataclass(slots=True, frozen=True)
+class NewVersion:
+    """What the row shall say of the blob that is stored already. ``is_signed``: a token gives the right, not policies."""
+
+    version: str
+    metadata_json: str
+    user_metadata_json: str | None
+    is_signed: bool = False
+
+
 class _Superseded(Exception):
     """The key changed since the right to write it was asked for."""
 
@@ -83,18 +93,24 @@ class Finisher:
         """Await ``work``; a cancellation of the caller does not reach it."""
         task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: whoever waited has it, and nobody waits for an abandoned one
+        task.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_abandoned)
+            raise
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for what is running, ``timeout_s`` seconds at most."""
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
+
+
+def _log_abandoned(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for this task any more: what it raised would be seen by nobody."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, StorageError):
+        _log.warning("an abandoned write failed", exc_info=error)
 
 
 class ObjectWriter:
@@ -132,71 +148,42 @@ class ObjectWriter:
             raise
         return Expectation(is_replacement=False, version=None)
 
-    async def commit(
-        self,
-        actor: Actor,
-        draft: Draft,
-        expected: Expectation | None,
-        *,
-        version: str,
-        metadata_json: str,
-        user_metadata_json: str | None,
-        is_service: bool = False,
-    ) -> WrittenObject:
-        """Let the row point at the blob of ``version``, which is stored already; remove the blob that it replaces.
+    async def commit(self, actor: Actor, draft: Draft, expected: Expectation | None, new: NewVersion) -> WrittenObject:
+        """Let the row point at the new blob, and remove the blob that it replaces.
 
-        ``expected`` is what the dry run saw; None asks for the right (again) with the final draft. ``is_service`` for
-        a signed upload, which the token allows. A refusal removes the new blob; when it is not known whether the row
-        was written, the blob stays.
+        ``expected`` is what the dry run saw; None asks for the right (again) with the final draft. A refusal removes the
+        new blob; where it is not known whether the row was written, the blob stays.
         """
-        work = self._commit(actor, draft, expected, version, metadata_json, user_metadata_json, is_service)
-        return await self._finisher.run(work)
+        return await self._finisher.run(self._commit(actor, draft, expected, new))
 
-    async def _commit(
-        self,
-        actor: Actor,
-        draft: Draft,
-        expected: Expectation | None,
-        version: str,
-        metadata_json: str,
-        user_metadata_json: str | None,
-        is_service: bool,
-    ) -> WrittenObject:
+    async def _commit(self, actor: Actor, draft: Draft, expected: Expectation | None, new: NewVersion) -> WrittenObject:
+        blob = BlobKey(draft.bucket, draft.key, new.version)
         try:
             for _ in range(MAX_WRITE_ATTEMPTS):
                 try:
-                    written, replaced = await self._write(
-                        actor, draft, expected, version, metadata_json, user_metadata_json, is_service
-                    )
+                    written, replaced = await self._write(actor, draft, expected, new)
                 except _Superseded:
                     expected = None
                     continue
-                if replaced is not None and replaced != version:
+                if replaced is not None and replaced != new.version:
                     await self.remove_blobs([BlobKey(draft.bucket, draft.key, replaced)])
                 return written
             raise refuse.lock_timeout()
-        except StorageError:
-            await self.remove_blobs([BlobKey(draft.bucket, draft.key, version)])
+        except (StorageError, Unavailable) as error:
+            await self.clean_up(blob, error)
             raise
 
     async def _write(
-        self,
-        actor: Actor,
-        draft: Draft,
-        expected: Expectation | None,
-        version: str,
-        metadata_json: str,
-        user_metadata_json: str | None,
-        is_service: bool,
+        self, actor: Actor, draft: Draft, expected: Expectation | None, new: NewVersion
     ) -> tuple[WrittenObject, str | None]:
         new_id = uuid.uuid4()
-        as_service = is_service or expected is not None
+        as_service = new.is_signed or expected is not None
         async with self._database.transaction(actor, as_service=as_service) as transaction:
             if expected is None:
                 await transaction.fetch(sql.LOCK_KEY, draft.bucket, draft.key)
                 async with transaction.rolled_back():
                     expected = await self.dry_run(transaction, draft)
-                if not is_service:
+                if not as_service:
                     await transaction.become_service()
             row = await transaction.fetchrow(
                 sql.WRITE,
@@ -205,9 +192,9 @@ class ObjectWriter:
                 draft.key,
                 draft.owner,
                 draft.owner_id,
-                version,
-                metadata_json,
-                user_metadata_json,
+                new.version,
+                new.metadata_json,
+                new.user_metadata_json,
                 expected.is_replacement,
                 expected.version,
             )
@@ -218,6 +205,13 @@ class ObjectWriter:
             if (row["id"] == new_id) is expected.is_replacement:
                 raise _Superseded
             return WrittenObject(row["id"], row["json"]), row["replaced_version"]
+
+    async def clean_up(self, blob: BlobKey, error: StorageError | Unavailable) -> None:
+        """Remove a blob whose row was refused. Where a COMMIT may have gone through unheard, the blob stays."""
+        if isinstance(error, Unavailable) and error.code != "pool_timeout":
+            _log.warning("it is not known whether an object was written", extra={"blob": blob.version})
+            return
+        await self.remove_blobs([blob])
 
     async def remove_blobs(self, keys: list[BlobKey]) -> None:
         """Remove blobs that no row points at. A failure is logged: the answer is right, some disk space is not free."""

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from isobase_services.storage.core.buckets import BucketChange, BucketPage, Buckets, NewBucket
+from isobase_services.storage.errors import refuse
 from isobase_services.storage.rest.call import Call
 from isobase_services.storage.rest.render import json_response, json_text_response, message_response
 from isobase_services.storage.rest.schema import AnyOf, Array, Boolean, Integer, Object, Text, validate
@@ -56,6 +57,8 @@ class BucketEndpoints:
         """POST /bucket -> ``{"name"}``."""
         body = await call.json_body(_CREATE)
         actor = call.actor()
+        if body.get("type") == "ANALYTICS":
+            raise refuse.feature_not_enabled("Iceberg buckets are not enabled for this tenant")
         bucket = NewBucket(
             id=body.get("id") or body["name"],
             name=body["name"],
