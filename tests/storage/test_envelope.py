@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jwt
 import pytest
 
@@ -185,3 +187,25 @@ async def test_buckets_of_the_settings_are_made_at_start_and_left_alone_later(da
     async with running(settings) as stack:
         assert stack.sql("select public from storage.buckets where id = 'images'") == [(False,)]
         assert stack.sql("select count(*) from pg_policies where schemaname = 'storage'") == [(8,)]
+
+
+async def test_files_of_the_project_are_uploaded_at_start_where_they_are_missing(
+    database: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    for name, content in (("a.png", b"a"), ("sub/b.png", b"b"), ("no image.txt", b"c"), ("bad~name.png", b"d")):
+        (folder / name).write_bytes(content)
+    (folder / "link.png").symlink_to(folder / "a.png")
+    bucket = {"public": True, "allowed_mime_types": ["image/*"], "objects_path": folder}
+    settings = with_storage(database, buckets={"images": bucket})
+    async with running(settings) as stack:
+        assert (await stack.http.get(f"{V1}/object/public/images/sub/b.png")).content == b"b"
+        names = [name for (name,) in stack.sql("select name from storage.objects order by name")]
+        assert names == ["a.png", "sub/b.png"]
+        assert caplog.text.count("a file was not uploaded") == 2
+        await stack.http.put(
+            f"{V1}/object/images/a.png", content=b"new", headers={**stack.admin, "content-type": "image/png"}
+        )
+    async with running(settings) as stack:
+        assert (await stack.http.get(f"{V1}/object/public/images/a.png")).content == b"new"

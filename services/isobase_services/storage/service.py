@@ -16,6 +16,7 @@ from isobase_services.storage.blob.file import FileBlobStore
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.provision import provision
 from isobase_services.storage.rest.routes import rest_app
+from isobase_services.storage.seed import seed_objects
 from isobase_services.storage.simple.app import simple_app
 from isobase_services.storage.simple.openapi import OPENAPI
 
@@ -85,9 +86,11 @@ class StorageService:
         )
 
     async def start(self) -> None:
-        """Make the blob store ready, then the buckets and policies that are missing."""
+        """Make the blob store ready, then the buckets, policies and seeded objects that are missing."""
+        settings = self._platform.settings.storage
         await self._blobs.start()
-        await provision(self._platform.pools, self._platform.settings.storage)
+        await provision(self._platform.pools, settings)
+        await seed_objects(self._core, settings.buckets)
 
     async def drain(self, timeout_s: float) -> None:
         """Let running requests end, then writes whose request is gone, then close the blob store."""
