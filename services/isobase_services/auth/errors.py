@@ -59,7 +59,6 @@ class ErrorCode(StrEnum):
     SESSION_NOT_FOUND = "session_not_found"
     SIGNUP_DISABLED = "signup_disabled"
     UNEXPECTED_FAILURE = "unexpected_failure"
-    UNKNOWN = "unknown"
     USER_ALREADY_EXISTS = "user_already_exists"
     USER_BANNED = "user_banned"
     USER_NOT_FOUND = "user_not_found"
