@@ -1,14 +1,15 @@
 """Empties a project's database and makes it anew, while a server runs on it or not.
 
-The old database is put aside under another name, a new one is made with schema, migrations and seed, and only then is the old
-one dropped. When a migration fails the old one comes back: a reset either happens or does not. Connections of a running
-server are ended; its pools connect again by themselves.
+A new database is made with Isobase's schema, takes the old one's name in a moment, and then gets migrations and seed; only at
+the end is the old one dropped. When a migration fails the old one comes back: a reset either happens or does not. Connections
+of a running server are ended; its pools and its stream of row changes connect again by themselves, and find a schema.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
@@ -18,12 +19,14 @@ from isobase_deploy.project import Project
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError, database_error
 from isobase_platform.pool import DATABASE_FAILURES, Pools
+from isobase_platform.schema import apply_schema
 from isobase_platform.sql import quote_identifier
 
 __all__ = ["reset_database"]
 
 DATABASE = "postgres"
 ASIDE = "isobase_before_reset"
+GROWING = "isobase_growing"
 MAINTENANCE_DATABASE = "template1"
 LOCK_KEY = 0x15_0B_A5_E2
 MAX_SLOT_ATTEMPTS = 20
@@ -41,12 +44,15 @@ async def reset_database(project: Project, settings: Settings, report: Report) -
             hint="leave out --database-url and DATABASE_URL, or drop and create that database yourself",
         )
     async with _maintenance(settings) as connection:
-        report.step("Putting the old database aside")
+        report.step("Making a new database")
+        await _drop(connection, GROWING)
+        await connection.execute(f"create database {quote_identifier(GROWING)} template template0")
+        await apply_schema(settings, _dsn_of(settings, GROWING))
         await _drop(connection, ASIDE)
         await _disconnect(connection, DATABASE)
-        await connection.execute(f"alter database {quote_identifier(DATABASE)} rename to {quote_identifier(ASIDE)}")
+        await _rename(connection, DATABASE, ASIDE)
         try:
-            await connection.execute(f"create database {quote_identifier(DATABASE)} template template0")
+            await _rename(connection, GROWING, DATABASE)
             outcome = await prepare(project, settings, report)
             if settings.storage.enabled:
                 await _make_buckets(settings)
@@ -54,11 +60,20 @@ async def reset_database(project: Project, settings: Settings, report: Report) -
         except BaseException:
             report.step("Bringing the old database back")
             await _drop(connection, DATABASE)
-            await connection.execute(f"alter database {quote_identifier(ASIDE)} rename to {quote_identifier(DATABASE)}")
+            await _rename(connection, ASIDE, DATABASE)
             await connection.execute(f"alter database {quote_identifier(DATABASE)} allow_connections true")
             raise
         await _drop(connection, ASIDE)
     return outcome
+
+
+def _dsn_of(settings: Settings, database: str) -> str:
+    """The owner's URL on another database of the server."""
+    return urlunsplit(urlsplit(settings.dsn())._replace(path=f"/{database}"))
+
+
+async def _rename(connection: asyncpg.Connection[asyncpg.Record], name: str, new_name: str) -> None:
+    await connection.execute(f"alter database {quote_identifier(name)} rename to {quote_identifier(new_name)}")
 
 
 @asynccontextmanager
