@@ -91,6 +91,8 @@ async def test_bad_requests_are_refused_with_true_statuses(storage: Stack, datab
         "/storage/upload", content=b"--x--\r\n", headers={**alice, "content-type": "multipart/form-data; boundary=x"}
     )
     assert problem(no_file) == (400, "invalid_request")
+    late: list[tuple[str, tuple[str | None, bytes]]] = [("file", ("a", b"x" * 300_000)), ("public", (None, b"true"))]
+    assert problem(await storage.http.post("/storage/upload", files=late, headers=alice)) == (400, "invalid_form")
     assert problem(await storage.http.get("/storage/not-a-uuid", headers=alice)) == (404, "no_such_key")
     wrong = await storage.http.put("/storage/upload", headers=alice)
     assert problem(wrong)[0] == 405

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -390,3 +391,34 @@ async def test_one_of_several_new_uploads_wins_and_the_others_are_duplicates(ope
     assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7
     assert {answer.json()["code"] for answer in answers if answer.status_code == 400} == {"KeyAlreadyExists"}
     assert len(open_bucket.blobs()) == 1
+
+
+async def test_uploads_that_end_at_random_moments_leave_as_many_blobs_as_rows(open_bucket: Stack) -> None:
+    host, port = open_bucket.url.removeprefix("http://").split(":")
+    content = b"z" * 400_000
+    chance = random.Random(7)
+
+    async def send(number: int) -> None:
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = (
+            f"PUT {O}/b/{number % 10} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {open_bucket.service_token}\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n"
+        ).encode()
+        for part in (head, content[:150_000], content[150_000:]):
+            writer.write(part)
+            await asyncio.sleep(chance.random() * 0.02)
+            if chance.random() < 0.3:
+                break
+        await asyncio.sleep(chance.random() * 0.03)
+        writer.transport.abort()
+
+    await asyncio.gather(*(send(number) for number in range(80)))
+    await open_bucket.service._in_flight.wait(10)
+    await open_bucket.service._core.finisher.drain(10)
+    versions = {version for (version,) in open_bucket.sql("select version from storage.objects")}
+    assert versions
+    assert {blob.name.split(".")[1] for blob in open_bucket.blobs()} == versions
+    assert open_bucket.temporary_files() == []
+    for number in range(10):
+        got = await open_bucket.http.get(f"{O}/public/b/{number}")
+        assert got.status_code == 400 or got.content == content

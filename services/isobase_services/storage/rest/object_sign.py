@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from isobase_services.storage.body import content_length
 from isobase_services.storage.core.sign import Signing
 from isobase_services.storage.core.upload import UploadFacts, UploadTarget
 from isobase_services.storage.rest.call import Call
 from isobase_services.storage.rest.render import json_response
 from isobase_services.storage.rest.schema import Array, Integer, Number, Object, Text
-from isobase_services.storage.rest.upload_body import declared_length, header_metadata
+from isobase_services.storage.rest.upload_body import header_metadata
 
 __all__ = ["SignEndpoints"]
 
@@ -74,7 +75,7 @@ class SignEndpoints:
             mime_type=call.header("content-type") or "",
             cache_control="",
             user_metadata=header_metadata(call),
-            declared_length=declared_length(call),
+            declared_length=content_length(call.scope),
             known_size=None,
             robots_tag=None,
         )

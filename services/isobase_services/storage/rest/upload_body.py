@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from isobase_services.storage.body import body_chunks
+from isobase_services.storage.body import body_chunks, content_length
 from isobase_services.storage.core.upload import UploadBody, UploadFacts
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.multipart import FilePart, MultipartForm
@@ -32,14 +32,8 @@ async def open_upload_body(call: Call) -> UploadBody:
     content_type = call.header("content-type")
     if content_type is not None and content_type.startswith("multipart/form-data"):
         form = MultipartForm(content_type, body_chunks(call.receive))
-        return _FormBody(form, await form.head(), declared_length(call), robots_tag)
+        return _FormBody(form, await form.head(), content_length(call.scope), robots_tag)
     return _RawBody(call, content_type, robots_tag)
-
-
-def declared_length(call: Call) -> int | None:
-    """The request's Content-Length in bytes, or None."""
-    value = call.header("content-length")
-    return int(value) if value is not None and value.isascii() and value.isdigit() else None
 
 
 def header_metadata(call: Call) -> Mapping[str, Any] | None:
@@ -60,7 +54,7 @@ class _RawBody:
 
     def __init__(self, call: Call, content_type: str | None, robots_tag: str | None) -> None:
         self._receive = call.receive
-        length = declared_length(call)
+        length = content_length(call.scope)
         self.facts = UploadFacts(
             mime_type=content_type or DEFAULT_CONTENT_TYPE,
             cache_control=call.header("cache-control") or DEFAULT_CACHE_CONTROL,

@@ -21,9 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from isobase_platform.caller import ANON_ROLE, Caller
 from isobase_platform.errors import BadRequest, Forbidden, IsobaseError, NotFound, TokenError, TokenRefusal
 from isobase_platform.http.errors import ErrorBoundary, render_simple
-from isobase_platform.http.request import bearer_token, header, request_facts
+from isobase_platform.http.request import bearer_token, request_facts
 from isobase_platform.runtime import Platform
-from isobase_services.storage.body import body_chunks
+from isobase_services.storage.body import body_chunks, content_length
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.core.database import Actor
 from isobase_services.storage.core.upload import UploadFacts, UploadTarget
@@ -43,7 +43,7 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 
 @dataclass(slots=True, frozen=True)
 class _Choice:
-    """What the form says beside the file. Fields behind the file come too late: the key is known by then."""
+    """What the form says beside the file."""
 
     folder: str
     is_public: bool
@@ -99,7 +99,9 @@ class _SimpleFace:
         private = self._settings.simple_bucket
         bucket = public_bucket(private) if choice.is_public else private
         target = UploadTarget(bucket, _key(user_id, choice.folder, part), user_id, is_upsert=False)
-        stored = await self._core.uploads.upload(actor, target, _FormFile(form, part, _length(request.scope)))
+        stored = await self._core.uploads.upload(
+            actor, target, _FormFile(form, part, choice, content_length(request.scope))
+        )
         url, expires_in_s = self._url(stored.bucket, stored.key, is_public=choice.is_public)
         return JSONResponse(
             {
@@ -159,19 +161,24 @@ class _SimpleFace:
 class _FormFile:
     """The form's file as the core takes it."""
 
-    def __init__(self, form: MultipartForm, part: FilePart, content_length: int | None) -> None:
+    def __init__(self, form: MultipartForm, part: FilePart, choice: _Choice, declared_length: int | None) -> None:
         self._form = form
+        self._choice = choice
         self.facts = UploadFacts(
             mime_type=part.content_type,
             cache_control=PUBLIC_CACHE_CONTROL,
             user_metadata=None,
-            declared_length=content_length,
+            declared_length=declared_length,
             known_size=None,
             robots_tag=None,
         )
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._form.file_chunks()
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for chunk in self._form.file_chunks():
+            yield chunk
+        if _choice(self._form) != self._choice:
+            # The key and the bucket follow from these fields, and the bytes are there already.
+            raise BadRequest("The fields folder and public must come before file", code="invalid_form")
 
 
 def _choice(form: MultipartForm) -> _Choice:
@@ -197,8 +204,3 @@ def _file_id(request: Request) -> uuid.UUID:
         return uuid.UUID(request.path_params["file_id"])
     except ValueError as error:
         raise NotFound("Object not found", code="no_such_key") from error
-
-
-def _length(scope: Scope) -> int | None:
-    value = header(scope, "content-length")
-    return int(value) if value is not None and value.isascii() and value.isdigit() else None
