@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,10 +17,11 @@ from pathlib import Path
 import httpx
 import psycopg2
 import pytest
+from websockets.asyncio.client import connect
 
 from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_platform.config import DEFAULT_JWT_SECRET
-from tests.plugins.stack import ISOBASE, StackProcess, clean_environment
+from tests.plugins.stack import ISOBASE, SAMPLE_PROJECT, StackProcess, clean_environment
 
 # The process around the services is what these tests are about; one service makes them quick.
 ONE_SERVICE = {f"ISOBASE_{name}__ENABLED": "false" for name in ("REST", "AUTH", "REALTIME")}
@@ -336,3 +339,33 @@ def test_ctrl_c_before_it_is_up_ends_it_at_once(process: StackProcess) -> None:
     write(process, "migrations/1_slow.sql", "create table t (a int);")
     process.start()
     assert execute(process, "select count(*) from t") == [(0,)]
+
+
+async def test_a_live_subscription_goes_on_over_a_reset(project_dir: Path) -> None:
+    shutil.copytree(SAMPLE_PROJECT, project_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".isobase"))
+    process = StackProcess(project_dir)
+    stack = process.start()
+    try:
+        url = stack.url.replace("http", "ws") + f"/realtime/v1/websocket?apikey={stack.service_role_key}&vsn=1.0.0"
+        changes = [{"event": "UPDATE", "schema": "public", "table": "notes"}]
+        join = {"config": {"postgres_changes": changes}, "access_token": stack.service_role_key}
+        async with connect(url) as subscriber:
+
+            async def next_event(name: str) -> None:
+                async with asyncio.timeout(WAIT_S):
+                    while json.loads(await subscriber.recv())["event"] != name:
+                        continue
+
+            message = {"topic": "realtime:notes", "event": "phx_join", "payload": join, "ref": "1", "join_ref": "1"}
+            await subscriber.send(json.dumps(message))
+            await next_event("system")
+            ended = await asyncio.to_thread(isobase, process, "db", "reset")
+            assert ended.returncode == ExitCode.OK, ended.stderr
+            deadline_s = time.monotonic() + WAIT_S
+            while "runs again" not in process.log_path.read_text():
+                assert time.monotonic() < deadline_s
+                await asyncio.sleep(0.1)
+            execute(process, "update notes set title = title || '!'")
+            await next_event("postgres_changes")
+    finally:
+        process.stop()
