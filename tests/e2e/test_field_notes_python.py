@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from postgrest.exceptions import APIError
-from realtime import RealtimePostgresChangesListenEvent
 from storage3.utils import StorageException
 from supabase import AsyncClient, acreate_client
 from supabase_auth.errors import AuthApiError
 
+from realtime import RealtimePostgresChangesListenEvent
 from tests.plugins.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -32,33 +33,42 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         pytest.fail(f"waited {WAIT_S} s for {what}")
 
 
-async def signed_up(stack: Stack, name: str) -> tuple[AsyncClient, str]:
-    client = await acreate_client(stack.url, stack.anon_key)
+@asynccontextmanager
+async def client_for(stack: Stack, key: str) -> AsyncIterator[AsyncClient]:
+    """A client with the key; its HTTP sessions and socket are closed at the end, which it leaves to its user."""
+    client = await acreate_client(stack.url, key)
+    try:
+        yield client
+    finally:
+        await client.realtime.close()
+        await client.auth.close()
+        await client.postgrest.aclose()
+        await client.storage.__aexit__(None, None, None)
+
+
+async def sign_up(client: AsyncClient, name: str) -> str:
     answer = await client.auth.sign_up({"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": PASSWORD})
     assert answer.user is not None
     assert answer.session is not None
-    return client, answer.user.id
+    return answer.user.id
 
 
 @pytest.fixture
 async def alice(stack: Stack) -> AsyncIterator[tuple[AsyncClient, str]]:
-    client, identifier = await signed_up(stack, "alice")
-    yield client, identifier
-    await client.realtime.close()
+    async with client_for(stack, stack.anon_key) as client:
+        yield client, await sign_up(client, "alice")
 
 
 @pytest.fixture
 async def bob(stack: Stack) -> AsyncIterator[tuple[AsyncClient, str]]:
-    client, identifier = await signed_up(stack, "bob")
-    yield client, identifier
-    await client.realtime.close()
+    async with client_for(stack, stack.anon_key) as client:
+        yield client, await sign_up(client, "bob")
 
 
 @pytest.fixture
 async def anon(stack: Stack) -> AsyncIterator[AsyncClient]:
-    client = await acreate_client(stack.url, stack.anon_key)
-    yield client
-    await client.realtime.close()
+    async with client_for(stack, stack.anon_key) as client:
+        yield client
 
 
 async def a_project(client: AsyncClient) -> dict[str, Any]:
@@ -83,13 +93,13 @@ async def test_a_user_signs_in_refreshes_and_signs_out(stack: Stack, anon: Async
 
 
 async def test_the_admin_api_makes_users_and_their_profiles(stack: Stack) -> None:
-    admin = await acreate_client(stack.url, stack.service_role_key)
-    email = f"made-{uuid4().hex[:8]}@example.com"
-    made = await admin.auth.admin.create_user({"email": email, "password": PASSWORD, "email_confirm": True})
-    profile = await admin.table("profiles").select("username").eq("id", made.user.id).single().execute()
-    assert str(profile.data["username"]).startswith("user_")  # type: ignore[call-overload,index]
-    await admin.auth.admin.delete_user(made.user.id)
-    assert (await admin.table("profiles").select("id").eq("id", made.user.id).execute()).data == []
+    async with client_for(stack, stack.service_role_key) as admin:
+        email = f"made-{uuid4().hex[:8]}@example.com"
+        made = await admin.auth.admin.create_user({"email": email, "password": PASSWORD, "email_confirm": True})
+        profile = await admin.table("profiles").select("username").eq("id", made.user.id).single().execute()
+        assert str(profile.data["username"]).startswith("user_")  # type: ignore[call-overload,index]
+        await admin.auth.admin.delete_user(made.user.id)
+        assert (await admin.table("profiles").select("id").eq("id", made.user.id).execute()).data == []
 
 
 async def test_rows_belong_to_those_who_may_see_them(
@@ -165,7 +175,7 @@ async def test_row_changes_and_broadcasts_are_received(
         )
 
         def system(message: Any, name: str = name) -> None:
-            if message.get("extension") == "postgres_changes" and message.get("status") == "ok":
+            if message.extension == "postgres_changes" and message.status == "ok":
                 live.add(name)
 
         channel.on_system(system)
