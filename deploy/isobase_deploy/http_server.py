@@ -66,6 +66,7 @@ class HttpServer:
             ws="websockets-sansio",
             ws_max_size=settings.realtime.max_payload_bytes + 64 * 1024,
             ws_ping_interval=None,
+            ws_per_message_deflate=False,  # 64 KiB of state per socket, and frames shared by many could not be
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -178,6 +178,11 @@ async def test_http_single_message_in_both_forms(stack: Stack) -> None:
         assert (await http.post(path, content=b"<x/>", headers={"content-type": "text/xml"})).status_code == 415
         broken = await http.post(path, content=b"{", headers={"content-type": "application/json"})
         assert broken.status_code == 400
+        odd = await http.post("/api/broadcast/room%3A1/events/a%2Fb", json=[1])
+        assert odd.status_code == 202
+        payload = (await old.event("broadcast")).payload
+        assert payload == {"type": "broadcast", "event": "a/b", "payload": {"_json": [1]}}
+        assert (await http.post("/api/broadcast/room/other/e", json={})).status_code == 404
         preflight = await http.options(
             path, headers={"origin": "https://app.example.com", "access-control-request-method": "POST"}
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
+import asyncpg
 import pytest
 
 from isobase_services.realtime.changes.stream import LogStream, open_stream
@@ -136,3 +138,42 @@ async def test_role_that_may_not_replicate_joins_and_is_told_why_there_are_no_ch
     await other.join("a")
     await socket.send("realtime:a", "broadcast", {"type": "broadcast", "event": "e", "payload": {}})
     await other.event("broadcast")
+
+
+async def test_open_transaction_delays_the_stream_but_neither_joins_nor_the_end(stack: Stack) -> None:
+    other = await asyncpg.connect(stack.settings.dsn(None))
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("insert into board (body) values ('open')")
+    socket = await stack.connect()
+    reply = await socket.join("a", postgres_changes=[BOARD])
+    assert reply.payload["status"] == "ok"
+    await socket.nothing("system", 0.5)
+    started_s = time.perf_counter()
+    await stack.service.drain(2.0)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert time.perf_counter() - started_s < 3.0
+    await transaction.rollback()
+    await other.close()
+
+
+async def test_filter_that_takes_for_ever_holds_up_nobody_for_long(stack: Stack) -> None:
+    await stack.owner.execute(
+        "create function public.slow_equals(text, text) returns boolean language sql as 'select pg_sleep(3) is null';"
+        "create type public.slowly as enum ('a', 'b');"
+        "create table public.slow (id int primary key, kind public.slowly);"
+        "create function public.slow_compare(public.slowly, public.slowly) returns boolean language sql"
+        " as 'select pg_sleep(3) is null';"
+        "create operator public.~~ (leftarg = public.slowly, rightarg = public.slowly, function = public.slow_compare);"
+        "grant select on public.slow to anon;"
+        "alter publication supabase_realtime add table public.slow;"
+    )
+    socket = await stack.connect()
+    await socket.subscribe("a", {"event": "*", "schema": "public", "table": "slow", "filter": "kind=like.a"})
+    await socket.subscribe("b", {"event": "*", "schema": "public", "table": "slow"})
+    for number in range(3):
+        await stack.sql("insert into public.slow values ($1, 'a')", number)
+    started_s = time.perf_counter()
+    for _ in range(3):
+        assert (await socket.event("postgres_changes")).topic == "realtime:b"
+    assert time.perf_counter() - started_s < 2.0

@@ -76,7 +76,7 @@ class RealtimeService:
                 for route in (WebSocketRoute(path, socket), Route(path, Only("GET", socket)))
             ),
             Route("/api/broadcast", Only("POST", broadcast.batch)),
-            Route("/api/broadcast/{topic}/events/{event}", Only("POST", broadcast.single)),
+            Route("/api/broadcast/{topic_and_event:path}", Only("POST", broadcast.single)),
         ]
         app = ErrorBoundary(Router(routes, redirect_slashes=False), render_error)
         self.mounts: tuple[Mount, ...] = (
@@ -128,4 +128,4 @@ class RealtimeService:
         """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""
         broadcast = broadcast_of_row(row)
         if broadcast is not None:
-            self.hub.publish_locally(*broadcast)
+            self.hub.publish(*broadcast)

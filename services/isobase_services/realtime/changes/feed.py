@@ -67,6 +67,12 @@ class ChangeHandle:
         """True when it is registered for at least one entry."""
         return bool(self._registered)
 
+    @property
+    def _caller(self) -> Caller:
+        """Role and claims alone, as upstream checks row changes: sockets that share a check differ in their headers."""
+        caller = self._channel.caller
+        return Caller(role=caller.role, claims=caller.claims)
+
     def start(self) -> None:
         """Subscribe in the background; the channel is told how it went."""
         if self._entries:
@@ -76,7 +82,7 @@ class ChangeHandle:
         """The channel's token changed: what comes from now on is judged by the new one."""
         if not self._entries:
             return
-        caller = self._channel.caller
+        caller = self._caller
         # First under the new caller, then no longer under the old one: no change falls between. Where policies cannot tell
         # the two apart nothing is interrupted at all.
         old = self._registered
@@ -129,7 +135,7 @@ class ChangeHandle:
 
     async def _subscribe_once(self) -> None:
         requests = [(parse_change_request(entry), change_id(entry)) for entry in self._entries]
-        caller = self._channel.caller
+        caller = self._caller
         for request, _identifier in requests:
             await self._changes.validator.validate(request, caller)
         if not self._registered:

@@ -217,17 +217,12 @@ class Intake:
     # -- from bytes to the queue --------------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
-        """One message of the stream: skip what nobody wants before it is decoded."""
-        try:
-            oid = relation_oid_of_change(data)
-            if oid is not None:
-                self._take_change(oid, data)
-                return
-            message = decode(data)
-        except MessageCorrupt as error:
-            assert self._stream is not None
-            self._stream.fail(error)
+        """One message of the stream: skip what nobody wants before it is decoded. ``MessageCorrupt`` ends the stream."""
+        oid = relation_oid_of_change(data)
+        if oid is not None:
+            self._take_change(oid, data)
             return
+        message = decode(data)
         if isinstance(message, Begin):
             self._commit_time_us = message.commit_time_us
         elif isinstance(message, Relation):

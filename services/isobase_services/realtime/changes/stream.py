@@ -93,7 +93,7 @@ class LogStream:
                     return
                 self._on_message(message.payload)
             self._loop.call_soon(self._read)
-        except (psycopg2.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is: a stream that stands still looks like one without news
             self._fail(error)
 
     def _send_feedback(self) -> None:
@@ -104,10 +104,6 @@ class LogStream:
             self._fail(error)
             return
         self._feedback = self._loop.call_later(FEEDBACK_INTERVAL_S, self._send_feedback)
-
-    def fail(self, error: Exception) -> None:
-        """End the stream because what it carried cannot be used."""
-        self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         if not self._is_closed:
@@ -137,12 +133,15 @@ async def open_stream(
 
     Creating the slot waits for transactions that are running. Raises ``StreamRefused``.
     """
-    connecting = asyncio.get_running_loop().run_in_executor(None, _connect, dsn, list(publications))
+    attempt = _Attempt()
+    loop = asyncio.get_running_loop()
+    connecting = loop.run_in_executor(None, _connect, dsn, list(publications), attempt)
     try:
         connection, cursor = await asyncio.shield(connecting)
     except asyncio.CancelledError:
-        # The thread goes on; what it opens must not stay behind.
+        # The thread may wait for other people's transactions: it is told to give up, and what it opens does not stay behind.
         connecting.add_done_callback(_close_late)
+        loop.run_in_executor(None, attempt.give_up)
         raise
     return LogStream(connection, cursor, on_message, on_end)
 
@@ -155,7 +154,22 @@ def _close_late(opened: asyncio.Future[_Opened]) -> None:
         opened.result()[0].close()
 
 
-def _connect(dsn: str, publications: list[str]) -> _Opened:
+class _Attempt:
+    """An attempt to connect in a thread, which another thread may end."""
+
+    def __init__(self) -> None:
+        self.connection: psycopg2.extras.LogicalReplicationConnection | None = None
+        self.is_given_up = False
+
+    def give_up(self) -> None:
+        """End the statement that runs, if one does."""
+        self.is_given_up = True
+        if self.connection is not None:
+            with contextlib.suppress(psycopg2.Error):
+                self.connection.cancel()
+
+
+def _connect(dsn: str, publications: list[str], attempt: _Attempt) -> _Opened:
     connection: psycopg2.extras.LogicalReplicationConnection | None = None
     try:
         connection = psycopg2.connect(
@@ -166,6 +180,9 @@ def _connect(dsn: str, publications: list[str]) -> _Opened:
             client_encoding="UTF8",
             options=_SESSION_OPTIONS,
         )
+        attempt.connection = connection
+        if attempt.is_given_up:
+            raise psycopg2.OperationalError("nobody waits for the stream any more")
         cursor = connection.cursor()
         slot = f"isobase_realtime_{secrets.token_hex(6)}"
         cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL "pgoutput" NOEXPORT_SNAPSHOT')

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ MAX_FAILING_STATEMENTS = 64
 """Statements at most that look for the rows which make a policy raise; rows not cleared by then are not delivered."""
 ATTEMPTS = 3
 RETRY_DELAY_S = 0.25
+FILTER_TIMEOUT = "500ms"
+FAILED_FILTER_PAUSE_S = 60.0
 
 _BY_INDEX = {"enable_seqscan": "off"}
 """Even a small table is read through its key: a policy must run on the rows in question and on no other."""
@@ -51,6 +54,7 @@ class Questions:
     def __init__(self, door: RlsDoor, search_path: tuple[str, ...]) -> None:
         self._door = door
         self._search_path = search_path
+        self._paused_until_s: dict[tuple[str, Filter], float] = {}
 
     # -- policies -----------------------------------------------------------------------------------------------------
 
@@ -134,6 +138,8 @@ class Questions:
     async def passing_values(self, item: Filter, column: Column, values: Iterable[str | None]) -> frozenset[str | None]:
         """Which of ``values`` (the log's texts) the filter lets through; none of them when the condition raises."""
         asked = list(values)
+        if self._paused_until_s.get((column.type_sql, item), 0.0) > time.monotonic():
+            return frozenset()
         condition = sql_condition(item, column, "k.value", "$2::text")
         sql = (
             "select k.position from unnest($1::text[]) with ordinality as k (value, position)"  # noqa: S608  built of quoted names
@@ -141,16 +147,28 @@ class Questions:
         )
         try:
             async with self._door.transaction(
-                Caller.service(), read_only=True, rollback=True, search_path=self._search_path
+                Caller.service(),
+                read_only=True,
+                rollback=True,
+                search_path=self._search_path,
+                settings={"statement_timeout": FILTER_TIMEOUT},
             ) as connection:
                 rows = await connection.fetch(sql, asked, item.value)
         except (DatabaseError, Unavailable) as error:
+            # Everybody's changes wait for this answer: a filter that fails once (a regular expression that takes for ever)
+            # is not asked again for a while.
+            self._pause((column.type_sql, item))
             _log.warning(
                 "a filter on row changes failed",
                 extra={"column": column.name, "operator": item.operator.value, "reason": error.message},
             )
             return frozenset()
         return frozenset(asked[row["position"] - 1] for row in rows)
+
+    def _pause(self, key: tuple[str, Filter]) -> None:
+        now_s = time.monotonic()
+        self._paused_until_s = {name: until_s for name, until_s in self._paused_until_s.items() if until_s > now_s}
+        self._paused_until_s[key] = now_s + FAILED_FILTER_PAUSE_S
 
     # -- values -------------------------------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ second takes one message, JSON or raw bytes, and says when it is denied.
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from isobase_platform.errors import BadRequest, Forbidden, IsobaseError, Unavailable
+from isobase_platform.errors import BadRequest, Forbidden, IsobaseError, NotFound, Unavailable
 from isobase_platform.http.body import read_body
 from isobase_platform.http.request import bearer_token, header, request_facts
 from isobase_services.realtime.core.access import Access, AccessRefused, grant_access
@@ -19,7 +21,7 @@ from isobase_services.realtime.edge.broadcast_request import parse_batch
 from isobase_services.realtime.edge.errors import InvalidBroadcast, RateExceeded, Unauthorized
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.session.policies import Extension, PolicyFailed
-from isobase_services.realtime.wire.messages import Outgoing, UserBroadcast, parse_json
+from isobase_services.realtime.wire.messages import Outgoing, UserBroadcast, dump, parse_json
 
 __all__ = ["BroadcastEndpoints"]
 
@@ -59,18 +61,21 @@ class BroadcastEndpoints:
         if content_type not in (RAW_TYPE, JSON_TYPE):
             raise IsobaseError("Unsupported Media Type", code="unsupported_media_type", status=415)
         limit_bytes = self._hub.settings.max_payload_bytes
+        topic, event = _names(scope)
         content = await read_body(request.scope, request.receive, MAX_BATCH_BYTES)
         is_json = content_type == JSON_TYPE
         if is_json:
-            _json(content, of_no_body=None)
+            body = _json(content, of_no_body={})
+            # A payload is an object to every client; upstream's body parser wraps whatever else JSON can be.
+            content = content or b"{}" if isinstance(body, dict) else dump({"_json": body}).encode()
         if len(content) > limit_bytes:
             raise InvalidBroadcast({"payload": ["Payload size exceeds tenant limit"]})
         self._check_rate(1)
         is_private = request.query_params.get("private") == "true"
-        key = TopicKey(request.path_params["topic"], is_private=is_private)
+        key = TopicKey(topic, is_private=is_private)
         if is_private and not await self._may_send(access, key):
             raise Forbidden("You do not have permission to send to this Channel topic")
-        self._send(key, UserBroadcast(request.path_params["event"], content or b"{}", is_json=is_json))
+        self._send(key, UserBroadcast(event, content, is_json=is_json))
         await Response(status_code=202)(scope, receive, send)
 
     def _access(self, request: Request) -> Access:
@@ -104,6 +109,17 @@ class BroadcastEndpoints:
     def _send(self, key: TopicKey, message: Outgoing) -> None:
         self._hub.events.add()
         self._hub.publish(key, message)
+
+
+def _names(scope: Scope) -> tuple[str, str]:
+    """Topic and event from the path as it was sent: an encoded slash is part of a name, not a border."""
+    parts = scope["raw_path"].decode("latin-1").split("/")
+    if len(parts) < 3 or parts[-2] != "events" or parts[-4:-3] != ["broadcast"]:
+        raise NotFound("There is no such route")
+    topic, event = unquote(parts[-3]), unquote(parts[-1])
+    if not topic or not event:
+        raise NotFound("There is no such route")
+    return topic, event
 
 
 def _json(content: bytes, *, of_no_body: object) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from isobase_platform.config import RealtimeSettings
 from isobase_platform.tokens import ApiKeys, TokenVerifier
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from isobase_services.realtime.session.connection import Connection
     from isobase_services.realtime.session.policies import ChannelPolicies
 
-__all__ = ["Hub", "Relay", "payload_size_bytes"]
+__all__ = ["Hub", "payload_size_bytes"]
 
 SWEEP_INTERVAL_S = 5.0
 EMPTY_SOCKET_LIFE_S = 600.0
@@ -31,16 +31,8 @@ EMPTY_SOCKET_LIFE_S = 600.0
 _log = logging.getLogger("isobase.realtime")
 
 
-class Relay(Protocol):
-    """Carries broadcasts to the other processes of the project."""
-
-    def forward(self, key: TopicKey, message: Outgoing) -> None:
-        """Queue a broadcast for the others, without waiting."""
-        ...
-
-
 class Hub:
-    """The shared state of one process. ``relay`` is None where no other process can exist."""
+    """The shared state of one process."""
 
     def __init__(
         self,
@@ -50,14 +42,12 @@ class Hub:
         api_keys: ApiKeys,
         policies: ChannelPolicies,
         changes: RowChanges,
-        relay: Relay | None = None,
     ) -> None:
         self.settings = settings
         self.verifier = verifier
         self.api_keys = api_keys
         self.policies = policies
         self.changes = changes
-        self.relay = relay
         self.topics = Topics()
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
@@ -80,13 +70,7 @@ class Hub:
             self._emptied.set()
 
     def publish(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
-        """Broadcast to the members in this process, then hand it to the relay for the others."""
-        self.publish_locally(key, message, exclude=exclude)
-        if self.relay is not None:
-            self.relay.forward(key, message)
-
-    def publish_locally(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
-        """Broadcast to the members in this process."""
+        """Broadcast to the members of a topic in this process."""
         self.events.add(self.topics.publish(key, message, exclude=exclude))
 
     def too_large(self, message: Outgoing) -> bool:
