@@ -95,7 +95,8 @@ def _serve_locked(
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             return int(runner.run(serving.run(database)))
     finally:
-        output.step("Stopping PostgreSQL")
+        if project.settings.is_embedded:
+            output.step("Stopping PostgreSQL")
         database.stop()
 
 
