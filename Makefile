@@ -6,7 +6,7 @@ NODE_DIR := tests/node
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps lint format docs clean bench-start
+.PHONY: help install start test test-deps lint format docs clean bench-start suite-supabase-js
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ docs: install ## write the pages that are generated from the code (docs/settings
 
 bench-start: install ## measure time to first answer and idle memory (prints the table of benchmarks/README.md)
 	$(BIN)/python benchmarks/start.py
+
+suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
+	scripts/suite-supabase-js $(CHECKOUT)
 
 clean: ## remove what was built (not .isobase data)
 	rm -rf $(VENV) $(NODE_DIR)/node_modules .pytest_cache .mypy_cache .ruff_cache dist build
