@@ -42,6 +42,8 @@ class Mount:
     serves_bare: bool = False
     cors_expose: tuple[str, ...] = ()
     """Response headers that browsers may read beside the safe ones."""
+    takes_websockets: bool = False
+    """Whether the app knows what to do with a WebSocket; elsewhere the edge turns sockets away."""
 
 
 class Service(Protocol):

@@ -37,8 +37,12 @@ def quote_literal(value: str) -> str:
     """Return ``value`` as an SQL string constant that reads the same whatever ``standard_conforming_strings`` says.
 
     The E'' form with doubled backslashes and quotes does not depend on that setting, which a user's function may have
-    changed for the session. Raises ``BadRequest`` for a NUL character, which PostgreSQL text cannot hold.
+    changed for the session. Raises ``BadRequest`` for what PostgreSQL text cannot hold: NUL, and half a surrogate pair.
     """
     if "\x00" in value:
         raise BadRequest("Text must not contain NUL", code="invalid_text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("Text must be Unicode", code="invalid_text") from error
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"

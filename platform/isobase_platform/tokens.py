@@ -59,8 +59,9 @@ class TokenVerifier:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
             raise TokenError("The token is malformed", TokenRefusal.MALFORMED) from error
-        algorithm = header.get("alg")
-        kid = header.get("kid")
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str):
+            raise TokenError("The token names no algorithm", TokenRefusal.ALGORITHM)
         key = self._keys.key_for(kid if isinstance(kid, str) else None, algorithm)
         if key is None:
             reason = (

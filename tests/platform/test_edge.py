@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from isobase_platform.errors import BadRequest, DatabaseError
+from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError
 from isobase_platform.http.body import read_body
 from isobase_platform.http.edge import Edge
 from isobase_platform.http.errors import ErrorBoundary, render_simple
@@ -45,6 +45,8 @@ async def raising(scope: Scope, receive: Receive, send: Send) -> None:
         raise DatabaseError("permission denied", "42501")
     if kind == "sqlstate":
         raise DatabaseError("inner text of the server", "XX000")
+    if kind == "half":
+        raise BadRequest("There is no column \ud800")
     if kind == "body":
         await read_body(scope, receive, limit_bytes=10)
     raise RuntimeError("inner text")
@@ -195,3 +197,51 @@ async def test_a_bare_mount_answers_at_the_root() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await seen(client, "/items"))["path"] == "/items"
         assert (await seen(client, "/rest/v1/items"))["path"] == "/items"
+
+
+async def test_a_key_of_any_characters_in_the_query_is_no_token_and_no_failure(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/rest/v1/x?apikey=%E4%B8%AD%0D%0A")).status_code == 200
+    assert (await client.get("/rest/v1/x?apikey=sb_%E4%B8%AD")).status_code == 401
+
+
+async def test_an_error_that_quotes_half_a_surrogate_pair_keeps_its_status(client: httpx.AsyncClient) -> None:
+    response = await client.get("/fail?kind=half")
+    assert (response.status_code, response.json()["error"]["message"]) == (400, "There is no column \ud800")
+
+
+async def test_an_error_that_cannot_be_rendered_is_a_500_in_the_faces_shape() -> None:
+    def render(error: IsobaseError, scope: Scope) -> Response:
+        return Response(error.message.encode("ascii"), status_code=error.status)
+
+    app = ErrorBoundary(raising, render)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        response = await client.get("/?kind=half")
+    assert (response.status_code, response.text) == (500, "An unexpected error happened")
+
+
+async def test_a_failure_beside_every_boundary_is_a_500_with_a_request_id() -> None:
+    transport = httpx.ASGITransport(app=edge(bare=Mount("/bare", raising)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        response = await client.get("/bare?kind=unknown")
+    assert response.status_code == 500
+    assert response.json()["error"]["request_id"] == response.headers["x-request-id"]
+    assert "inner text" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/rest/v1/items", "/fail", "/nowhere", "/page"])
+async def test_a_socket_is_turned_away_where_none_is_expected(path: str) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = Edge(
+        [Mount("/rest/v1", echo), Mount("/fail", raising)], keys=KEYS, metrics=Metrics(), pages={"/page": raising}
+    )
+    scope = {"type": "websocket", "path": path, "root_path": "", "query_string": b"", "headers": []}
+    await app(scope, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -111,6 +111,15 @@ def test_a_changed_payload_is_refused_even_after_the_original_was_seen() -> None
     assert refusal(verifier, f"{header}.{payload}.{signature}") is TokenRefusal.SIGNATURE
 
 
+@pytest.mark.parametrize("algorithm", [["HS256"], {"HS256": 1}, None, 256, True])
+def test_an_algorithm_that_is_no_text_is_refused(algorithm: object) -> None:
+    header, payload = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        for part in ({"alg": algorithm, "typ": "JWT"}, {"role": "service_role"})
+    )
+    assert refusal(TokenVerifier(KeyRing(SECRET)), f"{header}.{payload}.AAAA") is TokenRefusal.ALGORITHM
+
+
 def test_times_are_checked_on_every_use_of_a_remembered_token() -> None:
     verifier = TokenVerifier(KeyRing(SECRET))
     now = time.time()

@@ -30,6 +30,7 @@ def test_a_literal_reads_the_same_with_and_without_standard_conforming_strings()
     assert quote_literal("it's \\ here") == "E'it''s \\\\ here'"
 
 
-def test_a_literal_with_nul_is_refused() -> None:
+@pytest.mark.parametrize("text", ["a\x00", "half \ud800"])
+def test_a_literal_that_postgresql_cannot_hold_is_refused(text: str) -> None:
     with pytest.raises(BadRequest):
-        quote_literal("a\x00")
+        quote_literal(text)

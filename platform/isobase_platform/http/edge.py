@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from isobase_platform.errors import NotFound
+from isobase_platform.errors import IsobaseError, NotFound
 from isobase_platform.http.errors import render_simple, simple_error_body
 from isobase_platform.http.gate import MissingApiKey, authorization_for, with_authorization
 from isobase_platform.http.request import REQUEST_ID_KEY, header
@@ -33,6 +33,7 @@ CORS_MAX_AGE_S = 3600
 CORS_METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS"
 
 _access = logging.getLogger("isobase.access")
+_log = logging.getLogger("isobase.http")
 
 
 class Edge:
@@ -97,6 +98,12 @@ class Edge:
         self._metrics.in_flight.inc()
         try:
             await self._route(scope, receive, send_on)
+        except Exception:
+            # Mounts have boundaries of their own; this is for what goes wrong before or beside them.
+            if status:
+                raise
+            _log.exception("unexpected error", extra={"request_id": scope[REQUEST_ID_KEY], "path": scope["path"]})
+            await render_simple(IsobaseError("An unexpected error happened"), scope)(scope, receive, send_on)
         finally:
             self.in_flight -= 1
             self._metrics.in_flight.dec()
@@ -125,11 +132,15 @@ class Edge:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        mount, prefix = self._find(path)
         page = self._pages.get(path)
+        if scope["type"] == "websocket" and (page is not None or mount is None or not mount.takes_websockets):
+            # Before the socket is accepted a close is an HTTP 403 to the client.
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if page is not None:
             await page(scope, receive, send)
             return
-        mount, prefix = self._find(path)
         if scope["type"] == "http" and _is_preflight(scope):
             await _preflight(scope)(scope, receive, send)
             return
@@ -170,7 +181,6 @@ def _render_missing_key(error: MissingApiKey, scope: Scope) -> Response:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
     if scope["type"] == "websocket":
-        # Before the socket is accepted a close is an HTTP 403 to the client.
         await send({"type": "websocket.close", "code": 1008})
         return
     await response(scope, receive, send)

@@ -6,13 +6,14 @@ tree is logged whole and answered as a 500 that carries the request id and no in
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isobase_platform.errors import DatabaseError, IsobaseError, MethodNotAllowed, NotFound
@@ -84,7 +85,15 @@ class ErrorBoundary:
             failure.__cause__ = error
         if has_started:
             raise failure
-        await self._render(failure, scope)(scope, receive, send)
+        await self._rendered(failure, scope)(scope, receive, send)
+
+    def _rendered(self, failure: IsobaseError, scope: Scope) -> Response:
+        """The answer for ``failure``; one that cannot be written down (its text has no encoding) is a plain 500."""
+        try:
+            return self._render(failure, scope)
+        except (ValueError, TypeError, RecursionError):
+            _log.exception("an error could not be rendered", extra={"request_id": request_id(scope)})
+            return self._render(IsobaseError("An unexpected error happened"), scope)
 
 
 def _from_starlette(error: HTTPException) -> IsobaseError:
@@ -120,4 +129,6 @@ def render_simple(error: IsobaseError, scope: Scope) -> Response:
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}
     if isinstance(error, MethodNotAllowed) and error.details:
         headers["allow"] = error.details
-    return JSONResponse(simple_error_body(error, request_id(scope)), status_code=status, headers=headers)
+    # Escaped, because a message may quote what a client sent, and half a surrogate pair has no UTF-8.
+    content = json.dumps(simple_error_body(error, request_id(scope)), separators=(",", ":"))
+    return Response(content, status_code=status, headers=headers, media_type="application/json")

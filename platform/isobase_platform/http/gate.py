@@ -58,7 +58,8 @@ def authorization_for(scope: Scope, rule: ApiKeyRule, keys: ApiKeys, *, is_requi
 def with_authorization(scope: Scope, authorization: str) -> Scope:
     """A copy of the scope whose only ``Authorization`` header is the given one."""
     headers = [(key, value) for key, value in scope["headers"] if key != b"authorization"]
-    headers.append((b"authorization", authorization.encode("latin-1")))
+    # A key out of the query string may hold any character; as UTF-8 it is no token of ours and is refused as such.
+    headers.append((b"authorization", authorization.encode()))
     return {**scope, "headers": headers}
 
 

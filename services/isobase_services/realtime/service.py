@@ -86,6 +86,7 @@ class RealtimeService:
                 ApiKeyRule.NONE,
                 serves_bare=True,
                 cors_expose=("x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining"),
+                takes_websockets=True,
             ),
         )
         self.openapi: Mapping[str, Any] = {}
