@@ -1472,6 +1472,23 @@ create table if not exists isobase.members (
 );
 create index if not exists members_user_id_idx on isobase.members (user_id);
 
+-- What the caller is in a database made at run time: 'owner', a member's role, or null. The policies of its `members` tables ask; as a
+-- definer's function, because no API role may read the tables above.
+create or replace function isobase.database_role(database_id uuid) returns text
+  language sql stable security definer set search_path = '' as $$
+  select case when d.owner = auth.uid() then 'owner'
+              else (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = auth.uid()) end
+    from isobase.databases as d
+   where d.id = database_role.database_id
+$$;
+
+-- The trigger of `members` tables, whose rows a writer may change though another member made them: who made a row stays.
+create or replace function isobase.refuse_new_row_owner() returns trigger language plpgsql set search_path = '' as $$
+begin
+  raise exception 'the owner of a row cannot be changed' using errcode = 'insufficient_privilege';
+end
+$$;
+
 -- What the SQL stand-ins of the embedded server lack: one row per installed stand-in. No row where the real extensions are.
 create or replace function isobase.extension_gaps() returns table (extension text, missing text) language sql stable as $$
   select e.extname::text, substring(d.description from 'Missing: (.*)$')
@@ -1511,6 +1528,7 @@ end
 $$;
 revoke all on all tables in schema isobase from public;
 revoke all on all routines in schema isobase from public;
+grant execute on function isobase.database_role(uuid) to authenticated, service_role;
 do $open$
 begin
   perform isobase.open_tables_to_service_role();

@@ -31,8 +31,11 @@ class CacheKeeper:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._cache: SchemaCache | None = None
+        self._time_zones: frozenset[str] | None = None
         self._wanted = asyncio.Event()
-        self._reloads = 0
+        self._reloading = asyncio.Lock()
+        self._asked = 0
+        self._done = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._lost = asyncio.Event()
         self.schemas: tuple[str, ...] = platform.settings.rest.schemas
@@ -60,12 +63,24 @@ class CacheKeeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def reload(self) -> None:
-        """Read the database anew; the old cache stays in use until the new one is whole."""
-        async with self._platform.pools.acquire(None) as connection:
-            rows = await connection.fetch("select schema_name from isobase.databases")
-            dynamic = [row["schema_name"] for row in rows]
-            self.schemas = (*self._platform.settings.rest.schemas, *dynamic)
-            self._cache = await load_schema_cache(connection, self.schemas)
+        """Read the database anew; the old cache stays in use until the new one is whole.
+
+        What is committed when this is called is in the cache when it returns. One load at a time, or a slow one could put an
+        older picture over a newer; callers that wait meanwhile share the next load.
+        """
+        self._asked += 1
+        wanted = self._asked
+        async with self._reloading:
+            if self._done >= wanted:
+                return
+            covered = self._asked
+            async with self._platform.pools.acquire(None) as connection:
+                rows = await connection.fetch("select schema_name from isobase.databases")
+                dynamic = [row["schema_name"] for row in rows]
+                schemas = (*self._platform.settings.rest.schemas, *dynamic)
+                self._cache = await load_schema_cache(connection, schemas)
+                self.schemas = schemas
+            self._done = covered
 
     def want_reload(self) -> None:
         """Ask for a reload soon."""

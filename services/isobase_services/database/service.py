@@ -8,6 +8,8 @@ from typing import Any
 from isobase_platform.runtime import Platform
 from isobase_platform.service import ApiKeyRule, Mount
 from isobase_services.database.cache_keeper import CacheKeeper
+from isobase_services.database.dynamic import create_dynamic_app
+from isobase_services.database.dynamic.openapi import OPENAPI
 from isobase_services.database.rest.app import create_rest_app
 
 __all__ = ["DatabaseService"]
@@ -43,12 +45,13 @@ class DatabaseService:
                 serves_bare=True,
                 cors_expose=EXPOSED_HEADERS,
             ),
+            Mount("/db", create_dynamic_app(platform, self._keeper), ApiKeyRule.BEARER),
         )
 
     @property
     def openapi(self) -> Mapping[str, Any]:
         """The simple face's part of the API description."""
-        return {}
+        return OPENAPI
 
     async def start(self) -> None:
         """Load the schema cache and keep it fresh."""

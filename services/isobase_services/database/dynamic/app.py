@@ -1,0 +1,218 @@
+"""``/db`` as an ASGI app: the routes, one handler each, one line per stage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from isobase_platform.errors import IsobaseError, NotFound
+from isobase_platform.http.body import read_body
+from isobase_platform.http.errors import ErrorBoundary
+from isobase_platform.runtime import Platform
+from isobase_services.database.cache_keeper import CacheKeeper
+from isobase_services.database.dynamic.access import Act, Actor, actor_of, decide, require, standing_of
+from isobase_services.database.dynamic.bodies import DatabaseBody, MemberBody, TableBody, read_body_model
+from isobase_services.database.dynamic.models import Database, Limits, Table
+from isobase_services.database.dynamic.render import (
+    database_body,
+    json_answer,
+    member_body,
+    render_error,
+    row_answer,
+    rows_answer,
+    table_body,
+)
+from isobase_services.database.dynamic.rows import RowStore, parse_new_rows, parse_row_change
+from isobase_services.database.dynamic.rows_query import parse_rows_query
+from isobase_services.database.dynamic.store import DatabaseStore
+from isobase_services.database.dynamic.tables import TableStore
+
+__all__ = ["create_dynamic_app"]
+
+_Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_log = logging.getLogger("isobase.database")
+
+
+def create_dynamic_app(platform: Platform, keeper: CacheKeeper, limits: Limits | None = None) -> ASGIApp:
+    """The app of the mount ``/db``; ``limits`` default to ``Limits()``."""
+    face = _DynamicFace(platform, keeper, limits or Limits())
+    tables, rows = "/{database_id}/tables", "/{database_id}/tables/{table_id}/rows"
+    routes = [
+        _route("/", GET=face.list_databases, POST=face.create_database),
+        _route("/{database_id}", GET=face.get_database, DELETE=face.delete_database),
+        _route("/{database_id}/members", GET=face.list_members),
+        _route("/{database_id}/members/{user_id}", PUT=face.set_member, DELETE=face.remove_member),
+        _route(tables, GET=face.list_tables, POST=face.create_table),
+        _route(tables + "/{table_id}", GET=face.get_table, DELETE=face.delete_table),
+        _route(rows, GET=face.read_rows, POST=face.insert_rows),
+        _route(rows + "/{row_id}", GET=face.get_row, PATCH=face.update_row, DELETE=face.delete_row),
+    ]
+    return ErrorBoundary(_in_app(Router(routes=routes, redirect_slashes=False)), render_error)
+
+
+def _route(path: str, **handlers: _Handler) -> Route:
+    """One route for all methods of a path, so that a 405 names every method that there is."""
+
+    async def dispatch(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, dispatch, methods=list(handlers))
+
+
+def _in_app(router: Router) -> ASGIApp:
+    """Starlette's router speaks of unknown routes by exceptions, for ``ErrorBoundary``, only inside an application."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == scope.get("root_path", ""):
+            scope = {**scope, "path": scope["path"] + "/"}  # /db is the collection itself
+        await router({**scope, "app": router}, receive, send)
+
+    return app
+
+
+class _DynamicFace:
+    def __init__(self, platform: Platform, keeper: CacheKeeper, limits: Limits) -> None:
+        self._platform = platform
+        self._keeper = keeper
+        self._limits = limits
+        self._databases = DatabaseStore(platform, limits)
+        self._tables = TableStore(platform, limits)
+        self._rows = RowStore(platform, keeper)
+
+    # -- databases ------------------------------------------------------------------------------------------------------
+
+    async def create_database(self, request: Request) -> Response:
+        actor = self._signed_in(request)
+        body = read_body_model(DatabaseBody, await self._definition(request))
+        database = await self._databases.create(actor, body.name)
+        await self._show_to_clients()
+        return json_answer(database_body(database), 201)
+
+    async def list_databases(self, request: Request) -> Response:
+        found = await self._databases.list_databases(self._signed_in(request))
+        return json_answer({"databases": [database_body(database) for database in found]})
+
+    async def get_database(self, request: Request) -> Response:
+        actor = self._signed_in(request)
+        return json_answer(database_body(await self._databases.get(actor, _id(request, "database"))))
+
+    async def delete_database(self, request: Request) -> Response:
+        actor, database_id = self._signed_in(request), _id(request, "database")
+        await self._databases.delete(actor, database_id)
+        await self._show_to_clients()
+        return json_answer({"database_id": str(database_id), "deleted": True})
+
+    # -- members --------------------------------------------------------------------------------------------------------
+
+    async def list_members(self, request: Request) -> Response:
+        found = await self._databases.members(self._signed_in(request), _id(request, "database"))
+        return json_answer({"members": [member_body(member) for member in found]})
+
+    async def set_member(self, request: Request) -> Response:
+        actor, database_id, user_id = self._signed_in(request), _id(request, "database"), _id(request, "user")
+        body = read_body_model(MemberBody, await self._definition(request))
+        return json_answer(member_body(await self._databases.set_member(actor, database_id, user_id, body.role)))
+
+    async def remove_member(self, request: Request) -> Response:
+        actor, database_id, user_id = self._signed_in(request), _id(request, "database"), _id(request, "user")
+        await self._databases.remove_member(actor, database_id, user_id)
+        return json_answer({"user_id": str(user_id), "removed": True})
+
+    # -- tables ---------------------------------------------------------------------------------------------------------
+
+    async def create_table(self, request: Request) -> Response:
+        actor, database_id = self._signed_in(request), _id(request, "database")
+        body = read_body_model(TableBody, await self._definition(request))
+        table = await self._tables.create(actor, database_id, body.spec())
+        await self._show_to_clients()
+        return json_answer(table_body(table), 201)
+
+    async def list_tables(self, request: Request) -> Response:
+        found = await self._tables.list_tables(self._signed_in(request), _id(request, "database"))
+        return json_answer({"tables": [table_body(table) for table in found]})
+
+    async def get_table(self, request: Request) -> Response:
+        actor = self._signed_in(request)
+        return json_answer(table_body(await self._tables.get(actor, _id(request, "database"), _id(request, "table"))))
+
+    async def delete_table(self, request: Request) -> Response:
+        actor, database_id, table_id = self._signed_in(request), _id(request, "database"), _id(request, "table")
+        await self._tables.delete(actor, database_id, table_id)
+        await self._show_to_clients()
+        return json_answer({"table_id": str(table_id), "deleted": True})
+
+    # -- rows -----------------------------------------------------------------------------------------------------------
+
+    async def insert_rows(self, request: Request) -> Response:
+        actor, database, table = await self._table_for_rows(request, writes=True)
+        new = parse_new_rows(await self._row_body(request), self._limits.rows_per_insert)
+        rows = await self._rows.insert(actor, database, table, new)
+        return row_answer(rows.strip()[1:-1], 201) if new.is_single else rows_answer(rows, status=201)
+
+    async def read_rows(self, request: Request) -> Response:
+        actor, database, table = await self._table_for_rows(request, writes=False)
+        query = parse_rows_query(request.scope["query_string"])
+        rows, count = await self._rows.read(actor.caller, database, table, query)
+        return rows_answer(rows, count)
+
+    async def get_row(self, request: Request) -> Response:
+        actor, database, table = await self._table_for_rows(request, writes=False)
+        query = parse_rows_query(request.scope["query_string"])
+        return row_answer(await self._rows.get(actor.caller, database, table, _id(request, "row"), query))
+
+    async def update_row(self, request: Request) -> Response:
+        actor, database, table = await self._table_for_rows(request, writes=True)
+        row_id, change = _id(request, "row"), parse_row_change(await self._row_body(request))
+        return row_answer(await self._rows.update(actor, database, table, row_id, change))
+
+    async def delete_row(self, request: Request) -> Response:
+        actor, database, table = await self._table_for_rows(request, writes=True)
+        row_id = _id(request, "row")
+        await self._rows.delete(actor.caller, database, table, row_id)
+        return json_answer({"row_id": str(row_id), "deleted": True})
+
+    # -- what several need ----------------------------------------------------------------------------------------------
+
+    def _actor(self, request: Request) -> Actor:
+        return actor_of(self._platform, request.scope)
+
+    def _signed_in(self, request: Request) -> Actor:
+        """Before anything of the request is read: what is wrong with it is nobody's business but a user's."""
+        actor = self._actor(request)
+        require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
+        return actor
+
+    async def _table_for_rows(self, request: Request, *, writes: bool) -> tuple[Actor, Database, Table]:
+        actor = self._actor(request)
+        found = await self._tables.find_for_rows(actor, _id(request, "database"), _id(request, "table"), writes=writes)
+        return actor, *found
+
+    async def _definition(self, request: Request) -> bytes:
+        return await read_body(request.scope, request.receive, self._limits.definition_body_bytes)
+
+    async def _row_body(self, request: Request) -> bytes:
+        return await read_body(request.scope, request.receive, self._platform.settings.rest.max_body_bytes)
+
+    async def _show_to_clients(self) -> None:
+        """Read the schema anew before the answer goes out, so that the client's next request finds what it made."""
+        try:
+            await self._keeper.reload()
+        except IsobaseError as error:
+            # What was asked for is done and committed; only who sees it at once is open.
+            _log.warning("schema cache reload failed, trying again", extra={"reason": error.message})
+            self._keeper.want_reload()
+
+
+def _id(request: Request, what: str) -> UUID:
+    try:
+        return UUID(request.path_params[f"{what}_id"])
+    except ValueError as error:
+        raise NotFound(f"There is no such {what}", code=f"{what}_not_found") from error

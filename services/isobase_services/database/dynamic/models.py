@@ -1,0 +1,144 @@
+"""The plain values of the simple data face: databases, tables, columns, and how many of each there may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from isobase_services.database.dynamic.column_types import ColumnType
+
+__all__ = [
+    "Access",
+    "ColumnSpec",
+    "Database",
+    "DatabaseRole",
+    "Limits",
+    "Member",
+    "OnDelete",
+    "ReferenceSpec",
+    "ShownColumn",
+    "Table",
+    "TableSpec",
+]
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """How much one may make. A definition beyond them is refused with 403 ``quota_reached`` or 400."""
+
+    databases_per_user: int = 50
+    tables_per_database: int = 200
+    columns_per_table: int = 100
+    """Beside id, created_at and owner."""
+    members_per_database: int = 1000
+    rows_per_insert: int = 1000
+    definition_body_bytes: int = 256 * 1024
+    """Bodies of everything but rows, whose limit is the setting ``rest.max_body_bytes``."""
+
+
+class Access(StrEnum):
+    """Who may read and write a table's rows; see ``definition.policies_sql`` for the exact rules."""
+
+    OWNER = "owner"
+    """Every signed-in user has rows of his own and sees no others'."""
+    MEMBERS = "members"
+    """Members of the database read all rows; its owner, admins and writers change them."""
+    PUBLIC_READ = "public_read"
+    """Everybody reads all rows, anon too; a signed-in user writes rows of his own."""
+
+
+class DatabaseRole(StrEnum):
+    """What a member is in a database. Its owner is no member and may do everything."""
+
+    READER = "reader"
+    WRITER = "writer"
+    ADMIN = "admin"
+    """A writer who may also make and drop tables."""
+
+
+class OnDelete(StrEnum):
+    """What happens to a row when the row it refers to is deleted."""
+
+    NO_ACTION = "no action"
+    RESTRICT = "restrict"
+    CASCADE = "cascade"
+    SET_NULL = "set null"
+
+
+@dataclass(slots=True, frozen=True)
+class ReferenceSpec:
+    """A foreign key to the ``id`` of a table of the same database."""
+
+    table: str
+    on_delete: OnDelete
+
+
+@dataclass(slots=True, frozen=True)
+class ColumnSpec:
+    """One column that is wanted. ``default`` is a JSON value; None is no default."""
+
+    name: str
+    type: ColumnType
+    is_nullable: bool
+    default: JsonValue
+    is_unique: bool
+    references: ReferenceSpec | None
+
+
+@dataclass(slots=True, frozen=True)
+class TableSpec:
+    """A table that is wanted."""
+
+    name: str
+    columns: tuple[ColumnSpec, ...]
+    access: Access
+
+
+@dataclass(slots=True, frozen=True)
+class Database:
+    """A database as it is: ``schema`` is what official clients give to ``schema()``; ``role`` is the asking member's."""
+
+    id: UUID
+    name: str
+    schema: str
+    owner: UUID | None
+    created_at: datetime
+    role: DatabaseRole | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class ShownColumn:
+    """A column as PostgreSQL has it. ``default`` is an SQL expression."""
+
+    name: str
+    type: str
+    is_nullable: bool
+    default: str | None
+    is_unique: bool
+    references: ReferenceSpec | None
+
+
+@dataclass(slots=True, frozen=True)
+class Table:
+    """A table as it is. ``oid`` tells one from another of the same name that was made after it."""
+
+    id: UUID
+    database_id: UUID
+    name: str
+    access: Access
+    created_at: datetime
+    oid: int
+    columns: tuple[ShownColumn, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Member:
+    """A user's part in a database."""
+
+    user_id: UUID
+    role: DatabaseRole
+    created_at: datetime

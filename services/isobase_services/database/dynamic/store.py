@@ -1,0 +1,241 @@
+"""Execute: databases and members in ``isobase.databases`` and ``isobase.members``, each with its schema in one transaction.
+
+Runs as the owner of the platform's tables, so nothing here may be reached before ``access`` said yes: each method asks.
+Neighbours: ``tables`` (the tables of a database), ``definition`` (the SQL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from isobase_platform.errors import (
+    Conflict,
+    DatabaseError,
+    Forbidden,
+    IsobaseError,
+    NotFound,
+    Unavailable,
+    database_error,
+)
+from isobase_platform.pool import DATABASE_FAILURES, Connection
+from isobase_platform.runtime import Platform
+from isobase_services.database.dynamic.access import Act, Actor, decide, require, standing_of
+from isobase_services.database.dynamic.definition import create_schema_sql, drop_schema_sql, schema_name_of
+from isobase_services.database.dynamic.models import Database, DatabaseRole, Limits, Member
+
+__all__ = ["DatabaseStore", "announce", "definition_transaction", "find_database"]
+
+LOCK_TIMEOUT_S = 5
+"""How long a change of definitions waits for running statements; longer it would hold up those that come after it."""
+STATEMENT_TIMEOUT_S = 30
+
+_SELECT = """
+select d.id, d.name, d.schema_name, d.owner, d.created_at,
+       (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = $1::uuid) as role
+  from isobase.databases as d
+"""
+
+
+@asynccontextmanager
+async def definition_transaction(platform: Platform) -> AsyncIterator[Connection]:
+    """A transaction of the schema's owner, for DDL with its bookkeeping. Commits when the block ends.
+
+    Raises ``Unavailable`` (503, ``busy``) where tables stay in use longer than ``LOCK_TIMEOUT_S``.
+    """
+    try:
+        async with platform.pools.transaction(None) as connection:
+            await connection.execute(
+                f"set local lock_timeout = '{LOCK_TIMEOUT_S}s'; set local statement_timeout = '{STATEMENT_TIMEOUT_S}s'"
+            )
+            yield connection
+    except DatabaseError as error:
+        if error.sqlstate in {"55P03", "57014", "40P01"}:
+            raise Unavailable("The table is in use, try again", code="busy") from error
+        raise
+
+
+async def announce(connection: Connection) -> None:
+    """Tell all processes to read the schema anew; also where no event trigger could be made to do it."""
+    await connection.execute("notify pgrst, 'reload schema'")
+
+
+async def find_database(
+    connection: Connection, database_id: UUID, user_id: UUID | None, *, locks: bool = False
+) -> Database:
+    """The database, with what ``user_id`` is in it. ``locks`` keeps other changes of it out until the transaction ends.
+
+    Raises ``NotFound``.
+    """
+    row = await connection.fetchrow(
+        f"{_SELECT} where d.id = $2{' for update' if locks else ''}",
+        user_id,
+        database_id,
+    )
+    if row is None:
+        raise NotFound("There is no such database", code="database_not_found")
+    return _database(row)
+
+
+def _database(row: asyncpg.Record) -> Database:
+    role = row["role"]
+    return Database(
+        id=row["id"],
+        name=str(row["name"]),
+        schema=str(row["schema_name"]),
+        owner=row["owner"],
+        created_at=row["created_at"],
+        role=DatabaseRole(str(role)) if role is not None else None,
+    )
+
+
+class DatabaseStore:
+    """Databases and their members."""
+
+    def __init__(self, platform: Platform, limits: Limits) -> None:
+        self._platform = platform
+        self._limits = limits
+
+    async def create(self, actor: Actor, name: str) -> Database:
+        """Make a database with its schema.
+
+        Raises ``Conflict`` for a name that the owner uses already, ``Forbidden`` (``quota_reached``) beyond the limit, 401
+        (``user_not_found``) for a token whose user is gone.
+        """
+        require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
+        database_id = uuid4()
+        schema = schema_name_of(database_id)
+        async with definition_transaction(self._platform) as connection:
+            await self._check_room(connection, actor.user_id, name)
+            try:
+                row = await connection.fetchrow(
+                    "insert into isobase.databases (id, name, schema_name, owner) values ($1, $2, $3, $4)"
+                    " returning id, name, schema_name, owner, created_at, null::text as role",
+                    database_id,
+                    name,
+                    schema,
+                    actor.user_id,
+                )
+            except DATABASE_FAILURES as error:
+                raise _user_gone(database_error(error)) from error
+            for statement in create_schema_sql(schema):
+                await connection.execute(statement)
+            await announce(connection)
+        assert row is not None  # RETURNING of one inserted row
+        return _database(row)
+
+    async def _check_room(self, connection: Connection, user_id: UUID | None, name: str) -> None:
+        # One at a time per owner: two requests at once must not both see room for the last one.
+        await connection.execute(
+            "select pg_advisory_xact_lock(hashtextextended('isobase.databases ' || coalesce($1::text, ''), 0))",
+            None if user_id is None else str(user_id),
+        )
+        rows = await connection.fetch(
+            "select name from isobase.databases where owner is not distinct from $1::uuid", user_id
+        )
+        if any(row["name"] == name for row in rows):
+            raise Conflict(f"You have a database named {name} already", code="database_exists")
+        if user_id is not None and len(rows) >= self._limits.databases_per_user:
+            raise Forbidden(
+                f"A user has at most {self._limits.databases_per_user} databases",
+                code="quota_reached",
+                hint="Delete one first",
+            )
+
+    async def list_databases(self, actor: Actor) -> list[Database]:
+        """The actor's own databases and those he is a member of; all for service_role. Oldest first."""
+        require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
+        condition = (
+            "true"
+            if actor.caller.is_service
+            else "d.owner = $1 or d.id in (select m.database_id from isobase.members as m where m.user_id = $1)"
+        )
+        async with self._platform.pools.acquire(None) as connection:
+            rows = await connection.fetch(
+                f"{_SELECT} where {condition} order by d.created_at, d.id",
+                actor.user_id,
+            )
+        return [_database(row) for row in rows]
+
+    async def get(self, actor: Actor, database_id: UUID) -> Database:
+        """One database. Raises ``NotFound``, to a stranger too."""
+        async with self._platform.pools.acquire(None) as connection:
+            return await self._allowed(connection, actor, database_id, Act.SEE_DEFINITIONS)
+
+    async def delete(self, actor: Actor, database_id: UUID) -> None:
+        """Drop a database with all its tables and rows."""
+        async with definition_transaction(self._platform) as connection:
+            database = await self._allowed(connection, actor, database_id, Act.DELETE_DATABASE, locks=True)
+            await connection.execute(drop_schema_sql(database.schema))
+            await connection.execute("delete from isobase.databases where id = $1", database_id)
+            await announce(connection)
+
+    async def members(self, actor: Actor, database_id: UUID) -> list[Member]:
+        """Who belongs to a database beside its owner, oldest first."""
+        async with self._platform.pools.acquire(None) as connection:
+            await self._allowed(connection, actor, database_id, Act.SEE_MEMBERS)
+            rows = await connection.fetch(
+                "select user_id, role, created_at from isobase.members where database_id = $1"
+                " order by created_at, user_id",
+                database_id,
+            )
+        return [Member(row["user_id"], DatabaseRole(row["role"]), row["created_at"]) for row in rows]
+
+    async def set_member(self, actor: Actor, database_id: UUID, user_id: UUID, role: DatabaseRole) -> Member:
+        """Give a user a role, instead of the one he may have.
+
+        Raises ``NotFound`` for an unknown user, ``Conflict`` for the owner himself, ``Forbidden`` beyond the limit.
+        """
+        async with definition_transaction(self._platform) as connection:
+            database = await self._allowed(connection, actor, database_id, Act.CHANGE_MEMBERS, locks=True)
+            if database.owner == user_id:
+                raise Conflict("The owner is no member of his own database", code="is_owner")
+            others = await connection.fetchval(
+                "select count(*) from isobase.members where database_id = $1 and user_id <> $2", database_id, user_id
+            )
+            if others >= self._limits.members_per_database:
+                raise Forbidden(
+                    f"A database has at most {self._limits.members_per_database} members", code="quota_reached"
+                )
+            if not await connection.fetchval("select exists (select from auth.users where id = $1)", user_id):
+                raise NotFound("There is no such user", code="user_not_found")
+            row = await connection.fetchrow(
+                "insert into isobase.members (database_id, user_id, role) values ($1, $2, $3)"
+                " on conflict (database_id, user_id) do update set role = excluded.role returning created_at",
+                database_id,
+                user_id,
+                role.value,
+            )
+        assert row is not None  # RETURNING of one upserted row
+        return Member(user_id, role, row["created_at"])
+
+    async def remove_member(self, actor: Actor, database_id: UUID, user_id: UUID) -> None:
+        """Take a user's role. A member may leave by himself. Raises ``NotFound`` for who is no member."""
+        async with definition_transaction(self._platform) as connection:
+            act = Act.SEE_MEMBERS if actor.user_id == user_id else Act.CHANGE_MEMBERS
+            await self._allowed(connection, actor, database_id, act, locks=True)
+            gone = await connection.fetchval(
+                "delete from isobase.members where database_id = $1 and user_id = $2 returning user_id",
+                database_id,
+                user_id,
+            )
+            if gone is None:
+                raise NotFound("There is no such member", code="member_not_found")
+
+    @staticmethod
+    async def _allowed(
+        connection: Connection, actor: Actor, database_id: UUID, act: Act, *, locks: bool = False
+    ) -> Database:
+        require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")  # anon learns of no id
+        database = await find_database(connection, database_id, actor.user_id, locks=locks)
+        require(decide(standing_of(actor, database), act), "database")
+        return database
+
+
+def _user_gone(error: IsobaseError) -> IsobaseError:
+    if isinstance(error, DatabaseError) and error.constraint == "databases_owner_fkey":
+        return IsobaseError("The user of the token is gone", code="user_not_found", status=401)
+    return error
