@@ -89,6 +89,11 @@ class RestSettings(_Group):
     plan_enabled: bool = False
     max_body_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
     pre_request: str | None = None
+    """A function, ``schema.name`` or ``name`` on the search path, that is called first in every transaction."""
+    anon_role: str = "anon"
+    """The database role of requests without a token; empty refuses them (401 PGRST302)."""
+    tx_end: Literal["commit", "commit-allow-override", "rollback", "rollback-allow-override"] = "commit"
+    """How a request's transaction ends, and whether ``Prefer: tx=...`` may change that."""
     auto_expose_new_tables: bool | None = None
     """False: new tables in ``public`` are for anon, authenticated and service_role only after an explicit GRANT."""
 

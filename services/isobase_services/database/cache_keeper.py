@@ -82,6 +82,14 @@ class CacheKeeper:
                 self.schemas = schemas
             self._done = covered
 
+    async def time_zones(self) -> frozenset[str]:
+        """The names of the server's time zones; read when first asked for, as few requests name one."""
+        if self._time_zones is None:
+            async with self._platform.pools.acquire(None) as connection:
+                rows = await connection.fetch("select name from pg_catalog.pg_timezone_names")
+            self._time_zones = frozenset(row["name"] for row in rows)
+        return self._time_zones
+
     def want_reload(self) -> None:
         """Ask for a reload soon."""
         self._wanted.set()

@@ -12,7 +12,7 @@ from isobase_services.database.query.ast import Field, Filter, LogicTree
 from isobase_services.database.query.errors import ParseError
 from isobase_services.database.query.scan import Scanner
 
-__all__ = ["OPERATORS", "QUANTIFIABLE", "parse_filter", "parse_key", "parse_logic", "parse_returned_filter"]
+__all__ = ["OPERATORS", "QUANTIFIABLE", "parse_argument_or_filter", "parse_filter", "parse_key", "parse_logic"]
 
 QUANTIFIABLE = frozenset({"eq", "gte", "gt", "lte", "lt", "like", "ilike", "match", "imatch"})
 SIMPLE = frozenset({"neq", "cs", "cd", "ov", "sl", "sr", "nxr", "nxl", "adj", "isdistinct"})
@@ -182,7 +182,12 @@ def _member(scanner: Scanner, depth: int) -> Filter | LogicTree:
     return _filter(field, scanner, in_tree=True)
 
 
-def parse_returned_filter(field: Field, text: str) -> Filter | None:
-    """As ``parse_filter``, but None for a text that is no filter at all: an argument of a function call."""
-    head = _OPERATOR.match(text)
-    return parse_filter(field, text) if head is not None and head.group(2) in OPERATORS else None
+_FILTER_AHEAD = re.compile(
+    rf"not\.|(?:in|is|isdistinct|{'|'.join(sorted(SIMPLE - {'isdistinct'}))})\."
+    rf"|(?:{'|'.join(sorted(QUANTIFIABLE))})(?:\((?:any|all)\))?\.|(?:{'|'.join(sorted(TEXT_SEARCH))})(?:\([\w $]+\))?\."
+)
+
+
+def parse_argument_or_filter(field: Field, text: str) -> Filter | None:
+    """As ``parse_filter``, but None for a text that begins like no filter: an argument of a call by GET."""
+    return parse_filter(field, text) if _FILTER_AHEAD.match(text) else None

@@ -6,8 +6,7 @@ PGRST118, PGRST120, PGRST200, PGRST201, PGRST205).
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isobase_services.database.query.ast import (
@@ -20,7 +19,8 @@ from isobase_services.database.query.ast import (
     SelectItem,
 )
 from isobase_services.database.query.errors import RequestError
-from isobase_services.database.query.schema_cache import Cardinality, Column, Relation, Relationship, SchemaCache
+from isobase_services.database.query.fuzzy import PARAMETERS_SCORE, nearest, nearest_scored
+from isobase_services.database.query.schema_cache import Cardinality, Relation, Relationship, SchemaCache
 
 __all__ = ["Embed", "ReadNode", "find_relation", "plan_read"]
 
@@ -30,7 +30,9 @@ class ReadNode:
     """One level of a read: a relation (or a CTE of the same shape), what is shown, how filtered, sorted and cut."""
 
     relation: tuple[str, str]
-    columns: Mapping[str, Column]
+    columns: tuple[str, ...]
+    types: Mapping[str, str]
+    """Name -> type of columns and computed columns; empty where they are not known."""
     alias: str
     items: list[ColumnItem] = field(default_factory=list)
     embeds: list[Embed] = field(default_factory=list)
@@ -42,15 +44,12 @@ class ReadNode:
     """The name of a CTE to read instead of the relation."""
 
     def embed_named(self, name: str) -> Embed | None:
-        """The embed that goes by ``name`` (its alias, else its relation's name)."""
-        return next(
-            (
-                embed
-                for embed in self.embeds
-                if name in {embed.label, embed.item.name} and (embed.item.alias is None or embed.item.alias == name)
-            ),
-            None,
-        )
+        """The embed that a parameter such as ``name.order`` is for: by its relation's name or by its alias."""
+        return next((embed for embed in self.embeds if name in {embed.item.name, embed.item.alias}), None)
+
+    def embed_labelled(self, name: str) -> Embed | None:
+        """The embed that the answer shows as ``name``."""
+        return next((embed for embed in self.embeds if embed.label == name), None)
 
 
 @dataclass(slots=True)
@@ -76,8 +75,7 @@ def find_relation(cache: SchemaCache, schema: str, name: str) -> Relation:
     """The relation, or PGRST205 with a hint of the nearest name."""
     found = cache.relations.get((schema, name))
     if found is None:
-        names = [known for within, known in cache.relations if within == schema]
-        near = _nearest(name, names)
+        near = nearest(name, (known for within, known in cache.relations if within == schema))
         raise RequestError(
             f"Could not find the table '{schema}.{name}' in the schema cache",
             code="PGRST205",
@@ -85,11 +83,6 @@ def find_relation(cache: SchemaCache, schema: str, name: str) -> Relation:
             hint=f"Perhaps you meant the table '{schema}.{near}'" if near else None,
         )
     return found
-
-
-def _nearest(name: str, names: Iterable[str]) -> str | None:
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return found[0] if found else None
 
 
 class _Names:
@@ -106,7 +99,8 @@ class _Names:
 def plan_read(
     cache: SchemaCache,
     relation: tuple[str, str],
-    columns: Mapping[str, Column],
+    columns: Sequence[str],
+    types: Mapping[str, str],
     *,
     select: Sequence[SelectItem],
     filters: Mapping[tuple[str, ...], Sequence[Filter | LogicTree]],
@@ -117,29 +111,25 @@ def plan_read(
 ) -> ReadNode:
     """The tree of a read. ``filters``, ``orders`` and ``ranges`` (limit, offset) are by the path of embeds they are for.
 
-    Raises ``RequestError``: PGRST200 (no relationship), 201 (several), 108 (a filter on what is not embedded), 118 / 120.
+    ``columns`` and ``types`` are the root's; ``max_rows`` limits every level. Raises ``RequestError``: PGRST200 (no
+    relationship), 201 (several), 108 (a filter on what is not embedded), 118 (an order by a to-many one), 123, 127.
     """
-    root = _node(cache, relation, columns, select, _Names(), max_rows)
-    root.source = source
+    root = ReadNode(relation, tuple(columns), types, "t0", source=source)
+    _grow(cache, root, select, _Names(), max_rows)
     for path, found in filters.items():
         _at(root, path).filters.extend(found)
     for path, terms in orders.items():
-        node = _at(root, path)
-        node.order = terms
-        for term in terms:
-            if term.relation is not None:
-                _check_order(node, term)
+        _at(root, path).order = terms
     for path, (limit, offset) in ranges.items():
         node = _at(root, path)
-        node.limit = limit if max_rows is None or path else _least(limit, max_rows)
+        node.limit = _least(limit, max_rows)
         node.offset = offset
-    if () not in ranges:
-        root.limit = max_rows
+    _check_orders(root)
     return root
 
 
-def _least(limit: int | None, cap: int) -> int:
-    return cap if limit is None else min(limit, cap)
+def _least(limit: int | None, cap: int | None) -> int | None:
+    return cap if limit is None else limit if cap is None else min(limit, cap)
 
 
 def _at(root: ReadNode, path: tuple[str, ...]) -> ReadNode:
@@ -156,104 +146,115 @@ def _at(root: ReadNode, path: tuple[str, ...]) -> ReadNode:
     return node
 
 
-def _check_order(node: ReadNode, term: OrderTerm) -> None:
-    embed = node.embed_named(str(term.relation))
+def _check_orders(node: ReadNode) -> None:
+    for term in node.order:
+        if term.relation is not None:
+            _check_order(node, term.relation)
+    for embed in node.embeds:
+        _check_orders(embed.node)
+
+
+def _check_order(node: ReadNode, relation: str) -> None:
+    embed = node.embed_labelled(relation)
     if embed is None:
         raise RequestError(
-            f"'{term.relation}' is not an embedded resource in this request",
+            f"'{relation}' is not an embedded resource in this request",
             code="PGRST108",
-            hint=f"Verify that '{term.relation}' is included in the 'select' query parameter.",
+            hint=f"Verify that '{relation}' is included in the 'select' query parameter.",
         )
     if not embed.relationship.is_to_one:
         raise RequestError(
-            f"A related order on '{term.relation}' is not possible",
+            f"A related order on '{relation}' is not possible",
             code="PGRST118",
-            details=f"'{node.relation[1]}' and '{embed.item.name}' do not form a many-to-one or one-to-one relationship",
+            details=f"'{node.relation[1]}' and '{relation}' do not form a many-to-one or one-to-one relationship",
         )
 
 
-def _node(
-    cache: SchemaCache,
-    relation: tuple[str, str],
-    columns: Mapping[str, Column],
-    select: Sequence[SelectItem],
-    names: _Names,
-    max_rows: int | None,
-) -> ReadNode:
-    node = ReadNode(relation, columns, names.next())
+def _grow(
+    cache: SchemaCache, node: ReadNode, select: Sequence[SelectItem], names: _Names, max_rows: int | None
+) -> None:
+    """Add what ``select`` says to a node, and the nodes below it."""
+    node.limit = max_rows
     for item in select:
         if isinstance(item, ColumnItem):
+            if item.aggregate is not None:
+                raise RequestError("Use of aggregate functions is not allowed", code="PGRST123")
             node.items.append(item)
             continue
-        relationship = _relationship(cache, relation, item)
-        target = cache.relations[relationship.target]
+        relationship = _relationship(cache, node.relation, item)
         if item.is_spread and not relationship.is_to_one:
             raise RequestError(
-                f"A spread operation on '{item.name}' is not possible",
-                code="PGRST119",
-                details=f"'{relation[1]}' and '{item.name}' do not form a many-to-one or one-to-one relationship",
+                "Feature not implemented",
+                code="PGRST127",
+                details=f"Spreading '{item.name}' is not possible: '{node.relation[1]}' and '{item.name}' do not form a "
+                "many-to-one or one-to-one relationship",
             )
-        child = _node(cache, target.key, target.columns, item.children, names, max_rows)
-        if max_rows is not None and not relationship.is_to_one:
-            child.limit = max_rows
+        target = cache.relations[relationship.target]
+        child = ReadNode(target.key, tuple(target.columns), target.types, names.next())
+        _grow(cache, child, item.children, names, max_rows)
         node.embeds.append(Embed(item, relationship, child))
-    return node
 
 
 def _relationship(cache: SchemaCache, source: tuple[str, str], item: RelationItem) -> Relationship:
-    candidates = [one for one in cache.relationships.get(source, ()) if _matches(one, item, source[0])]
+    schema = source[0]
+    known = [one for one in cache.relationships.get(source, ()) if one.target[0] == schema]
+    candidates = [one for one in known if _matches(one, item)]
     if not candidates:
         with_hint = f" using the hint '{item.hint}'" if item.hint else ""
-        names = {one.target[1] for one in cache.relationships.get(source, ())} - {item.name}
-        near = _nearest(item.name, names)
         raise RequestError(
             f"Could not find a relationship between '{source[1]}' and '{item.name}' in the schema cache",
             code="PGRST200",
             details=f"Searched for a foreign key relationship between '{source[1]}' and '{item.name}'{with_hint} in the "
-            f"schema '{source[0]}', but no matches were found.",
-            hint=f"Perhaps you meant '{near}' instead of '{item.name}'." if near else None,
+            f"schema '{schema}', but no matches were found.",
+            hint=_relationship_hint(cache, source, item.name, known),
         )
     if len(candidates) > 1:
         raise _ambiguous(source, item, candidates)
     return candidates[0]
 
 
-def _matches(one: Relationship, item: RelationItem, schema: str) -> bool:
+def _relationship_hint(
+    cache: SchemaCache, source: tuple[str, str], name: str, known: Sequence[Relationship]
+) -> str | None:
+    """The nearest related name, or the nearest source where the source has no relationships; within the schema only."""
+    if known:
+        scored = nearest_scored(name, (one.target[1] for one in known), PARAMETERS_SCORE)
+        near = next((other for score, other in scored if score < 1), None)
+        return f"Perhaps you meant '{near}' instead of '{name}'." if near else None
+    parents = (key[1] for key, related in cache.relationships.items() if key[0] == source[0] and related)
+    near = nearest(source[1], parents, PARAMETERS_SCORE)
+    return f"Perhaps you meant '{near}' instead of '{source[1]}'." if near else None
+
+
+def _matches(one: Relationship, item: RelationItem) -> bool:
     """Whether a relationship is what ``name`` and ``hint`` speak of: the target's name, a constraint, or a key's column."""
-    if one.target[0] != schema:
-        return False
-    by_target = one.target[1] == item.name
-    if not by_target:
-        # A foreign key's own name or column may stand for the target: to-one and one-to-many, never a self reference's back.
-        by_constraint = one.cardinality is not Cardinality.MANY_TO_MANY and one.constraint == item.name
-        by_column = (
-            one.cardinality in {Cardinality.MANY_TO_ONE, Cardinality.ONE_TO_ONE}
-            and len(one.pairs) == 1
-            and one.pairs[0][0] == item.name
-        )
-        return (item.hint is None and not one.is_self and (by_constraint or by_column)) or (
-            item.hint is None and one.is_self and by_column
-        )
-    if item.hint is None:
-        return not one.is_self or one.cardinality is Cardinality.ONE_TO_MANY
-    if one.cardinality is Cardinality.MANY_TO_MANY:
-        junction = one.junction
-        return junction is not None and item.hint in {
-            junction.name,
-            junction.source_constraint,
-            junction.target_constraint,
-        }
-    columns = {one.pairs[0][0], one.pairs[0][1]} if len(one.pairs) == 1 else set()
+    names_target = one.target[1] == item.name
+    ours, theirs = one.pairs[0] if len(one.pairs) == 1 and one.junction is None else (None, None)
     if one.is_self:
-        many_to_one = one.cardinality is Cardinality.MANY_TO_ONE
-        return len(one.pairs) == 1 and item.hint == (one.pairs[0][0] if many_to_one else one.pairs[0][0])
-    return item.hint == one.constraint or item.hint in columns
+        # One foreign key, two relationships: the table's name means its children, the column's name its parent.
+        if item.hint is None:
+            by_name = names_target and one.cardinality is Cardinality.ONE_TO_MANY
+            return by_name or (ours == item.name and one.cardinality is Cardinality.MANY_TO_ONE)
+        return names_target and one.cardinality is Cardinality.ONE_TO_MANY and theirs == item.hint
+    by_constraint = one.junction is None and one.constraint == (item.hint or item.name)
+    if item.hint is None:
+        return names_target or (not one.target_is_view and (by_constraint or ours == item.name))
+    by_junction = one.junction is not None and one.junction.name == item.hint
+    return names_target and (by_constraint or by_junction or item.hint in {ours, theirs})
+
+
+_RANK = {
+    Cardinality.ONE_TO_MANY: 0,
+    Cardinality.MANY_TO_ONE: 1,
+    Cardinality.ONE_TO_ONE: 2,
+    Cardinality.MANY_TO_MANY: 3,
+}
 
 
 def _ambiguous(source: tuple[str, str], item: RelationItem, candidates: Sequence[Relationship]) -> RequestError:
     described = []
     hints = []
-    for one in candidates:
+    for one in sorted(candidates, key=lambda one: (_RANK[one.cardinality], one.constraint, one.pairs)):
         if one.junction is not None:
             junction = one.junction
             way = (
@@ -273,7 +274,7 @@ def _ambiguous(source: tuple[str, str], item: RelationItem, candidates: Sequence
                 "embedding": f"{source[1]} with {one.target[1]}",
             }
         )
-        hints.append(f"'{item.name}!{hint}'")
+        hints.append(f"'{one.target[1]}!{hint}'")
     error = RequestError(
         f"Could not embed because more than one relationship was found for '{source[1]}' and '{item.name}'",
         code="PGRST201",

@@ -43,6 +43,21 @@ class Scanner:
             return True
         return False
 
+    def skip_spaces(self) -> None:
+        """Consume spaces and tabs."""
+        while self.take(" ") or self.take("\t"):
+            pass
+
+    def take_separator(self, token: str) -> bool:
+        """Consume ``token`` with spaces around it when it comes next."""
+        start = self.position
+        self.skip_spaces()
+        if not self.take(token):
+            self.position = start
+            return False
+        self.skip_spaces()
+        return True
+
     def expect(self, token: str) -> None:
         """Consume ``token`` or refuse."""
         if not self.take(token):

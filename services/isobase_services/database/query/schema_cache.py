@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from isobase_platform.pool import Connection
 
 __all__ = [
@@ -32,10 +34,16 @@ __all__ = [
     "load_schema_cache",
 ]
 
+MAX_VIEW_DEPTH = 64
+"""Views of views are looked through this far."""
+
 
 @dataclass(slots=True, frozen=True)
 class Column:
-    """One column; ``type`` with its modifiers, ``base_type`` without, as format_type writes them."""
+    """One column; ``type`` as declared, ``base_type`` without modifiers and with a domain's base, as format_type writes them.
+
+    ``default`` is the SQL expression of its default, an identity column's next value among them.
+    """
 
     name: str
     type: str
@@ -63,6 +71,18 @@ class Relation:
     is_insertable: bool
     is_updatable: bool
     is_deletable: bool
+    computed: Mapping[str, str] = field(default_factory=dict)
+    """Functions over a row that read like columns: name -> type."""
+
+    @property
+    def is_view(self) -> bool:
+        """A view or materialized view."""
+        return self.kind in {"v", "m"}
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Name -> type of what a filter may compare: computed columns and columns."""
+        return {**self.computed, **{column.name: column.base_type for column in self.columns.values()}}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -107,6 +127,7 @@ class Relationship:
     junction: Junction | None = None
     target_pairs: tuple[tuple[str, str], ...] = ()
     is_self: bool = False
+    target_is_view: bool = False
 
     @property
     def is_to_one(self) -> bool:
@@ -139,6 +160,8 @@ class Function:
     return_type: str
     return_relation: tuple[str, str] | None
     arguments: tuple[Argument, ...]
+    types: Mapping[str, str]
+    """Name -> type of the columns of what it returns; empty where that is no row."""
     settings: Mapping[str, str]
 
 
@@ -149,36 +172,45 @@ class SchemaCache:
     relations: Mapping[tuple[str, str], Relation]
     relationships: Mapping[tuple[str, str], tuple[Relationship, ...]]
     functions: Mapping[tuple[str, str], tuple[Function, ...]]
-    time_zones: frozenset[str]
+
+
+_Row: TypeAlias = "asyncpg.Record"
+_ShownColumns: TypeAlias = Mapping[int, Sequence[tuple[int, Mapping[str, Sequence[str]]]]]
+"""For each relation: the views that show its columns, each with origin column -> the view's columns."""
 
 
 async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> SchemaCache:
     """Read the cache for the exposed ``schemas``, in one repeatable-read transaction so that its parts fit together."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute("set local search_path to ''")
         relation_rows = await connection.fetch(catalog.RELATIONS, list(schemas))
+        computed_rows = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
         key_rows = await connection.fetch(catalog.FOREIGN_KEYS)
-        view_rows = await connection.fetch(catalog.VIEW_COLUMNS, list(schemas))
+        view_rows = await connection.fetch(catalog.VIEW_COLUMNS)
         function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas))
-    relations = {relation.oid: relation for relation in map(_relation, relation_rows)}
+    computed: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in computed_rows:
+        computed[row["relation"]][row["name"]] = row["base"]
+    relations = {row["oid"]: _relation(row, computed.get(row["oid"], {})) for row in relation_rows}
     through = _view_columns(view_rows, relations)
+    _add_view_keys(relations, through)
     foreign = _foreign_relationships(key_rows, relations, through)
     by_oid = {oid: relation.key for oid, relation in relations.items()}
     functions: dict[tuple[str, str], list[Function]] = defaultdict(list)
     for row in function_rows:
         function = _function(row, by_oid)
         functions[function.schema, function.name].append(function)
+    by_key = {relation.key: relation for relation in relations.values()}
     return SchemaCache(
-        relations={relation.key: relation for relation in relations.values()},
-        relationships={key: tuple(found) for key, found in _with_junctions(foreign, relations).items()},
+        relations=by_key,
+        relationships={key: tuple(found) for key, found in _with_junctions(foreign, by_key).items()},
         functions={key: tuple(found) for key, found in functions.items()},
-        time_zones=frozenset(),
     )
 
 
-def _relation(row: Mapping[str, object]) -> Relation:
-    columns = {}
-    for raw in json.loads(str(row["columns"] or "[]")):
-        columns[raw["name"]] = Column(
+def _relation(row: _Row, computed: Mapping[str, str]) -> Relation:
+    columns = {
+        raw["name"]: Column(
             raw["name"],
             raw["type"],
             raw["base"],
@@ -190,131 +222,149 @@ def _relation(row: Mapping[str, object]) -> Relation:
             raw["comment"],
             tuple(raw["enum"] or ()),
         )
+        for raw in json.loads(row["columns"] or "[]")
+    }
     return Relation(
-        int(str(row["oid"])),
-        str(row["schema"]),
-        str(row["name"]),
-        str(row["kind"]),
-        None if row["comment"] is None else str(row["comment"]),
+        row["oid"],
+        row["schema"],
+        row["name"],
+        row["kind"],
+        row["comment"],
         columns,
-        tuple(row["primary_key"]),  # type: ignore[arg-type]
-        bool(row["is_insertable"]),
-        bool(row["is_updatable"]),
-        bool(row["is_deletable"]),
+        tuple(row["primary_key"]),
+        row["is_insertable"],
+        row["is_updatable"],
+        row["is_deletable"],
+        computed,
     )
 
 
-def _function(row: Mapping[str, object], by_oid: Mapping[int, tuple[str, str]]) -> Function:
-    arguments = tuple(
-        Argument(raw["name"], raw["type"], raw["required"], raw["variadic"])
-        for raw in json.loads(str(row["arguments"]))
-    )
-    relation_oid = row["return_relation"]
-    is_void = row["return_name"] == "void"
-    is_composite = row["return_kind"] == "c" or row["return_name"] == "record"
-    has_columns = is_composite or int(str(row["out_count"])) > 1
+def _function(row: _Row, by_oid: Mapping[int, tuple[str, str]]) -> Function:
     return Function(
-        oid=int(str(row["oid"])),
-        schema=str(row["schema"]),
-        name=str(row["name"]),
-        comment=None if row["comment"] is None else str(row["comment"]),
+        oid=row["oid"],
+        schema=row["schema"],
+        name=row["name"],
+        comment=row["comment"],
         is_volatile=row["volatility"] == "v",
-        returns_set=bool(row["returns_set"]),
-        is_scalar=not has_columns,
-        is_void=is_void,
-        return_type=str(row["return_type"]),
-        return_relation=by_oid.get(int(str(relation_oid))) if relation_oid is not None else None,
-        arguments=arguments,
-        settings=json.loads(str(row["settings"])),
+        returns_set=row["returns_set"],
+        is_scalar=not row["is_composite"],
+        is_void=row["is_void"],
+        return_type=row["return_type"],
+        return_relation=by_oid.get(row["return_relation"]) if row["return_relation"] is not None else None,
+        arguments=tuple(
+            Argument(raw["name"], raw["type"], raw["required"], raw["variadic"]) for raw in json.loads(row["arguments"])
+        ),
+        types={raw["name"]: raw["base"] for raw in json.loads(row["columns"])},
+        settings=json.loads(row["settings"]),
     )
 
 
-def _view_columns(
-    rows: Sequence[Mapping[str, object]], relations: Mapping[int, Relation]
-) -> dict[int, list[tuple[int, dict[str, list[str]]]]]:
-    """For each underlying relation: the views that show its columns, with origin column -> the view's columns."""
-    shown: dict[tuple[int, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+def _view_columns(rows: Sequence[_Row], relations: Mapping[int, Relation]) -> _ShownColumns:
+    """What each exposed view shows of which table, through views of views."""
     origins: dict[int, dict[str, tuple[int, str]]] = defaultdict(dict)
     for row in rows:
-        origins[int(str(row["view"]))][str(row["name"])] = (int(str(row["origin"])), str(row["origin_name"]))
+        origins[row["view"]][row["name"]] = (row["origin"], row["origin_name"])
 
-    def resolve(oid: int, column: str, depth: int = 0) -> tuple[int, str]:
-        if oid in origins and column in origins[oid] and depth < 16:
-            return resolve(*origins[oid][column], depth=depth + 1)
+    def resolve(oid: int, column: str) -> tuple[int, str]:
+        # A view depends on older relations only, so this ends; the bound is for a catalog that changes as we read.
+        for _ in range(MAX_VIEW_DEPTH):
+            if column not in origins.get(oid, {}):
+                break
+            oid, column = origins[oid][column]
         return oid, column
 
+    shown: dict[tuple[int, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for view, columns in origins.items():
-        for name in columns:
+        for name in columns if view in relations else ():
             origin, origin_name = resolve(view, name)
             shown[view, origin][origin_name].append(name)
-    through: dict[int, list[tuple[int, dict[str, list[str]]]]] = defaultdict(list)
+    through: dict[int, list[tuple[int, Mapping[str, Sequence[str]]]]] = defaultdict(list)
     for (view, origin), mapping in shown.items():
-        if view in relations:
-            through[origin].append((view, dict(mapping)))
+        through[origin].append((view, mapping))
     return through
 
 
+def _add_view_keys(relations: dict[int, Relation], through: _ShownColumns) -> None:
+    """A view that shows the whole primary key of a table has it as its own."""
+    keys: dict[int, list[str]] = defaultdict(list)
+    for origin, views in through.items():
+        table = relations.get(origin)
+        if table is None or table.is_view or not table.primary_key:
+            continue
+        for view, mapping in views:
+            if all(column in mapping for column in table.primary_key):
+                keys[view].extend(mapping[column][0] for column in table.primary_key)
+    for view, names in keys.items():
+        relations[view] = replace(relations[view], primary_key=tuple(dict.fromkeys(names)))
+
+
 def _stand_ins(
-    oid: int,
-    columns: Sequence[str],
-    relations: Mapping[int, Relation],
-    through: Mapping[int, list[tuple[int, dict[str, list[str]]]]],
+    oid: int, columns: Sequence[str], relations: Mapping[int, Relation], through: _ShownColumns
 ) -> list[tuple[Relation, tuple[str, ...]]]:
     """The relation itself and the views that show all of ``columns``, each with its own names for them."""
     found = [(relations[oid], tuple(columns))] if oid in relations else []
     for view, mapping in through.get(oid, ()):
         if all(column in mapping for column in columns):
-            found.extend((relations[view], names) for names in product(*(mapping[column] for column in columns)))
+            names = product(*(mapping[column] for column in columns))
+            found.extend((relations[view], one) for one in names)
     return found
 
 
 def _foreign_relationships(
-    rows: Sequence[Mapping[str, object]],
-    relations: Mapping[int, Relation],
-    through: Mapping[int, list[tuple[int, dict[str, list[str]]]]],
+    rows: Sequence[_Row], relations: Mapping[int, Relation], through: _ShownColumns
 ) -> dict[tuple[str, str], list[Relationship]]:
     found: dict[tuple[str, str], list[Relationship]] = defaultdict(list)
     for row in rows:
-        source_columns: list[str] = row["source_columns"]  # type: ignore[assignment]
-        target_columns: list[str] = row["target_columns"]  # type: ignore[assignment]
-        sources = _stand_ins(int(str(row["source"])), source_columns, relations, through)
-        targets = _stand_ins(int(str(row["target"])), target_columns, relations, through)
-        is_self = row["source"] == row["target"]
-        name = str(row["name"])
+        sources = _stand_ins(row["source"], row["source_columns"], relations, through)
+        targets = _stand_ins(row["target"], row["target_columns"], relations, through)
+        name: str = row["name"]
         for (source, from_columns), (target, to_columns) in product(sources, targets):
             forward = tuple(zip(from_columns, to_columns, strict=True))
             backward = tuple(zip(to_columns, from_columns, strict=True))
             one = Cardinality.ONE_TO_ONE if row["is_unique"] else None
+            is_self = source is target and not source.is_view
             found[source.key].append(
-                Relationship(source.key, target.key, one or Cardinality.MANY_TO_ONE, name, forward, is_self=is_self)
+                Relationship(
+                    source.key,
+                    target.key,
+                    one or Cardinality.MANY_TO_ONE,
+                    name,
+                    forward,
+                    is_self=is_self,
+                    target_is_view=target.is_view,
+                )
             )
             found[target.key].append(
-                Relationship(target.key, source.key, one or Cardinality.ONE_TO_MANY, name, backward, is_self=is_self)
+                Relationship(
+                    target.key,
+                    source.key,
+                    one or Cardinality.ONE_TO_MANY,
+                    name,
+                    backward,
+                    is_self=is_self,
+                    target_is_view=source.is_view,
+                )
             )
     return found
 
 
 def _with_junctions(
-    foreign: Mapping[tuple[str, str], Sequence[Relationship]], relations: Mapping[int, Relation]
+    foreign: Mapping[tuple[str, str], Sequence[Relationship]], relations: Mapping[tuple[str, str], Relation]
 ) -> dict[tuple[str, str], list[Relationship]]:
-    """Add many-to-many: a table whose primary key holds two foreign keys joins what they point to."""
+    """Add many-to-many: a relation whose primary key holds two foreign keys joins what they point to."""
     found = {key: list(known) for key, known in foreign.items()}
-    for relation in relations.values():
-        if not relation.primary_key:
-            continue
+    for key, known in foreign.items():
+        junction_key = set(relations[key].primary_key)
         outgoing = [
             one
-            for one in foreign.get(relation.key, ())
-            if one.cardinality in {Cardinality.MANY_TO_ONE, Cardinality.ONE_TO_ONE}
-            and one.source == relation.key
-            and all(column in relation.primary_key for column, _ in one.pairs)
+            for one in known
+            if one.cardinality is Cardinality.MANY_TO_ONE and all(column in junction_key for column, _ in one.pairs)
         ]
         for first, second in product(outgoing, outgoing):
-            if first is second or first.constraint == second.constraint:
+            if first.constraint == second.constraint:
                 continue
             junction = Junction(
-                relation.schema,
-                relation.name,
+                *key,
                 first.constraint,
                 second.constraint,
                 tuple(column for column, _ in first.pairs),
@@ -325,11 +375,12 @@ def _with_junctions(
                     first.target,
                     second.target,
                     Cardinality.MANY_TO_MANY,
-                    relation.name,
+                    junction.name,
                     tuple((theirs, ours) for ours, theirs in first.pairs),
                     junction,
                     second.pairs,
                     is_self=first.target == second.target,
+                    target_is_view=second.target_is_view,
                 )
             )
     return found

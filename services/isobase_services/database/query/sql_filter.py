@@ -1,4 +1,4 @@
-"""Filters, JSON paths and order terms as SQL with parameters. Identifiers through the one quoting helper, values never in text.
+"""Filters, JSON paths and order terms as SQL with parameters: names through the one quoting helper, values never in text.
 
 Source: PostgREST v14 ``Query/SqlFragment.hs`` for the meaning of each operator.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from isobase_platform.sql import quote_identifier
 from isobase_services.database.query.ast import Field, Filter, LogicTree, OrderTerm
 from isobase_services.database.query.errors import RequestError
-from isobase_services.database.query.schema_cache import Column
 
 __all__ = ["Parameters", "Scope", "field_sql", "filter_sql", "logic_sql", "order_sql"]
 
@@ -60,10 +59,10 @@ class Parameters:
 
 @dataclass(slots=True, frozen=True)
 class Scope:
-    """What names mean at one level: the alias of its rows, its columns (empty where not known), its embeds' null tests."""
+    """What names mean at one level: the alias of its rows, their types (empty where not known), its embeds' null tests."""
 
     alias: str
-    columns: Mapping[str, Column]
+    types: Mapping[str, str]
     embed_is_null: Callable[[str], str | None] = lambda _name: None
 
     def column(self, name: str) -> str:
@@ -74,8 +73,7 @@ class Scope:
         """The SQL type that a value compared with ``target`` must have."""
         if target.steps:
             return "text" if target.steps[-1].as_text else "jsonb"
-        column = self.columns.get(target.name)
-        return column.base_type if column is not None else "text"
+        return self.types.get(target.name, "text")
 
 
 def field_sql(target: Field, scope: Scope, parameters: Parameters) -> str:
@@ -83,50 +81,48 @@ def field_sql(target: Field, scope: Scope, parameters: Parameters) -> str:
     column = scope.column(target.name)
     if not target.steps:
         return column
-    known = scope.columns.get(target.name)
-    base = column if known is not None and known.base_type in {"json", "jsonb"} else f"to_jsonb({column})"
+    base = column if scope.types.get(target.name) in {"json", "jsonb"} else f"to_jsonb({column})"
     for step in target.steps:
         arrow = "->>" if step.as_text else "->"
-        kind = "int" if step.is_index else "text"
-        base = f"{base}{arrow}{parameters.add(int(step.key) if step.is_index else step.key)}::{kind}"
+        # As text first: PostgreSQL itself then says what is wrong with a number that is no int.
+        kind = "text::int" if step.is_index else "text"
+        base = f"{base}{arrow}{parameters.add(step.key)}::{kind}"
     return f"({base})"
 
 
 def filter_sql(one: Filter, scope: Scope, parameters: Parameters) -> str:
     """One filter as a boolean expression. An ``is.null`` on an embed's name tests whether it has rows."""
-    if one.operator == "is" and not one.field.steps and one.value in {"null", "not_null"}:
+    if one.operator == "is" and not one.field.steps and one.value == "null":
         test = scope.embed_is_null(one.field.name)
         if test is not None:
-            is_null = (one.value == "null") != one.is_negated
-            return test if is_null else f"not ({test})"
-    left = field_sql(one.field, scope, parameters)
-    negation = "not " if one.is_negated else ""
+            return f"not ({test})" if one.is_negated else test
+    condition = _condition(one, field_sql(one.field, scope, parameters), scope.type_of(one.field), parameters)
+    return f"not ({condition})" if one.is_negated else condition
+
+
+def _condition(one: Filter, left: str, kind: str, parameters: Parameters) -> str:
     if one.operator == "is":
-        return f"{negation}{left} {_IS[one.value]}"
-    kind = scope.type_of(one.field)
+        return f"{left} {_IS[one.value]}"
     if one.operator == "in":
         # One text array that PostgreSQL casts: any number of values is one parameter and one plan.
-        return f"{negation}{left} = any ({parameters.add(list(one.values))}::text[]::{_array_of(kind)})"
+        return f"{left} = any ({parameters.add(list(one.values))}::text[]::{_array_of(kind)})"
     if one.operator in _TEXT_SEARCH:
-        function = _TEXT_SEARCH[one.operator]
         language = f"{parameters.add(one.language)}::text::regconfig, " if one.language else ""
-        is_vector = kind == "tsvector"
-        vector = left if is_vector else f"to_tsvector({language}{left})"
-        return f"{negation}{vector} @@ {function}({language}{parameters.add(one.value)}::text)"
+        vector = left if kind == "tsvector" else f"to_tsvector({language}{left})"
+        return f"{vector} @@ {_TEXT_SEARCH[one.operator]}({language}{parameters.add(one.value)}::text)"
     operator = _COMPARISONS[one.operator]
     value = one.value.replace("*", "%") if one.operator in {"like", "ilike"} else one.value
-    if one.operator in _TEXT_OPERATORS:
+    if one.operator in _TEXT_OPERATORS or (kind == "json" and not one.field.steps):
         kind = "text"
+    placeholder = f"{parameters.add(value)}::text"
     if one.quantifier is not None:
-        return f"{negation}{left} {operator} {one.quantifier} ({parameters.add(value)}::text::{_array_of(kind)})"
-    if kind in {"json"} and not one.field.steps:
-        kind = "text"
-    return f"{negation}{left} {operator} {parameters.add(value)}::text::{kind}"
+        return f"{left} {operator} {one.quantifier} ({placeholder}::{_array_of(kind)})"
+    return f"{left} {operator} {placeholder}::{kind}"
 
 
 def _array_of(kind: str) -> str:
     if kind.endswith("[]"):
-        raise RequestError("in, any and all do not compare arrays", code="PGRST100")
+        raise RequestError(f"could not find array type for data type {kind}", code="42704")
     return f"{kind}[]"
 
 

@@ -1,12 +1,15 @@
 """A planned read as one SQL statement that lets PostgreSQL build the JSON.
 
 Each level is a SELECT whose embeds are lateral joins: an object for a to-one relationship, an array for a to-many one.
+Aliases hold no column's name: ``tN`` for a level, ``tNeM`` for its embeds, always used with a dot or for what has no columns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from isobase_platform.sql import qualified, quote_identifier
-from isobase_services.database.query.ast import ColumnItem, Field, JsonStep
+from isobase_services.database.query.ast import ColumnItem, Field
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import Embed, ReadNode
 from isobase_services.database.query.schema_cache import Relationship
@@ -14,49 +17,67 @@ from isobase_services.database.query.sql_filter import Parameters, Scope, field_
 
 __all__ = ["count_sql", "read_sql"]
 
+# A name that no column has: a bare alias would mean the column of that name first.
+_ROW = "isobase_row"
 
-def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None) -> str:
-    """The SELECT of a node. ``join`` is the condition that ties a child to its parent's row."""
-    scope = _scope(node)
+
+def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None, cap: int | None = None) -> str:
+    """The SELECT of a node. ``join`` ties a child to its parent's row; ``cap`` is a limit beside the request's own."""
+    scope = Scope(node.alias, node.types, _embed_test(node, lambda number, _: f"{node.alias}e{number}.data is null"))
     shown = [_column_sql(item, scope, parameters) for item in node.items]
     joins = []
     for number, embed in enumerate(node.embeds):
         lateral, expressions = _embed_sql(node, embed, f"{node.alias}e{number}", parameters)
         joins.append(lateral)
         shown.extend(expressions)
-    source = quote_identifier(node.source) if node.source else qualified(*node.relation)
-    parts = [f"select {', '.join(shown) or '1'} from {source} as {node.alias}", *joins]
+    if not shown:
+        # Nothing selected reads like everything at the top; a parent that embeds such a node shows nothing of it.
+        shown = [f"{node.alias}.*" if not node.embeds else "1"]
+    parts = [f"select {', '.join(shown)} from {_source(node)}", *joins]
     conditions = [*([join] if join else []), *(logic_sql(one, scope, parameters) for one in node.filters)]
     if conditions:
         parts.append(f"where {' and '.join(conditions)}")
     if node.order:
-        parts.append("order by " + ", ".join(_order_term(node, scope, parameters)))
-    parts.append(_range_sql(node, parameters))
+        parts.append("order by " + ", ".join(_order_terms(node, scope, parameters)))
+    parts.append(_range_sql(node, parameters, cap))
     return " ".join(part for part in parts if part)
 
 
-def count_sql(node: ReadNode, parameters: Parameters) -> str:
-    """``select ... `` of all rows that the filters and inner embeds let through, whatever the limit."""
-    scope = _scope(node)
-    joins = [
-        _embed_sql(node, embed, f"{node.alias}e{number}", parameters)[0] for number, embed in enumerate(node.embeds)
-    ]
-    conditions = [logic_sql(one, scope, parameters) for one in node.filters]
+def count_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None) -> str:
+    """``select 1`` for each row that the filters and inner embeds let through, whatever the limit.
+
+    Embeds are tested by EXISTS and not joined: what only shows is not computed.
+    """
+
+    def has_none(number: int, embed: Embed) -> str:
+        return f"not {_exists(node, embed, parameters)}"
+
+    scope = Scope(node.alias, node.types, _embed_test(node, has_none))
+    conditions = [join] if join else []
+    conditions += [logic_sql(one, scope, parameters) for one in node.filters]
+    conditions += [_exists(node, embed, parameters) for embed in node.embeds if embed.is_inner]
     where = f" where {' and '.join(conditions)}" if conditions else ""
-    source = quote_identifier(node.source) if node.source else qualified(*node.relation)
-    return f"select 1 from {source} as {node.alias} {' '.join(joins)}{where}"
+    return f"select 1 from {_source(node)}{where}"
 
 
-def _scope(node: ReadNode) -> Scope:
+def _exists(node: ReadNode, embed: Embed, parameters: Parameters) -> str:
+    condition = _join_condition(node.alias, embed.relationship, embed.node.alias)
+    return f"exists ({count_sql(embed.node, parameters, join=condition)})"
+
+
+def _source(node: ReadNode) -> str:
+    name = quote_identifier(node.source) if node.source else qualified(*node.relation)
+    return f"{name} as {node.alias}"
+
+
+def _embed_test(node: ReadNode, test: Callable[[int, Embed], str]) -> Callable[[str], str | None]:
+    """What ``NAME=is.null`` means where NAME is an embed."""
+
     def embed_is_null(name: str) -> str | None:
-        if name in node.columns:
-            return None
-        for number, embed in enumerate(node.embeds):
-            if embed.label == name:
-                return f"{node.alias}e{number}.data is null"
-        return None
+        found = next((pair for pair in enumerate(node.embeds) if pair[1].label == name), None)
+        return test(*found) if found is not None else None
 
-    return Scope(node.alias, node.columns, embed_is_null)
+    return embed_is_null
 
 
 def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters) -> str:
@@ -66,6 +87,8 @@ def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters) -> str:
         return f"{scope.alias}.*"
     expression = field_sql(item.field, scope, parameters)
     if item.cast is not None:
+        # The name of a type cannot be quoted ("int" would be another type); the parser lets through letters, digits,
+        # underscores, dollars and spaces only.
         expression = f"cast({expression} as {item.cast})"
     label = item.alias or _label(item.field)
     if label == item.field.name and not item.field.steps and item.cast is None:
@@ -75,8 +98,8 @@ def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters) -> str:
 
 def _label(target: Field) -> str:
     """The last key of a JSON path names the result; an index hands over to the key before it."""
-    keys: list[JsonStep] = [step for step in target.steps if not step.is_index]
-    return keys[-1].key if keys else target.name
+    keys = [step.key for step in target.steps if not step.is_index]
+    return keys[-1] if keys else target.name
 
 
 def _join_condition(parent: str, relationship: Relationship, child: str) -> str:
@@ -106,21 +129,20 @@ def _join_condition(parent: str, relationship: Relationship, child: str) -> str:
 def _embed_sql(parent: ReadNode, embed: Embed, alias: str, parameters: Parameters) -> tuple[str, list[str]]:
     """The lateral join of an embed, and what the parent selects from it."""
     condition = _join_condition(parent.alias, embed.relationship, embed.node.alias)
-    inner = read_sql(embed.node, parameters, join=condition)
     kind = "inner" if embed.is_inner else "left"
     if embed.relationship.is_to_one:
-        lateral = (
-            f"{kind} join lateral (select row_to_json(r) as data, r.* from ({inner} limit 1) as r) as {alias} on true"
-            if embed.item.is_spread
-            else f"{kind} join lateral (select row_to_json(r) as data from ({inner} limit 1) as r) as {alias} on true"
-        )
-        if embed.node.limit is not None:
-            lateral = lateral.replace(" limit 1) as r", ") as r")
+        inner = read_sql(embed.node, parameters, join=condition, cap=1)
+        columns = ", ".join([f"row_to_json({_ROW}) as data", *([f"{_ROW}.*"] if embed.item.is_spread else [])])
+        lateral = f"{kind} join lateral (select {columns} from ({inner}) as {_ROW}) as {alias} on true"
         if embed.item.is_spread:
-            return lateral, _spread_columns(embed, alias)
+            return lateral, [
+                f"{alias}.{name} as {label}" if name != label else f"{alias}.{name}"
+                for name, label in _spread_columns(embed)
+            ]
         shown = [f"{alias}.data as {quote_identifier(embed.label)}"] if _shows_anything(embed.node) else []
         return lateral, shown
-    lateral = f"{kind} join lateral (select json_agg(r) as data from ({inner}) as r) as {alias} on " + (
+    inner = read_sql(embed.node, parameters, join=condition)
+    lateral = f"{kind} join lateral (select json_agg({_ROW}) as data from ({inner}) as {_ROW}) as {alias} on " + (
         f"{alias}.data is not null" if embed.is_inner else "true"
     )
     shown = (
@@ -132,46 +154,46 @@ def _embed_sql(parent: ReadNode, embed: Embed, alias: str, parameters: Parameter
 
 
 def _shows_anything(node: ReadNode) -> bool:
-    return bool(node.items or node.embeds)
+    return bool(node.items) or any(_shows_anything(embed.node) for embed in node.embeds)
 
 
-def _spread_columns(embed: Embed, alias: str) -> list[str]:
-    columns: list[str] = []
+def _spread_columns(embed: Embed) -> list[tuple[str, str]]:
+    """(quoted name inside the embed, quoted name shown) of what a spread hands to its parent."""
+    names: list[str] = []
     for item in embed.node.items:
         if item.field.name == "*" and not item.field.steps:
-            columns.extend(f"{alias}.{quote_identifier(name)}" for name in embed.node.columns)
+            names.extend(embed.node.columns)
         else:
-            columns.append(f"{alias}.{quote_identifier(item.alias or _label(item.field))}")
+            names.append(item.alias or _label(item.field))
+    columns = [(quote_identifier(name), quote_identifier(name)) for name in names]
     for child in embed.node.embeds:
         if child.item.is_spread:
-            columns.extend(f"{alias}.{column.rpartition('.')[2]}" for column in _spread_columns(child, "x"))
-        else:
-            columns.append(f"{alias}.{quote_identifier(child.label)}")
+            columns.extend((label, label) for _, label in _spread_columns(child))
+        elif _shows_anything(child.node):
+            columns.append((quote_identifier(child.label), quote_identifier(child.label)))
     return columns
 
 
-def _order_term(node: ReadNode, scope: Scope, parameters: Parameters) -> list[str]:
+def _order_terms(node: ReadNode, scope: Scope, parameters: Parameters) -> list[str]:
     terms = []
     for term in node.order:
         if term.relation is None:
             terms.append(order_sql(term, field_sql(term.field, scope, parameters)))
             continue
-        number, embed = next(
-            (number, embed) for number, embed in enumerate(node.embeds) if embed is node.embed_named(term.relation)
-        )
+        number, embed = next(pair for pair in enumerate(node.embeds) if pair[1] is node.embed_labelled(term.relation))
         # The related row is read again by its key: the embed itself may not show the column that sorts.
-        child = Scope(f"{node.alias}o{number}", embed.node.columns)
+        child = Scope(f"{node.alias}o{number}", embed.node.types)
         condition = _join_condition(node.alias, embed.relationship, child.alias)
         expression = field_sql(term.field, child, parameters)
-        related = f"(select {expression} from {qualified(*embed.relationship.target)} as {child.alias} where {condition} limit 1)"
-        terms.append(order_sql(term, related))
+        target = qualified(*embed.relationship.target)
+        terms.append(order_sql(term, f"(select {expression} from {target} as {child.alias} where {condition} limit 1)"))
     return terms
 
 
-def _range_sql(node: ReadNode, parameters: Parameters) -> str:
-    parts = []
-    if node.limit is not None:
-        parts.append(f"limit {parameters.add(node.limit)}")
+def _range_sql(node: ReadNode, parameters: Parameters, cap: int | None) -> str:
+    limits = [limit for limit in (node.limit, cap) if limit is not None]
+    # As text first: a number beyond bigint is then PostgreSQL's to refuse, with its own code.
+    parts = [f"limit {parameters.add(str(min(limits)))}::text::bigint"] if limits else []
     if node.offset:
-        parts.append(f"offset {parameters.add(node.offset)}")
+        parts.append(f"offset {parameters.add(str(node.offset))}::text::bigint")
     return " ".join(parts)

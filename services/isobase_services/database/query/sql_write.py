@@ -1,11 +1,12 @@
 """Writes and function calls as CTEs named ``written``; what they return is then read like a relation.
 
-The payload is one JSON parameter that PostgreSQL itself turns into typed rows. Source: PostgREST v14 ``Query/QueryBuilder.hs``.
+The payload is one JSON parameter that PostgreSQL itself turns into typed rows.
+Source: PostgREST v14 ``Query/QueryBuilder.hs``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isobase_platform.sql import qualified, quote_identifier
@@ -15,7 +16,24 @@ from isobase_services.database.query.plan import ReadNode
 from isobase_services.database.query.schema_cache import Function, Relation
 from isobase_services.database.query.sql_filter import Parameters, Scope, logic_sql
 
-__all__ = ["Upsert", "call_sql", "delete_sql", "insert_sql", "returning_columns", "update_sql"]
+__all__ = [
+    "INSERTED_SETTING",
+    "Payload",
+    "Upsert",
+    "call_sql",
+    "call_whole_sql",
+    "delete_sql",
+    "insert_sql",
+    "returning_columns",
+    "update_sql",
+]
+
+INSERTED_SETTING = "isobase.inserted"
+"""Counts, in the transaction, the rows that an upsert inserted and did not merge."""
+
+# Aliases of the written relation and of the payload's rows; always used with a dot.
+_TARGET = "w"
+_BODY = "b"
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,62 +44,83 @@ class Upsert:
     merges: bool
 
 
-def returning_columns(node: ReadNode, relation: Relation) -> list[str]:
+@dataclass(slots=True, frozen=True)
+class Payload:
+    """The rows to write: JSON text of an object or an array of objects, and the columns that are taken from it."""
+
+    json: str
+    is_object: bool
+    columns: tuple[str, ...]
+    fills_defaults: bool = False
+    """Whether a key that a row lacks means the column's default; else it means NULL."""
+
+
+def returning_columns(node: ReadNode, key: Sequence[str]) -> list[str]:
     """The columns that the answer needs of a written row: RETURNING asks for the right to read no more than these."""
     wanted: dict[str, None] = {}
     for item in node.items:
         if item.field.name == "*":
-            return list(relation.columns)
+            return ["*"]
         wanted[item.field.name] = None
+    if not node.items and not node.embeds:
+        return ["*"]
     for embed in node.embeds:
         wanted |= {ours: None for ours, _ in embed.relationship.pairs}
     wanted |= {term.field.name: None for term in node.order if term.relation is None}
+    wanted |= dict.fromkeys(key)
     return list(wanted)
 
 
-def _typed(relation: Relation, names: Sequence[str]) -> str:
-    parts = []
-    for name in names:
-        column = relation.columns.get(name)
-        if column is None:
+def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_first: bool = False) -> str:
+    """A FROM item aliased ``b``: the payload as rows with the relation's types."""
+    data = f"{parameters.add(payload.json)}::text::json"
+    if not payload.columns:
+        return f"(values (1)) as {_BODY}" if payload.is_object else f"json_array_elements({data}) as {_BODY}"
+    for name in payload.columns:
+        if name not in relation.columns:
             raise RequestError(
                 f"Could not find the '{name}' column of '{relation.name}' in the schema cache", code="PGRST204"
             )
-        parts.append(f"{quote_identifier(name)} {column.type}")
-    return ", ".join(parts)
+    shape = ", ".join(f"{quote_identifier(name)} {relation.columns[name].type}" for name in payload.columns)
+    cut = " limit 1" if only_first else ""
+    if not payload.fills_defaults:
+        source = "json_to_record" if payload.is_object else "json_to_recordset"
+        return f"(select * from {source}({data}) as r ({shape}){cut}) as {_BODY}"
+    elements = f"json_array_elements(json_build_array({data}))" if payload.is_object else f"json_array_elements({data})"
+    filled = ", ".join(
+        f"case when e.value::jsonb ? {parameters.add(name)}::text then r.{quote_identifier(name)} "
+        f"else {relation.columns[name].default or 'null'} end as {quote_identifier(name)}"
+        for name in payload.columns
+    )
+    return f"(select {filled} from {elements} as e (value), lateral json_to_record(e.value) as r ({shape}){cut}) as {_BODY}"
 
 
 def insert_sql(
     relation: Relation,
-    names: Sequence[str],
-    payload: str,
+    payload: Payload,
     parameters: Parameters,
     *,
-    is_object: bool,
     upsert: Upsert | None,
-    fills_defaults: bool,
     returning: Sequence[str],
+    conditions: Sequence[Filter | LogicTree] = (),
 ) -> str:
-    """INSERT of a JSON object or array; an empty ``names`` inserts one row of defaults per object."""
-    target = qualified(*relation.key)
-    data = f"{parameters.add(payload)}::json"
-    rows = f"json_build_array({data})" if is_object else data
-    tail = _conflict(upsert, names) + _returning(returning)
-    if not names:
-        if is_object:
-            return f"insert into {target} default values{tail}"
-        return f"insert into {target} select from json_array_elements({rows}) limit 0{tail}"
-    quoted = ", ".join(quote_identifier(name) for name in names)
-    shape = _typed(relation, names)
-    if not fills_defaults:
-        return f"insert into {target} ({quoted}) select {quoted} from json_to_recordset({rows}) as r ({shape}){tail}"
-    filled = ", ".join(
-        f"case when e.value::jsonb ? {parameters.add(name)}::text then r.{quote_identifier(name)} "
-        f"else {relation.columns[name].default or 'null'} end"
-        for name in names
+    """INSERT of a JSON object or array; an empty object inserts a row of defaults.
+
+    ``conditions`` hold back payload rows that do not fulfil them (a PUT whose body speaks of another key).
+    """
+    source = _rows(relation, payload, parameters)
+    names = ", ".join(quote_identifier(name) for name in payload.columns)
+    columns = f" ({names})" if names else ""
+    shown = ", ".join(f"{_BODY}.{quote_identifier(name)}" for name in payload.columns)
+    counts = bool(conditions) or (upsert is not None and upsert.merges)
+    scope = Scope(_BODY, relation.types)
+    where = [_counted(1)] if counts else []
+    where += [logic_sql(one, scope, parameters) for one in conditions]
+    only = f" where {' and '.join(where)}" if where else ""
+    return (
+        f"insert into {qualified(*relation.key)} as {_TARGET}{columns} select {shown} from {source}{only}"
+        f"{_conflict(upsert, payload.columns)}{_returning(returning)}"
     )
-    source = f"json_array_elements({rows}) as e, lateral json_to_record(e.value) as r ({shape})"
-    return f"insert into {target} ({quoted}) select {filled} from {source}{tail}"
 
 
 def _conflict(upsert: Upsert | None, names: Sequence[str]) -> str:
@@ -91,32 +130,38 @@ def _conflict(upsert: Upsert | None, names: Sequence[str]) -> str:
     if not upsert.merges or not names:
         return f" on conflict ({target}) do nothing"
     updates = ", ".join(f"{quote_identifier(name)} = excluded.{quote_identifier(name)}" for name in names)
-    return f" on conflict ({target}) do update set {updates}"
+    return f" on conflict ({target}) do update set {updates} where {_counted(-1)}"
+
+
+def _counted(change: int) -> str:
+    """Always true; adds ``change`` to the count of inserted rows as a side effect."""
+    return (
+        f"set_config('{INSERTED_SETTING}', (coalesce(nullif(current_setting('{INSERTED_SETTING}', true), '')::int, 0)"
+        f" + {change:d})::text, true) is not null"
+    )
 
 
 def _returning(names: Sequence[str]) -> str:
-    return " returning " + (", ".join(quote_identifier(name) for name in names) if names else "1")
+    shown = ", ".join(f"{_TARGET}.*" if name == "*" else f"{_TARGET}.{quote_identifier(name)}" for name in names)
+    return f" returning {shown or '1'}"
 
 
 def update_sql(
     relation: Relation,
-    names: Sequence[str],
-    payload: str,
+    payload: Payload,
     filters: Sequence[Filter | LogicTree],
     parameters: Parameters,
     returning: Sequence[str],
 ) -> str:
-    """UPDATE of the rows that the filters let through; nothing to set updates nothing."""
-    target = qualified(*relation.key)
-    if not names:
-        shown = ", ".join(quote_identifier(name) for name in returning) or "1"
+    """UPDATE of the rows that the filters let through with the payload's (first) row; nothing to set updates nothing."""
+    target = f"{qualified(*relation.key)} as {_TARGET}"
+    if not payload.columns:
+        shown = _returning(returning).removeprefix(" returning ")
         return f"select {shown} from {target} where false"
-    shape = _typed(relation, names)
-    sets = ", ".join(f"{quote_identifier(name)} = r.{quote_identifier(name)}" for name in names)
-    source = f"json_to_record({parameters.add(payload)}::json) as r ({shape})"
+    source = _rows(relation, payload, parameters, only_first=True)
+    sets = ", ".join(f"{quote_identifier(name)} = {_BODY}.{quote_identifier(name)}" for name in payload.columns)
     where = _where(relation, filters, parameters)
-    shown = ", ".join(f"w.{quote_identifier(name)}" for name in returning) or "1"
-    return f"update {target} as w set {sets} from {source}{where} returning {shown}"
+    return f"update {target} set {sets} from {source}{where}{_returning(returning)}"
 
 
 def delete_sql(
@@ -124,32 +169,59 @@ def delete_sql(
 ) -> str:
     """DELETE of the rows that the filters let through."""
     where = _where(relation, filters, parameters)
-    shown = ", ".join(f"w.{quote_identifier(name)}" for name in returning) or "1"
-    return f"delete from {qualified(*relation.key)} as w{where} returning {shown}"
+    return f"delete from {qualified(*relation.key)} as {_TARGET}{where}{_returning(returning)}"
 
 
 def _where(relation: Relation, filters: Sequence[Filter | LogicTree], parameters: Parameters) -> str:
-    scope = Scope("w", relation.columns)
+    scope = Scope(_TARGET, relation.types)
     conditions = [logic_sql(one, scope, parameters) for one in filters]
     return f" where {' and '.join(conditions)}" if conditions else ""
 
 
+def call_whole_sql(function: Function, body: str | bytes, parameters: Parameters) -> str:
+    """``select`` over a call with the whole body as the one unnamed argument."""
+    kind = function.arguments[0].type
+    cast = "bytea" if isinstance(body, bytes) else f"text::{kind}"
+    return _selected(function, f"{qualified(function.schema, function.name)}({parameters.add(body)}::{cast})")
+
+
 def call_sql(
-    function: Function, names: Sequence[str], payload: str, parameters: Parameters, *, is_whole_body: bool
+    function: Function,
+    names: Sequence[str],
+    values: Mapping[str, str | list[str]] | str,
+    parameters: Parameters,
+    *,
+    is_object: bool = True,
 ) -> str:
-    """``select`` over a call with named arguments out of a JSON object, or with the whole body as the one argument."""
+    """``select`` over a call with the named arguments.
+
+    ``values`` are PostgreSQL's own text forms by name (a list for a variadic one), or JSON text: an object, or an array whose
+    first member counts.
+    """
     target = qualified(function.schema, function.name)
-    shown = "r.*" if not function.is_scalar else "r as pgrst_scalar"
-    if is_whole_body:
-        call = f"{target}({parameters.add(payload)}::{function.arguments[0].type})"
-        return f"select {shown} from {call} as r"
-    if not names:
-        return f"select {shown} from {target}() as r"
-    arguments = {argument.name: argument for argument in function.arguments}
-    shape = ", ".join(f"{quote_identifier(name)} {arguments[name].type}" for name in names)
-    passed = ", ".join(
-        f"{'variadic ' if arguments[name].is_variadic else ''}{quote_identifier(name)} := a.{quote_identifier(name)}"
-        for name in names
-    )
-    source = f"json_to_record({parameters.add(payload)}::json) as a ({shape})"
-    return f"select {shown} from {source}, lateral {target}({passed}) as r"
+    arguments = [argument for argument in function.arguments if argument.name in names]
+    if not arguments:
+        return _selected(function, f"{target}()")
+    passed = []
+    for argument in arguments:
+        name = quote_identifier(argument.name)
+        if isinstance(values, str):
+            value = f"a.{name}"
+        else:
+            given = values[argument.name]
+            shape = "text[]" if isinstance(given, list) else "text"
+            value = f"{parameters.add(given)}::{shape}::{argument.type}"
+        passed.append(f"{'variadic ' if argument.is_variadic else ''}{name} := {value}")
+    call = f"{target}({', '.join(passed)})"
+    if not isinstance(values, str):
+        return _selected(function, call)
+    shape = ", ".join(f"{quote_identifier(argument.name)} {argument.type}" for argument in arguments)
+    source = "json_to_record" if is_object else "json_to_recordset"
+    rows = f"(select * from {source}({parameters.add(values)}::text::json) as r ({shape}) limit 1) as a"
+    return _selected(function, call, f"{rows}, lateral ")
+
+
+def _selected(function: Function, call: str, before: str = "") -> str:
+    if function.is_scalar:
+        return f"select c.pgrst_scalar from {before}(select {call} as pgrst_scalar) as c"
+    return f"select c.* from {before}{call} as c"

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isobase_platform.caller import ANON_ROLE, NO_CLAIMS, Caller
+from isobase_platform.caller import Caller, Claims
+from isobase_platform.errors import TokenError, TokenRefusal
 from isobase_platform.http.body import read_body
 from isobase_platform.http.errors import ErrorBoundary
-from isobase_platform.http.request import bearer_token, header, request_facts
+from isobase_platform.http.request import header, request_facts
 from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
-from isobase_services.database.rest.errors import render_error
+from isobase_services.database.rest.call import choose_function
+from isobase_services.database.rest.errors import CALLER_IS_KNOWN, given_token, render_error
 from isobase_services.database.rest.execute import Engine
+from isobase_services.database.rest.invoke import invoke
 from isobase_services.database.rest.openapi import openapi_response
+from isobase_services.database.rest.payload import parse_call_body, parse_write_body
+from isobase_services.database.rest.read import read
 from isobase_services.database.rest.request import ApiRequest, parse_request
+from isobase_services.database.rest.write import delete, insert, put, update
 
 __all__ = ["JWT_LEEWAY_S", "caller_of", "create_rest_app"]
 
@@ -26,64 +34,94 @@ JWT_LEEWAY_S = 30
 
 
 def caller_of(platform: Platform, scope: Scope) -> Caller:
-    """The caller of a request: anon without a bearer token. Raises ``TokenError`` for one that does not verify."""
-    token = bearer_token(scope)
-    claims = platform.verifier.verify(token, leeway_s=JWT_LEEWAY_S) if token is not None else NO_CLAIMS
-    role = claims.role or ANON_ROLE
-    scope["isobase.role"] = role
+    """The caller of a request: the anonymous role without a bearer token.
+
+    Raises ``TokenError`` for a token that does not verify, and PGRST302 (401) where there is neither a role in a token nor
+    an anonymous one. As upstream, the claims that SQL sees always name the role.
+    """
+    anon = platform.settings.rest.anon_role
+    token = given_token(scope)
+    if token == "":
+        raise TokenError("The token is empty", TokenRefusal.MALFORMED)
+    claims = platform.verifier.verify(token, leeway_s=JWT_LEEWAY_S) if token is not None else Claims({}, "{}")
+    role = _role(claims) if "role" in claims.raw else anon
+    if not role:
+        error = RequestError("Anonymous access is disabled", code="PGRST302", status=401)
+        error.headers = (("www-authenticate", "Bearer"),)
+        raise error
+    if claims.role != role:
+        claims = Claims.from_payload({**claims.raw, "role": role})
+    scope[CALLER_IS_KNOWN] = role != anon
     return Caller(role=role, claims=claims, request=request_facts(scope))
+
+
+def _role(claims: Claims) -> str:
+    """The role claim; one that is no string names a role by its JSON text, which hardly exists."""
+    return claims.role if claims.role is not None else json.dumps(claims.raw["role"])
 
 
 def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
     """The app of the mount."""
-    rest = platform.settings.rest
-    engine = Engine(platform.door, rest.extra_search_path, rest.max_rows)
+    engine = Engine(platform.door, platform.settings.rest)
+    allows_tx = platform.settings.rest.tx_end.endswith("-allow-override")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(platform, scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        request = parse_request(scope, path, keeper.schemas)
-        response = await _respond(request, caller, keeper.cache, scope, receive)
+        time_zones = await keeper.time_zones() if _names_time_zone(scope) else frozenset[str]()
+        cache = keeper.cache  # a reload during the request does not change what it works with
+        request = parse_request(
+            scope,
+            path,
+            keeper.schemas,
+            listed=platform.settings.rest.schemas,
+            allows_tx=allows_tx,
+            knows_time_zone=time_zones.__contains__,
+        )
+        response = await _respond(request, cache, caller, scope, receive)
         await response(scope, receive, send)
 
     async def _respond(
-        request: ApiRequest, caller: Caller, cache: SchemaCache, scope: Scope, receive: Receive
+        request: ApiRequest, cache: SchemaCache, caller: Caller, scope: Scope, receive: Receive
     ) -> Response:
-        method, kind = request.method, request.target.kind
-        if method == "OPTIONS":
+        kind = request.target.kind
+        if request.method == "OPTIONS":
             return _options(request, cache)
         if kind == "root":
-            if method not in {"GET", "HEAD"}:
-                raise RequestError(f"Unsupported HTTP method: {method}", code="PGRST117", status=405)
             return openapi_response(request, cache, platform.settings.base_url)
+        if request.is_read:
+            if kind == "function":
+                return await invoke(engine, request, cache, caller, None)
+            return await read(engine, request, cache, caller)
+        if request.method == "DELETE":
+            return await delete(engine, request, cache, caller)
+        raw = await read_body(scope, receive, platform.settings.rest.max_body_bytes)
         content_type = header(scope, "content-type")
         if kind == "function":
-            if method not in {"GET", "HEAD", "POST"}:
-                raise RequestError(f"Cannot use the {method} method on RPC", code="PGRST101", status=405)
-            body = await read_body(scope, receive, rest.max_body_bytes) if method == "POST" else b""
-            return await engine.call(request, cache, caller, body, content_type)
-        if method in {"GET", "HEAD"}:
-            return await engine.read(request, cache, caller)
-        if method == "DELETE":
-            return await engine.delete(request, cache, caller)
-        body = await read_body(scope, receive, rest.max_body_bytes)
-        if method == "PATCH":
-            return await engine.update(request, cache, caller, body, content_type)
-        return await engine.insert(request, cache, caller, body, content_type)
+            body = parse_call_body(raw, content_type, request.columns)
+            return await invoke(engine, request, cache, caller, body)
+        columns = request.columns if request.method != "PUT" else None
+        body = parse_write_body(raw, content_type, columns)
+        writer = {"PATCH": update, "PUT": put}.get(request.method, insert)
+        return await writer(engine, request, cache, caller, body)
 
     return ErrorBoundary(app, render_error)
 
 
+def _names_time_zone(scope: Scope) -> bool:
+    return any(name == b"prefer" and b"timezone=" in value for name, value in scope["headers"])
+
+
 def _options(request: ApiRequest, cache: SchemaCache) -> Response:
+    """Which methods the target takes, whatever the caller may do."""
+    methods = ["OPTIONS", "GET", "HEAD"]
     if request.target.kind == "relation":
         relation = find_relation(cache, request.schema, request.target.name)
-        methods = ["OPTIONS", "GET", "HEAD"]
         methods += ["POST"] if relation.is_insertable else []
         methods += ["PUT"] if relation.is_insertable and relation.is_updatable and relation.primary_key else []
         methods += ["PATCH"] if relation.is_updatable else []
         methods += ["DELETE"] if relation.is_deletable else []
-    else:
-        methods = (
-            ["OPTIONS", "GET", "HEAD", "POST"] if request.target.kind == "function" else ["OPTIONS", "GET", "HEAD"]
-        )
-    return Response(status_code=200, headers={"allow": ",".join(methods)})
+    elif request.target.kind == "function":
+        is_volatile = choose_function(cache, request, None).is_volatile
+        methods = ["OPTIONS", "POST"] if is_volatile else [*methods, "POST"]
+    return Response(status_code=200, headers={"allow": ",".join(methods), "access-control-allow-origin": "*"})

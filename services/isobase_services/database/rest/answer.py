@@ -1,0 +1,92 @@
+"""Render: an outcome becomes status, headers and bytes.
+
+Source: PostgREST v14 ``Response.hs`` and ``RangeQuery.hs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from starlette.responses import Response
+
+from isobase_services.database.query.errors import RequestError
+from isobase_services.database.rest.media import Media
+from isobase_services.database.rest.preferences import Preferences
+from isobase_services.database.rest.request import ApiRequest
+from isobase_services.database.rest.statement import Outcome
+
+__all__ = ["check_singular", "content_location", "render", "rows_range", "written_range"]
+
+Headers = list[tuple[str, str]]
+
+
+def render(
+    request: ApiRequest,
+    outcome: Outcome,
+    status: int,
+    headers: Headers,
+    applied: Preferences,
+    media: Media | None,
+) -> Response:
+    """The answer; ``media`` None is one without a body. What a function set for status and headers wins."""
+    body = b"" if media is None or request.is_head else outcome.body.encode()
+    shown = list(headers)
+    if media is not None:
+        shown.append(("content-type", media.value))
+        if request.is_negotiated:
+            shown.append(("content-profile", request.schema))
+    if text := applied.applied():
+        shown.append(("preference-applied", text))
+    given = {name for name, _ in outcome.headers}
+    status = status if outcome.status is None else outcome.status
+    response = Response(body, status_code=status)
+    raw = [*((name, value) for name, value in shown if name not in given), *outcome.headers]
+    if not request.is_head and status not in {204, 304} and "content-length" not in given:
+        raw.append(("content-length", str(len(body))))
+    response.raw_headers = [(name.encode(), value.encode()) for name, value in raw]
+    return response
+
+
+def check_singular(media: Media, rows: int) -> None:
+    """PGRST116 (406) where one object was asked for and there is not exactly one row."""
+    if media.is_singular and rows != 1:
+        raise RequestError(
+            "Cannot coerce the result to a single JSON object",
+            code="PGRST116",
+            status=406,
+            details=f"The result contains {rows} rows",
+        )
+
+
+def rows_range(offset: int, rows: int, total: int | None) -> tuple[int, str]:
+    """Status and Content-Range of rows that were read. Raises PGRST103 (416) for an offset beyond the ``total``."""
+    content_range = _content_range(offset, offset + rows - 1, total)
+    if total is None:
+        return 200, content_range
+    if offset > total:
+        error = RequestError(
+            "Requested range not satisfiable",
+            code="PGRST103",
+            status=416,
+            details=f"An offset of {offset} was requested, but there are only {total} rows.",
+        )
+        error.headers = (("content-range", content_range),)
+        raise error
+    return (206 if rows < total else 200), content_range
+
+
+def written_range(rows: int, total: int | None) -> str:
+    """Content-Range of ``rows`` that were updated; of inserted and deleted ones with ``rows`` 0, as upstream."""
+    return _content_range(0, rows - 1, total)
+
+
+def _content_range(first: int, last: int, total: int | None) -> str:
+    span = f"{first}-{last}" if first <= last and total != 0 else "*"
+    return f"{span}/{'*' if total is None else total}"
+
+
+def content_location(name: str, query: Sequence[tuple[str, str]]) -> str:
+    """The canonical place of what was read: parameters sorted by name."""
+    text = urlencode(sorted(query, key=lambda pair: pair[0]))
+    return f"/{quote(name, safe='')}" + (f"?{text}" if text else "")

@@ -1,0 +1,69 @@
+"""GET, HEAD and POST of a function. Source: PostgREST v14 ``Plan.hs`` callReadPlan, ``MainTx.hs``, ``Response.hs``."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from isobase_platform.caller import Caller
+from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.plan import ReadNode
+from isobase_services.database.query.schema_cache import Function, SchemaCache
+from isobase_services.database.query.sql_filter import Parameters
+from isobase_services.database.query.sql_read import count_sql, read_sql
+from isobase_services.database.rest.answer import check_singular, render, rows_range
+from isobase_services.database.rest.call import choose_function, chosen_call_sql
+from isobase_services.database.rest.execute import Engine, plan_tree
+from isobase_services.database.rest.media import negotiate
+from isobase_services.database.rest.payload import Body
+from isobase_services.database.rest.request import ApiRequest
+from isobase_services.database.rest.statement import Outcome, answer_sql
+
+__all__ = ["invoke"]
+
+
+async def invoke(
+    engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, body: Body | None
+) -> Response:
+    """Call the function; ``body`` None is a call by GET or HEAD. Raises ``RequestError`` and ``DatabaseError``."""
+    preferences = request.preferences
+    function = choose_function(cache, request, body)
+    node = _planned(engine, request, cache, function)
+    media = negotiate(request.accept)
+    preferences.check()
+    if preferences.is_strict and preferences.max_affected is not None and not function.returns_set:
+        raise RequestError(
+            "Function must return SETOF or TABLE when max-affected preference is used with handling=strict",
+            code="PGRST128",
+        )
+    parameters = Parameters()
+    called = chosen_call_sql(function, request, body, parameters)
+    source = read_sql(node, parameters)
+    total = count_sql(node, parameters) if preferences.wants_count else None
+    shows_body = not request.is_head and not function.is_void
+    sql = answer_sql(
+        f"written as ({called}), source as ({source})", media if shows_body else None, function=function, total=total
+    )
+    read_only = body is None or not function.is_volatile
+    async with engine.transaction(request, caller, read_only=read_only, settings=function.settings) as connection:
+        outcome = Outcome.from_record(await connection.fetchrow(sql, *parameters.values))
+        check_singular(media, outcome.rows)
+        preferences.check_affected(outcome.rows)
+    status, content_range = rows_range(request.offset, outcome.rows, outcome.total)
+    headers = [("content-range", content_range)]
+    applied = preferences.without("resolution", "returns", "missing")
+    if function.is_void:
+        return render(request, outcome, 204, headers, applied, None)
+    return render(request, outcome, status, headers, applied, media)
+
+
+def _planned(engine: Engine, request: ApiRequest, cache: SchemaCache, function: Function) -> ReadNode:
+    """The tree that reads what the call returned."""
+    key = function.return_relation or (function.schema, function.name)
+    relation = cache.relations.get(key) if function.return_relation else None
+    if relation is not None:
+        columns, types = tuple(relation.columns), relation.types
+    else:
+        columns, types = tuple(function.types), function.types
+    if function.is_scalar:
+        types = {"pgrst_scalar": function.return_type}
+    return plan_tree(cache, key, columns, types, request, max_rows=engine.settings.max_rows, source="written")

@@ -1,0 +1,147 @@
+"""The statement around a read, a write or a call: one row with the body as text and all that the answer's head needs.
+
+Source: PostgREST v14 ``Query/Statements.hs`` for what is asked for; the SQL is our own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from isobase_platform.sql import qualified, quote_identifier
+from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.schema_cache import Function
+from isobase_services.database.query.sql_filter import Parameters
+from isobase_services.database.query.sql_write import INSERTED_SETTING
+from isobase_services.database.rest.media import Media
+
+__all__ = ["Outcome", "answer_sql", "explain_sql", "limited", "pre_request_sql"]
+
+# A name that no column has: a bare reference to an alias would mean the column of that name first.
+_ROW = "isobase_answer"
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """What the database answered. ``total`` is None where it was not counted; ``location`` holds the key of one new row."""
+
+    body: str
+    rows: int
+    total: int | None
+    location: tuple[tuple[str, str | None], ...]
+    status: int | None
+    headers: tuple[tuple[str, str], ...]
+    inserted: int | None
+
+    @classmethod
+    def from_record(cls, record: asyncpg.Record | None) -> Outcome:
+        """Decode the row of ``answer_sql``. Raises PGRST111 / PGRST112 for unusable response settings."""
+        assert record is not None  # an aggregate always gives a row
+        location: dict[str, str | None] = json.loads(record["location"]) if record["location"] else {}
+        return cls(
+            record["body"] or "",
+            record["rows"],
+            record["total"],
+            tuple(location.items()),
+            _status(record["status"]),
+            _headers(record["headers"]),
+            int(record["inserted"]) if record["inserted"] is not None else None,
+        )
+
+
+def answer_sql(
+    ctes: str,
+    media: Media | None,
+    *,
+    function: Function | None = None,
+    total: str | None = None,
+    key: Sequence[str] = (),
+    counts_inserted: bool = False,
+    parameters: Parameters | None = None,
+) -> str:
+    """``with CTES select body, rows, ...`` over the CTE named ``source``.
+
+    ``media`` None asks for no body; ``function`` is the called one, whose kind shapes the body; ``total`` a SELECT whose rows
+    are counted; ``key`` the columns of ``written`` that name a single new row, with ``parameters`` to take them.
+    """
+    body = _body(media, function) if media is not None else "''"
+    counted = f", total as ({total})" if total is not None else ""
+    total_column = "(select count(*) from total)" if total is not None else "null::bigint"
+    location = "null::text"
+    if key and parameters is not None:
+        names = parameters.add(list(key))
+        location = (
+            "case when count(*) = 1 then (select json_object_agg(k.key, k.value)::text from (select row_to_json(w) as data"
+            f" from written as w limit 1) as d, json_each_text(d.data) as k where k.key = any({names}::text[])) end"
+        )
+    rows = "1::bigint" if function is not None and not function.returns_set else f"count({_ROW})"
+    inserted = f"nullif(current_setting('{INSERTED_SETTING}', true), '')" if counts_inserted else "null::text"
+    return (
+        f"with {ctes}{counted} select {body} as body, {rows} as rows, {total_column} as total, {location} as location,"
+        f" {inserted} as inserted, nullif(current_setting('response.status', true), '') as status,"
+        f" nullif(current_setting('response.headers', true), '') as headers from source as {_ROW}"
+    )
+
+
+def _body(media: Media, function: Function | None) -> str:
+    if media is Media.CSV:
+        return (
+            "(select coalesce(string_agg(k, ','), '') from json_object_keys((select row_to_json(f) from source as f limit 1))"
+            " as k)"
+            f" || e'\\n' || coalesce(string_agg(substring({_ROW}::text, 2, length({_ROW}::text) - 2), e'\\n'), '')"
+        )
+    is_scalar = function is not None and function.is_scalar
+    rows = f"json_agg({_ROW}.pgrst_scalar)" if is_scalar else f"json_agg({_ROW})"
+    is_single = media.is_singular or (function is not None and not function.returns_set)
+    shown = f"{rows}->0" if is_single else rows
+    if media in {Media.ARRAY_STRIPPED, Media.OBJECT_STRIPPED}:
+        shown = f"json_strip_nulls({shown})"
+    return f"coalesce(({shown})::text, '{'null' if is_single else '[]'}')"
+
+
+def limited(sql: str, rows: int | None) -> str:
+    """``sql`` cut after ``rows`` rows; None leaves it."""
+    return sql if rows is None else f"{sql} limit {rows:d}"
+
+
+def pre_request_sql(function: str) -> str:
+    """The call of the function that a setting names, with or without its schema."""
+    schema, dot, name = function.partition(".")
+    return f"select {qualified(schema, name) if dot else quote_identifier(function)}()"
+
+
+def _status(text: str | None) -> int | None:
+    """``response.status``, which a function may set for its own answer."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 100 <= int(text) <= 999):
+        raise RequestError("response.status guc must be a valid status code", code="PGRST112", status=500)
+    return int(text)
+
+
+def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
+    """``response.headers``, likewise. A line break in one would be another header, so it is refused too."""
+    if text is None:
+        return ()
+    found: list[tuple[str, str]] = []
+    try:
+        for entry in json.loads(text):
+            ((name, value),) = entry.items()
+            if not isinstance(value, str) or any(letter in name + value for letter in "\r\n\x00"):
+                raise TypeError(name)
+            found.append((name.lower(), value))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise RequestError(
+            "response.headers guc must be a JSON array composed of objects with a single key and a string value",
+            code="PGRST111",
+            status=500,
+        ) from error
+    return tuple(found)
+
+
+def explain_sql(sql: str) -> str:
+    """The planner's view of ``sql`` as JSON."""
+    return f"explain (format json) {sql}"
