@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
 
@@ -340,3 +342,18 @@ async def test_leaving_ends_delivery(stack: Stack) -> None:
     await stack.sql("insert into board (body) values ('x')")
     assert (await socket.event("postgres_changes")).topic == "realtime:b"
     assert {item.topic for item in socket.events("postgres_changes")} == {"realtime:b"}
+
+
+@pytest.mark.parametrize("claim", ["iat", "jti"])
+async def test_a_policy_may_tell_callers_apart_by_any_claim(stack: Stack, claim: str) -> None:
+    told: list[dict[str, Any]] = [{claim: 1700000000}, {claim: 1700000001}]
+    await stack.sql(f"create policy by_claim on notes for select using (auth.jwt() ->> '{claim}' = '1700000000')")
+    socket = await stack.connect()
+    await socket.subscribe("yes", NOTES, token=stack.token(BOB, **told[0]))
+    await socket.subscribe("no", NOTES, token=stack.token(BOB, **told[1]))
+    await stack.sql("insert into notes (owner, body) values ($1, 'for one token')", ALICE)
+    await stack.sql("insert into notes (owner, body) values ($1, 'for both')", BOB)
+    await socket.wait_for(lambda item: item.event == "postgres_changes" and item.topic == "realtime:no")
+    seen = {(item.topic, item.payload["data"]["record"]["body"]) for item in socket.events("postgres_changes")}
+    assert ("realtime:no", "for one token") not in seen
+    assert ("realtime:yes", "for one token") in seen

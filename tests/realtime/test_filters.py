@@ -12,7 +12,7 @@ from isobase_services.realtime.changes.request import (
     change_id,
     parse_change_request,
 )
-from tests.realtime.conftest import ALICE, Stack
+from tests.realtime.conftest import ALICE, BOB, Stack
 
 ENTRY = {"event": "*", "schema": "public", "table": "t"}
 
@@ -171,6 +171,24 @@ async def test_filters_of_a_delete_look_at_the_identity(stack: Stack) -> None:
     await stack.sql("delete from board where id = 2")
     got = [((await socket.event("postgres_changes")).topic) for _ in range(2)]
     assert got == ["realtime:key", "realtime:other"]
+
+
+async def test_a_stranger_cannot_ask_by_filters_what_a_deleted_row_held(stack: Stack) -> None:
+    await stack.sql("alter table notes replica identity full")
+    socket = await stack.connect()
+    entry = {"event": "DELETE", "schema": "public", "table": "notes"}
+    await socket.subscribe("body", {**entry, "filter": "body=match.^s"}, token=stack.token(BOB))
+    await socket.subscribe("rank", {**entry, "filter": "rank=eq.7"}, token=stack.token(BOB))
+    await socket.subscribe("key", {**entry, "filter": "id=gt.0"}, token=stack.token(BOB))
+    await socket.subscribe("service", {**entry, "filter": "rank=eq.7"}, token=stack.token(role="service_role"))
+    await stack.sql("insert into notes (owner, body, rank) values ($1, 'secret', 7)", ALICE)
+    await stack.sql("delete from notes")
+    got = {(await socket.event("postgres_changes")).topic for _ in range(2)}
+    assert got == {"realtime:key", "realtime:service"}
+    await stack.sql("insert into notes (owner, body, rank) values ($1, 'end', 0)", ALICE)
+    await stack.sql("delete from notes")
+    got = {item.topic for item in [await socket.event("postgres_changes")]}
+    assert got == {"realtime:key"}, "nothing came in between"
 
 
 async def test_subscription_that_cannot_be_served_is_told_by_system_and_the_channel_lives(stack: Stack) -> None:

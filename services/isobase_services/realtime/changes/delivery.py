@@ -74,11 +74,15 @@ class _Filters:
             column = tables[oid].columns[item.column]
             self._answers[oid, item] = await self._questions.passing_values(item, column, values)
 
-    def pass_(self, row: Row, filters: tuple[Filter, ...]) -> bool:
-        """True when the row passes all filters; a filter on a column that the log does not hold is not passed."""
+    def pass_(self, row: Row, filters: tuple[Filter, ...], *, by_key_only: bool) -> bool:
+        """True when the row passes all filters; a filter on a column that the log does not hold is not passed.
+
+        ``by_key_only``: nor is one on a column outside the primary key.
+        """
         values = _filterable(row)
         for item in filters:
-            if item.column not in values or item.column not in row.table.columns:
+            column = row.table.columns.get(item.column)
+            if column is None or item.column not in values or (by_key_only and not column.is_key):
                 return False
             value = values[item.column]
             predicate = self._local[row.table.oid, item]
@@ -229,10 +233,13 @@ def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: _Filters)
             return _Hit(section, rights, needs_check=False, refusal=UNAUTHORIZED)
     elif not rights.columns:
         return None
-    if not filters.pass_(row, section.request.filters):
+    is_under_policies = row.table.has_row_security and not rights.bypasses_rls
+    # A deleted row is shown by its key alone, because no policy can be asked about it. A filter on another column would tell
+    # a stranger what the row held, one question per filter.
+    is_hidden = is_under_policies and row.action is Action.DELETE
+    if not filters.pass_(row, section.request.filters, by_key_only=is_hidden):
         return None
-    needs_check = row.table.has_row_security and not rights.bypasses_rls and row.action is not Action.DELETE
-    return _Hit(section, rights, needs_check=needs_check)
+    return _Hit(section, rights, needs_check=is_under_policies and not is_hidden)
 
 
 def _pairs(planned: Sequence[_Planned]) -> Iterator[tuple[Row, _Hit]]:

@@ -17,9 +17,6 @@ from isobase_services.realtime.wire.messages import Codec, Frame
 
 __all__ = ["Audience", "Section", "Subscriber", "Subscriptions", "audience_key"]
 
-VOLATILE_CLAIMS = frozenset({"exp", "iat", "jti", "nbf"})
-"""Claims that differ between tokens of one session; callers that differ in nothing else share a policy check."""
-
 
 class Subscriber(Protocol):
     """What delivery needs to know of a channel."""
@@ -58,10 +55,9 @@ class Section:
 
 
 def audience_key(caller: Caller) -> tuple[str, str]:
-    """Role and claims, without the claims that only time changes."""
+    """Role and claims: every claim, as a policy may read any of them (``iat`` for a fresh sign-in, ``jti`` for one token)."""
     claims: Mapping[str, object] = caller.claims.raw
-    stable = {name: value for name, value in claims.items() if name not in VOLATILE_CLAIMS}
-    return caller.role, json.dumps(stable, sort_keys=True, separators=(",", ":"))
+    return caller.role, json.dumps(claims, sort_keys=True, separators=(",", ":"))
 
 
 class Subscriptions:
