@@ -135,10 +135,17 @@ async def test_info_tells_the_rows_facts(files: Stack) -> None:
     }
 
 
-async def test_html_is_served_as_text(files: Stack) -> None:
-    await files.put(f"shared/{ALICE}/x.html", b"<script>", files.user(ALICE), **{"content-type": "text/html; x=y"})
+@pytest.mark.parametrize("stated", ["text/html; x=y", "Text/HTML", "TEXT/html; charset=utf-8"])
+async def test_html_is_served_as_text(files: Stack, stated: str) -> None:
+    await files.put(f"shared/{ALICE}/x.html", b"<script>", files.user(ALICE), **{"content-type": stated})
     answer = await files.http.get(f"{O}/public/shared/{ALICE}/x.html")
     assert answer.headers["content-type"] == "text/plain"
+
+
+async def test_a_type_that_cannot_be_sent_leaves_a_browser_nothing_to_guess(files: Stack) -> None:
+    await files.put(f"shared/{ALICE}/x", b"<script>", files.user(ALICE), **{"content-type": "a/b\tc"})
+    answer = await files.http.get(f"{O}/public/shared/{ALICE}/x")
+    assert answer.headers["content-type"] == "application/octet-stream"
 
 
 async def test_a_row_without_bytes_is_not_found(files: Stack) -> None:

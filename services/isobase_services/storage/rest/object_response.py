@@ -30,6 +30,7 @@ WATCHED_FROM_BYTES = 1024 * 1024
 """From this length on, the client is watched: the server takes bytes for one that has gone without a word."""
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _MAX_SAFE_INTEGER = 2**53 - 1
+UNKNOWN_TYPE = "application/octet-stream"
 _URI_COMPONENT_SAFE = "!~*'()"
 """What JavaScript's encodeURIComponent leaves as it is, beside letters, digits and ``-_.``."""
 
@@ -97,8 +98,10 @@ def content_headers(
     headers = {"accept-ranges": "bytes", "x-robots-tag": _robots_tag(row)}
     mime_type = row.text("mimetype")
     if mime_type:
-        # A browser must never run what a user stored: HTML is shown as text.
-        headers["content-type"] = "text/plain" if "text/html" in mime_type else mime_type
+        # A browser must never run what a user stored: HTML is shown as text, and nothing is left for it to guess.
+        is_html = "text/html" in mime_type.lower()
+        is_sendable = _is_header_text(mime_type)
+        headers["content-type"] = "text/plain" if is_html else mime_type if is_sendable else UNKNOWN_TYPE
     etag = row.text("eTag")
     if etag:
         headers["etag"] = etag
