@@ -19,7 +19,7 @@ from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic.access import Act, Actor, actor_of, decide, require, standing_of
 from isobase_services.database.dynamic.bodies import DatabaseBody, MemberBody, TableBody, read_body_model
-from isobase_services.database.dynamic.models import Database, Limits, Table
+from isobase_services.database.dynamic.models import Limits, RowsTable
 from isobase_services.database.dynamic.render import (
     database_body,
     json_answer,
@@ -152,31 +152,31 @@ class _DynamicFace:
     # -- rows -----------------------------------------------------------------------------------------------------------
 
     async def insert_rows(self, request: Request) -> Response:
-        actor, database, table = await self._table_for_rows(request, writes=True)
+        actor, table = await self._table_for_rows(request, writes=True)
         new = parse_new_rows(await self._row_body(request), self._limits.rows_per_insert)
-        rows = await self._rows.insert(actor, database, table, new)
+        rows = await self._rows.insert(actor, table, new)
         return row_answer(rows.strip()[1:-1], 201) if new.is_single else rows_answer(rows, status=201)
 
     async def read_rows(self, request: Request) -> Response:
-        actor, database, table = await self._table_for_rows(request, writes=False)
+        actor, table = await self._table_for_rows(request, writes=False)
         query = parse_rows_query(request.scope["query_string"])
-        rows, count = await self._rows.read(actor.caller, database, table, query)
+        rows, count = await self._rows.read(actor.caller, table, query)
         return rows_answer(rows, count)
 
     async def get_row(self, request: Request) -> Response:
-        actor, database, table = await self._table_for_rows(request, writes=False)
+        actor, table = await self._table_for_rows(request, writes=False)
         query = parse_rows_query(request.scope["query_string"])
-        return row_answer(await self._rows.get(actor.caller, database, table, _id(request, "row"), query))
+        return row_answer(await self._rows.get(actor.caller, table, _id(request, "row"), query))
 
     async def update_row(self, request: Request) -> Response:
-        actor, database, table = await self._table_for_rows(request, writes=True)
+        actor, table = await self._table_for_rows(request, writes=True)
         row_id, change = _id(request, "row"), parse_row_change(await self._row_body(request))
-        return row_answer(await self._rows.update(actor, database, table, row_id, change))
+        return row_answer(await self._rows.update(actor, table, row_id, change))
 
     async def delete_row(self, request: Request) -> Response:
-        actor, database, table = await self._table_for_rows(request, writes=True)
+        actor, table = await self._table_for_rows(request, writes=True)
         row_id = _id(request, "row")
-        await self._rows.delete(actor.caller, database, table, row_id)
+        await self._rows.delete(actor.caller, table, row_id)
         return json_answer({"row_id": str(row_id), "deleted": True})
 
     # -- what several need ----------------------------------------------------------------------------------------------
@@ -190,10 +190,10 @@ class _DynamicFace:
         require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
         return actor
 
-    async def _table_for_rows(self, request: Request, *, writes: bool) -> tuple[Actor, Database, Table]:
+    async def _table_for_rows(self, request: Request, *, writes: bool) -> tuple[Actor, RowsTable]:
         actor = self._actor(request)
         found = await self._tables.find_for_rows(actor, _id(request, "database"), _id(request, "table"), writes=writes)
-        return actor, *found
+        return actor, found
 
     async def _definition(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._limits.definition_body_bytes)

@@ -38,7 +38,7 @@ class DatabaseBody(_Body):
         Field(
             min_length=1,
             max_length=MAX_DATABASE_NAME_LENGTH_CHARS,
-            pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",
+            pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$",
             description="What you call it, unique among your own; 1 to 63 characters, not only spaces",
             examples=["inventory"],
         ),

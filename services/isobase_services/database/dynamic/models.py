@@ -20,6 +20,7 @@ __all__ = [
     "Member",
     "OnDelete",
     "ReferenceSpec",
+    "RowsTable",
     "ShownColumn",
     "Table",
     "TableSpec",
@@ -124,15 +125,27 @@ class ShownColumn:
 
 @dataclass(slots=True, frozen=True)
 class Table:
-    """A table as it is. ``oid`` tells one from another of the same name that was made after it."""
+    """A table as it is."""
 
     id: UUID
     database_id: UUID
     name: str
     access: Access
     created_at: datetime
+    columns: tuple[ShownColumn, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class RowsTable:
+    """What a request about rows needs of a table.
+
+    ``oid`` and ``columns`` tell it from a table of the same name that was there before or that a migration changed since.
+    """
+
+    schema: str
+    name: str
     oid: int
-    columns: tuple[ShownColumn, ...] = ()
+    columns: tuple[str, ...]
 
 
 @dataclass(slots=True, frozen=True)

@@ -18,7 +18,7 @@ from isobase_platform.runtime import Platform
 from isobase_platform.sql import qualified
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic.access import Actor
-from isobase_services.database.dynamic.models import Database, Table
+from isobase_services.database.dynamic.models import RowsTable
 from isobase_services.database.dynamic.rows_query import RowsQuery, check_columns, unknown_column
 from isobase_services.database.query.ast import Field, Filter
 from isobase_services.database.query.plan import plan_read
@@ -81,9 +81,9 @@ class RowStore:
         self._keeper = keeper
         self._rest = platform.settings.rest
 
-    async def read(self, caller: Caller, database: Database, table: Table, query: RowsQuery) -> tuple[str, int | None]:
+    async def read(self, caller: Caller, table: RowsTable, query: RowsQuery) -> tuple[str, int | None]:
         """The rows as a JSON array in text, and the number of all that match where it was asked for."""
-        cache, relation = await self._relation(database, table)
+        cache, relation = await self._relation(table)
         check_columns(query, relation)
         node = plan_read(
             cache,
@@ -101,13 +101,13 @@ class RowStore:
         total = f"(select count(*) from ({count_sql(node, parameters)}) as c)" if query.counts else "null::bigint"  # noqa: S608  composed by the engine
         sql = f"select coalesce(json_agg(s)::text, '[]') as body, {total} as total from ({source}) as s"  # noqa: S608  composed by the engine
         async with self._platform.door.transaction(
-            caller, read_only=True, search_path=self._search_path(database)
+            caller, read_only=True, search_path=self._search_path(table.schema)
         ) as connection:
             row = await connection.fetchrow(sql, *parameters.values)
         assert row is not None  # an aggregate always gives a row
         return row["body"], row["total"]
 
-    async def get(self, caller: Caller, database: Database, table: Table, row_id: UUID, query: RowsQuery) -> str:
+    async def get(self, caller: Caller, table: RowsTable, row_id: UUID, query: RowsQuery) -> str:
         """One row as a JSON object in text. Raises ``NotFound`` for one that is not there or not visible."""
         only = replace(
             query,
@@ -115,51 +115,51 @@ class RowStore:
             ranges={path: cut for path, cut in query.ranges.items() if path},
             counts=False,
         )
-        body, _ = await self.read(caller, database, table, only)
+        body, _ = await self.read(caller, table, only)
         if body == "[]":
             raise _no_row()
         return body.strip()[1:-1]
 
-    async def insert(self, actor: Actor, database: Database, table: Table, new: NewRows) -> str:
+    async def insert(self, actor: Actor, table: RowsTable, new: NewRows) -> str:
         """Insert, and return the rows as a JSON array in text, in the order given. All of them or none."""
-        _, relation = await self._relation(database, table)
+        _, relation = await self._relation(table)
         self._check_names(actor, relation, new.names, is_insert=True)
         parameters = Parameters()
         payload = Payload(new.payload, new.is_single, new.names, fills_defaults=True)
         written = insert_sql(relation, payload, parameters, upsert=None, returning=tuple(relation.columns))
-        return await self._write(actor.caller, database, written, parameters)
+        return await self._write(actor.caller, table, written, parameters)
 
-    async def update(self, actor: Actor, database: Database, table: Table, row_id: UUID, change: NewRows) -> str:
+    async def update(self, actor: Actor, table: RowsTable, row_id: UUID, change: NewRows) -> str:
         """Change one row, and return it as a JSON object in text.
 
         Raises ``NotFound`` for a row that is not there or not visible, ``Forbidden`` for one that the caller may only read.
         """
-        _, relation = await self._relation(database, table)
+        _, relation = await self._relation(table)
         self._check_names(actor, relation, change.names, is_insert=False)
         parameters = Parameters()
         payload = Payload(change.payload, True, change.names)
         written = update_sql(relation, payload, [_by_id(row_id)], parameters, tuple(relation.columns))
-        body = await self._write(actor.caller, database, written, parameters, (relation, row_id))
+        body = await self._write(actor.caller, table, written, parameters, (relation, row_id))
         return body.strip()[1:-1]
 
-    async def delete(self, caller: Caller, database: Database, table: Table, row_id: UUID) -> None:
+    async def delete(self, caller: Caller, table: RowsTable, row_id: UUID) -> None:
         """Delete one row. Raises as ``update``."""
-        _, relation = await self._relation(database, table)
+        _, relation = await self._relation(table)
         parameters = Parameters()
         written = delete_sql(relation, [_by_id(row_id)], parameters, ("id",))
-        await self._write(caller, database, written, parameters, (relation, row_id))
+        await self._write(caller, table, written, parameters, (relation, row_id))
 
     async def _write(
         self,
         caller: Caller,
-        database: Database,
+        table: RowsTable,
         written: str,
         parameters: Parameters,
         target: tuple[Relation, UUID] | None = None,
     ) -> str:
         shown = "select coalesce(json_agg(w)::text, '[]') as body, count(*) as rows from written as w"
         sql = f"with written as ({written}) {shown}"
-        async with self._platform.door.transaction(caller, search_path=self._search_path(database)) as connection:
+        async with self._platform.door.transaction(caller, search_path=self._search_path(table.schema)) as connection:
             row = await connection.fetchrow(sql, *parameters.values)
             assert row is not None  # an aggregate always gives a row
             if target is not None and row["rows"] == 0:
@@ -167,23 +167,19 @@ class RowStore:
         body: str = row["body"]
         return body
 
-    async def _relation(self, database: Database, table: Table) -> tuple[SchemaCache, Relation]:
+    async def _relation(self, table: RowsTable) -> tuple[SchemaCache, Relation]:
         """The table in the schema cache. Another process may have made it a moment ago: then the cache is read anew."""
-        found = self._cached(database, table)
+        found = self._cached(table)
         if found is None:
             await self._keeper.reload()
-            found = self._cached(database, table)
+            found = self._cached(table)
         if found is None:
             raise NotFound("There is no such table", code="table_not_found")  # dropped meanwhile
         return self._keeper.cache, found
 
-    def _cached(self, database: Database, table: Table) -> Relation | None:
-        relation = self._keeper.cache.relations.get((database.schema, table.name))
-        is_same = (
-            relation is not None
-            and relation.oid == table.oid
-            and tuple(relation.columns) == tuple(column.name for column in table.columns)
-        )
+    def _cached(self, table: RowsTable) -> Relation | None:
+        relation = self._keeper.cache.relations.get((table.schema, table.name))
+        is_same = relation is not None and relation.oid == table.oid and tuple(relation.columns) == table.columns
         return relation if is_same else None
 
     @staticmethod
@@ -195,8 +191,8 @@ class RowStore:
             if is_fixed and not actor.caller.is_service:
                 raise BadRequest(f"The column {name} is set by the server", code="read_only_column")
 
-    def _search_path(self, database: Database) -> tuple[str, ...]:
-        return (database.schema, *self._rest.extra_search_path)
+    def _search_path(self, schema: str) -> tuple[str, ...]:
+        return (schema, *self._rest.extra_search_path)
 
 
 def _by_id(row_id: UUID) -> Filter:

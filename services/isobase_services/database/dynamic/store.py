@@ -27,7 +27,7 @@ from isobase_services.database.dynamic.access import Act, Actor, decide, require
 from isobase_services.database.dynamic.definition import create_schema_sql, drop_schema_sql, schema_name_of
 from isobase_services.database.dynamic.models import Database, DatabaseRole, Limits, Member
 
-__all__ = ["DatabaseStore", "announce", "definition_transaction", "find_database"]
+__all__ = ["DatabaseStore", "announce", "database_of", "definition_transaction", "find_database"]
 
 LOCK_TIMEOUT_S = 5
 """How long a change of definitions waits for running statements; longer it would hold up those that come after it."""
@@ -77,10 +77,11 @@ async def find_database(
     )
     if row is None:
         raise NotFound("There is no such database", code="database_not_found")
-    return _database(row)
+    return database_of(row)
 
 
-def _database(row: asyncpg.Record) -> Database:
+def database_of(row: asyncpg.Record) -> Database:
+    """A row of ``isobase.databases`` with the asking user's ``role``."""
     role = row["role"]
     return Database(
         id=row["id"],
@@ -125,7 +126,7 @@ class DatabaseStore:
                 await connection.execute(statement)
             await announce(connection)
         assert row is not None  # RETURNING of one inserted row
-        return _database(row)
+        return database_of(row)
 
     async def _check_room(self, connection: Connection, user_id: UUID | None, name: str) -> None:
         # One at a time per owner: two requests at once must not both see room for the last one.
@@ -158,7 +159,7 @@ class DatabaseStore:
                 f"{_SELECT} where {condition} order by d.created_at, d.id",
                 actor.user_id,
             )
-        return [_database(row) for row in rows]
+        return [database_of(row) for row in rows]
 
     async def get(self, actor: Actor, database_id: UUID) -> Database:
         """One database. Raises ``NotFound``, to a stranger too."""

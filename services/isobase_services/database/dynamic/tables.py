@@ -25,17 +25,18 @@ from isobase_services.database.dynamic.models import (
     Limits,
     OnDelete,
     ReferenceSpec,
+    RowsTable,
     ShownColumn,
     Table,
     TableSpec,
 )
-from isobase_services.database.dynamic.store import announce, definition_transaction, find_database
+from isobase_services.database.dynamic.store import announce, database_of, definition_transaction, find_database
 
 __all__ = ["TableStore"]
 
 # A table that somebody dropped by SQL has no pg_class row, and is as if it were not there.
 _SELECT = """
-select t.id, t.database_id, t.name, t.access, t.created_at, c.oid::int8 as oid,
+select t.id, t.database_id, t.name, t.access, t.created_at,
        (select json_agg(json_build_object(
                  'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'nullable', not a.attnotnull,
                  'default', pg_catalog.pg_get_expr(v.adbin, v.adrelid),
@@ -57,6 +58,19 @@ select t.id, t.database_id, t.name, t.access, t.created_at, c.oid::int8 as oid,
   join isobase.databases as d on d.id = t.database_id
   join pg_catalog.pg_namespace as n on n.nspname = d.schema_name
   join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.name
+"""
+# One round trip for a request about rows: the database, what the caller ($1) is in it, and the table.
+_SELECT_FOR_ROWS = """
+select d.id, d.name, d.schema_name, d.owner, d.created_at,
+       (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = $1::uuid) as role,
+       t.name as table_name, t.access, c.oid::int8 as oid,
+       (select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute as a
+         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
+  from isobase.tables as t
+  join isobase.databases as d on d.id = t.database_id
+  join pg_catalog.pg_namespace as n on n.nspname = d.schema_name
+  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.name
+ where d.id = $2 and t.id = $3
 """
 _SHORT_TYPES = {"timestamp with time zone": "timestamptz", "time without time zone": "time"}
 _ON_DELETE = {"a": OnDelete.NO_ACTION, "r": OnDelete.RESTRICT, "c": OnDelete.CASCADE, "n": OnDelete.SET_NULL}
@@ -101,6 +115,7 @@ class TableStore:
                 spec.access.value,
             )
             await announce(connection)
+            await _show_qualified(connection)
             return await self._table(connection, database_id, table_id)
 
     @staticmethod
@@ -111,8 +126,9 @@ class TableStore:
 
     async def list_tables(self, actor: Actor, database_id: UUID) -> list[Table]:
         """All tables of a database, oldest first."""
-        async with self._platform.pools.acquire(None) as connection:
+        async with self._platform.pools.transaction(None) as connection:
             await self._database(connection, actor, database_id, Act.SEE_DEFINITIONS)
+            await _show_qualified(connection)
             rows = await connection.fetch(
                 f"{_SELECT} where t.database_id = $1 order by t.created_at, t.id",
                 database_id,
@@ -121,8 +137,9 @@ class TableStore:
 
     async def get(self, actor: Actor, database_id: UUID, table_id: UUID) -> Table:
         """One table. Raises ``NotFound``."""
-        async with self._platform.pools.acquire(None) as connection:
+        async with self._platform.pools.transaction(None) as connection:
             await self._database(connection, actor, database_id, Act.SEE_DEFINITIONS)
+            await _show_qualified(connection)
             return await self._table(connection, database_id, table_id)
 
     async def delete(self, actor: Actor, database_id: UUID, table_id: UUID) -> None:
@@ -130,11 +147,12 @@ class TableStore:
         async with definition_transaction(self._platform) as connection:
             database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
             table = await self._table(connection, database_id, table_id)
+            target = qualified(database.schema, table.name)
             users = await connection.fetch(
                 "select distinct r.relname from pg_catalog.pg_constraint as k"
                 " join pg_catalog.pg_class as r on r.oid = k.conrelid"
-                " where k.contype = 'f' and k.confrelid = $1::int8::oid and k.conrelid <> k.confrelid order by 1",
-                table.oid,
+                " where k.contype = 'f' and k.confrelid = $1::text::regclass and k.conrelid <> k.confrelid order by 1",
+                target,
             )
             if users:
                 raise Conflict(
@@ -142,28 +160,24 @@ class TableStore:
                     code="table_in_use",
                 )
             # Views that a migration put on it go too: they are of no use without it.
-            await connection.execute(f"drop table {qualified(database.schema, table.name)} cascade")
+            await connection.execute(f"drop table {target} cascade")
             await connection.execute("delete from isobase.tables where id = $1", table_id)
             await announce(connection)
 
-    async def find_for_rows(
-        self, actor: Actor, database_id: UUID, table_id: UUID, *, writes: bool
-    ) -> tuple[Database, Table]:
+    async def find_for_rows(self, actor: Actor, database_id: UUID, table_id: UUID, *, writes: bool) -> RowsTable:
         """The table for a request about its rows, if the actor is let through to its policies.
 
         Raises ``NotFound`` for what is not there or hidden, 401 for anon unless he reads a ``public_read`` table. Anon
         gets 401 for an unknown id too, and so learns nothing of ids.
         """
-        act = Act.WRITE_ROWS if writes else Act.READ_ROWS
         async with self._platform.pools.acquire(None) as connection:
-            try:
-                database = await find_database(connection, database_id, actor.user_id)
-                table = await self._table(connection, database_id, table_id)
-            except NotFound:
-                require(decide(standing_of(actor, None), Act.WRITE_ROWS), "table")
-                raise
-        require(decide(standing_of(actor, database), act, table.access), "table")
-        return database, table
+            row = await connection.fetchrow(_SELECT_FOR_ROWS, actor.user_id, database_id, table_id)
+        if row is None:
+            require(decide(standing_of(actor, None), Act.WRITE_ROWS), "table")
+            raise NotFound("There is no such table", code="table_not_found")
+        act = Act.WRITE_ROWS if writes else Act.READ_ROWS
+        require(decide(standing_of(actor, database_of(row)), act, Access(row["access"])), "table")
+        return RowsTable(row["schema_name"], row["table_name"], row["oid"], tuple(row["columns"]))
 
     async def _database(
         self, connection: Connection, actor: Actor, database_id: UUID, act: Act, *, locks: bool = False
@@ -181,6 +195,11 @@ class TableStore:
         return _table_of(row)
 
 
+async def _show_qualified(connection: Connection) -> None:
+    """Let PostgreSQL write every name in a default with its schema, whatever the owner's own search_path is."""
+    await connection.execute("set local search_path = ''")
+
+
 def _table_of(row: asyncpg.Record) -> Table:
     return Table(
         id=row["id"],
@@ -188,7 +207,6 @@ def _table_of(row: asyncpg.Record) -> Table:
         name=row["name"],
         access=Access(row["access"]),
         created_at=row["created_at"],
-        oid=row["oid"],
         columns=tuple(_column(raw) for raw in json.loads(row["columns"] or "[]")),
     )
 

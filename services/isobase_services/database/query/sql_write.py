@@ -73,9 +73,11 @@ def returning_columns(node: ReadNode, key: Sequence[str]) -> list[str]:
 
 def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_first: bool = False) -> str:
     """A FROM item aliased ``b``: the payload as rows with the relation's types."""
+    if payload.is_object and not payload.columns:
+        return f"(values (1)) as {_BODY}"  # and no parameter: a value that no placeholder takes is an error
     data = f"{parameters.add(payload.json)}::text::json"
     if not payload.columns:
-        return f"(values (1)) as {_BODY}" if payload.is_object else f"json_array_elements({data}) as {_BODY}"
+        return f"json_array_elements({data}) as {_BODY}"
     for name in payload.columns:
         if name not in relation.columns:
             raise RequestError(
