@@ -208,7 +208,8 @@ def database_error(error: BaseException) -> IsobaseError:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or "XX000"
         message = str(error.args[0]) if error.args else type(error).__name__
-        if sqlstate.startswith(("08", "53", "57P")):
+        # 53400 is a limit of the role's own, such as temp_file_limit; the server is there.
+        if sqlstate.startswith(("08", "53", "57P")) and sqlstate != "53400":
             return Unavailable("The database is not available", details=message)
         position = getattr(error, "position", None)
         return DatabaseError(

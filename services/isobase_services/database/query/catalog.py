@@ -6,7 +6,7 @@ whatever path a request has. Source of the idea: PostgREST v14 ``SchemaCache.hs`
 
 from __future__ import annotations
 
-__all__ = ["COMPUTED_COLUMNS", "FOREIGN_KEYS", "FUNCTIONS", "RELATIONS", "VIEW_COLUMNS"]
+__all__ = ["COLUMN_NAMES", "COMPUTED_COLUMNS", "FOREIGN_KEYS", "FUNCTIONS", "PRIMARY_KEYS", "RELATIONS", "VIEW_RULES"]
 
 # A domain's base type, through domains of domains. Type modifier -1 keeps bpchar and bit from being cut to one character.
 _BASE_TYPES = """
@@ -70,25 +70,28 @@ select k.conname::text as name, k.conrelid::int8 as source, k.confrelid::int8 as
  order by k.conrelid, k.conname
 """
 
-# Which columns of a view are plain columns of which relation, so that keys can be seen through views. The rewrite rule's
-# target list names each output column's origin table and attribute. Views of every
-# schema, as a view may look through a hidden one.
-VIEW_COLUMNS = r"""
-with rules as (
-  select c.oid as view, regexp_replace(r.ev_action::text, '^.*?:targetList', '') as text
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_rewrite r on r.ev_class = c.oid and r.ev_type = '1'
-   where c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
-), entries as (
-  select view, m[1]::int2 as resno, m[2]::int8 as origin, m[3]::int2 as origin_column
-    from rules, regexp_matches(
-    text, ':resno (\d+) :resname [^ ]+ :ressortgroupref \d+ :resorigtbl (\d+) :resorigcol (\d+)', 'g') m
-)
-select e.view::int8 as view, a.attname::text as name, e.origin, o.attname::text as origin_name
-  from entries e
-  join pg_attribute a on a.attrelid = e.view and a.attnum = e.resno
-  join pg_attribute o on o.attrelid = e.origin::oid and o.attnum = e.origin_column
- where e.origin <> 0 and e.origin_column > 0
- order by e.view, e.resno
+# The primary keys of all tables, hidden ones too: a view may show the whole key of one.
+PRIMARY_KEYS = """
+select i.indrelid::int8 as relation,
+       (select array_agg(a.attname::text order by k.place) from unnest(i.indkey) with ordinality as k (attnum, place)
+          join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum) as columns
+  from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
+ where i.indisprimary and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+"""
+
+# The rewrite rules of all views but the system's and extensions': their target lists tell which columns are plain columns of
+# which relation, so that keys can be seen through views. Of every schema, as a view may look through a hidden one.
+VIEW_RULES = """
+select c.oid::int8 as view, r.ev_action::text as rule
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_rewrite r on r.ev_class = c.oid and r.ev_type = '1'
+ where c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
+   and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+"""
+
+# The names of columns by relation and number, of the relations in $1.
+COLUMN_NAMES = """
+select attrelid::int8 as relation, attnum::int4 as number, attname::text as name
+  from pg_attribute where attrelid = any($1::int8[]::oid[]) and attnum > 0 and not attisdropped
 """
 
 # Functions of one argument that is a row of a relation: ``row.name`` calls them, so they read like columns.

@@ -23,7 +23,9 @@ MAX_LOGIC_DEPTH = 64
 """Deeper and/or trees are refused."""
 
 _OPERATOR = re.compile(r"(not\.)?([a-z]+)(?:\(([^)]*)\))?\.")
-_LOGIC_VALUE = re.compile(r"[^,)\"]*")
+_LIST_TEXT = re.compile(r"[^,)]*")
+_QUOTED_ELEMENT = re.compile(r'"(?:[^"\\]|\\.)*"(?=[,)]|\Z)', re.DOTALL)
+_BRACES = re.compile(r"\{[^{}]*\}")
 
 
 def parse_key(key: str) -> tuple[tuple[str, ...], Field]:
@@ -48,7 +50,7 @@ def _filter(field: Field, scanner: Scanner, *, in_tree: bool) -> Filter:
     start = scanner.position
     head = _OPERATOR.match(scanner.text, scanner.position)
     if head is None:
-        raise scanner.error("expecting operator (eq, gt, ...)")
+        raise scanner.error('expecting "not" or operator (eq, gt, ...)')
     is_negated, operator, modifier = head.group(1) is not None, head.group(2), head.group(3)
     if operator not in OPERATORS:
         scanner.position = head.start(2)
@@ -65,9 +67,9 @@ def _filter(field: Field, scanner: Scanner, *, in_tree: bool) -> Filter:
             scanner.position = start
             raise scanner.error("expecting operator (eq, gt, ...)")
     if operator == "in":
-        return Filter(field, operator, "", is_negated, values=_in_list(scanner, in_tree=in_tree))
+        return Filter(field, operator, "", is_negated, values=_in_list(scanner))
     if quantifier is not None:
-        text = _brace_text(scanner, in_tree=in_tree)
+        text = _tree_value(scanner) if in_tree else _rest(scanner)
         return Filter(field, operator, text, is_negated, quantifier)
     value = _tree_value(scanner) if in_tree else _rest(scanner)
     if operator == "is":
@@ -83,59 +85,34 @@ def _rest(scanner: Scanner) -> str:
     return value
 
 
-def _in_list(scanner: Scanner, *, in_tree: bool) -> tuple[str, ...]:
+def _in_list(scanner: Scanner) -> tuple[str, ...]:
+    """``(a,"b c",d)``; spaces outside the brackets do not count, and what follows it nobody reads."""
+    scanner.skip_spaces()
     scanner.expect("(")
+    scanner.skip_spaces()
     values: list[str] = []
     while True:
-        quoted = scanner.quoted()
-        if quoted is not None and not (scanner.peek(",") or scanner.peek(")")):
-            raise scanner.error('expecting "," or ")"')
-        values.append(quoted if quoted is not None else scanner.match(_LOGIC_VALUE) or "")
-        if scanner.take(","):
-            continue
-        scanner.expect(")")
-        break
-    if not in_tree and not scanner.at_end:
-        raise scanner.error("expecting end of input")
+        values.append(_list_element(scanner))
+        if not scanner.take(","):
+            break
+    scanner.expect(")")
+    scanner.skip_spaces()
     return () if values == [""] else tuple(values)
 
 
-def _brace_text(scanner: Scanner, *, in_tree: bool) -> str:
-    """``{a,b}``: PostgreSQL's own array syntax, handed on as it is."""
-    if not in_tree:
-        return _rest(scanner)
-    return _balanced(scanner, "{", "}") if scanner.peek("{") else _tree_value(scanner)
+def _list_element(scanner: Scanner) -> str:
+    """A quoted text that fills the element, else everything up to a comma or bracket, quotes among it."""
+    start = scanner.position
+    if _QUOTED_ELEMENT.match(scanner.text, start):
+        return scanner.quoted() or ""
+    return scanner.match(_LIST_TEXT) or ""
 
 
 def _tree_value(scanner: Scanner) -> str:
-    quoted = scanner.quoted()
-    if quoted is not None:
-        return quoted
-    for opening, closing in (("{", "}"), ("[", "])"), ("(", ")]")):
-        if scanner.peek(opening):
-            return _balanced(scanner, opening, closing)
-    return scanner.match(re.compile(r"[^,)]*")) or ""
-
-
-def _balanced(scanner: Scanner, opening: str, closing: str) -> str:
-    """An array, range or parenthesised value inside a tree, up to the bracket that closes it."""
-    start, depth, in_quotes = scanner.position, 0, False
-    while not scanner.at_end:
-        letter = scanner.text[scanner.position]
-        scanner.position += 1
-        if letter == "\\":
-            scanner.position += 1
-        elif letter == '"':
-            in_quotes = not in_quotes
-        elif in_quotes:
-            continue
-        elif letter == opening:
-            depth += 1
-        elif letter in closing:
-            depth -= 1
-            if depth == 0:
-                return scanner.text[start : scanner.position]
-    raise scanner.error(f'expecting "{closing[0]}"')
+    """A value inside a tree: quoted, an array in braces, or everything up to a comma or bracket."""
+    if _QUOTED_ELEMENT.match(scanner.text, scanner.position):
+        return scanner.quoted() or ""
+    return scanner.match(_BRACES) or scanner.match(_LIST_TEXT) or ""
 
 
 def parse_logic(key: str, text: str) -> tuple[tuple[str, ...], LogicTree]:
@@ -146,30 +123,27 @@ def parse_logic(key: str, text: str) -> tuple[tuple[str, ...], LogicTree]:
     if is_negated:
         parts.pop()
     scanner = Scanner(text, "logic tree")
-    tree = LogicTree("and" if operator == "and" else "or", is_negated, _members(scanner, 0))
-    if not scanner.at_end:
-        raise scanner.error("expecting end of input")
-    return tuple(parts), tree
+    scanner.shift = len(operator) + (len("not.") if is_negated else 0)
+    # As upstream, what follows the bracket that closes the tree nobody reads.
+    return tuple(parts), LogicTree("and" if operator == "and" else "or", is_negated, _members(scanner, 0))
 
 
 def _members(scanner: Scanner, depth: int) -> tuple[Filter | LogicTree, ...]:
     if depth > MAX_LOGIC_DEPTH:
         raise ParseError(f"logic is nested deeper than {MAX_LOGIC_DEPTH} levels")
+    scanner.skip_spaces()
     scanner.expect("(")
-    members: list[Filter | LogicTree] = []
-    while True:
-        while scanner.take(" "):
-            pass
+    scanner.skip_spaces()
+    members = [_member(scanner, depth)]
+    while scanner.take_separator(","):
         members.append(_member(scanner, depth))
-        while scanner.take(" "):
-            pass
-        if not scanner.take(","):
-            break
+    scanner.skip_spaces()
     scanner.expect(")")
+    scanner.skip_spaces()
     return tuple(members)
 
 
-_TREE = re.compile(r"(not\.)?(and|or)(?=\()")
+_TREE = re.compile(r"(not\.)?(and|or)(?=[ \t]*\()")
 
 
 def _member(scanner: Scanner, depth: int) -> Filter | LogicTree:
@@ -177,7 +151,12 @@ def _member(scanner: Scanner, depth: int) -> Filter | LogicTree:
         scanner.position = found.end()
         operator: Literal["and", "or"] = "and" if found.group(2) == "and" else "or"
         return LogicTree(operator, found.group(1) is not None, _members(scanner, depth + 1))
+    if scanner.at_end or scanner.peek(")") or scanner.peek("("):
+        raise scanner.error(
+            "expecting field name (* or [a..z0..9_$]), negation operator (not) or logic operator (and, or)"
+        )
     field = scanner.field()
+    scanner.skip_spaces()
     scanner.expect(".")
     return _filter(field, scanner, in_tree=True)
 

@@ -217,7 +217,7 @@ def _relationship_hint(
     cache: SchemaCache, source: tuple[str, str], name: str, known: Sequence[Relationship]
 ) -> str | None:
     """The nearest related name, or the nearest source where the source has no relationships; within the schema only."""
-    if known:
+    if source in cache.relationships:
         scored = nearest_scored(name, (one.target[1] for one in known), PARAMETERS_SCORE)
         near = next((other for score, other in scored if score < 1), None)
         return f"Perhaps you meant '{near}' instead of '{name}'." if near else None

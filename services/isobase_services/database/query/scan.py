@@ -15,7 +15,8 @@ __all__ = ["Scanner"]
 
 # Letters, digits, underscore, space, $ and dash inside a name; a dash that begins an arrow is not part of it.
 _NAME = re.compile(r"(?:[\w $]|-(?!>))+")
-_JSON_KEY = re.compile(r"(?:[^\s\"(),.:>-]|-(?!>)|[ ](?=[^,)]))+")
+# One dash at a time joins the parts of a key.
+_JSON_KEY = re.compile(r"[^(\-:.,>)]+(?:-(?!>)[^(\-:.,>)]+)*")
 _INDEX = re.compile(r"-?\d+(?=$|->|::|[.,)=])")
 
 
@@ -26,6 +27,7 @@ class Scanner:
         self.text = text
         self.what = what
         self.position = 0
+        self.shift = 0
 
     @property
     def at_end(self) -> bool:
@@ -72,11 +74,11 @@ class Scanner:
         return found.group()
 
     def error(self, expectation: str) -> ParseError:
-        """PGRST100 at the present place."""
+        """PGRST100 at the present place; ``shift`` counts what upstream sees before the text."""
         rest = self.text[self.position : self.position + 1]
         unexpected = f'unexpected "{rest}"' if rest else "unexpected end of input"
         return ParseError(
-            f'"failed to parse {self.what} ({self.text})" (line 1, column {self.position + 1})',
+            f'"failed to parse {self.what} ({self.text})" (line 1, column {self.position + self.shift + 1})',
             details=f"{unexpected} {expectation}",
         )
 
@@ -103,7 +105,7 @@ class Scanner:
             return quoted
         bare = (self.match(_NAME) or "").strip()
         if not bare:
-            raise self.error('expecting letter, digit, "-", "->>", "->" or delimiter (.)')
+            raise self.error("expecting field name (* or [a..z0..9_$])")
         return bare
 
     def field(self) -> Field:
@@ -119,8 +121,10 @@ class Scanner:
                 steps.append(JsonStep(index, as_text, is_index=True))
                 continue
             key = self.quoted()
-            key = key if key is not None else self.match(_JSON_KEY)
+            key = key if key is not None else (self.match(_JSON_KEY) or "").strip()
+            if not key and self.take("-"):
+                raise self.error("expecting digit")
             if not key:
-                raise self.error("expecting a key or an index")
+                raise self.error('expecting "-", digit or any non reserved character different from: .,>()')
             steps.append(JsonStep(key, as_text, is_index=False))
         return Field(name, tuple(steps))

@@ -16,6 +16,7 @@ from itertools import product
 from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
+from isobase_services.database.query.view_columns import origin_columns
 
 if TYPE_CHECKING:
     import asyncpg
@@ -186,14 +187,19 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
         relation_rows = await connection.fetch(catalog.RELATIONS, list(schemas))
         computed_rows = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
         key_rows = await connection.fetch(catalog.FOREIGN_KEYS)
-        view_rows = await connection.fetch(catalog.VIEW_COLUMNS)
+        primary_key_rows = await connection.fetch(catalog.PRIMARY_KEYS)
+        rule_rows = await connection.fetch(catalog.VIEW_RULES)
+        origins = {row["view"]: list(origin_columns(row["rule"])) for row in rule_rows}
+        mentioned = {relation for entries in origins.values() for _, relation, _ in entries} | origins.keys()
+        name_rows = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
         function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas))
     computed: dict[int, dict[str, str]] = defaultdict(dict)
     for row in computed_rows:
         computed[row["relation"]][row["name"]] = row["base"]
     relations = {row["oid"]: _relation(row, computed.get(row["oid"], {})) for row in relation_rows}
-    through = _view_columns(view_rows, relations)
-    _add_view_keys(relations, through)
+    names = {(row["relation"], row["number"]): row["name"] for row in name_rows}
+    through = _view_columns(origins, names, relations)
+    _add_view_keys(relations, {row["relation"]: row["columns"] for row in primary_key_rows}, through)
     foreign = _foreign_relationships(key_rows, relations, through)
     by_oid = {oid: relation.key for oid, relation in relations.items()}
     functions: dict[tuple[str, str], list[Function]] = defaultdict(list)
@@ -259,11 +265,17 @@ def _function(row: _Row, by_oid: Mapping[int, tuple[str, str]]) -> Function:
     )
 
 
-def _view_columns(rows: Sequence[_Row], relations: Mapping[int, Relation]) -> _ShownColumns:
-    """What each exposed view shows of which table, through views of views."""
+def _view_columns(
+    entries: Mapping[int, Sequence[tuple[int, int, int]]],
+    names: Mapping[tuple[int, int], str],
+    relations: Mapping[int, Relation],
+) -> _ShownColumns:
+    """What each exposed view shows of which table, through views of views; ``names`` by relation and column number."""
     origins: dict[int, dict[str, tuple[int, str]]] = defaultdict(dict)
-    for row in rows:
-        origins[row["view"]][row["name"]] = (row["origin"], row["origin_name"])
+    for view, found in entries.items():
+        for number, relation, column in found:
+            if (view, number) in names and (relation, column) in names:
+                origins[view][names[view, number]] = (relation, names[relation, column])
 
     def resolve(oid: int, column: str) -> tuple[int, str]:
         # A view depends on older relations only, so this ends; the bound is for a catalog that changes as we read.
@@ -284,16 +296,16 @@ def _view_columns(rows: Sequence[_Row], relations: Mapping[int, Relation]) -> _S
     return through
 
 
-def _add_view_keys(relations: dict[int, Relation], through: _ShownColumns) -> None:
+def _add_view_keys(
+    relations: dict[int, Relation], primary_keys: Mapping[int, Sequence[str]], through: _ShownColumns
+) -> None:
     """A view that shows the whole primary key of a table has it as its own."""
     keys: dict[int, list[str]] = defaultdict(list)
     for origin, views in through.items():
-        table = relations.get(origin)
-        if table is None or table.is_view or not table.primary_key:
-            continue
-        for view, mapping in views:
-            if all(column in mapping for column in table.primary_key):
-                keys[view].extend(mapping[column][0] for column in table.primary_key)
+        key = primary_keys.get(origin, ())
+        for view, mapping in views if key else ():
+            if all(column in mapping for column in key):
+                keys[view].extend(mapping[column][0] for column in key)
     for view, names in keys.items():
         relations[view] = replace(relations[view], primary_key=tuple(dict.fromkeys(names)))
 
@@ -318,11 +330,13 @@ def _foreign_relationships(
         sources = _stand_ins(row["source"], row["source_columns"], relations, through)
         targets = _stand_ins(row["target"], row["target_columns"], relations, through)
         name: str = row["name"]
+        for known, _ in (*sources, *targets):
+            found[known.key].extend(())  # it has relationships, though the other side may be hidden
         for (source, from_columns), (target, to_columns) in product(sources, targets):
             forward = tuple(zip(from_columns, to_columns, strict=True))
             backward = tuple(zip(to_columns, from_columns, strict=True))
             one = Cardinality.ONE_TO_ONE if row["is_unique"] else None
-            is_self = source is target and not source.is_view
+            is_self = source is target
             found[source.key].append(
                 Relationship(
                     source.key,

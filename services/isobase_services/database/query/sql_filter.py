@@ -63,7 +63,7 @@ class Scope:
 
     alias: str
     types: Mapping[str, str]
-    embed_is_null: Callable[[str], str | None] = lambda _name: None
+    embed_test: Callable[[str, bool], str | None] = lambda _name, _is_negated: None
 
     def column(self, name: str) -> str:
         """The quoted column reference."""
@@ -93,9 +93,9 @@ def field_sql(target: Field, scope: Scope, parameters: Parameters) -> str:
 def filter_sql(one: Filter, scope: Scope, parameters: Parameters) -> str:
     """One filter as a boolean expression. An ``is.null`` on an embed's name tests whether it has rows."""
     if one.operator == "is" and not one.field.steps and one.value == "null":
-        test = scope.embed_is_null(one.field.name)
+        test = scope.embed_test(one.field.name, one.is_negated)
         if test is not None:
-            return f"not ({test})" if one.is_negated else test
+            return test
     condition = _condition(one, field_sql(one.field, scope, parameters), scope.type_of(one.field), parameters)
     return f"not ({condition})" if one.is_negated else condition
 

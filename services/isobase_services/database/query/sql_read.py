@@ -23,7 +23,11 @@ _ROW = "isobase_row"
 
 def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None, cap: int | None = None) -> str:
     """The SELECT of a node. ``join`` ties a child to its parent's row; ``cap`` is a limit beside the request's own."""
-    scope = Scope(node.alias, node.types, _embed_test(node, lambda number, _: f"{node.alias}e{number}.data is null"))
+
+    def is_null(number: int, _embed: Embed, is_negated: bool) -> str:
+        return f"{node.alias}e{number}.data is {'not ' if is_negated else ''}null"
+
+    scope = Scope(node.alias, node.types, _embed_test(node, is_null))
     shown = [_column_sql(item, scope, parameters) for item in node.items]
     joins = []
     for number, embed in enumerate(node.embeds):
@@ -49,8 +53,9 @@ def count_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None
     Embeds are tested by EXISTS and not joined: what only shows is not computed.
     """
 
-    def has_none(number: int, embed: Embed) -> str:
-        return f"not {_exists(node, embed, parameters)}"
+    def has_none(_number: int, embed: Embed, is_negated: bool) -> str:
+        # No double negation: the planner makes a join of EXISTS and of NOT EXISTS only.
+        return f"{'' if is_negated else 'not '}{_exists(node, embed, parameters)}"
 
     scope = Scope(node.alias, node.types, _embed_test(node, has_none))
     conditions = [join] if join else []
@@ -70,14 +75,14 @@ def _source(node: ReadNode) -> str:
     return f"{name} as {node.alias}"
 
 
-def _embed_test(node: ReadNode, test: Callable[[int, Embed], str]) -> Callable[[str], str | None]:
-    """What ``NAME=is.null`` means where NAME is an embed."""
+def _embed_test(node: ReadNode, test: Callable[[int, Embed, bool], str]) -> Callable[[str, bool], str | None]:
+    """What ``NAME=is.null`` and its negation mean where NAME is an embed."""
 
-    def embed_is_null(name: str) -> str | None:
+    def embed_test(name: str, is_negated: bool) -> str | None:
         found = next((pair for pair in enumerate(node.embeds) if pair[1].label == name), None)
-        return test(*found) if found is not None else None
+        return test(*found, is_negated) if found is not None else None
 
-    return embed_is_null
+    return embed_test
 
 
 def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters) -> str:

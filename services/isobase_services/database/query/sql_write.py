@@ -55,7 +55,7 @@ class Payload:
     """Whether a key that a row lacks means the column's default; else it means NULL."""
 
 
-def returning_columns(node: ReadNode, key: Sequence[str]) -> list[str]:
+def returning_columns(node: ReadNode) -> list[str]:
     """The columns that the answer needs of a written row: RETURNING asks for the right to read no more than these."""
     wanted: dict[str, None] = {}
     for item in node.items:
@@ -67,8 +67,16 @@ def returning_columns(node: ReadNode, key: Sequence[str]) -> list[str]:
     for embed in node.embeds:
         wanted |= {ours: None for ours, _ in embed.relationship.pairs}
     wanted |= {term.field.name: None for term in node.order if term.relation is None}
-    wanted |= dict.fromkeys(key)
-    return list(wanted)
+    for one in node.filters:
+        wanted |= dict.fromkeys(_filtered_names(one))
+    labels = {embed.label for embed in node.embeds}
+    return [name for name in wanted if name not in labels or name in node.types]
+
+
+def _filtered_names(tree: Filter | LogicTree) -> list[str]:
+    if isinstance(tree, Filter):
+        return [tree.field.name]
+    return [name for member in tree.members for name in _filtered_names(member)]
 
 
 def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_first: bool = False) -> str:
@@ -180,11 +188,14 @@ def _where(relation: Relation, filters: Sequence[Filter | LogicTree], parameters
     return f" where {' and '.join(conditions)}" if conditions else ""
 
 
-def call_whole_sql(function: Function, body: str | bytes, parameters: Parameters) -> str:
+def call_whole_sql(
+    function: Function, body: str | bytes, parameters: Parameters, returning: Sequence[str] = ("*",)
+) -> str:
     """``select`` over a call with the whole body as the one unnamed argument."""
     kind = function.arguments[0].type
     cast = "bytea" if isinstance(body, bytes) else f"text::{kind}"
-    return _selected(function, f"{qualified(function.schema, function.name)}({parameters.add(body)}::{cast})")
+    call = f"{qualified(function.schema, function.name)}({parameters.add(body)}::{cast})"
+    return _selected(function, call, returning)
 
 
 def call_sql(
@@ -194,8 +205,9 @@ def call_sql(
     parameters: Parameters,
     *,
     is_object: bool = True,
+    returning: Sequence[str] = ("*",),
 ) -> str:
-    """``select`` over a call with the named arguments.
+    """``select`` of the columns ``returning`` over a call with the named arguments.
 
     ``values`` are PostgreSQL's own text forms by name (a list for a variadic one), or JSON text: an object, or an array whose
     first member counts.
@@ -203,7 +215,7 @@ def call_sql(
     target = qualified(function.schema, function.name)
     arguments = [argument for argument in function.arguments if argument.name in names]
     if not arguments:
-        return _selected(function, f"{target}()")
+        return _selected(function, f"{target}()", returning)
     passed = []
     for argument in arguments:
         name = quote_identifier(argument.name)
@@ -216,14 +228,16 @@ def call_sql(
         passed.append(f"{'variadic ' if argument.is_variadic else ''}{name} := {value}")
     call = f"{target}({', '.join(passed)})"
     if not isinstance(values, str):
-        return _selected(function, call)
+        return _selected(function, call, returning)
     shape = ", ".join(f"{quote_identifier(argument.name)} {argument.type}" for argument in arguments)
     source = "json_to_record" if is_object else "json_to_recordset"
     rows = f"(select * from {source}({parameters.add(values)}::text::json) as r ({shape}) limit 1) as a"
-    return _selected(function, call, f"{rows}, lateral ")
+    return _selected(function, call, returning, f"{rows}, lateral ")
 
 
-def _selected(function: Function, call: str, before: str = "") -> str:
+def _selected(function: Function, call: str, returning: Sequence[str], before: str = "") -> str:
     if function.is_scalar:
         return f"select c.pgrst_scalar from {before}(select {call} as pgrst_scalar) as c"
-    return f"select c.* from {before}{call} as c"
+    # Named one by one where the request names them: a computed column exists on the function's own row type only.
+    shown = ", ".join("c.*" if name == "*" else f"c.{quote_identifier(name)}" for name in returning)
+    return f"select {shown or 'c.*'} from {before}{call} as c"

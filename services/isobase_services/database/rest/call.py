@@ -39,19 +39,20 @@ def choose_function(cache: SchemaCache, request: ApiRequest, body: Body | None) 
     raise _not_found(cache, request, sorted(names), body, overloads)
 
 
-def chosen_call_sql(function: Function, request: ApiRequest, body: Body | None, parameters: Parameters) -> str:
-    """The SELECT over the call of ``function`` with what the request passes."""
+def chosen_call_sql(
+    function: Function, request: ApiRequest, body: Body | None, parameters: Parameters, returning: Sequence[str]
+) -> str:
+    """The SELECT of ``returning`` over the call of ``function`` with what the request passes."""
     if body is None:
-        return call_sql(
-            function, [name for name, _ in request.arguments], _texts(function, request.arguments), parameters
-        )
+        values = _texts(function, request.arguments)
+        return call_sql(function, tuple(values), values, parameters, returning=returning)
     if len(function.arguments) == 1 and function.arguments[0].name == "":
-        if body.raw is not None and function.arguments[0].type == "bytea":
-            return call_whole_sql(function, body.raw, parameters)
-        return call_whole_sql(function, _decoded(body), parameters)
+        takes_bytes = body.raw is not None and function.arguments[0].type == "bytea"
+        whole = body.raw if takes_bytes and body.raw is not None else _decoded(body)
+        return call_whole_sql(function, whole, parameters, returning)
     if body.form:
-        return call_sql(function, body.keys, _texts(function, body.form), parameters)
-    return call_sql(function, body.keys, body.json, parameters, is_object=body.is_object)
+        return call_sql(function, body.keys, _texts(function, body.form), parameters, returning=returning)
+    return call_sql(function, body.keys, body.json, parameters, is_object=body.is_object, returning=returning)
 
 
 def _decoded(body: Body) -> str:

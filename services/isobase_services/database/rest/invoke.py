@@ -10,6 +10,7 @@ from isobase_services.database.query.plan import ReadNode
 from isobase_services.database.query.schema_cache import Function, SchemaCache
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
+from isobase_services.database.query.sql_write import returning_columns
 from isobase_services.database.rest.answer import check_singular, render, rows_range
 from isobase_services.database.rest.call import choose_function, chosen_call_sql
 from isobase_services.database.rest.execute import Engine, plan_tree
@@ -36,7 +37,7 @@ async def invoke(
             code="PGRST128",
         )
     parameters = Parameters()
-    called = chosen_call_sql(function, request, body, parameters)
+    called = chosen_call_sql(function, request, body, parameters, returning_columns(node))
     source = read_sql(node, parameters)
     total = count_sql(node, parameters) if preferences.wants_count else None
     shows_body = not request.is_head and not function.is_void

@@ -42,7 +42,7 @@ async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
         count = outcome.total
         if preferences.count == "planned":
             count = await _planned_rows(connection, node)
-        elif preferences.count == "estimated" and count is not None and max_rows is not None and count > max_rows:
+        elif preferences.count == "estimated" and count is not None and (max_rows is None or count > max_rows):
             count = max(count, await _planned_rows(connection, node))
     status, content_range = rows_range(request.offset, outcome.rows, count)
     headers = [

@@ -248,6 +248,8 @@ def _names(text: str, what: str) -> tuple[str, ...]:
 def _limit(ranges: Ranges, path: Path, kind: str, value: str) -> None:
     # As upstream: what is no number is as if it were not given; of repeated ones the last counts.
     number = int(value) if _NUMBER.fullmatch(value) else None
+    if kind == "offset" and number is not None and number < 0:
+        number = None
     limit, offset = ranges.get(path, (None, None))
     ranges[path] = (number, offset) if kind == "limit" else (limit, number)
 

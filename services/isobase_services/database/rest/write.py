@@ -144,7 +144,7 @@ def _payload(body: Body, request: ApiRequest) -> Payload:
 
 def _returning(request: ApiRequest, node: ReadNode, relation: Relation) -> list[str]:
     if request.preferences.wants_rows:
-        return returning_columns(node, ())
+        return returning_columns(node)
     return list(relation.primary_key) if request.preferences.returns == "headers-only" else []
 
 
