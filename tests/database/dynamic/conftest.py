@@ -45,6 +45,7 @@ class Server:
     """A running data API."""
 
     http: httpx.AsyncClient
+    app: Edge
     platform: Platform
     owner: asyncpg.Connection[asyncpg.Record]
 
@@ -156,7 +157,7 @@ async def running(settings: Settings, limits: Limits | None = None) -> AsyncIter
         try:
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://isobase") as client:
-                yield Server(client, platform, owner)
+                yield Server(client, app, platform, owner)
         finally:
             if limits is None:
                 await service.drain(2)
