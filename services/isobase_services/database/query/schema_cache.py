@@ -129,6 +129,8 @@ class Relationship:
     target_pairs: tuple[tuple[str, str], ...] = ()
     is_self: bool = False
     target_is_view: bool = False
+    is_reference: bool = False
+    """The source holds the foreign key; for one-to-one both directions look alike but for this."""
 
     @property
     def is_to_one(self) -> bool:
@@ -346,6 +348,7 @@ def _foreign_relationships(
                     forward,
                     is_self=is_self,
                     target_is_view=target.is_view,
+                    is_reference=True,
                 )
             )
             found[target.key].append(

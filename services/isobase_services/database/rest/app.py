@@ -21,10 +21,10 @@ from isobase_services.database.rest.call import choose_function
 from isobase_services.database.rest.errors import CALLER_IS_KNOWN, given_token, render_error
 from isobase_services.database.rest.execute import Engine
 from isobase_services.database.rest.invoke import invoke
-from isobase_services.database.rest.openapi import openapi_response
 from isobase_services.database.rest.payload import parse_call_body, parse_write_body
 from isobase_services.database.rest.read import read
 from isobase_services.database.rest.request import ApiRequest, parse_request
+from isobase_services.database.rest.root import root
 from isobase_services.database.rest.write import delete, insert, put, update
 
 __all__ = ["JWT_LEEWAY_S", "caller_of", "create_rest_app"]
@@ -88,7 +88,7 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
         if request.method == "OPTIONS":
             return _options(request, cache)
         if kind == "root":
-            return openapi_response(request, cache, platform.settings.base_url)
+            return await root(engine, request, cache, caller, platform.settings.base_url)
         if request.is_read:
             if kind == "function":
                 return await invoke(engine, request, cache, caller, None)
