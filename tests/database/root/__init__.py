@@ -1,0 +1,1 @@
+"""The document at the root of the data API."""
