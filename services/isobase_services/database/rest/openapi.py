@@ -66,7 +66,9 @@ def describe(
         "info": {
             "version": __version__,
             "title": title or "Isobase data API",
-            "description": description or "Tables, views and functions of the exposed schema",
+            "description": (
+                "Tables, views and functions of the exposed schema" if comment is None else description or ""
+            ),
         },
         "host": f"{place.hostname}:{place.port or _DEFAULT_PORTS.get(place.scheme, 80)}",
         "basePath": MOUNT_PATH,
@@ -215,12 +217,12 @@ def _function_path(function: Function) -> dict[str, Json]:
         type="object",
         description=function.comment,
         required=[one.name for one in function.arguments if one.is_required] or None,
-        properties={one.name: _typed(one.type) for one in function.arguments},
+        properties={one.name: _typed(one.type) for one in function.arguments} or None,
     )
     arguments: Json = {"name": "args", "in": "body", "required": True, "schema": schema}
     path: dict[str, Json] = {"post": {**about, "parameters": [arguments, *_references(["preferParams"])]}}
     if not function.is_volatile:
-        path["get"] = {**about, "parameters": [_query_argument(one) for one in function.arguments]}
+        path["get"] = about | _present(parameters=[_query_argument(one) for one in function.arguments] or None)
     return path
 
 
