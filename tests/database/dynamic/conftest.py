@@ -40,6 +40,23 @@ ITEMS: dict[str, Any] = {
 }
 
 
+# One statement for one connection: it runs before every test.
+_EMPTY = r"""
+do $$
+declare
+  made name;
+begin
+  for made in select nspname from pg_namespace where nspname like 'db\_%%' loop
+    execute format('drop schema %%I cascade', made);
+  end loop;
+end $$;
+delete from isobase.databases;
+delete from auth.users;
+insert into auth.users (id, email, aud, role)
+values (%s, %s, 'authenticated', 'authenticated'), (%s, %s, 'authenticated', 'authenticated');
+"""
+
+
 @dataclass(slots=True)
 class Server:
     """A running data API."""
@@ -128,17 +145,7 @@ def dynamic_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def database(dynamic_settings: Settings, postgres: DatabaseServer) -> Settings:
     """Settings of that database with Alice and Bob in it and nothing else; instead of the suite's ``database``."""
-    rows = postgres.execute("select schema_name from isobase.databases", database=DATABASE_NAME)
-    for (schema,) in rows:
-        postgres.execute(f"drop schema if exists {schema} cascade", database=DATABASE_NAME)
-    postgres.execute("delete from isobase.databases; delete from auth.users", database=DATABASE_NAME)
-    for user_id, email in ((ALICE, "alice@example.com"), (BOB, "bob@example.com")):
-        postgres.execute(
-            "insert into auth.users (id, email, aud, role) values (%s, %s, 'authenticated', 'authenticated')",
-            user_id,
-            email,
-            database=DATABASE_NAME,
-        )
+    postgres.execute(_EMPTY, ALICE, "alice@example.com", BOB, "bob@example.com", database=DATABASE_NAME)
     return dynamic_settings
 
 

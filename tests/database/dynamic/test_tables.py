@@ -284,3 +284,27 @@ async def test_a_table_in_use_is_not_waited_for_without_end(server: Server, monk
         assert refusal(await server.http.delete(url, headers=server.alice)) == (503, "busy")
     assert (await server.http.get(url, headers=server.alice)).status_code == 200
     assert (await server.http.delete(url, headers=server.alice)).status_code == 200
+
+
+async def test_no_request_about_rows_fails_while_tables_come_and_go(server: Server) -> None:
+    url = await server.make_rows_url("public_read")
+    row = await server.insert(url, server.alice, title="steady")
+    base = url.removesuffix("/rows").rpartition("/")[0]
+    is_over = False
+
+    async def read() -> int:
+        count = 0
+        while not is_over:
+            answer = await server.http.get(url, headers=server.bob)
+            assert (answer.status_code, answer.json()) == (200, {"rows": [row]})
+            count += 1
+        return count
+
+    readers = [asyncio.create_task(read()) for _ in range(3)]
+    for number in range(8):
+        made = await server.http.post(base, json={**ITEMS, "name": f"t{number}"}, headers=server.alice)
+        assert made.status_code == 201
+        gone = await server.http.delete(f"{base}/{made.json()['table_id']}", headers=server.alice)
+        assert gone.status_code == 200
+    is_over = True
+    assert sum(await asyncio.gather(*readers)) > 20
