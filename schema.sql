@@ -124,6 +124,14 @@ alter role anon set statement_timeout to '3s';
 alter role authenticated set statement_timeout to '8s';
 alter role authenticator set statement_timeout to '8s';
 alter role authenticator set lock_timeout to '8s';
+do $logs$
+begin
+  -- The statements of API requests carry the callers' tokens and claims. A failing one is logged by its error, not by its text.
+  alter role authenticator set log_min_error_statement to 'panic';
+exception when insufficient_privilege then
+  null; -- a managed server's owner may set it or not
+end
+$logs$;
 alter role supabase_auth_admin set idle_in_transaction_session_timeout to '60s';
 alter role supabase_auth_admin set search_path to 'auth';
 alter role supabase_storage_admin set search_path to 'storage';

@@ -58,6 +58,11 @@ class Pools:
             pool = self._pools.get(role)
             if pool is None:
                 pooled = self._settings.database.mode == "transaction_pooler"
+                server_settings = {"application_name": f"isobase {role or 'owner'}"}
+                if role is None and not pooled:
+                    # The owner may be a superuser, and schemas of its own path (public, one of its own name) are open to
+                    # the role of migrations: no function or operator from there may stand in for PostgreSQL's.
+                    server_settings["search_path"] = ""
                 try:
                     pool = await asyncpg.create_pool(
                         self._settings.dsn(role),
@@ -68,7 +73,7 @@ class Pools:
                         statement_cache_size=0 if pooled else 512,
                         max_cached_statement_lifetime=0,
                         reset=_roll_back,
-                        server_settings={"application_name": f"isobase {role or 'owner'}"},
+                        server_settings=server_settings,
                     )
                 except DATABASE_FAILURES as error:
                     raise database_error(error) from error

@@ -289,3 +289,19 @@ async def test_a_server_that_went_away_is_unavailable_and_its_return_is_noticed(
     await admin.close()
     async with platform.door.transaction(caller(ALICE)) as connection:
         assert await connection.fetchval("select 1") == 1
+
+
+async def test_the_owners_statements_find_nothing_that_a_migration_put_before_postgresqls_own(
+    platform: Platform,
+) -> None:
+    connection = await asyncpg.connect(platform.settings.dsn("postgres"))
+    await connection.execute(
+        "create schema supabase_admin; grant usage on schema supabase_admin to public;"
+        "create function supabase_admin.upper(name) returns text language sql as $$ select 'trap' $$;"
+        "create function public.lower(name) returns text language sql as $$ select 'trap' $$"
+    )
+    await connection.close()
+    async with platform.pools.acquire(None) as owner:
+        row = await owner.fetchrow("select upper('a'::name) as upper, lower('A'::name) as lower")
+    assert row is not None
+    assert tuple(row) == ("A", "a")

@@ -7,10 +7,11 @@ import json
 import re
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.realtime.client import Phoenix
-from tests.realtime.conftest import ALICE, BOB, Stack
+from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
 
 NOTES = {"event": "*", "schema": "public", "table": "notes"}
 BOARD = {"event": "*", "schema": "public", "table": "board"}
@@ -357,3 +358,22 @@ async def test_a_policy_may_tell_callers_apart_by_any_claim(stack: Stack, claim:
     seen = {(item.topic, item.payload["data"]["record"]["body"]) for item in socket.events("postgres_changes")}
     assert ("realtime:no", "for one token") not in seen
     assert ("realtime:yes", "for one token") in seen
+
+
+async def test_the_care_for_partitions_runs_no_function_with_the_owners_rights(start_stack: StackFactory) -> None:
+    first = await start_stack()
+    await first.sql("create table public.seen (login text, is_superuser text)")
+    await first.sql("grant insert on public.seen to public")
+    # The role of migrations may replace the function, being a member of the role that owns it.
+    migrations = await asyncpg.connect(first.settings.dsn("postgres"))
+    await migrations.execute(
+        "create or replace function realtime.ensure_partitions() returns integer language plpgsql as $$ begin"
+        " insert into public.seen values (session_user, current_setting('is_superuser')); return 0; end $$;"
+        "alter function realtime.ensure_partitions() security invoker"
+    )
+    await migrations.close()
+    await start_stack()
+    async with asyncio.timeout(10):
+        while not (rows := await first.sql("select login, is_superuser from public.seen")):
+            await asyncio.sleep(0.02)
+    assert [tuple(row) for row in rows] == [("authenticator", "off")]

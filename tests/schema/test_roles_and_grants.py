@@ -40,6 +40,8 @@ async def test_roles_have_supabases_attributes(shared: Sessions) -> None:
         ("authenticated", "statement_timeout", "8s"),
         ("authenticator", "statement_timeout", "8s"),
         ("authenticator", "lock_timeout", "8s"),
+        # The statements that it runs carry callers' tokens, which must not reach the server's log.
+        ("authenticator", "log_min_error_statement", "panic"),
         ("postgres", "search_path", '"$user", public, extensions'),
         ("supabase_admin", "search_path", '"$user", public, auth, extensions'),
         ("supabase_auth_admin", "search_path", "auth"),

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from tests.storage.conftest import ALICE, BOB, Stack, refusal
+from isobase_platform.config import Settings
+from tests.storage.conftest import ALICE, BOB, Stack, refusal, running, with_storage
 
 DENIED = ("403", "new row violates row-level security policy")
 HIDDEN = ("404", "Object not found")
@@ -247,3 +248,25 @@ async def test_an_object_that_appears_during_an_upload_is_replaced_only_with_the
     answer = await storage.http.post(path, content=body(), headers={**storage.user(ALICE), "x-upsert": "true"})  # type: ignore[arg-type]
     assert answer.status_code == 200
     assert (await storage.http.get(path, headers=storage.admin)).content == b"firstsecond"
+
+
+async def test_a_projects_trigger_does_not_run_with_the_owners_rights_at_start(
+    storage: Stack, database: Settings
+) -> None:
+    storage.sql(
+        """
+        create table public.seen (login text, is_superuser text);
+        grant insert on public.seen to public;
+        create function public.note() returns trigger language plpgsql as $$
+        begin insert into public.seen values (session_user, current_setting('is_superuser')); return new; end $$;
+        create trigger note before insert on storage.buckets for each row execute function public.note();
+        """
+    )
+    try:
+        async with running(with_storage(database, buckets={"wanted": {}})):
+            assert storage.sql("select distinct login, is_superuser from public.seen") == [
+                ("supabase_storage_admin", "off")
+            ]
+        assert storage.sql("select id from storage.buckets where id = 'wanted'") == [("wanted",)]
+    finally:
+        storage.sql("drop trigger note on storage.buckets; drop function public.note(); drop table public.seen")

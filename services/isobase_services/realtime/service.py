@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.routing import Route, Router, WebSocketRoute
 
+from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.runtime import Platform
@@ -107,7 +108,8 @@ class RealtimeService:
         """Make tomorrow's partitions and drop those whose messages are over their time."""
         while True:
             try:
-                async with self._platform.pools.acquire(None) as connection:
+                # Not as the owner: the role of migrations may replace this function, and would then have the owner's rights.
+                async with self._platform.door.transaction(Caller.service()) as connection:
                     await connection.execute("select realtime.ensure_partitions()")
             except (Unavailable, DatabaseError) as error:
                 _log.warning("the partitions of realtime.messages could not be kept", extra={"reason": error.message})

@@ -14,6 +14,9 @@ from isobase_services.storage.rules import check_mime_patterns, check_new_bucket
 
 __all__ = ["provision", "public_bucket"]
 
+TABLES_OWNER = "supabase_storage_admin"
+"""The role that owns the tables of the schema storage."""
+
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('isobase storage provision', 0))"
 _INSERT_BUCKET = """
 insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
@@ -36,7 +39,7 @@ def public_bucket(simple_bucket: str) -> str:
 
 
 async def provision(pools: Pools, settings: StorageSettings) -> None:
-    """Make the buckets and policies, under a lock, as the owner of the schema.
+    """Make the buckets, and then the policies under a lock.
 
     Raises ``StorageError`` for a bucket in the settings that cannot be (name, limit, types), ``DatabaseError`` or
     ``Unavailable`` where the database refuses or is not there.
@@ -48,12 +51,14 @@ async def provision(pools: Pools, settings: StorageSettings) -> None:
         check_mime_patterns(bucket.allowed_mime_types or ())
         if bucket.file_size_limit_bytes is not None:
             size_limit_bytes(bucket.file_size_limit_bytes, settings.file_size_limit_bytes)
-    async with pools.transaction(None) as connection:
-        await connection.execute(_LOCK)
+    # Not as the schema's owner: a project may put triggers on the table, and those would run with the owner's rights.
+    async with pools.transaction(TABLES_OWNER) as connection:
         for name, bucket in buckets.items():
             types = list(bucket.allowed_mime_types) if bucket.allowed_mime_types is not None else None
             limit = bucket.file_size_limit_bytes
             await connection.execute(_INSERT_BUCKET, name, bucket.public, limit, types)
+    async with pools.transaction(None) as connection:
+        await connection.execute(_LOCK)
         for name in (private, public):
             await _make_owner_policies(connection, name)
 
