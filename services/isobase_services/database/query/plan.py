@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from isobase_platform.sql import MAX_IDENTIFIER_BYTES, quote_identifier
 from isobase_services.database.query.ast import (
     ColumnItem,
     Filter,
@@ -24,6 +25,9 @@ from isobase_services.database.query.schema_cache import Cardinality, Relation, 
 
 __all__ = ["Embed", "ReadNode", "find_relation", "plan_read"]
 
+SUFFIX_BYTES = 12
+"""Room that a row's name keeps for what tells it from others."""
+
 
 @dataclass(slots=True)
 class ReadNode:
@@ -34,6 +38,9 @@ class ReadNode:
     types: Mapping[str, str]
     """Name -> type of columns and computed columns; empty where they are not known."""
     alias: str
+    """Unique within the statement; what is made up beside the rows is named after it."""
+    row: str
+    """The quoted name that the rows go by. PostgreSQL's errors tell it, so it is the relation's, as upstream."""
     items: list[ColumnItem] = field(default_factory=list)
     embeds: list[Embed] = field(default_factory=list)
     filters: list[Filter | LogicTree] = field(default_factory=list)
@@ -86,14 +93,31 @@ def find_relation(cache: SchemaCache, schema: str, name: str) -> Relation:
 
 
 class _Names:
-    """Aliases of the generated SQL: short, unique within one statement."""
+    """Names of the generated SQL, unique within one statement."""
 
     def __init__(self) -> None:
         self._count = 0
+        self._taken: set[str] = set()
 
-    def next(self) -> str:
+    def alias(self) -> str:
+        """A short name that no relation has."""
         self._count += 1
-        return f"t{self._count}"
+        return f"isobase_t{self._count - 1}"
+
+    def row(self, relation: str, depth: int) -> str:
+        """The relation's own name at the top, ``name_1`` one level below, ...; quoted."""
+        name = relation if depth == 0 else f"{_cut(relation)}_{depth}"
+        while name in self._taken:
+            # Two embeds of one relation, or a relation that is really called name_1.
+            self._count += 1
+            name = f"{_cut(relation)}_{depth}_{self._count}"
+        self._taken.add(name)
+        return quote_identifier(name)
+
+
+def _cut(name: str) -> str:
+    """Room for a suffix within PostgreSQL's limit."""
+    return name.encode()[: MAX_IDENTIFIER_BYTES - SUFFIX_BYTES].decode(errors="ignore")
 
 
 def plan_read(
@@ -114,8 +138,9 @@ def plan_read(
     ``columns`` and ``types`` are the root's; ``max_rows`` limits every level. Raises ``RequestError``: PGRST200 (no
     relationship), 201 (several), 108 (a filter on what is not embedded), 118 (an order by a to-many one), 123, 127.
     """
-    root = ReadNode(relation, tuple(columns), types, "t0", source=source)
-    _grow(cache, root, select, _Names(), max_rows)
+    names = _Names()
+    root = ReadNode(relation, tuple(columns), types, names.alias(), names.row(relation[1], 0), source=source)
+    _grow(cache, root, select, names, max_rows, 1)
     for path, found in filters.items():
         _at(root, path).filters.extend(found)
     for path, terms in orders.items():
@@ -171,7 +196,7 @@ def _check_order(node: ReadNode, relation: str) -> None:
 
 
 def _grow(
-    cache: SchemaCache, node: ReadNode, select: Sequence[SelectItem], names: _Names, max_rows: int | None
+    cache: SchemaCache, node: ReadNode, select: Sequence[SelectItem], names: _Names, max_rows: int | None, depth: int
 ) -> None:
     """Add what ``select`` says to a node, and the nodes below it."""
     node.limit = max_rows
@@ -190,8 +215,8 @@ def _grow(
                 "many-to-one or one-to-one relationship",
             )
         target = cache.relations[relationship.target]
-        child = ReadNode(target.key, tuple(target.columns), target.types, names.next())
-        _grow(cache, child, item.children, names, max_rows)
+        child = ReadNode(target.key, tuple(target.columns), target.types, names.alias(), names.row(target.name, depth))
+        _grow(cache, child, item.children, names, max_rows, depth + 1)
         node.embeds.append(Embed(item, relationship, child))
 
 

@@ -1,7 +1,8 @@
 """A planned read as one SQL statement that lets PostgreSQL build the JSON.
 
 Each level is a SELECT whose embeds are lateral joins: an object for a to-one relationship, an array for a to-many one.
-Aliases hold no column's name: ``tN`` for a level, ``tNeM`` for its embeds, always used with a dot or for what has no columns.
+The rows of a level go by the relation's name, its embeds by ``isobase_tNeM``; both are always used with a dot, as a bare name
+would mean a column of that name first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None,
     def is_null(number: int, _embed: Embed, is_negated: bool) -> str:
         return f"{node.alias}e{number}.data is {'not ' if is_negated else ''}null"
 
-    scope = Scope(node.alias, node.types, _embed_test(node, is_null))
+    scope = Scope(node.row, node.types, _embed_test(node, is_null))
     shown = [_column_sql(item, scope, parameters) for item in node.items]
     joins = []
     for number, embed in enumerate(node.embeds):
@@ -36,7 +37,7 @@ def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None,
         shown.extend(expressions)
     if not shown:
         # Nothing selected reads like everything at the top; a parent that embeds such a node shows nothing of it.
-        shown = [f"{node.alias}.*" if not node.embeds else "1"]
+        shown = [f"{node.row}.*" if not node.embeds else "1"]
     parts = [f"select {', '.join(shown)} from {_source(node)}", *joins]
     conditions = [*([join] if join else []), *(logic_sql(one, scope, parameters) for one in node.filters)]
     if conditions:
@@ -57,7 +58,7 @@ def count_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None
         # No double negation: the planner makes a join of EXISTS and of NOT EXISTS only.
         return f"{'' if is_negated else 'not '}{_exists(node, embed, parameters)}"
 
-    scope = Scope(node.alias, node.types, _embed_test(node, has_none))
+    scope = Scope(node.row, node.types, _embed_test(node, has_none))
     conditions = [join] if join else []
     conditions += [logic_sql(one, scope, parameters) for one in node.filters]
     conditions += [_exists(node, embed, parameters) for embed in node.embeds if embed.is_inner]
@@ -66,13 +67,13 @@ def count_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None
 
 
 def _exists(node: ReadNode, embed: Embed, parameters: Parameters) -> str:
-    condition = _join_condition(node.alias, embed.relationship, embed.node.alias)
+    condition = _join_condition(node.row, embed.relationship, embed.node.row, f"{embed.node.alias}j")
     return f"exists ({count_sql(embed.node, parameters, join=condition)})"
 
 
 def _source(node: ReadNode) -> str:
     name = quote_identifier(node.source) if node.source else qualified(*node.relation)
-    return f"{name} as {node.alias}"
+    return f"{name} as {node.row}"
 
 
 def _embed_test(node: ReadNode, test: Callable[[int, Embed, bool], str]) -> Callable[[str, bool], str | None]:
@@ -107,15 +108,14 @@ def _label(target: Field) -> str:
     return keys[-1] if keys else target.name
 
 
-def _join_condition(parent: str, relationship: Relationship, child: str) -> str:
-    """What ties the child's rows to one row of the parent."""
+def _join_condition(parent: str, relationship: Relationship, child: str, alias: str) -> str:
+    """What ties the child's rows to one row of the parent; ``alias`` is for the junction's."""
     if relationship.junction is None:
         return " and ".join(
             f"{child}.{quote_identifier(theirs)} = {parent}.{quote_identifier(ours)}"
             for ours, theirs in relationship.pairs
         )
     junction = relationship.junction
-    alias = f"{child}j"
     inner = " and ".join(
         [
             *(
@@ -133,7 +133,7 @@ def _join_condition(parent: str, relationship: Relationship, child: str) -> str:
 
 def _embed_sql(parent: ReadNode, embed: Embed, alias: str, parameters: Parameters) -> tuple[str, list[str]]:
     """The lateral join of an embed, and what the parent selects from it."""
-    condition = _join_condition(parent.alias, embed.relationship, embed.node.alias)
+    condition = _join_condition(parent.row, embed.relationship, embed.node.row, f"{embed.node.alias}j")
     kind = "inner" if embed.is_inner else "left"
     if embed.relationship.is_to_one:
         inner = read_sql(embed.node, parameters, join=condition, cap=1)
@@ -188,7 +188,7 @@ def _order_terms(node: ReadNode, scope: Scope, parameters: Parameters) -> list[s
         number, embed = next(pair for pair in enumerate(node.embeds) if pair[1] is node.embed_labelled(term.relation))
         # The related row is read again by its key: the embed itself may not show the column that sorts.
         child = Scope(f"{node.alias}o{number}", embed.node.types)
-        condition = _join_condition(node.alias, embed.relationship, child.alias)
+        condition = _join_condition(node.row, embed.relationship, child.alias, f"{child.alias}j")
         expression = field_sql(term.field, child, parameters)
         target = qualified(*embed.relationship.target)
         terms.append(order_sql(term, f"(select {expression} from {target} as {child.alias} where {condition} limit 1)"))

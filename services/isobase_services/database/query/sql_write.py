@@ -31,9 +31,8 @@ __all__ = [
 INSERTED_SETTING = "isobase.inserted"
 """Counts, in the transaction, the rows that an upsert inserted and did not merge."""
 
-# Aliases of the written relation and of the payload's rows; always used with a dot.
-_TARGET = "w"
-_BODY = "b"
+# The payload's rows; always used with a dot.
+_BODY = "isobase_body"
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,7 +79,7 @@ def _filtered_names(tree: Filter | LogicTree) -> list[str]:
 
 
 def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_first: bool = False) -> str:
-    """A FROM item aliased ``b``: the payload as rows with the relation's types."""
+    """A FROM item: the payload as rows with the relation's types."""
     if payload.is_object and not payload.columns:
         return f"(values (1)) as {_BODY}"  # and no parameter: a value that no placeholder takes is an error
     data = f"{parameters.add(payload.json)}::text::json"
@@ -128,8 +127,8 @@ def insert_sql(
     where += [logic_sql(one, scope, parameters) for one in conditions]
     only = f" where {' and '.join(where)}" if where else ""
     return (
-        f"insert into {qualified(*relation.key)} as {_TARGET}{columns} select {shown} from {source}{only}"
-        f"{_conflict(upsert, payload.columns)}{_returning(returning)}"
+        f"insert into {qualified(*relation.key)} as {_target(relation)}{columns} select {shown} from {source}{only}"
+        f"{_conflict(upsert, payload.columns)}{_returning(relation, returning)}"
     )
 
 
@@ -151,8 +150,14 @@ def _counted(change: int) -> str:
     )
 
 
-def _returning(names: Sequence[str]) -> str:
-    shown = ", ".join(f"{_TARGET}.*" if name == "*" else f"{_TARGET}.{quote_identifier(name)}" for name in names)
+def _target(relation: Relation) -> str:
+    """The name that the written rows go by: PostgreSQL's errors tell it, so it is the relation's."""
+    return quote_identifier(relation.name)
+
+
+def _returning(relation: Relation, names: Sequence[str]) -> str:
+    row = _target(relation)
+    shown = ", ".join(f"{row}.*" if name == "*" else f"{row}.{quote_identifier(name)}" for name in names)
     return f" returning {shown or '1'}"
 
 
@@ -164,14 +169,14 @@ def update_sql(
     returning: Sequence[str],
 ) -> str:
     """UPDATE of the rows that the filters let through with the payload's (first) row; nothing to set updates nothing."""
-    target = f"{qualified(*relation.key)} as {_TARGET}"
+    target = f"{qualified(*relation.key)} as {_target(relation)}"
     if not payload.columns:
-        shown = _returning(returning).removeprefix(" returning ")
+        shown = _returning(relation, returning).removeprefix(" returning ")
         return f"select {shown} from {target} where false"
     source = _rows(relation, payload, parameters, only_first=True)
     sets = ", ".join(f"{quote_identifier(name)} = {_BODY}.{quote_identifier(name)}" for name in payload.columns)
     where = _where(relation, filters, parameters)
-    return f"update {target} set {sets} from {source}{where}{_returning(returning)}"
+    return f"update {target} set {sets} from {source}{where}{_returning(relation, returning)}"
 
 
 def delete_sql(
@@ -179,11 +184,11 @@ def delete_sql(
 ) -> str:
     """DELETE of the rows that the filters let through."""
     where = _where(relation, filters, parameters)
-    return f"delete from {qualified(*relation.key)} as {_TARGET}{where}{_returning(returning)}"
+    return f"delete from {qualified(*relation.key)} as {_target(relation)}{where}{_returning(relation, returning)}"
 
 
 def _where(relation: Relation, filters: Sequence[Filter | LogicTree], parameters: Parameters) -> str:
-    scope = Scope(_TARGET, relation.types)
+    scope = Scope(_target(relation), relation.types)
     conditions = [logic_sql(one, scope, parameters) for one in filters]
     return f" where {' and '.join(conditions)}" if conditions else ""
 
