@@ -26,6 +26,14 @@ async def test_a_row_comes_back_as_it_was_inserted(server: Server) -> None:
     assert (answer.status_code, answer.json()) == (200, {"rows": [row]})
 
 
+async def test_a_backslash_before_u0000_is_text_and_no_nul(server: Server) -> None:
+    url = await server.make_rows_url()
+    assert (await server.insert(url, server.alice, title="\\u0000"))["title"] == "\\u0000"
+    for text in (b'"\\u0000"', b'"a\\\\\\u0000"'):
+        answer = await server.http.post(url, content=b'{"title":' + text + b"}", headers=server.alice)
+        assert refusal(answer) == (400, "invalid_text")
+
+
 async def test_a_list_of_rows_need_not_have_the_same_names(server: Server) -> None:
     url = await server.make_rows_url()
     body = [{"title": "a"}, {"title": "b", "quantity": 5}, {"title": "c", "quantity": None}]

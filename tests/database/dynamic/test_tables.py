@@ -308,3 +308,25 @@ async def test_no_request_about_rows_fails_while_tables_come_and_go(server: Serv
         assert gone.status_code == 200
     is_over = True
     assert sum(await asyncio.gather(*readers)) > 20
+
+
+async def test_what_was_dropped_by_sql_is_gone_and_its_name_free(server: Server) -> None:
+    made = await server.make_database()
+    table = await server.make_table(made["database_id"])
+    url = f"/db/{made['database_id']}"
+    await server.owner.execute(f"drop table {made['schema']}.items")
+    assert (await server.http.get(f"{url}/tables", headers=server.alice)).json() == {"tables": []}
+    for path in (f"{url}/tables/{table['table_id']}", f"{url}/tables/{table['table_id']}/rows"):
+        assert refusal(await server.http.get(path, headers=server.alice)) == (404, "table_not_found")
+    await server.make_table(made["database_id"])
+    await server.owner.execute(f"drop schema {made['schema']} cascade")
+    answer = await server.http.post(f"{url}/tables", json=ITEMS, headers=server.alice)
+    assert refusal(answer)[0] == 404
+    assert (await server.http.delete(url, headers=server.alice)).status_code == 200
+
+
+async def test_a_table_that_a_migration_made_keeps_its_name(server: Server) -> None:
+    made = await server.make_database()
+    await server.owner.execute(f"create table {made['schema']}.items (id int primary key)")
+    answer = await server.http.post(f"/db/{made['database_id']}/tables", json=ITEMS, headers=server.alice)
+    assert refusal(answer) == (409, "table_exists")

@@ -106,8 +106,8 @@ def create_schema_sql(schema: str) -> tuple[str, ...]:
 
 
 def drop_schema_sql(schema: str) -> str:
-    """A database's end, with everything in it."""
-    return f"drop schema {quote_identifier(schema)} cascade"
+    """A database's end, with everything in it; no error where somebody dropped it by SQL before."""
+    return f"drop schema if exists {quote_identifier(schema)} cascade"
 
 
 def create_table_sql(database_id: UUID, schema: str, spec: TableSpec) -> tuple[str, ...]:

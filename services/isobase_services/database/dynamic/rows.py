@@ -7,6 +7,7 @@ Neighbours: ``rows_query`` (parse), ``query`` (plan and SQL), ``tables`` (finds 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -29,6 +30,8 @@ from isobase_services.database.query.sql_write import Payload, delete_sql, inser
 
 __all__ = ["NewRows", "RowStore", "parse_new_rows", "parse_row_change"]
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""NUL as JSON writes it, and not a backslash followed by u0000. PostgreSQL's text cannot hold it."""
 _SET_BY_SERVER = ("created_at", "owner")
 
 
@@ -68,7 +71,7 @@ def _json(raw: bytes) -> tuple[str, object]:
         value: object = json.loads(text)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise BadRequest("The request body is not valid JSON", code="invalid_json") from error
-    if "\\u0000" in text:
+    if _NUL.search(text):
         raise BadRequest("A text must not hold NUL", code="invalid_text")
     return text, value
 

@@ -91,8 +91,7 @@ class TableStore:
         """
         async with definition_transaction(self._platform) as connection:
             database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
-            rows = await connection.fetch("select name from isobase.tables where database_id = $1", database_id)
-            known = {str(row["name"]) for row in rows}
+            known = await self._known(connection, database)
             check_table(spec, known, self._limits.columns_per_table)
             if spec.name in known or await self._is_taken(connection, database.schema, spec.name):
                 raise Conflict(f"The database has a table named {spec.name} already", code="table_exists")
@@ -117,6 +116,18 @@ class TableStore:
             await announce(connection)
             await _show_qualified(connection)
             return await self._table(connection, database_id, table_id)
+
+    @staticmethod
+    async def _known(connection: Connection, database: Database) -> set[str]:
+        """The names of the tables; those that somebody dropped by SQL are forgotten, so that their names are free."""
+        await connection.execute(
+            "delete from isobase.tables as t where t.database_id = $1"
+            " and pg_catalog.to_regclass(pg_catalog.format('%I.%I', $2::text, t.name)) is null",
+            database.id,
+            database.schema,
+        )
+        rows = await connection.fetch("select name from isobase.tables where database_id = $1", database.id)
+        return {str(row["name"]) for row in rows}
 
     @staticmethod
     async def _is_taken(connection: Connection, schema: str, name: str) -> bool:
