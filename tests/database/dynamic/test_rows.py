@@ -300,7 +300,10 @@ async def test_a_deleted_user_takes_his_rows_along(server: Server) -> None:
     await server.insert(url, server.bob, title="his")
     await server.owner.execute("delete from auth.users where id = $1", BOB)
     assert (await server.http.get(url, headers=server.alice)).json() == {"rows": [hers]}
-    assert refusal(await server.http.post(url, json={"title": "ghost"}, headers=server.bob)) == (409, "23503")
+    ghost = {"title": "ghost"}
+    assert refusal(await server.http.post(url, json=ghost, headers=server.bob)) == (401, "user_not_found")
+    given = {**ghost, "owner": BOB}
+    assert refusal(await server.http.post(url, json=given, headers=server.service)) == (409, "23503")
 
 
 async def test_the_service_sees_all_rows_and_writes_for_a_user(server: Server) -> None:

@@ -223,6 +223,16 @@ async def test_the_same_table_twice_at_once_is_made_once(server: Server) -> None
     assert {refusal(answer)[1] for answer in answers if answer.status_code != 201} == {"table_exists"}
 
 
+async def test_the_same_table_in_two_processes_at_once_is_made_once(database: Settings) -> None:
+    async with running(database) as first, running(database) as second:
+        made = await first.make_database()
+        url = f"/db/{made['database_id']}/tables"
+        answers = await asyncio.gather(
+            *(server.http.post(url, json=ITEMS, headers=server.alice) for server in (first, second, first, second))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
 async def test_a_table_is_dropped_with_its_rows_and_its_name_is_free(server: Server) -> None:
     made = await server.make_database()
     table = await server.make_table(made["database_id"])

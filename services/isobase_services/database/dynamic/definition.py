@@ -17,6 +17,7 @@ from isobase_services.database.dynamic.column_types import ColumnType, default_s
 from isobase_services.database.dynamic.models import Access, ColumnSpec, OnDelete, TableSpec
 
 __all__ = [
+    "OWNER_CONSTRAINT",
     "SERVER_COLUMNS",
     "check_name",
     "check_table",
@@ -28,6 +29,9 @@ __all__ = [
 
 SERVER_COLUMNS = ("id", "created_at", "owner")
 """Columns that every table has."""
+
+OWNER_CONSTRAINT = "owner_is_user"
+"""The foreign key of every table that a user who is gone runs into."""
 
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
@@ -117,7 +121,8 @@ def create_table_sql(database_id: UUID, schema: str, spec: TableSpec) -> tuple[s
         (
             "id uuid primary key default gen_random_uuid()",
             "created_at timestamptz not null default now()",
-            "owner uuid not null default auth.uid() references auth.users (id) on delete cascade",
+            f"owner uuid not null default auth.uid() constraint {OWNER_CONSTRAINT} references auth.users (id)"
+            " on delete cascade",
             *(_column_sql(schema, column) for column in spec.columns),
         )
     )

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from isobase_platform.caller import Caller
-from isobase_platform.errors import BadRequest, Forbidden, NotFound
+from isobase_platform.errors import BadRequest, DatabaseError, Forbidden, IsobaseError, NotFound
 from isobase_platform.rls import DoorConnection
 from isobase_platform.runtime import Platform
 from isobase_platform.sql import qualified
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic.access import Actor
+from isobase_services.database.dynamic.definition import OWNER_CONSTRAINT
 from isobase_services.database.dynamic.models import RowsTable
 from isobase_services.database.dynamic.rows_query import RowsQuery, check_columns, unknown_column
 from isobase_services.database.query.ast import Field, Filter
@@ -124,13 +125,21 @@ class RowStore:
         return body.strip()[1:-1]
 
     async def insert(self, actor: Actor, table: RowsTable, new: NewRows) -> str:
-        """Insert, and return the rows as a JSON array in text, in the order given. All of them or none."""
+        """Insert, and return the rows as a JSON array in text, in the order given. All of them or none.
+
+        Raises 401 (``user_not_found``) for a token whose user is gone.
+        """
         _, relation = await self._relation(table)
         self._check_names(actor, relation, new.names, is_insert=True)
         parameters = Parameters()
         payload = Payload(new.payload, new.is_single, new.names, fills_defaults=True)
         written = insert_sql(relation, payload, parameters, upsert=None, returning=tuple(relation.columns))
-        return await self._write(actor.caller, table, written, parameters)
+        try:
+            return await self._write(actor.caller, table, written, parameters)
+        except DatabaseError as error:
+            if error.constraint == OWNER_CONSTRAINT and not actor.caller.is_service:
+                raise IsobaseError("The user of the token is gone", code="user_not_found", status=401) from error
+            raise
 
     async def update(self, actor: Actor, table: RowsTable, row_id: UUID, change: NewRows) -> str:
         """Change one row, and return it as a JSON object in text.
