@@ -6,7 +6,7 @@ Source: PostgREST v14 ``Response.hs`` and ``RangeQuery.hs``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -16,7 +16,7 @@ from isobase_services.database.rest.preferences import Preferences
 from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.statement import Outcome
 
-__all__ = ["check_singular", "content_location", "render", "rows_range", "written_range"]
+__all__ = ["check_singular", "content_location", "render", "rows_head", "written_range"]
 
 Headers = list[tuple[str, str]]
 
@@ -34,10 +34,7 @@ def render(
     shown = list(headers)
     if media is not None:
         shown.append(("content-type", media.value))
-        if request.is_negotiated:
-            shown.append(("content-profile", request.schema))
-    if text := applied.applied():
-        shown.append(("preference-applied", text))
+    shown += _negotiated(request, applied, has_body=media is not None)
     given = {name for name, _ in outcome.headers}
     status = status if outcome.status is None else outcome.status
     response = Response(body, status_code=status)
@@ -59,11 +56,24 @@ def check_singular(media: Media, rows: int) -> None:
         )
 
 
-def rows_range(offset: int, rows: int, total: int | None) -> tuple[int, str]:
-    """Status and Content-Range of rows that were read. Raises PGRST103 (416) for an offset beyond the ``total``."""
-    content_range = _content_range(offset, offset + rows - 1, total)
+def _negotiated(request: ApiRequest, applied: Preferences, *, has_body: bool) -> Headers:
+    """Which schema and which preferences the answer is of."""
+    headers: Headers = [("content-profile", request.schema)] if has_body and request.is_negotiated else []
+    text = applied.applied()
+    return [*headers, ("preference-applied", text)] if text else headers
+
+
+def rows_head(
+    request: ApiRequest, rows: int, total: int | None, applied: Preferences, also: Headers
+) -> tuple[int, Headers]:
+    """Status and headers, ``also`` among them, of rows that were read.
+
+    Raises PGRST103 (416) with the headers of the answer that it stands for, for an offset beyond the ``total``.
+    """
+    offset = request.offset
+    headers = [("content-range", _content_range(offset, offset + rows - 1, total)), *also]
     if total is None:
-        return 200, content_range
+        return 200, headers
     if offset > total:
         error = RequestError(
             "Requested range not satisfiable",
@@ -71,9 +81,9 @@ def rows_range(offset: int, rows: int, total: int | None) -> tuple[int, str]:
             status=416,
             details=f"An offset of {offset} was requested, but there are only {total} rows.",
         )
-        error.headers = (("content-range", content_range),)
+        error.headers = (*headers, *_negotiated(request, applied, has_body=True))
         raise error
-    return (206 if rows < total else 200), content_range
+    return (206 if rows < total else 200), headers
 
 
 def written_range(rows: int, total: int | None) -> str:
@@ -87,6 +97,9 @@ def _content_range(first: int, last: int, total: int | None) -> str:
 
 
 def content_location(name: str, query: Sequence[tuple[str, str]]) -> str:
-    """The canonical place of what was read: parameters sorted by name."""
-    text = urlencode(sorted(query, key=lambda pair: pair[0]))
+    """The canonical place of what was read: parameters sorted by name, the values of a repeated one joined by commas."""
+    values: dict[str, list[str]] = {}
+    for key, value in sorted(query, key=lambda pair: pair[0]):
+        values.setdefault(quote(key, safe=""), []).append(quote(value, safe=""))
+    text = "&".join(f"{key}={','.join(found)}" for key, found in values.items())
     return f"/{quote(name, safe='')}" + (f"?{text}" if text else "")

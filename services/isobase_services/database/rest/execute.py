@@ -49,7 +49,7 @@ class Engine:
             caller,
             read_only=read_only,
             rollback=rolls_back,
-            search_path=tuple(dict.fromkeys((request.schema, *self.settings.extra_search_path))),
+            search_path=(request.schema, *self.settings.extra_search_path),
             settings=wanted,
         ) as connection:
             if self.settings.pre_request:

@@ -11,7 +11,7 @@ from isobase_services.database.query.schema_cache import Function, SchemaCache
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.query.sql_write import returning_columns
-from isobase_services.database.rest.answer import check_singular, render, rows_range
+from isobase_services.database.rest.answer import check_singular, render, rows_head
 from isobase_services.database.rest.call import choose_function, chosen_call_sql
 from isobase_services.database.rest.execute import Engine, plan_tree
 from isobase_services.database.rest.media import negotiate
@@ -49,9 +49,8 @@ async def invoke(
         outcome = Outcome.from_record(await connection.fetchrow(sql, *parameters.values))
         check_singular(media, outcome.rows)
         preferences.check_affected(outcome.rows)
-    status, content_range = rows_range(request.offset, outcome.rows, outcome.total)
-    headers = [("content-range", content_range)]
     applied = preferences.without("resolution", "returns", "missing")
+    status, headers = rows_head(request, outcome.rows, outcome.total, applied, [])
     if function.is_void:
         return render(request, outcome, 204, headers, applied, None)
     return render(request, outcome, status, headers, applied, media)

@@ -12,7 +12,7 @@ from isobase_services.database.query.plan import ReadNode, find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
-from isobase_services.database.rest.answer import check_singular, content_location, render, rows_range
+from isobase_services.database.rest.answer import check_singular, content_location, render, rows_head
 from isobase_services.database.rest.execute import Engine, plan_tree
 from isobase_services.database.rest.media import negotiate
 from isobase_services.database.rest.request import ApiRequest
@@ -44,12 +44,9 @@ async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
             count = await _planned_rows(connection, node)
         elif preferences.count == "estimated" and count is not None and (max_rows is None or count > max_rows):
             count = max(count, await _planned_rows(connection, node))
-    status, content_range = rows_range(request.offset, outcome.rows, count)
-    headers = [
-        ("content-range", content_range),
-        ("content-location", content_location(relation.name, request.query)),
-    ]
     applied = preferences.without("resolution", "returns", "missing", "max_affected")
+    location = [("content-location", content_location(relation.name, request.query))]
+    status, headers = rows_head(request, outcome.rows, count, applied, location)
     return render(request, outcome, status, headers, applied, media)
 
 
