@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from isobase_deploy.gateway import Gateway
+from isobase_deploy.http_protocol import LimitedHttpProtocol
 from isobase_platform.config import Settings
 
 __all__ = ["HttpServer"]
@@ -62,7 +63,7 @@ class HttpServer:
         config = uvicorn.Config(
             gateway.app,
             loop="none",
-            http="httptools",
+            http=LimitedHttpProtocol,
             ws="websockets-sansio",
             ws_max_size=settings.realtime.max_payload_bytes + 64 * 1024,
             ws_ping_interval=None,

@@ -1,0 +1,110 @@
+"""uvicorn's HTTP protocol with limits on a request's head: how large it may be, and how long it may take.
+
+uvicorn has neither with httptools: whoever sends headers without end fills the memory of a process that serves everybody, and
+needs no key to do it. A body has its limits where it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "LimitedHttpProtocol"]
+
+MAX_HEAD_BYTES = 128 * 1024
+"""Request line and headers together. Long lists in filters make long URLs; tokens have 16 KiB at most."""
+HEAD_TIMEOUT_S = 60.0
+"""How long a connection may take for its next request's head, from its first byte (or from the connection) on."""
+
+_TOO_LARGE = b"Request header or URL too large"
+_ANSWER = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(_TOO_LARGE), _TOO_LARGE)
+)
+
+
+class _HeadTooLarge(Exception):
+    """Raised inside the parser, which then gives up on the connection."""
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """One connection. Beyond the limits it is answered 431 where no answer has begun, and closed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._header_bytes = 0
+        # What arrived since the parser last handed over a head or a piece of body: it may all lie in the parser's memory.
+        self._held_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As uvicorn, with a time limit for the first request."""
+        super().connection_made(transport)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn."""
+        self._unwatch_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn, unless a head is too large."""
+        self._held_bytes += len(data)
+        super().data_received(data)
+        if self._held_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse()
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn, but for a head that was given up as too large."""
+        if self._header_bytes > MAX_HEAD_BYTES:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._header_bytes = 0
+        self._watch_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer behind a body in chunks, is complete."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEAD_BYTES:
+            raise _HeadTooLarge
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self._unwatch_head()
+        self._held_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of body is handed over."""
+        self._held_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._held_bytes = 0
+        super().on_message_complete()
+
+    def _refuse(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request, whatever its type says
+        if cycle is not None and not cycle.response_complete:
+            self.transport.abort()  # in the middle of an answer nothing else can be said
+            return
+        self.transport.write(_ANSWER)
+        self.transport.close()
+
+    def _watch_head(self) -> None:
+        self._unwatch_head()
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def _unwatch_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
