@@ -112,7 +112,7 @@ def test_sql_sees_role_claims_path_and_request(api: Api) -> None:
     seen = api.get("/rpc/who", who=api.alice).json()
     assert seen["role"] == "authenticated"
     assert seen["claims"]["sub"] == "11111111-1111-4111-8111-111111111111"
-    assert seen["path"] == '"public", "extensions"'
+    assert seen["path"] == '"public", "public", "extensions"'
     assert (seen["method"], seen["url"]) == ("GET", "/rpc/who")
     anonymous = api.get("/rpc/who", who={}).json()
     assert (anonymous["role"], anonymous["claims"]) == ("anon", {"role": "anon"})

@@ -214,10 +214,20 @@ def _grow(
                 details=f"Spreading '{item.name}' is not possible: '{node.relation[1]}' and '{item.name}' do not form a "
                 "many-to-one or one-to-one relationship",
             )
+        _check_label(node, item, depth)
         target = cache.relations[relationship.target]
         child = ReadNode(target.key, tuple(target.columns), target.types, names.alias(), names.row(target.name, depth))
         _grow(cache, child, item.children, names, max_rows, depth + 1)
         node.embeds.append(Embed(item, relationship, child))
+
+
+def _check_label(node: ReadNode, item: RelationItem, depth: int) -> None:
+    """Two embeds of one name cannot both be shown; PostgreSQL's refusal of upstream's SQL says so."""
+    label = item.alias or item.name
+    if node.embed_labelled(label) is not None:
+        raise RequestError(
+            f'table name "{node.relation[1]}_{label}_{depth}" specified more than once', code="42712", status=400
+        )
 
 
 def _relationship(cache: SchemaCache, source: tuple[str, str], item: RelationItem) -> Relationship:

@@ -6,7 +6,16 @@ from tests.database.differential.cases.asking import AUTH, PREFER, ROUTES
 from tests.database.differential.cases.calling import CALL
 from tests.database.differential.cases.case import Case
 from tests.database.differential.cases.embedding import EMBED, MEDIA, PROFILE
-from tests.database.differential.cases.reading import BROKEN, FILTER, LOGIC, ODD_NAMES, ORDER_RANGE, SELECT, WORDS
+from tests.database.differential.cases.reading import (
+    BROKEN,
+    FILTER,
+    LOGIC,
+    ODD_NAMES,
+    ORDER_RANGE,
+    REFUSED,
+    SELECT,
+    WORDS,
+)
 from tests.database.differential.cases.writing import DELETE, INSERT, UPDATE, UPSERT
 
 __all__ = ["CASES", "Case"]
@@ -17,6 +26,7 @@ CASES: tuple[Case, ...] = (
     *LOGIC,
     *BROKEN,
     *ODD_NAMES,
+    *REFUSED,
     *WORDS,
     *ORDER_RANGE,
     *EMBED,

@@ -120,6 +120,7 @@ MEDIA = [
         "plan is off",
         "/projects",
         headers={"Accept": "application/vnd.pgrst.plan+json"},
+        only_code=True,
     ),
     Case(
         "accept of a single any/any",
