@@ -35,7 +35,7 @@ truncate public.notes, public.people, public.teams, public.members, public.tasks
 insert into public.people values (1, 'Ann'), (2, 'Ben'), (3, 'Cid');
 insert into public.teams values (1, 'Red'), (2, 'Blue');
 insert into public.members values (1, 1, '2026-01-01'), (2, 1, '2026-02-01'), (1, 2, '2026-03-01');
-insert into public.tasks (name, team_id, lead_id, helper_id) 
+insert into public.tasks (name, team_id, lead_id, helper_id)
   values ('dig', 1, 1, 2), ('fill', 1, 2, null), ('rest', null, null, 1);
 insert into public.passports values (1, 'P-1');
 insert into public.tree values (1, null, 'root'), (2, 1, 'left'), (3, 1, 'right');

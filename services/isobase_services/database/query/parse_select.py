@@ -26,7 +26,7 @@ MAX_EMBED_DEPTH = 32
 """Deeper selects are refused before they become SQL that no planner would take."""
 
 _ALIAS_FOLLOWS = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+):(?!:)')
-_CAST = re.compile(r"[A-Za-z_][\w ]*(?:\[\])?")
+_CAST = re.compile(r"[\w $]+")
 _AGGREGATE = re.compile(rf"\.({'|'.join(get_args(Aggregate))})\(\)")
 
 

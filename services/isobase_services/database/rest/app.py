@@ -44,6 +44,7 @@ def caller_of(platform: Platform, scope: Scope) -> Caller:
     if token == "":
         raise TokenError("The token is empty", TokenRefusal.MALFORMED)
     claims = platform.verifier.verify(token, leeway_s=JWT_LEEWAY_S) if token is not None else Claims({}, "{}")
+    _check_audience(claims.raw.get("aud"))
     role = _role(claims) if "role" in claims.raw else anon
     if not role:
         error = RequestError("Anonymous access is disabled", code="PGRST302", status=401)
@@ -53,6 +54,13 @@ def caller_of(platform: Platform, scope: Scope) -> Caller:
         claims = Claims.from_payload({**claims.raw, "role": role})
     scope[CALLER_IS_KNOWN] = role != anon
     return Caller(role=role, claims=claims, request=request_facts(scope))
+
+
+def _check_audience(audience: object) -> None:
+    """Any audience is welcome, but it must be one: a string or several of them."""
+    members = audience if isinstance(audience, list) else [audience]
+    if audience is not None and not all(isinstance(member, str) for member in members):
+        raise TokenError("The JWT 'aud' claim must be a string or an array of strings", TokenRefusal.CLAIMS)
 
 
 def _role(claims: Claims) -> str:

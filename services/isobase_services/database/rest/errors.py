@@ -127,7 +127,7 @@ def _token_refusal(error: TokenError, scope: Scope) -> tuple[int, str, str, str 
         return 401, "PGRST303", _CLAIM_MESSAGES[error.reason], None
     if error.reason is TokenRefusal.CLAIMS:
         found = re.fullmatch(r"The claim (exp|nbf|iat) is not a number", error.message)
-        claim = f"The JWT '{found.group(1)}' claim must be a number" if found else "Parsing claims failed"
+        claim = f"The JWT '{found.group(1)}' claim must be a number" if found else error.message
         return 401, "PGRST303", claim, None
     if error.reason is TokenRefusal.ALGORITHM:
         return 401, "PGRST301", "Wrong or unsupported encoding algorithm", None

@@ -178,7 +178,7 @@ def _query(scope: Scope) -> list[tuple[str, str]]:
     except (UnicodeDecodeError, ValueError) as error:
         raise ParseError("The query string is not valid UTF-8") from error
     if any("\x00" in part for pair in pairs for part in pair):
-        raise RequestError("The query string contains NUL", code="22P05")
+        raise RequestError('invalid byte sequence for encoding "UTF8": 0x00', code="22021")
     return pairs
 
 
