@@ -54,6 +54,13 @@ def test_filter_is_read(text: str, expected: list[tuple[str, str, str, bool]]) -
             {**ENTRY, "filter": "a=eq.1,,b=eq.2"},
             "Error parsing `filter` params: filter must not contain empty segments (check for extra commas)",
         ),
+        *(
+            (
+                {**ENTRY, **odd},
+                "Unable to subscribe to changes with given parameters. Names and values must be Unicode text without NUL.",
+            )
+            for odd in ({"schema": "a\0"}, {"table": "\ud800"}, {"filter": "a=eq.\0"}, {"select": ["\ud800"]})
+        ),
         (
             {},
             "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: %{}",

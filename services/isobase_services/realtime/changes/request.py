@@ -110,7 +110,20 @@ def parse_change_request(entry: Mapping[str, object]) -> ChangeRequest:
         raise RequestRefused(
             "Column selection is not supported for wildcard subscriptions. Provide an explicit schema and table name."
         )
+    texts = (schema, table, *(columns or ()), *(text for item in filters for text in (item.column, item.value)))
+    if not all(map(_is_database_text, texts)):
+        # To PostgreSQL this is an error that looks like a passing one, and it would be asked again and again.
+        raise RequestRefused(
+            "Unable to subscribe to changes with given parameters. Names and values must be Unicode text without NUL."
+        )
     return ChangeRequest(event=event, schema=schema, table=table, filters=filters, columns=columns)
+
+
+def _is_database_text(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _described(entry: Mapping[str, object]) -> str:
