@@ -10,12 +10,21 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from isobase_platform.errors import ConfigurationError, IsobaseError
 
 __all__ = ["AlreadyRunningError", "DataDir", "RunState"]
+
+ENTRIES = (
+    *("postgres", "postgres.new", "postgres.log*", "server.log", "socket"),
+    *("storage", "extensions", "serve-*", "run.json", "run.new", "lock"),
+)
+"""What Isobase writes into a data directory, as patterns; docs/cli.md tells what each is."""
+IGNORE_ALL = "*\n"
+"""The .gitignore of a data directory."""
 
 
 class AlreadyRunningError(IsobaseError):
@@ -25,7 +34,10 @@ class AlreadyRunningError(IsobaseError):
 
     def __init__(self, directory: Path, state: RunState | None) -> None:
         who = f"process {state.pid} at {state.api_url}" if state is not None else "a process that is still starting"
-        super().__init__(f"isobase runs already on {directory}: {who}")
+        super().__init__(
+            f"isobase runs already on {directory}: {who}",
+            hint="isobase status shows its URLs and keys, isobase stop ends it",
+        )
         self.state = state
 
 
@@ -56,22 +68,32 @@ class DataDir:
         """Where a detached server writes what it would have written to the terminal."""
         return self.path / "server.log"
 
+    def make(self) -> None:
+        """Make the directory where it is missing. Raises ``ConfigurationError`` when that cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # Only in a folder that holds nothing else: --data-dir may name one that somebody keeps files in.
+            if not any(self.path.iterdir()):
+                (self.path / ".gitignore").write_text(IGNORE_ALL)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"the data directory {self.path} cannot be used: {error.strerror}",
+            hint="choose another one with --data-dir",
+        )
+
     def lock(self) -> None:
         """Make the directory where it is missing and take its lock, which this process then holds until it ends.
 
         Raises ``AlreadyRunningError`` when somebody holds it, ``ConfigurationError`` when the directory cannot be used.
         """
+        self.make()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            ignore = self.path / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
             descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(
-                f"the data directory {self.path} cannot be used: {error.strerror}",
-                hint="choose another one with --data-dir",
-            ) from error
+            raise self._unusable(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -86,6 +108,28 @@ class DataDir:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def delete(self) -> bool:
+        """Delete what Isobase keeps here, and the folder where nothing else is left in it; whether the folder is gone.
+
+        The caller holds the lock. ``--data-dir`` may name a folder with other people's files in it, so nothing is deleted
+        that is not ours by name.
+        """
+        for name in ENTRIES:
+            for path in self.path.glob(name):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+        ignore = self.path / ".gitignore"
+        with contextlib.suppress(OSError):
+            if ignore.read_text() == IGNORE_ALL:
+                ignore.unlink()
+        try:
+            self.path.rmdir()
+        except OSError:
+            return False
+        return True
 
     def write_state(self, state: RunState) -> None:
         """Tell ``status`` and ``stop`` about this process; readable for the owner alone."""

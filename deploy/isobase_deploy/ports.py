@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from isobase_platform.errors import ConfigurationError
@@ -26,7 +27,7 @@ def free_ports(count: int) -> list[int]:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on ``host``:``port`` (0: any free port), held from now on so that nobody else can take it.
 
-    Raises ``ConfigurationError`` with the code ``port_taken`` when the address cannot be had.
+    Raises ``ConfigurationError``, with the code ``port_taken`` when it is the port that cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -37,6 +38,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
+        if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+            raise ConfigurationError(
+                f"the API cannot listen on the address {host}: {error.strerror}",
+                hint="--host takes an address of this machine, such as 127.0.0.1 or 0.0.0.0",
+            ) from error
         raise ConfigurationError(
             f"port {port} on {host}, on which the API should listen, cannot be used: {error.strerror}",
             code="port_taken",

@@ -74,6 +74,8 @@ def test_a_new_migration_has_the_time_and_a_plain_name(tmp_path: Path) -> None:
     assert main(["migration", "new", "add notes; 2"]) == ExitCode.OK
     (made,) = (tmp_path / "supabase" / "migrations").iterdir()
     assert re.fullmatch(r"\d{14}_add_notes_2\.sql", made.name)
+    assert main(["migration", "new", "über alles"]) == ExitCode.OK
+    assert any(one.name.endswith("_über_alles.sql") for one in made.parent.iterdir())
     assert main(["migration", "new", "../!"]) == ExitCode.CONFIGURATION
 
 
@@ -123,13 +125,15 @@ def test_stopping_what_does_not_run_is_no_failure(capsys: pytest.CaptureFixture[
     [
         (["--workdir", "missing"], ExitCode.CONFIGURATION, "--workdir missing"),
         (["--data-dir", "/proc/none"], ExitCode.CONFIGURATION, "--data-dir"),
+        (["--data-dir", "/etc/passwd", "--detach"], ExitCode.CONFIGURATION, "/etc/passwd cannot be used"),
+        (["--host", "192.0.2.1"], ExitCode.CONFIGURATION, "cannot listen on the address 192.0.2.1"),
         (
             ["--database-url", "postgresql://bob:hidden-word@127.0.0.1:1/none"],
             ExitCode.DATABASE,
             "the database at 127.0.0.1:1 cannot be reached",
         ),
     ],
-    ids=["no such folder", "no place for data", "no such database"],
+    ids=["no such folder", "no place for data", "a file for data", "no such address", "no such database"],
 )
 def test_a_start_that_cannot_be_is_one_message_without_a_trace(
     flags: list[str], code: ExitCode, words: str, capsys: pytest.CaptureFixture[str]
@@ -165,6 +169,18 @@ def test_a_data_directory_is_locked_by_one_process_at_a_time(tmp_path: Path) -> 
     assert second.running() is None
     second.lock()
     second.unlock()
+
+
+def test_deleting_data_leaves_what_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = tmp_path / "shared"
+    (shared / "postgres").mkdir(parents=True)
+    (shared / "thesis.txt").write_text("ten years")
+    assert main(["stop", "--data-dir", str(shared), "--no-backup"]) == ExitCode.OK
+    assert [path.name for path in shared.iterdir()] == ["thesis.txt"]
+    assert "stays" in capsys.readouterr().out
+    DataDir(tmp_path / "own").make()
+    assert main(["stop", "--data-dir", str(tmp_path / "own"), "--no-backup"]) == ExitCode.OK
+    assert not (tmp_path / "own").exists()
 
 
 def test_every_exit_code_and_command_is_documented() -> None:

@@ -213,6 +213,18 @@ async def test_psql_commands_are_refused_with_a_hint(project: Project, notes: No
     assert "psql" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    "copy", ["copy t from stdin", 'COPY public.t ("stdin") /* x */ FROM stdin WITH (format csv)', "copy t to stdout"]
+)
+async def test_a_copy_that_would_wait_for_data_is_refused(copy: str, project: Project, notes: Notes) -> None:
+    write(project, "migrations/20260101000000_data.sql", f"create table t (stdin text);\n{copy};\n1\n\\.\n")
+    with pytest.raises(ScriptError, match="cannot run from a file") as caught:
+        await run(project, notes)
+    assert (caught.value.line, caught.value.sqlstate) == (2, "0A000")
+    assert "--inserts" in str(caught.value.hint)
+    assert await fetch(project, "select to_regclass('t')") == [(None,)]
+
+
 async def test_warnings_that_sql_raises_are_told_and_notices_are_not(project: Project, notes: Notes) -> None:
     write(project, "migrations/1_talk.sql", "do $$ begin raise warning 'mind % this', 1; raise notice 'chat'; end $$;")
     await run(project, notes)

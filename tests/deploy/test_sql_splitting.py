@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isobase_deploy.migrations.apply import runs_outside_transaction
-from isobase_deploy.migrations.split import split_statements
+from isobase_deploy.migrations.split import copies_from_client, split_statements
 
 CUTS: dict[str, tuple[str, list[str]]] = {
     "two statements": ("select 1; select 2;", ["select 1", "select 2"]),
@@ -82,3 +82,18 @@ def test_comments_do_not_hide_what_a_statement_is() -> None:
 )
 def test_statements_that_refuse_a_transaction_are_known(sql: str, expected: bool) -> None:
     assert runs_outside_transaction(split_statements(sql)[0]) is expected
+
+
+@pytest.mark.parametrize(
+    "sql, expected",
+    [
+        ("copy t from stdin", True),
+        ("COPY public.t (a, b, c, d, e) FROM /* the client */ STDIN with (format csv)", True),
+        ("copy (select stdin from t) to stdout", True),
+        ("copy t (stdin) from '/srv/rows.csv'", False),
+        ("copy (select a from stdin) to program 'cat'", False),
+        ("select 1 as copy from stdin", False),
+    ],
+)
+def test_copies_that_speak_with_the_client_are_known(sql: str, expected: bool) -> None:
+    assert copies_from_client(split_statements(sql)[0]) is expected

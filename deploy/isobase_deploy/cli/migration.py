@@ -28,7 +28,7 @@ VERSION_FORMAT = "%Y%m%d%H%M%S"
 def new(parsed: argparse.Namespace) -> int:
     """Make an empty migration with the time as its version; refuses a name that would not be found again."""
     project = project_of(parsed)
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", parsed.name).strip("_")
+    name = re.sub(r"\W+", "_", parsed.name).strip("_")
     if not name:
         raise ConfigurationError(f"{parsed.name!r} holds no letter or digit to name a migration by")
     path = project.migrations_dir / f"{datetime.now(UTC).strftime(VERSION_FORMAT)}_{name}.sql"

@@ -50,8 +50,10 @@ def _add_project_flags(parser: argparse.ArgumentParser) -> None:
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:
     _add_project_flags(parser)
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=_port, help="port of the API (default: 54321 or config.toml)")
-    parser.add_argument("--db-port", type=_port, help="port of the embedded PostgreSQL (default: 54322 or config.toml)")
+    parser.add_argument("--port", type=_port, metavar="PORT", help="port of the API (default: 54321 or config.toml)")
+    parser.add_argument(
+        "--db-port", type=_port, metavar="PORT", help="port of the embedded PostgreSQL (default: 54322 or config.toml)"
+    )
     parser.add_argument("--database-url", metavar="URL", help="use this PostgreSQL >= 15 instead of the embedded one")
     parser.add_argument("--production", action="store_true", help="refuse the default keys that everybody knows")
 
@@ -94,7 +96,7 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="run one service alone")
-    parser.add_argument("service", choices=SERVICES)
+    parser.add_argument("service", choices=SERVICES, help="which one")
     _add_server_flags(parser)
     parser.set_defaults(handler="start:run_service")
 
@@ -105,7 +107,9 @@ def _add_db(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser = family.add_parser("reset", help="empty the database, then apply migrations and seed again")
     _add_project_flags(parser)
-    parser.add_argument("--db-port", type=_port, help="port of the embedded PostgreSQL while no server runs")
+    parser.add_argument(
+        "--db-port", type=_port, metavar="PORT", help="port of the embedded PostgreSQL while no server runs"
+    )
     parser.add_argument("--no-seed", action="store_true", help="leave the seed files out")
     parser.set_defaults(handler="db:reset")
 

@@ -198,7 +198,7 @@ def _cancel(task: asyncio.Task[Any]) -> None:
 def _detach(project: Project, arguments: list[str]) -> int:
     """Start the same command in a session of its own and wait until it is up or has failed."""
     data_dir = DataDir(project.settings.data_dir)
-    data_dir.path.mkdir(parents=True, exist_ok=True)
+    data_dir.make()
     command = [sys.executable, "-m", "isobase_deploy.cli", *(one for one in arguments if one != "--detach")]
     descriptor = os.open(data_dir.server_log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as log:

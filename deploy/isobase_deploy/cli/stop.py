@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import time
 
@@ -41,8 +40,9 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.no_backup:
         data_dir.lock()
         try:
-            shutil.rmtree(data_dir.path, ignore_errors=True)
+            is_gone = data_dir.delete()
         finally:
             data_dir.unlock()
-        print(f"Deleted {data_dir.path}.")  # noqa: T201
+        left = "" if is_gone else " What else is in it stays."
+        print(f"Deleted the data in {data_dir.path}.{left}")  # noqa: T201
     return ExitCode.OK

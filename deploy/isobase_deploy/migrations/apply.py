@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from isobase_deploy.migrations.split import Statement, split_statements
+from isobase_deploy.migrations.split import Statement, copies_from_client, split_statements
 from isobase_platform.errors import DatabaseError, database_error
 from isobase_platform.pool import DATABASE_FAILURES, Connection
 
@@ -23,6 +23,7 @@ Recorder: TypeAlias = Callable[[Connection, Sequence[Statement]], Awaitable[None
 """Writes the row that says a file was applied; called in the file's own transaction."""
 
 MAX_SHOWN_STATEMENT_LINES = 12
+FEATURE_NOT_SUPPORTED = "0A000"
 
 
 class ScriptError(DatabaseError):
@@ -133,6 +134,14 @@ async def run_script(
 
 async def _run_each(connection: Connection, path: Path, statements: Sequence[Statement], *, is_partial: bool) -> None:
     for number, statement in enumerate(statements):
+        if copies_from_client(statement):
+            # Nobody would send the data, and the server would wait for them for ever, deaf to a cancel.
+            refusal = DatabaseError(
+                "COPY from or to the client's connection cannot run from a file",
+                FEATURE_NOT_SUPPORTED,
+                hint="write the rows as INSERT statements (pg_dump --inserts), or load them with psql once it is up",
+            )
+            raise ScriptError(path, statement, refusal, is_partial=is_partial and number > 0)
         try:
             await connection.execute(statement.text)
         except DATABASE_FAILURES as error:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Statement", "split_statements"]
+__all__ = ["Statement", "copies_from_client", "split_statements"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -193,3 +193,24 @@ def split_statements(sql: str) -> list[Statement]:
             scanner.see(kind, sql[begin:end], begin)
     finish(len(sql))
     return statements
+
+
+def copies_from_client(statement: Statement) -> bool:
+    """Whether ``statement`` is a COPY whose data come from, or go to, the client's connection (STDIN, STDOUT).
+
+    Only the name that follows FROM or TO outside parentheses decides: a column may be called ``stdin``.
+    """
+    if statement.words[:1] != ("copy",):
+        return False
+    depth = 0
+    previous = ""
+    for kind, begin, end in _tokens(statement.text):
+        if kind in {"space", "line_comment", "block_comment"}:
+            continue
+        text = statement.text[begin:end].lower()
+        depth += (kind == "open") - (kind == "close")
+        # PostgreSQL takes either name in either direction.
+        if depth == 0 and previous in {"from", "to"} and text in {"stdin", "stdout"}:
+            return True
+        previous = text
+    return False
