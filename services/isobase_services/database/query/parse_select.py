@@ -121,5 +121,5 @@ def _order_term(scanner: Scanner) -> OrderTerm:
     direction = "asc" if scanner.take(".asc") else "desc" if scanner.take(".desc") else None
     nulls = "first" if scanner.take(".nullsfirst") else "last" if scanner.take(".nullslast") else None
     if not scanner.at_end and not scanner.peek(","):
-        raise scanner.error("expecting asc, desc, nullsfirst or nullslast")
+        raise scanner.error('expecting ",", ".asc", ".desc", ".nullsfirst", ".nullslast" or end of input')
     return OrderTerm(field, relation, direction, nulls)  # type: ignore[arg-type]

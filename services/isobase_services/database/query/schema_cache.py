@@ -35,6 +35,8 @@ __all__ = [
     "load_schema_cache",
 ]
 
+WHOLE_BODY_TYPES = frozenset({"json", "jsonb", "text", "xml", "bytea"})
+"""Types of an only, unnamed argument that takes the whole body of a request."""
 MAX_VIEW_DEPTH = 64
 """Views of views are looked through this far."""
 
@@ -167,6 +169,13 @@ class Function:
     """Name -> type of the columns of what it returns; empty where that is no row."""
     settings: Mapping[str, str]
 
+    @property
+    def is_callable(self) -> bool:
+        """Whether arguments can be named, or the only one takes the whole body of a request."""
+        if len(self.arguments) == 1 and not self.arguments[0].name:
+            return self.arguments[0].type in WHOLE_BODY_TYPES
+        return all(argument.name for argument in self.arguments)
+
 
 @dataclass(slots=True, frozen=True)
 class SchemaCache:
@@ -207,7 +216,8 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
     functions: dict[tuple[str, str], list[Function]] = defaultdict(list)
     for row in function_rows:
         function = _function(row, by_oid)
-        functions[function.schema, function.name].append(function)
+        if function.is_callable:
+            functions[function.schema, function.name].append(function)
     by_key = {relation.key: relation for relation in relations.values()}
     return SchemaCache(
         relations=by_key,
