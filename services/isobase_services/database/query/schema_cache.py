@@ -194,7 +194,8 @@ _ShownColumns: TypeAlias = Mapping[int, Sequence[tuple[int, Mapping[str, Sequenc
 async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> SchemaCache:
     """Read the cache for the exposed ``schemas``, in one repeatable-read transaction so that its parts fit together."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("set local search_path to ''")
+        # Compiling these wide queries would take ten times as long as running them once.
+        await connection.execute("set local search_path to ''; set local jit to off")
         relation_rows = await connection.fetch(catalog.RELATIONS, list(schemas))
         computed_rows = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
         key_rows = await connection.fetch(catalog.FOREIGN_KEYS)
