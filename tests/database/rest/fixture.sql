@@ -43,6 +43,8 @@ create view public.led_tasks as
   select t.id, t.name, t.lead_id, p.name as lead_name from public.tasks t join public.people p on p.id = t.lead_id;
 create table public."odd table" ("a b" int primary key, "q""uote" text, "dot.ted" text, "ünï" text, s text, r text);
 
+create table public."half/100%25" (id int primary key);
+
 create schema hidden;
 create table hidden.secret_people (id int primary key, person_id int references public.people);
 create table public.forbidden (id int primary key);

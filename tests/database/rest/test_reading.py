@@ -233,3 +233,10 @@ def test_a_time_zone_is_honoured_when_it_exists(api: Api) -> None:
 def test_content_location_is_canonical(api: Api) -> None:
     answer = api.get("/people?order=id&id=in.(1,2)&select=id,name")
     assert answer.headers["content-location"] == "/people?id=in.%281%2C2%29&order=id&select=id%2Cname"
+
+
+def test_a_table_whose_name_holds_slash_and_percent_is_found(api: Api) -> None:
+    answer = api.get("/half%2F100%2525?select=id")
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert answer.headers["content-location"] == "/half%2F100%2525?select=id"
+    assert refusal(api.get("/half/100%2525")) == (404, "PGRST125")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -75,7 +76,7 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(platform, scope)
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _encoded_path(scope)
         time_zones = await keeper.time_zones() if _names_time_zone(scope) else frozenset[str]()
         cache = keeper.cache  # a reload during the request does not change what it works with
         request = parse_request(
@@ -114,6 +115,13 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
         return await writer(engine, request, cache, caller, body)
 
     return ErrorBoundary(app, render_error)
+
+
+def _encoded_path(scope: Scope) -> str:
+    """The path behind the mount, percent-encoded as it was sent: a name may hold a slash or a percent sign."""
+    raw: bytes | None = scope.get("raw_path")
+    path = quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("latin-1")
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _names_time_zone(scope: Scope) -> bool:

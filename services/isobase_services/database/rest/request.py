@@ -92,7 +92,7 @@ def parse_request(
     allows_tx: bool,
     knows_time_zone: Callable[[str], bool],
 ) -> ApiRequest:
-    """Read method, path, query string and headers. ``schemas`` are the exposed ones, the default first.
+    """Read method, ``path`` (percent-encoded), query string and headers. ``schemas`` are the exposed ones, the default first.
 
     ``listed`` are those that an error may name: the schemas of other people's databases are not everybody's business.
     ``allows_tx`` and ``knows_time_zone`` as in ``parse_preferences``. Raises ``RequestError`` as upstream does.
