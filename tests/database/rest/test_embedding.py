@@ -69,6 +69,11 @@ def test_an_embed_can_hold_back_its_parents_and_counts_agree(api: Api, path: str
     assert answer.headers["content-range"].endswith(f"/{len(names)}")
 
 
+def test_rows_of_nothing_but_empty_embeds_are_empty_objects(api: Api) -> None:
+    answer = api.get("/people?select=teams()&teams=is.null", prefer="count=exact")
+    assert (answer.json(), answer.headers["content-range"]) == ([{}], "0-0/1")
+
+
 def test_two_ways_to_a_table_are_300_with_each_named(api: Api) -> None:
     answer = api.get("/tasks?select=people(name)")
     assert refusal(answer) == (300, "PGRST201")

@@ -35,9 +35,10 @@ def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None,
         lateral, expressions = _embed_sql(node, embed, f"{node.alias}e{number}", parameters)
         joins.append(lateral)
         shown.extend(expressions)
-    if not shown:
-        # Nothing selected reads like everything at the top; a parent that embeds such a node shows nothing of it.
-        shown = [f"{node.row}.*" if not node.embeds else "1"]
+    if not shown and not node.embeds:
+        # Nothing selected reads like everything at the top; a parent that embeds such a node shows nothing of it. With
+        # embeds that show nothing either, rows have no columns at all.
+        shown = [f"{node.row}.*"]
     parts = [f"select {', '.join(shown)} from {_source(node)}", *joins]
     conditions = [*([join] if join else []), *(logic_sql(one, scope, parameters) for one in node.filters)]
     if conditions:
