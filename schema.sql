@@ -765,6 +765,20 @@ alter table auth.sso_domains enable row level security;
 alter table auth.sso_providers enable row level security;
 alter table auth.users enable row level security;
 
+-- Migrations drop triggers that they made on auth.users; on Supabase supautils lets postgres do so, PostgreSQL only the table's owner.
+-- The command line's runner turns that one statement into a call of this. Nothing of ours is a trigger on these tables.
+create or replace function auth.drop_user_trigger(trigger_name text, table_name text, is_lenient boolean) returns void
+  language plpgsql security definer set search_path = '' as $$
+begin
+  if is_lenient then
+    execute pg_catalog.format('drop trigger if exists %I on auth.%I', trigger_name, table_name);
+  else
+    execute pg_catalog.format('drop trigger %I on auth.%I', trigger_name, table_name);
+  end if;
+end
+$$;
+revoke execute on function auth.drop_user_trigger(text, text, boolean) from public;
+
 -- anon, authenticated and service_role have the schema's usage (for auth.uid()) and no table.
 grant all on all tables in schema auth to postgres, dashboard_user;
 grant all on all sequences in schema auth to postgres, dashboard_user;

@@ -229,3 +229,35 @@ async def test_warnings_that_sql_raises_are_told_and_notices_are_not(project: Pr
     write(project, "migrations/1_talk.sql", "do $$ begin raise warning 'mind % this', 1; raise notice 'chat'; end $$;")
     await run(project, notes)
     assert notes.warnings == ["mind 1 this"]
+
+
+async def test_triggers_on_auth_users_are_dropped_and_made_again_as_on_supabase(project: Project, notes: Notes) -> None:
+    trigger = """
+        drop trigger if exists on_auth_user_created on auth.users;
+        create or replace function public.handle_new_user() returns trigger language plpgsql security definer
+          set search_path = '' as $$ begin return new; end $$;
+        create trigger on_auth_user_created after insert on auth.users
+          for each row execute procedure public.handle_new_user();
+    """
+    write(project, "migrations/20260101000000_first.sql", trigger)
+    write(project, "migrations/20260102000000_again.sql", trigger)
+    write(
+        project,
+        "migrations/20260103000000_gone.sql",
+        'DROP TRIGGER "on_auth_user_created" -- no longer needed\n ON "auth"."users" CASCADE;',
+    )
+    await run(project, notes)
+    assert (
+        await fetch(
+            project, "select tgname from pg_trigger where tgrelid = 'auth.users'::regclass and not tgisinternal"
+        )
+        == []
+    )
+
+
+async def test_a_missing_trigger_on_auth_users_is_an_error_with_its_line(project: Project, notes: Notes) -> None:
+    write(project, "migrations/20260101000000_first.sql", "select 1;\ndrop trigger nothing on auth.users;")
+    with pytest.raises(ScriptError) as caught:
+        await run(project, notes)
+    assert (caught.value.sqlstate, caught.value.line) == ("42704", 2)
+    assert "drop trigger nothing on auth.users" in caught.value.excerpt

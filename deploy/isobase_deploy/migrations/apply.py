@@ -14,6 +14,7 @@ from typing import TypeAlias
 import asyncpg
 
 from isobase_deploy.migrations.split import Statement, copies_from_client, split_statements
+from isobase_deploy.migrations.triggers import as_permitted
 from isobase_platform.errors import DatabaseError, database_error
 from isobase_platform.pool import DATABASE_FAILURES, Connection
 
@@ -143,7 +144,7 @@ async def _run_each(connection: Connection, path: Path, statements: Sequence[Sta
             )
             raise ScriptError(path, statement, refusal, is_partial=is_partial and number > 0)
         try:
-            await connection.execute(statement.text)
+            await connection.execute(as_permitted(statement.text))
         except DATABASE_FAILURES as error:
             mapped = database_error(error)
             if not isinstance(mapped, DatabaseError):
