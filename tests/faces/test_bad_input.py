@@ -75,6 +75,9 @@ REST = {
     "NUL in a filter": Case("GET", "/rest/v1/tags?name=eq.a%00b", 400, {}),
     "broken UTF-8": Case("GET", "/rest/v1/tags?name=eq.%ff", 400, {}),
     "deep select": Case("GET", "/rest/v1/tags?select=" + "a(" * 500, 400, {"code": "PGRST100"}),
+    "very many embeds": Case(
+        "GET", "/rest/v1/notes?select=" + ",".join(f"a{n}:profiles(id)" for n in range(201)), 400, {"code": "PGRST100"}
+    ),
     "deep logic": Case("GET", "/rest/v1/tags?or=" + "and(" * 500, 400, {"code": "PGRST100"}),
     "deep JSON": Case("POST", "/rest/v1/tags", 400, {}, b"[" * 100_000, JSON_TYPE),
 }

@@ -20,10 +20,12 @@ from isobase_services.database.query.ast import (
 from isobase_services.database.query.errors import ParseError
 from isobase_services.database.query.scan import Scanner
 
-__all__ = ["MAX_EMBED_DEPTH", "parse_order", "parse_select"]
+__all__ = ["MAX_EMBEDS", "MAX_EMBED_DEPTH", "parse_order", "parse_select"]
 
 MAX_EMBED_DEPTH = 32
 """Deeper selects are refused before they become SQL that no planner would take."""
+MAX_EMBEDS = 200
+"""Embeds in one select. PostgreSQL parses thousands of joins for seconds, and no statement_timeout interrupts that."""
 
 _ALIAS_FOLLOWS = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+):(?!:)')
 _CAST = re.compile(r"[\w $]+")
@@ -36,7 +38,13 @@ def parse_select(text: str) -> tuple[SelectItem, ...]:
     items = _items(scanner, depth=0)
     if not scanner.at_end:
         raise scanner.error('expecting "," or end of input')
+    if _embeds(items) > MAX_EMBEDS:
+        raise ParseError(f"select embeds more than {MAX_EMBEDS} resources")
     return items
+
+
+def _embeds(items: tuple[SelectItem, ...]) -> int:
+    return sum(1 + _embeds(item.children) for item in items if isinstance(item, RelationItem))
 
 
 def _items(scanner: Scanner, depth: int) -> tuple[SelectItem, ...]:

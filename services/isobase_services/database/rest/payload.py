@@ -15,6 +15,9 @@ from isobase_services.database.query.errors import RequestError
 
 __all__ = ["Body", "parse_call_body", "parse_write_body"]
 
+# The body's own limit bounds a field; the csv module's 128 KiB, which is the process's, would refuse what upstream takes.
+csv.field_size_limit(2**31 - 1)
+
 _ARGUMENT_TYPES = {
     "text/plain": ("text",),
     "text/xml": ("xml",),
