@@ -59,7 +59,11 @@ def load_project(workdir: Path | None, flags: Mapping[str, object]) -> Project:
             raise ConfigurationError(f"--workdir {workdir} is not a folder")
         directory = workdir.absolute()
     else:
-        directory = find_project_dir(Path.cwd())
+        try:
+            current = Path.cwd()
+        except FileNotFoundError as error:
+            raise ConfigurationError("the current folder does not exist any more", hint="cd to another one") from error
+        directory = find_project_dir(current)
     file = read_config_toml(directory / CONFIG_PATH)
     # A name for a project whose file gives none, as upstream names it.
     below = {"project_id": directory.name or "isobase", "data_dir": directory / DATA_DIR_NAME, **file.values}

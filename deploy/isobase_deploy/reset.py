@@ -22,7 +22,7 @@ from isobase_platform.pool import DATABASE_FAILURES, Pools
 from isobase_platform.schema import apply_schema
 from isobase_platform.sql import quote_identifier
 
-__all__ = ["reset_database"]
+__all__ = ["recover_reset", "reset_database"]
 
 DATABASE = "postgres"
 ASIDE = "isobase_before_reset"
@@ -48,10 +48,12 @@ async def reset_database(project: Project, settings: Settings, report: Report) -
         await _drop(connection, GROWING)
         await connection.execute(f"create database {quote_identifier(GROWING)} template template0")
         await apply_schema(settings, _dsn_of(settings, GROWING))
+        # What a killed reset put aside may be the only one there is.
+        await _bring_back(connection)
         await _drop(connection, ASIDE)
-        await _disconnect(connection, DATABASE)
-        await _rename(connection, DATABASE, ASIDE)
         try:
+            await _disconnect(connection, DATABASE)
+            await _rename(connection, DATABASE, ASIDE)
             await _rename(connection, GROWING, DATABASE)
             outcome = await prepare(project, settings, report)
             if settings.storage.enabled:
@@ -59,12 +61,32 @@ async def reset_database(project: Project, settings: Settings, report: Report) -
             await hide_new_stand_ins(settings)
         except BaseException:
             report.step("Bringing the old database back")
-            await _drop(connection, DATABASE)
-            await _rename(connection, ASIDE, DATABASE)
-            await connection.execute(f"alter database {quote_identifier(DATABASE)} allow_connections true")
+            if await _exists(connection, ASIDE):
+                await _drop(connection, DATABASE)
+            await _bring_back(connection)
             raise
         await _drop(connection, ASIDE)
     return outcome
+
+
+async def recover_reset(settings: Settings) -> None:
+    """Let the project's database be reached again after a reset that was killed between two of its steps.
+
+    Without effect on a database that can be reached. Errors as ``reset_database``.
+    """
+    async with _maintenance(settings) as connection:
+        await _bring_back(connection)
+
+
+async def _bring_back(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Give the old database its name back where no other has it, and let connections in."""
+    if not await _exists(connection, DATABASE) and await _exists(connection, ASIDE):
+        await _rename(connection, ASIDE, DATABASE)
+    await connection.execute(f"alter database {quote_identifier(DATABASE)} allow_connections true")
+
+
+async def _exists(connection: asyncpg.Connection[asyncpg.Record], database: str) -> bool:
+    return bool(await connection.fetchval("select exists (select from pg_database where datname = $1)", database))
 
 
 def _dsn_of(settings: Settings, database: str) -> str:
@@ -112,7 +134,7 @@ async def _disconnect(connection: asyncpg.Connection[asyncpg.Record], database: 
 
 
 async def _drop(connection: asyncpg.Connection[asyncpg.Record], database: str) -> None:
-    if await connection.fetchval("select exists (select from pg_database where datname = $1)", database):
+    if await _exists(connection, database):
         await _disconnect(connection, database)
         await connection.execute(f"drop database {quote_identifier(database)} with (force)")
 

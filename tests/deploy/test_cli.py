@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import stat
@@ -40,6 +41,13 @@ def test_help_imports_no_server() -> None:
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "isobase" in output
     assert output.endswith("[]\n")
+
+
+def test_without_the_servers_packages_the_command_says_what_to_install() -> None:
+    code = "import sys; sys.modules['asyncpg'] = None\nfrom isobase_deploy.cli import main\nsys.exit(main(['status']))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.CONFIGURATION
+    assert ended.stderr == "error: the package asyncpg is not installed\nhint: pip install 'isobase[server]'\n"
 
 
 def test_a_command_that_is_not_understood_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +177,29 @@ def test_a_data_directory_is_locked_by_one_process_at_a_time(tmp_path: Path) -> 
     assert second.running() is None
     second.lock()
     second.unlock()
+
+
+def test_a_folder_that_is_gone_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["status"]) == ExitCode.CONFIGURATION
+    assert capsys.readouterr().err.startswith("error: the current folder does not exist any more\n")
+
+
+def test_a_file_that_may_not_be_read_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Raised here and not by a file's mode: the suite may run as root, who reads everything.
+    def refuse(_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "/srv/supabase/migrations")
+
+    monkeypatch.setattr("isobase_deploy.cli.status.run", refuse)
+    assert main(["status"]) == ExitCode.CONFIGURATION
+    assert capsys.readouterr().err == "error: /srv/supabase/migrations: Permission denied\n"
 
 
 def test_deleting_data_leaves_what_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

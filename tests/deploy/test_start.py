@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -195,6 +195,31 @@ def test_a_reset_of_a_running_server_gives_a_fresh_database(process: StackProces
     ended = isobase(process, "db", "reset")
     assert ended.returncode == ExitCode.SCRIPT_FAILED
     assert execute(process, "select a from t order by a") == [(1,), (2,)]
+    assert execute(process, "select datname from pg_database where not datistemplate") == [("postgres",)]
+
+
+@pytest.mark.parametrize("is_renamed", [False, True], ids=["closed", "put aside"])
+def test_a_start_after_a_reset_that_was_killed_half_way_finds_the_database(
+    is_renamed: bool, process: StackProcess
+) -> None:
+    write(process, "migrations/1_t.sql", "create table t (a int);")
+    admin_dsn = process.start().admin_dsn
+    execute(process, "insert into t values (99)")
+    with closing(psycopg2.connect(admin_dsn.replace("/postgres", "/template1"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("alter database postgres allow_connections false")
+            while is_renamed:
+                cursor.execute("select pg_terminate_backend(pid, 500) from pg_stat_activity where datname = 'postgres'")
+                cursor.execute(
+                    "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = 'postgres'"
+                )
+                with suppress(psycopg2.errors.ObjectInUse):
+                    cursor.execute("alter database postgres rename to isobase_before_reset")
+                    break
+    process.stop()
+    process.start()
+    assert execute(process, "select a from t") == [(99,)]
     assert execute(process, "select datname from pg_database where not datistemplate") == [("postgres",)]
 
 

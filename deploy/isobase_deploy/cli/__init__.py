@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from isobase_deploy.cli.parser import build_parser
@@ -22,6 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.command is None:
         parser.print_help()
         return 2
-    from isobase_deploy.cli.dispatch import run
-
+    try:
+        from isobase_deploy.cli.dispatch import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("isobase"):
+            raise
+        # A plain `pip install isobase` brings the client and this command's script, but not what a server needs.
+        print(  # noqa: T201  the command's voice
+            f"error: the package {error.name} is not installed\nhint: pip install 'isobase[server]'", file=sys.stderr
+        )
+        return 5
     return run(parsed)

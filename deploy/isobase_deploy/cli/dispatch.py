@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from importlib import import_module
 
@@ -12,12 +13,15 @@ from isobase_platform.errors import IsobaseError
 
 __all__ = ["run"]
 
+MACHINE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+"""What files and disks refuse wherever it is met: rights and space, which the user gives and not we."""
+
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the handler that the parser chose.
 
-    Expected failures (the house's error tree) are one message; anything else is Python's own traceback on standard error,
-    because it is a fault of ours and the report needs it.
+    Expected failures (the house's error tree, and files that may not be read or written) are one message; anything else is
+    Python's own traceback on standard error, because it is a fault of ours and the report needs it.
     """
     module, _, function = parsed.handler.partition(":")
     handler = getattr(import_module(f"isobase_deploy.cli.{module}"), function)
@@ -33,3 +37,9 @@ def run(parsed: argparse.Namespace) -> int:
         # The reader of our output went away (isobase status | head).
         sys.stderr.close()
         return int(ExitCode.OK)
+    except OSError as error:
+        if error.errno not in MACHINE_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)  # noqa: T201
+        return int(ExitCode.CONFIGURATION)

@@ -25,7 +25,7 @@ from isobase_deploy.datadir import DataDir, RunState
 from isobase_deploy.ports import listen
 from isobase_deploy.project import Project
 from isobase_platform.config import Settings
-from isobase_platform.errors import IsobaseError
+from isobase_platform.errors import DatabaseError, IsobaseError
 from isobase_platform.observe import configure_logging
 from isobase_platform.pool import DATABASE_FAILURES
 
@@ -33,6 +33,8 @@ __all__ = ["run", "run_service"]
 
 DETACHED_START_TIMEOUT_S = 120.0
 POLL_S = 0.02
+UNREACHABLE_DATABASE = frozenset({"3D000", "55000"})
+"""SQLSTATE of a database that is not there or takes no connections: what a reset leaves that was killed half-way."""
 
 _log = logging.getLogger("isobase.start")
 
@@ -140,7 +142,7 @@ class _Serving:
         assert preparing is not None
         with ending_on_signals(lambda: _cancel(preparing)):
             try:
-                await prepare(self._project, self._settings, self._output)
+                await self._prepare()
                 self._output.step("Starting services")
                 opened = contextlib.AsyncExitStack()
                 gateway = await opened.enter_async_context(open_gateway(self._settings, self._names, alone=self._alone))
@@ -163,6 +165,17 @@ class _Serving:
         if isinstance(ended[0], IsobaseError):
             raise ended[0]
         return ExitCode.OK
+
+    async def _prepare(self) -> None:
+        try:
+            await prepare(self._project, self._settings, self._output)
+        except DatabaseError as error:
+            if error.sqlstate not in UNREACHABLE_DATABASE or not self._settings.is_embedded:
+                raise
+            from isobase_deploy.reset import recover_reset
+
+            await recover_reset(self._settings)
+            await prepare(self._project, self._settings, self._output)
 
     async def _hide_stand_ins(self) -> None:
         if not self._settings.is_embedded:
