@@ -118,7 +118,9 @@ def test_a_second_start_on_the_same_data_says_who_runs_and_does_no_harm(process:
     stack = process.start()
     second = start_again(process)
     assert second.returncode == ExitCode.ALREADY_RUNNING
-    assert second.stderr == f"error: isobase runs already on {process.data_dir}: process {stack.pid} at {stack.url}\n"
+    first_line, hint = second.stderr.splitlines()
+    assert first_line == f"error: isobase runs already on {process.data_dir}: process {stack.pid} at {stack.url}"
+    assert hint == "hint: isobase status shows its URLs and keys, isobase stop ends it"
     assert httpx.get(f"{stack.url}/ready").status_code == 200
     assert execute(process, "select 1") == [(1,)]
 

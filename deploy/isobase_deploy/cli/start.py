@@ -224,6 +224,8 @@ def _detach(project: Project, arguments: list[str]) -> int:
         state = data_dir.running()
         said = data_dir.server_log_path.read_bytes()[offset:].decode(errors="replace")
         if state is not None and state.pid == process.pid:
+            # It lives on without us; to Popen a process that nobody waited for is a mistake to warn of.
+            process.returncode = 0
             print(said, end="")  # noqa: T201  what it would have said here
             return ExitCode.OK
         code = process.poll()
