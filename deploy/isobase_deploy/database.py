@@ -22,7 +22,7 @@ from isobase_platform.errors import IsobaseError, Unavailable, database_error
 from isobase_platform.pool import DATABASE_FAILURES
 from isobase_platform.schema import apply_schema
 
-__all__ = ["ProjectDatabase", "hide_new_stand_ins", "prepare", "watch"]
+__all__ = ["ProjectDatabase", "hide_new_stand_ins", "prepare", "unreachable", "watch"]
 
 _HAS_STAND_INS = "select exists (select from auth.users where encrypted_password like '$isobase$v1$%')"
 
@@ -80,7 +80,7 @@ async def prepare(project: Project, settings: Settings, report: Report) -> Outco
     try:
         await apply_schema(settings)
     except Unavailable as error:
-        raise _unreachable(settings, error) from error
+        raise unreachable(settings, error) from error
     if settings.is_embedded:
         await ensure_role_passwords(settings)
     else:
@@ -105,7 +105,8 @@ async def hide_new_stand_ins(settings: Settings) -> int:
         await connection.close(timeout=5.0)
 
 
-def _unreachable(settings: Settings, error: Unavailable) -> IsobaseError:
+def unreachable(settings: Settings, error: Unavailable) -> IsobaseError:
+    """``error`` with the place of a database by URL in its message; any other database's as it is."""
     if settings.database.url is None:
         return error
     parts = urlsplit(settings.database.url.get_secret_value())

@@ -123,6 +123,15 @@ def test_what_needs_a_running_server_says_so(arguments: list[str], capsys: pytes
     assert "does not run" in captured.err
 
 
+@pytest.mark.parametrize("action", ["up", "list"])
+def test_migrating_a_database_out_of_reach_says_which(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "postgresql://bob:hidden-word@127.0.0.1:1/none"
+    assert main(["migration", action, "--database-url", url]) == ExitCode.DATABASE
+    message = capsys.readouterr().err
+    assert message.startswith("error: the database at 127.0.0.1:1 cannot be reached")
+    assert "hidden-word" not in message
+
+
 def test_stopping_what_does_not_run_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stop"]) == ExitCode.OK
     assert "does not run" in capsys.readouterr().out

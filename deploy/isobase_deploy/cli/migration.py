@@ -11,6 +11,7 @@ from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.cli.flags import project_of
 from isobase_deploy.cli.output import Output
 from isobase_deploy.cli.status import NotRunningError, settings_of_running
+from isobase_deploy.database import unreachable
 from isobase_deploy.datadir import DataDir
 from isobase_deploy.migrations import migrate
 from isobase_deploy.migrations.files import list_migrations
@@ -18,7 +19,7 @@ from isobase_deploy.migrations.history import applied_versions
 from isobase_deploy.migrations.project import connect_as_migrator
 from isobase_deploy.project import Project
 from isobase_platform.config import Settings
-from isobase_platform.errors import ConfigurationError
+from isobase_platform.errors import ConfigurationError, Unavailable
 
 __all__ = ["list_all", "new", "up"]
 
@@ -49,7 +50,10 @@ def up(parsed: argparse.Namespace) -> int:
     project = project_of(parsed)
     settings = _target(project)
     with Output() as output:
-        done = asyncio.run(migrate(project, settings, output)).migrations
+        try:
+            done = asyncio.run(migrate(project, settings, output)).migrations
+        except Unavailable as error:
+            raise unreachable(settings, error) from error
     print(f"Applied {len(done)} migration(s)." if done else "Nothing to apply.")  # noqa: T201
     return ExitCode.OK
 
@@ -62,7 +66,10 @@ def list_all(parsed: argparse.Namespace) -> int:
     with Output() as output:
         for warning in warnings:
             output.warn(warning)
-        applied = set(asyncio.run(_applied(settings, output)))
+        try:
+            applied = set(asyncio.run(_applied(settings, output)))
+        except Unavailable as error:
+            raise unreachable(settings, error) from error
     local = {file.version: file for file in files}
     print(f"{'LOCAL':<16}{'APPLIED':<16}{'TIME (UTC)':<21}NAME")  # noqa: T201
     for version in sorted(applied | local.keys()):
