@@ -69,5 +69,5 @@ def load_project(workdir: Path | None, flags: Mapping[str, object]) -> Project:
     below = {"project_id": directory.name or "isobase", "data_dir": directory / DATA_DIR_NAME, **file.values}
     settings = load_settings(flags=dict(flags), file_values=below)
     # A relative directory in a flag or variable is meant from where the command was called.
-    settings = settings.model_copy(update={"project_dir": directory, "data_dir": settings.data_dir.absolute()})
+    settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     return Project(directory, settings, file.warnings)

@@ -85,8 +85,6 @@ class RestSettings(_Group):
     schemas: tuple[str, ...] = ("public", "graphql_public")
     extra_search_path: tuple[str, ...] = ("public", "extensions")
     max_rows: int | None = Field(default=1000, ge=1)
-    aggregates_enabled: bool = False
-    plan_enabled: bool = False
     max_body_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
     pre_request: str | None = None
     """A function, ``schema.name`` or ``name`` on the search path, that is called first in every transaction."""
@@ -144,7 +142,6 @@ class StorageSettings(_Group):
     enabled: bool = True
     """Whether the service is served at all."""
     file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
-    backend: Literal["file"] = "file"
     root: Path | None = None
     """Directory of the local-disk backend; default ``storage`` in the data directory."""
     buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
@@ -170,7 +167,6 @@ class RealtimeSettings(_Group):
     idle_timeout_s: int = 60
     error_backoff_s: float = 0.5
     """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
-    slot_lag_limit_bytes: int = 1024 * 1024 * 1024
 
 
 class Settings(BaseSettings):
@@ -187,7 +183,7 @@ class Settings(BaseSettings):
 
     env: Literal["local", "production"] = "local"
     project_id: str = "isobase"
-    project_dir: Path | None = None
+    """The project's name, shown by ``/health``; default the name of its folder."""
     data_dir: Path = Path(".isobase")
     host: str = "127.0.0.1"
     port: int = Field(default=54321, ge=0, le=65_535)

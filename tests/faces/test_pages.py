@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from isobase_platform import __version__
 from tests.plugins.stack import Stack
 
 SIMPLE_ROUTES = {
@@ -30,7 +31,8 @@ async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_health_and_readiness_need_no_key(client: httpx.AsyncClient) -> None:
     health = await client.get("/health")
-    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    assert health.status_code == 200
+    assert health.json() == {"status": "ok", "version": __version__, "project": "field-notes"}
     ready = await client.get("/ready")
     assert ready.status_code == 200
     assert ready.json() == {"status": "ready", "checks": {"database": "ok", "store": "ok", "bus": "ok"}}

@@ -30,3 +30,13 @@ def test_the_settings_page_is_what_the_generator_writes() -> None:
 def test_the_settings_page_lists_exactly_the_settings() -> None:
     documented = set(re.findall(r"`(ISOBASE_[A-Z0-9_]+)`", (ROOT / "docs" / "settings.md").read_text()))
     assert documented == environment_names(Settings, "ISOBASE_")
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    sources = "".join(
+        path.read_text() for folder in ("platform", "services", "deploy") for path in (ROOT / folder).rglob("*.py")
+    )
+    fields = {
+        name.rpartition("__")[2].removeprefix("ISOBASE_").lower() for name in environment_names(Settings, "ISOBASE_")
+    }
+    assert {name for name in fields if not re.search(rf"\.{name}\b", sources)} == set()

@@ -24,7 +24,9 @@ def probe_pages(platform: Platform, is_draining: Callable[[], bool]) -> dict[str
     """The three pages by path. ``is_draining`` turns ``/ready`` to 503 so that a load balancer looks elsewhere."""
 
     async def health(scope: Scope, receive: Receive, send: Send) -> None:
-        await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
+        await JSONResponse({"status": "ok", "version": __version__, "project": platform.settings.project_id})(
+            scope, receive, send
+        )
 
     async def ready(scope: Scope, receive: Receive, send: Send) -> None:
         checks = await _checks(platform)
