@@ -81,8 +81,9 @@ class Edge:
     async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
         status = 0
-        mount_name = _mount_name(self._find(scope["path"])[0], scope["path"], self._pages)
-        cors = _cors_headers(scope, self._find(scope["path"])[0])
+        mount, _ = self._find(scope["path"])
+        mount_name = _mount_name(mount, scope["path"], self._pages)
+        cors = _cors_headers(scope, mount)
 
         async def send_on(message: Message) -> None:
             nonlocal status
