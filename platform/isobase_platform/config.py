@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from isobase_platform.config_rest import RestSettings, SettingsGroup
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.tokens import role_token
 
@@ -43,11 +44,7 @@ DEFAULT_S3_SECRET_ACCESS_KEY = "850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254ae
 LOGIN_ROLES = ("authenticator", "supabase_auth_admin", "supabase_storage_admin", "supabase_admin", "postgres")
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DatabaseSettings(_Group):
+class DatabaseSettings(SettingsGroup):
     """Where PostgreSQL is and how it is reached."""
 
     url: SecretStr | None = None
@@ -77,26 +74,7 @@ class DatabaseSettings(_Group):
     """Parameters for the embedded PostgreSQL by their names in postgresql.conf, over those that Isobase chooses."""
 
 
-class RestSettings(_Group):
-    """The data API (``/rest/v1``); names as PostgREST's configuration."""
-
-    enabled: bool = True
-    """Whether the service is served at all."""
-    schemas: tuple[str, ...] = ("public", "graphql_public")
-    extra_search_path: tuple[str, ...] = ("public", "extensions")
-    max_rows: int | None = Field(default=1000, ge=1)
-    max_body_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
-    pre_request: str | None = None
-    """A function, ``schema.name`` or ``name`` on the search path, that is called first in every transaction."""
-    anon_role: str = "anon"
-    """The database role of requests without a token; empty refuses them (401 PGRST302)."""
-    tx_end: Literal["commit", "commit-allow-override", "rollback", "rollback-allow-override"] = "commit"
-    """How a request's transaction ends, and whether ``Prefer: tx=...`` may change that."""
-    auto_expose_new_tables: bool | None = None
-    """False: new tables in ``public`` are for anon, authenticated and service_role only after an explicit GRANT."""
-
-
-class AuthSettings(_Group):
+class AuthSettings(SettingsGroup):
     """Auth (``/auth/v1``); names as config.toml's [auth]. More of them arrive with the features that read them."""
 
     enabled: bool = True
@@ -127,7 +105,7 @@ class AuthSettings(_Group):
     """Life of a session opened by the simple face."""
 
 
-class BucketSettings(_Group):
+class BucketSettings(SettingsGroup):
     """One [storage.buckets.NAME] table: made at start where it is missing."""
 
     public: bool = False
@@ -136,7 +114,7 @@ class BucketSettings(_Group):
     objects_path: Path | None = None
 
 
-class StorageSettings(_Group):
+class StorageSettings(SettingsGroup):
     """Storage (``/storage/v1``)."""
 
     enabled: bool = True
@@ -151,7 +129,7 @@ class StorageSettings(_Group):
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
 
 
-class RealtimeSettings(_Group):
+class RealtimeSettings(SettingsGroup):
     """Realtime (``/realtime/v1``); limits as contracts/realtime.md 1.14."""
 
     enabled: bool = True

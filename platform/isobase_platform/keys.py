@@ -20,12 +20,23 @@ from jwt.algorithms import ECAlgorithm, HMACAlgorithm, RSAAlgorithm
 
 from isobase_platform.errors import ConfigurationError
 
-__all__ = ["MIN_SECRET_BYTES", "Key", "KeyRing", "base64url", "generate_jwk", "load_jwks_file"]
+__all__ = [
+    "MIN_SECRET_BYTES",
+    "VERIFYING_ALGORITHMS",
+    "Key",
+    "KeyRing",
+    "base64url",
+    "generate_jwk",
+    "load_jwks_file",
+]
 
 MIN_SECRET_BYTES = 32
 """RFC 7518 3.2: an HS256 secret has at least the size of the hash."""
 
 ALGORITHMS = ("HS256", "RS256", "ES256")
+"""What the project's own keys are for."""
+VERIFYING_ALGORITHMS = frozenset({*ALGORITHMS, "HS384", "HS512", "RS384", "RS512", "ES384", "ES512", "EdDSA"})
+"""What keys of others, that only verify, may be for."""
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -54,6 +65,8 @@ class KeyRing:
     the secret signs. Raises ``ConfigurationError`` for a short secret, an unusable JWK, or two signing keys.
     """
 
+    algorithms = frozenset(ALGORITHMS)
+
     def __init__(self, secret: str, jwks: Sequence[Mapping[str, Any]] = ()) -> None:
         if len(secret.encode()) < MIN_SECRET_BYTES:
             raise ConfigurationError(f"jwt_secret must have at least {MIN_SECRET_BYTES} bytes")
@@ -79,6 +92,11 @@ class KeyRing:
             key = self._by_kid[kid]
             return key if key.algorithm == algorithm else None
         return self._secret if algorithm == "HS256" else None
+
+    def candidates(self, kid: str | None, algorithm: str | None) -> Sequence[Key]:
+        """``key_for`` as a list of one or none, as ``TokenVerifier`` asks."""
+        key = self.key_for(kid, algorithm)
+        return [] if key is None else [key]
 
     @property
     def secret_key(self) -> Key:

@@ -10,32 +10,46 @@ from __future__ import annotations
 import hmac
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import jwt
 
 from isobase_platform.caller import ANON_ROLE, SERVICE_ROLE, Claims
 from isobase_platform.errors import TokenError, TokenRefusal
-from isobase_platform.keys import Key, KeyRing, base64url
+from isobase_platform.keys import VERIFYING_ALGORITHMS, Key, KeyRing, base64url
 
-__all__ = ["MAX_TOKEN_LENGTH_CHARS", "ApiKeys", "TokenIssuer", "TokenVerifier", "role_token"]
+__all__ = ["MAX_TOKEN_LENGTH_CHARS", "ApiKeys", "TokenIssuer", "TokenVerifier", "VerifyingKeys", "role_token"]
 
 MAX_TOKEN_LENGTH_CHARS = 16_384
 VERIFIED_CACHE_SIZE_TOKENS = 2_048
 DEMO_EXPIRY_S = 1_983_812_996
-_jws = jwt.PyJWS(algorithms=["HS256", "RS256", "ES256"])
+_jws = jwt.PyJWS(algorithms=sorted(VERIFYING_ALGORITHMS))
+
+
+class VerifyingKeys(Protocol):
+    """Where a verifier finds keys: the project's ``KeyRing``, or a ``JwkSet``."""
+
+    algorithms: frozenset[str]
+    """What tokens may be signed with at all; any other algorithm is refused by its name."""
+
+    def candidates(self, kid: str | None, algorithm: str | None) -> Sequence[Key]:
+        """The keys that may verify a token with this header; none where it must be refused."""
+        ...
 
 
 class TokenVerifier:
-    """Verifies bearer tokens against a key ring.
+    """Verifies bearer tokens against keys.
 
-    Signatures that verified are remembered (bounded, first in first out), times are checked on every call.
+    Signatures that verified are remembered (``cache_size`` tokens, first in first out), times are checked on every call.
+    ``lookups``, ``hits`` and ``evictions`` count what that memory did, for the metrics.
     """
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: VerifyingKeys, *, cache_size: int = VERIFIED_CACHE_SIZE_TOKENS) -> None:
         self._keys = keys
+        self._cache_size = cache_size
         self._verified: dict[str, Claims] = {}
+        self.lookups = self.hits = self.evictions = 0
 
     def verify(self, token: str, *, leeway_s: int = 0, now_s: float | None = None) -> Claims:
         """Return the claims of ``token``.
@@ -44,13 +58,22 @@ class TokenVerifier:
         Raises ``TokenError`` whose ``reason`` says what is wrong. The audience is each face's own business.
         """
         claims = self._verified.get(token)
+        self.lookups += 1
         if claims is None:
             claims = self._verify_signature(token)
-            if len(self._verified) >= VERIFIED_CACHE_SIZE_TOKENS:
-                self._verified.pop(next(iter(self._verified)))
-            self._verified[token] = claims
+            self._remember(token, claims)
+        else:
+            self.hits += 1
         _check_times(claims.raw, leeway_s, time.time() if now_s is None else now_s)
         return claims
+
+    def _remember(self, token: str, claims: Claims) -> None:
+        if self._cache_size <= 0:
+            return
+        if len(self._verified) >= self._cache_size:
+            self._verified.pop(next(iter(self._verified)))
+            self.evictions += 1
+        self._verified[token] = claims
 
     def _verify_signature(self, token: str) -> Claims:
         if len(token) > MAX_TOKEN_LENGTH_CHARS:
@@ -62,20 +85,24 @@ class TokenVerifier:
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str):
             raise TokenError("The token names no algorithm", TokenRefusal.ALGORITHM)
-        key = self._keys.key_for(kid if isinstance(kid, str) else None, algorithm)
-        if key is None:
-            reason = (
-                TokenRefusal.ALGORITHM if algorithm not in {"HS256", "RS256", "ES256"} else TokenRefusal.UNKNOWN_KEY
-            )
+        keys = self._keys.candidates(kid if isinstance(kid, str) else None, algorithm)
+        if not keys:
+            reason = TokenRefusal.UNKNOWN_KEY if algorithm in self._keys.algorithms else TokenRefusal.ALGORITHM
             raise TokenError("No key of this project verifies the token", reason)
+        return Claims.from_payload(_json_object(_verified_payload(token, keys)))
+
+
+def _verified_payload(token: str, keys: Sequence[Key]) -> bytes:
+    """The payload, by the first of ``keys`` whose signature it carries."""
+    for key in keys:
         try:
-            decoded = _jws.decode_complete(token, key.verifying, algorithms=[key.algorithm])
-        except jwt.InvalidSignatureError as error:
-            raise TokenError("The token's signature does not verify", TokenRefusal.SIGNATURE) from error
+            payload: bytes = _jws.decode_complete(token, key.verifying, algorithms=[key.algorithm])["payload"]
+        except jwt.InvalidSignatureError:
+            continue
         except jwt.InvalidTokenError as error:
             raise TokenError("The token is malformed", TokenRefusal.MALFORMED) from error
-        payload = _json_object(decoded["payload"])
-        return Claims.from_payload(payload)
+        return payload
+    raise TokenError("The token's signature does not verify", TokenRefusal.SIGNATURE)
 
 
 def _json_object(payload: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from isobase_platform.errors import DatabaseError, IsobaseError, Unavailable, da
 from isobase_platform.pool import DATABASE_FAILURES
 from isobase_platform.runtime import Platform
 from isobase_services.database.query.schema_cache import SchemaCache, load_schema_cache
+from isobase_services.database.rest.authenticate import create_authenticator
 
 __all__ = ["CacheKeeper"]
 
@@ -39,6 +40,8 @@ class CacheKeeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._lost = asyncio.Event()
         self.schemas: tuple[str, ...] = platform.settings.rest.schemas
+        self.settings = platform.settings.rest
+        self.authenticator = create_authenticator(self.settings, platform.keys)
 
     @property
     def cache(self) -> SchemaCache:
@@ -77,7 +80,7 @@ class CacheKeeper:
             async with self._platform.pools.acquire(None) as connection:
                 rows = await connection.fetch("select schema_name from isobase.databases")
                 dynamic = [row["schema_name"] for row in rows]
-                schemas = (*self._platform.settings.rest.schemas, *dynamic)
+                schemas = (*self.settings.schemas, *dynamic)
                 self._cache = await load_schema_cache(connection, schemas)
                 self.schemas = schemas
             self._done = covered

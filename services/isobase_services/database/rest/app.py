@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isobase_platform.caller import Caller, Claims
-from isobase_platform.errors import TokenError, TokenRefusal
+from isobase_platform.caller import Caller
 from isobase_platform.http.body import read_body
 from isobase_platform.http.errors import ErrorBoundary
-from isobase_platform.http.request import header, request_facts
+from isobase_platform.http.request import header
 from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
-from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.rest.call import choose_function
-from isobase_services.database.rest.errors import CALLER_IS_KNOWN, given_token, render_error
+from isobase_services.database.rest.errors import render_error
 from isobase_services.database.rest.execute import Engine
 from isobase_services.database.rest.invoke import invoke
 from isobase_services.database.rest.payload import parse_call_body, parse_write_body
@@ -28,70 +25,31 @@ from isobase_services.database.rest.request import ApiRequest, parse_request
 from isobase_services.database.rest.root import root
 from isobase_services.database.rest.write import delete, insert, put, update
 
-__all__ = ["JWT_LEEWAY_S", "caller_of", "create_rest_app"]
-
-JWT_LEEWAY_S = 30
-"""PostgREST forgives this much clock difference."""
-
-
-def caller_of(platform: Platform, scope: Scope) -> Caller:
-    """The caller of a request: the anonymous role without a bearer token.
-
-    Raises ``TokenError`` for a token that does not verify, and PGRST302 (401) where there is neither a role in a token nor
-    an anonymous one. As upstream, the claims that SQL sees always name the role.
-    """
-    anon = platform.settings.rest.anon_role
-    token = given_token(scope)
-    if token == "":
-        raise TokenError("The token is empty", TokenRefusal.MALFORMED)
-    claims = platform.verifier.verify(token, leeway_s=JWT_LEEWAY_S) if token is not None else Claims({}, "{}")
-    _check_audience(claims.raw.get("aud"))
-    role = _role(claims) if "role" in claims.raw else anon
-    if not role:
-        error = RequestError("Anonymous access is disabled", code="PGRST302", status=401)
-        error.headers = (("www-authenticate", "Bearer"),)
-        raise error
-    if claims.role != role:
-        claims = Claims.from_payload({**claims.raw, "role": role})
-    scope[CALLER_IS_KNOWN] = role != anon
-    return Caller(role=role, claims=claims, request=request_facts(scope))
-
-
-def _check_audience(audience: object) -> None:
-    """Any audience is welcome, but it must be one: a string or several of them."""
-    members = audience if isinstance(audience, list) else [audience]
-    if audience is not None and not all(isinstance(member, str) for member in members):
-        raise TokenError("The JWT 'aud' claim must be a string or an array of strings", TokenRefusal.CLAIMS)
-
-
-def _role(claims: Claims) -> str:
-    """The role claim; one that is no string names a role by its JSON text, which hardly exists."""
-    return claims.role if claims.role is not None else json.dumps(claims.raw["role"])
+__all__ = ["create_rest_app"]
 
 
 def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
     """The app of the mount."""
-    engine = Engine(platform.door, platform.settings.rest)
-    allows_tx = platform.settings.rest.tx_end.endswith("-allow-override")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        caller = caller_of(platform, scope)
+        caller = keeper.authenticator.caller(scope)
         path = _encoded_path(scope)
         time_zones = await keeper.time_zones() if _names_time_zone(scope) else frozenset[str]()
-        cache = keeper.cache  # a reload during the request does not change what it works with
+        # A reload during the request does not change what it works with.
+        cache, engine = keeper.cache, Engine(platform.door, keeper.settings)
         request = parse_request(
             scope,
             path,
             keeper.schemas,
-            listed=platform.settings.rest.schemas,
-            allows_tx=allows_tx,
+            listed=engine.settings.schemas,
+            allows_tx=engine.settings.tx_end.endswith("-allow-override"),
             knows_time_zone=time_zones.__contains__,
         )
-        response = await _respond(request, cache, caller, scope, receive)
+        response = await _respond(engine, request, cache, caller, scope, receive)
         await response(scope, receive, send)
 
     async def _respond(
-        request: ApiRequest, cache: SchemaCache, caller: Caller, scope: Scope, receive: Receive
+        engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, scope: Scope, receive: Receive
     ) -> Response:
         kind = request.target.kind
         if request.method == "OPTIONS":
@@ -104,7 +62,7 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
             return await read(engine, request, cache, caller)
         if request.method == "DELETE":
             return await delete(engine, request, cache, caller)
-        raw = await read_body(scope, receive, platform.settings.rest.max_body_bytes)
+        raw = await read_body(scope, receive, engine.settings.max_body_bytes)
         content_type = header(scope, "content-type")
         if kind == "function":
             body = parse_call_body(raw, content_type, request.columns)

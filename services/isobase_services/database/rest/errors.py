@@ -119,6 +119,7 @@ _CLAIM_MESSAGES = {
     TokenRefusal.ISSUED_IN_FUTURE: "JWT issued at future",
 }
 _NO_KEY = "None of the keys was able to decode the JWT"
+_UNSECURED = "JWT is unsecured but expected 'alg' was not 'none'"
 
 
 def _token_refusal(error: TokenError, scope: Scope) -> tuple[int, str, str, str | None]:
@@ -130,7 +131,7 @@ def _token_refusal(error: TokenError, scope: Scope) -> tuple[int, str, str, str 
         claim = f"The JWT '{found.group(1)}' claim must be a number" if found else error.message
         return 401, "PGRST303", claim, None
     if error.reason is TokenRefusal.ALGORITHM:
-        return 401, "PGRST301", "Wrong or unsupported encoding algorithm", None
+        return 401, "PGRST301", "Wrong or unsupported encoding algorithm", _UNSECURED
     if error.reason in {TokenRefusal.SIGNATURE, TokenRefusal.UNKNOWN_KEY}:
         return 401, "PGRST301", "No suitable key or wrong key type", _NO_KEY
     parts = (given_token(scope) or "").count(".") + 1
@@ -138,7 +139,9 @@ def _token_refusal(error: TokenError, scope: Scope) -> tuple[int, str, str, str 
         return 401, "PGRST301", "Empty JWT is sent in Authorization header", None
     if parts != TOKEN_PARTS:
         return 401, "PGRST301", f"Expected 3 parts in JWT; got {parts}", None
-    return 401, "PGRST301", "JWT couldn't be decoded", None
+    if error.message.startswith("The token's payload"):
+        return 401, "PGRST303", "Parsing claims failed", None
+    return 401, "PGRST301", "JWT cryptographic operation failed", None
 
 
 TOKEN_PARTS = 3

@@ -41,7 +41,7 @@ class Engine:
         Ends as ``rest.tx_end`` says and, where that allows it, as ``Prefer: tx`` asks. ``settings`` are those of the
         function that is called. Errors as ``RlsDoor.transaction``.
         """
-        wanted = dict(settings or {})
+        wanted = {**(settings or {}), **self.settings.app_settings}
         if request.preferences.timezone is not None:
             wanted["timezone"] = request.preferences.timezone
         rolls_back = (request.preferences.tx or self.settings.tx_end.partition("-")[0]) == "rollback"

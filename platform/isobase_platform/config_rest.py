@@ -1,0 +1,58 @@
+"""The settings of the data API. Names as PostgREST's configuration, without its ``db-``.
+
+They stand apart from the others because the database itself may hold some of them, and because ``isobase serve database``
+takes all of them by PostgREST's own names; ``config_postgrest`` knows both spellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from isobase_platform.claim_path import parse_claim_path
+
+__all__ = ["RestSettings", "SettingsGroup"]
+
+
+class SettingsGroup(BaseModel):
+    """What the groups of settings share: they never change, and know no names but their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _checked_claim_path(text: str) -> str:
+    parse_claim_path(text)
+    return text
+
+
+class RestSettings(SettingsGroup):
+    """The data API (``/rest/v1``); names as PostgREST's configuration."""
+
+    enabled: bool = True
+    """Whether the service is served at all."""
+    schemas: tuple[str, ...] = ("public", "graphql_public")
+    extra_search_path: tuple[str, ...] = ("public", "extensions")
+    max_rows: int | None = Field(default=1000, ge=1)
+    max_body_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
+    pre_request: str | None = None
+    """A function, ``schema.name`` or ``name`` on the search path, that is called first in every transaction."""
+    anon_role: str = "anon"
+    """The database role of requests without a token; empty refuses them (401 PGRST302)."""
+    tx_end: Literal["commit", "commit-allow-override", "rollback", "rollback-allow-override"] = "commit"
+    """How a request's transaction ends, and whether ``Prefer: tx=...`` may change that."""
+    auto_expose_new_tables: bool | None = None
+    """False: new tables in ``public`` are for anon, authenticated and service_role only after an explicit GRANT."""
+    jwt_secret: SecretStr | None = None
+    """What verifies the data API's tokens instead of the project's keys: a secret of 32 bytes or more, a JWK or a JWK set."""
+    jwt_secret_is_base64: bool = False
+    """Whether ``jwt_secret`` is base64 (or base64url) of the secret's bytes."""
+    jwt_aud: str | None = None
+    """The audience that a token must be for, where it names any."""
+    jwt_role_claim_key: Annotated[str, AfterValidator(_checked_claim_path)] = ".role"
+    """Where in a token's claims the role stands, as PostgREST writes paths: ``.app_metadata.roles[0]``."""
+    jwt_cache_max_entries: int = 1000
+    """Verified tokens that are remembered by the data API; 0 verifies every time."""
+    app_settings: Mapping[str, str] = Field(default_factory=dict)
+    """Settings, such as ``app.settings.host``, that every transaction carries for functions and policies."""
