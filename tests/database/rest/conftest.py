@@ -114,7 +114,8 @@ def rest_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFac
     postgres.execute(f"create database {DATABASE_NAME} template {TEMPLATE} owner postgres")
     connection = psycopg2.connect(postgres.dsn(DATABASE_NAME, "postgres"))
     with connection, connection.cursor() as cursor:
-        cursor.execute(Path(__file__).with_name("fixture.sql").read_text())
+        for part in sorted(Path(__file__).parent.glob("fixture*.sql")):
+            cursor.execute(part.read_text())
     connection.close()
     settings = settings_for(postgres.dsn(DATABASE_NAME), tmp_path_factory.mktemp("rest"))
     rest = RestSettings(max_rows=MAX_ROWS, max_body_bytes=MAX_BODY_BYTES, tx_end="commit-allow-override")

@@ -25,7 +25,6 @@ from isobase_services.database.query.parse_filter import (
 )
 from isobase_services.database.query.parse_select import parse_order, parse_select
 from isobase_services.database.query.view_columns import origin_columns
-from isobase_services.database.rest.media import Media, accepted, negotiate
 from isobase_services.database.rest.preferences import parse_preferences
 
 A = Field("a")
@@ -135,12 +134,6 @@ def test_preferences_are_read_the_first_of_a_kind_counts() -> None:
     )
     assert found.invalid == ("odd",)
     assert found.applied() == "return=minimal, count=exact, timezone=UTC"
-
-
-def test_accept_is_read_by_quality_then_place() -> None:
-    assert accepted("text/csv;q=0.5, application/json;q=0.9, */*;q=0.1") == ("application/json", "text/csv", "*/*")
-    assert accepted(None) == ("*/*",)
-    assert negotiate(accepted("application/vnd.pgrst.object;nulls=stripped;q=1")) is Media.OBJECT_STRIPPED
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from itertools import product
 from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
+from isobase_services.database.query.media_handlers import MediaHandlers, load_media_handlers
 from isobase_services.database.query.view_columns import origin_columns
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class SchemaCache:
     relations: Mapping[tuple[str, str], Relation]
     relationships: Mapping[tuple[str, str], tuple[Relationship, ...]]
     functions: Mapping[tuple[str, str], tuple[Function, ...]]
+    media_handlers: MediaHandlers = field(default_factory=dict)
 
 
 _Row: TypeAlias = "asyncpg.Record"
@@ -205,6 +207,7 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
         mentioned = {relation for entries in origins.values() for _, relation, _ in entries} | origins.keys()
         name_rows = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
         function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas))
+        handlers = await load_media_handlers(connection, schemas)
     computed: dict[int, dict[str, str]] = defaultdict(dict)
     for row in computed_rows:
         computed[row["relation"]][row["name"]] = row["base"]
@@ -224,6 +227,7 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
         relations=by_key,
         relationships={key: tuple(found) for key, found in _with_junctions(foreign, by_key).items()},
         functions={key: tuple(found) for key, found in functions.items()},
+        media_handlers=handlers,
     )
 
 

@@ -30,10 +30,10 @@ def render(
     media: Media | None,
 ) -> Response:
     """The answer; ``media`` None is one without a body. What a function set for status and headers wins."""
-    body = b"" if media is None or request.is_head else outcome.body.encode()
+    body = b"" if media is None or request.is_head else outcome.body
     shown = list(headers)
     if media is not None:
-        shown.append(("content-type", media.value))
+        shown.append(("content-type", media.content_type))
     shown += _negotiated(request, applied, has_body=media is not None)
     given = {name for name, _ in outcome.headers}
     status = status if outcome.status is None else outcome.status

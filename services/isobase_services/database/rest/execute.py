@@ -14,10 +14,11 @@ from isobase_platform.config import RestSettings
 from isobase_platform.rls import DoorConnection, RlsDoor
 from isobase_services.database.query.plan import ReadNode, plan_read
 from isobase_services.database.query.schema_cache import SchemaCache
+from isobase_services.database.rest.media import Media, negotiate
 from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.statement import pre_request_sql
 
-__all__ = ["Engine", "plan_tree"]
+__all__ = ["Engine", "choose_media", "plan_tree"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,3 +90,9 @@ def plan_tree(
         max_rows=None if is_write else max_rows,
         source=source,
     )
+
+
+def choose_media(request: ApiRequest, cache: SchemaCache, target: tuple[str, str], node: ReadNode) -> Media:
+    """The representation of ``target``, read as ``node``, that the request gets; errors as ``negotiate``."""
+    selects_all = not node.embeds and [item.field.name for item in node.items] in ([], ["*"])
+    return negotiate(request.accept, cache.media_handlers, target, selects_all=selects_all)

@@ -13,8 +13,7 @@ from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.query.sql_write import returning_columns
 from isobase_services.database.rest.answer import check_singular, render, rows_head
 from isobase_services.database.rest.call import choose_function, chosen_call_sql
-from isobase_services.database.rest.execute import Engine, plan_tree
-from isobase_services.database.rest.media import negotiate
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
 from isobase_services.database.rest.payload import Body
 from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.statement import Outcome, answer_sql
@@ -29,7 +28,7 @@ async def invoke(
     preferences = request.preferences
     function = choose_function(cache, request, body)
     node = _planned(engine, request, cache, function)
-    media = negotiate(request.accept)
+    media = choose_media(request, cache, _shown_as(function), node)
     preferences.check()
     if preferences.is_strict and preferences.max_affected is not None and not function.returns_set:
         raise RequestError(
@@ -67,3 +66,9 @@ def _planned(engine: Engine, request: ApiRequest, cache: SchemaCache, function: 
     if function.is_scalar:
         types = {"pgrst_scalar": function.return_type}
     return plan_tree(cache, key, columns, types, request, max_rows=engine.settings.max_rows, source="written")
+
+
+def _shown_as(function: Function) -> tuple[str, str]:
+    """Whose handlers make the representation: those of the relation that the rows are of, else the function's own."""
+    relation = function.return_relation
+    return function.schema, relation[1] if relation is not None else function.name

@@ -13,8 +13,7 @@ from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.rest.answer import check_singular, content_location, render, rows_head
-from isobase_services.database.rest.execute import Engine, plan_tree
-from isobase_services.database.rest.media import negotiate
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
 from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.statement import Outcome, answer_sql, explain_sql, limited
 
@@ -28,7 +27,7 @@ async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
     relation = find_relation(cache, request.schema, request.target.name)
     node = plan_tree(cache, relation.key, tuple(relation.columns), relation.types, request, max_rows=max_rows)
     preferences.check()
-    media = negotiate(request.accept)
+    media = choose_media(request, cache, relation.key, node)
     parameters = Parameters()
     source = read_sql(node, parameters)
     total = count_sql(node, parameters) if preferences.wants_count else None

@@ -19,7 +19,7 @@ from isobase_services.database.query.errors import ParseError, RequestError
 from isobase_services.database.query.parse_filter import parse_argument_or_filter, parse_filter, parse_key, parse_logic
 from isobase_services.database.query.parse_select import parse_order, parse_select
 from isobase_services.database.query.scan import Scanner
-from isobase_services.database.rest.media import accepted
+from isobase_services.database.rest.media import MediaType, accepted
 from isobase_services.database.rest.preferences import Preferences, parse_preferences
 
 __all__ = ["ApiRequest", "Target", "parse_request"]
@@ -58,7 +58,7 @@ class ApiRequest:
     on_conflict: tuple[str, ...] | None
     arguments: tuple[tuple[str, str], ...]
     """Parameters of a call by GET: those that read as no filter."""
-    accept: tuple[str, ...]
+    accept: tuple[MediaType, ...]
     preferences: Preferences
     query: tuple[tuple[str, str], ...]
 

@@ -11,9 +11,9 @@ import json
 from starlette.responses import Response
 
 from isobase_platform.caller import Caller
-from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.rest.execute import Engine
+from isobase_services.database.rest.media import not_acceptable
 from isobase_services.database.rest.openapi import OPENAPI, describe
 from isobase_services.database.rest.request import ApiRequest
 
@@ -37,10 +37,8 @@ select array(select c.oid::int8 from pg_catalog.pg_class c
 
 async def root(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, base_url: str) -> Response:
     """Serve the request. Raises PGRST107 (406) for a client that takes no OpenAPI, and ``DatabaseError``."""
-    if not _PRODUCED.intersection(text.partition(";")[0].lower() for text in request.accept):
-        raise RequestError(
-            f"None of these media types are available: {', '.join(request.accept)}", code="PGRST107", status=406
-        )
+    if not _PRODUCED.intersection(one.mime for one in request.accept):
+        raise not_acceptable(request.accept)
     relations = [one for key, one in sorted(cache.relations.items()) if key[0] == request.schema]
     functions = [one for key, found in sorted(cache.functions.items()) if key[0] == request.schema for one in found]
     async with engine.transaction(request, caller, read_only=True) as connection:

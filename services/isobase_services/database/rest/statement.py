@@ -13,10 +13,11 @@ import asyncpg
 
 from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.media_handlers import MediaHandler
 from isobase_services.database.query.schema_cache import Function
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_write import INSERTED_SETTING
-from isobase_services.database.rest.media import Media
+from isobase_services.database.rest.media import Builtin, Media
 
 __all__ = ["Outcome", "answer_sql", "explain_sql", "limited", "pre_request_sql"]
 
@@ -28,7 +29,7 @@ _ROW = "isobase_answer"
 class Outcome:
     """What the database answered. ``total`` is None where it was not counted; ``location`` holds the key of one new row."""
 
-    body: str
+    body: bytes
     rows: int
     total: int | None
     location: tuple[tuple[str, str | None], ...]
@@ -42,7 +43,7 @@ class Outcome:
         assert record is not None  # an aggregate always gives a row
         location: dict[str, str | None] = json.loads(record["location"]) if record["location"] else {}
         return cls(
-            record["body"] or "",
+            _bytes(record["body"]),
             record["rows"],
             record["total"],
             tuple(location.items()),
@@ -67,7 +68,7 @@ def answer_sql(
     ``media`` None asks for no body; ``function`` is the called one, whose kind shapes the body; ``total`` a SELECT whose rows
     are counted; ``key`` the columns of ``written`` that name a single new row, with ``parameters`` to take them.
     """
-    body = _body(media, function) if media is not None else "''"
+    body = _body(media.handler, function) if media is not None else "''"
     counted = f", total as ({total})" if total is not None else ""
     total_column = "(select count(*) from total)" if total is not None else "null::bigint"
     location = "null::text"
@@ -77,7 +78,8 @@ def answer_sql(
             "case when count(*) = 1 then (select json_object_agg(k.key, k.value)::text from (select row_to_json(w) as data"
             f" from written as w limit 1) as d, json_each_text(d.data) as k where k.key = any({names}::text[])) end"
         )
-    rows = "1::bigint" if function is not None and not function.returns_set else f"count({_ROW})"
+    # A call of one result counts as one row even where a filter or limit leaves none of it.
+    rows = f"greatest(count({_ROW}), 1)" if function is not None and not function.returns_set else f"count({_ROW})"
     inserted = f"nullif(current_setting('{INSERTED_SETTING}', true), '')" if counts_inserted else "null::text"
     return (
         f"with {ctes}{counted} select {body} as body, {rows} as rows, {total_column} as total, {location} as location,"
@@ -86,8 +88,19 @@ def answer_sql(
     )
 
 
-def _body(media: Media, function: Function | None) -> str:
-    if media is Media.CSV:
+def _bytes(body: str | bytes | None) -> bytes:
+    """The body: JSON and CSV come as text, what a handler made as bytes."""
+    return body.encode() if isinstance(body, str) else body or b""
+
+
+def _body(handler: Builtin | MediaHandler, function: Function | None) -> str:
+    if isinstance(handler, MediaHandler):
+        return _handled(handler, function)
+    if handler is Builtin.GEOJSON:
+        # As upstream by its bare name: PostGIS lives in whichever schema of the path it was installed in.
+        features = f"coalesce(json_agg(ST_AsGeoJSON({_ROW})::json), '[]')"
+        return f"json_build_object('type', 'FeatureCollection', 'features', {features})::text"
+    if handler is Builtin.CSV:
         return (
             "(select coalesce(string_agg(k, ','), '') from json_object_keys((select row_to_json(f) from source as f limit 1))"
             " as k)"
@@ -95,11 +108,23 @@ def _body(media: Media, function: Function | None) -> str:
         )
     is_scalar = function is not None and function.is_scalar
     rows = f"json_agg({_ROW}.pgrst_scalar)" if is_scalar else f"json_agg({_ROW})"
-    is_single = media.is_singular or (function is not None and not function.returns_set)
+    is_single = handler in {Builtin.OBJECT, Builtin.OBJECT_STRIPPED} or (
+        function is not None and not function.returns_set
+    )
     shown = f"{rows}->0" if is_single else rows
-    if media in {Media.ARRAY_STRIPPED, Media.OBJECT_STRIPPED}:
+    if handler in {Builtin.ARRAY_STRIPPED, Builtin.OBJECT_STRIPPED}:
         shown = f"json_strip_nulls({shown})"
     return f"coalesce(({shown})::text, '{'null' if is_single else '[]'}')"
+
+
+def _handled(handler: MediaHandler, function: Function | None) -> str:
+    """The bytes of what a handler makes of the rows, or of a scalar that has the handler's type already."""
+    called, send = qualified(*handler.function), qualified(*handler.send)
+    if function is not None and function.is_scalar and not function.returns_set:
+        # In a query of its own: the row of the answer is there even when the call gives none.
+        return f"(select {send}({called}(s.pgrst_scalar)) from source as s limit 1)"
+    row = _ROW if handler.target is None else f"{_ROW}::{qualified(*handler.target)}"
+    return f"{send}({called}({row}))"
 
 
 def limited(sql: str, rows: int | None) -> str:
