@@ -15,7 +15,8 @@ import asyncpg
 from isobase_platform.errors import DatabaseError, IsobaseError, Unavailable, database_error
 from isobase_platform.pool import DATABASE_FAILURES
 from isobase_platform.runtime import Platform
-from isobase_services.database.query.schema_cache import SchemaCache, load_schema_cache
+from isobase_services.database.query.load_cache import load_schema_cache
+from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.rest.authenticate import create_authenticator
 
 __all__ = ["CacheKeeper"]
