@@ -4,9 +4,10 @@ Every connection logs in as ``authenticator``, a role that owns nothing and may 
 or service_role. ``RlsDoor.transaction`` opens a transaction, sets role, claims and request facts local to it, and hands out
 a ``DoorConnection``; nothing else in the code base uses that pool.
 
-Round trips: one for ``BEGIN`` with all settings, one per statement, one for ``COMMIT`` together with the resets that prove
-the connection clean. A transaction that raises is rolled back the same way. A connection whose state is not known, because
-the request was cancelled or the reset failed, is closed and never used again.
+Round trips: ``RlsDoor.once`` takes one for settings, statements and commit, and does not wait for the resets that follow.
+``RlsDoor.transaction`` takes one for ``BEGIN`` with all settings, one per statement, one for ``COMMIT`` together with the
+resets that prove the connection clean; a transaction that raises is rolled back the same way. A connection whose state is
+not known, because the request was cancelled or the reset failed, is closed and never used again.
 
 Source: PostgREST ``Query/PreQuery.hs`` for the settings and their order; contracts/storage.md 1.7; contracts/auth.md 3.
 """
@@ -17,6 +18,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
@@ -24,10 +26,12 @@ import asyncpg
 from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
-from isobase_platform.pool import DATABASE_FAILURES, Connection, Pools, discard
+from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, LOST_CONNECTION_FAILURES, discard
 from isobase_platform.sql import quote_identifier, quote_literal
+from isobase_platform.wire import Parameter, Row, Step, WireConnection, quiet_query
+from isobase_platform.wire_pool import WirePool
 
-__all__ = ["DoorConnection", "RlsDoor"]
+__all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
 
 LOGIN_ROLE = "authenticator"
 ROLE_SETTINGS_LIFE_S = 60.0
@@ -39,6 +43,11 @@ _CLEAN = (
     "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; "
     "SELECT pg_catalog.pg_advisory_unlock_all()"
 )
+
+_CLEAN_MESSAGE = quiet_query(_CLEAN)
+
+# What a statement that was prepared before may meet: somebody's DEALLOCATE, or DDL that changed what it returns.
+_STALE_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.InvalidCachedStatementError)
 
 # A role's own settings are applied by PostgreSQL at login only; these may be set by whoever became the role (PostgREST
 # does the same). Others, such as log_statement, need a superuser and are left alone.
@@ -65,13 +74,20 @@ class DoorConnection:
 
     __slots__ = ("_caller", "_connection", "_depth", "_door", "is_aborted")
 
-    def __init__(self, connection: Connection, door: RlsDoor, caller: Caller) -> None:
+    def __init__(self, connection: WireConnection, door: RlsDoor, caller: Caller) -> None:
         self._connection = connection
         self._door = door
         self._caller = caller
         self._depth = 0
         self.is_aborted = False
         """True after a statement failed and until the savepoint around it was rolled back."""
+
+    async def run(self, sql: str, values: Sequence[Parameter] = ()) -> list[Row]:
+        """Run one statement whose values travel as text of types that PostgreSQL infers; its rows, columns as bytes."""
+        try:
+            return (await self._connection.pipeline([(sql, values)], group=self._caller.role))[0]
+        except DATABASE_FAILURES as error:
+            raise self._aborted(error) from error
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Run one statement and return its rows."""
@@ -114,7 +130,7 @@ class DoorConnection:
     async def set_local(self, settings: Mapping[str, str]) -> None:
         """Set further settings, local to the transaction, in one round trip."""
         if settings:
-            await self.execute("select " + ", ".join(_set_config(*item) for item in settings.items()))
+            await self.execute(_set_configs(list(settings.items())))
 
     @asynccontextmanager
     async def rolled_back(self) -> AsyncIterator[None]:
@@ -156,11 +172,83 @@ class DoorConnection:
 class RlsDoor:
     """Hands out transactions on behalf of callers. One per process, made by ``runtime``."""
 
-    def __init__(self, pools: Pools, settings: Settings) -> None:
-        self._pools = pools
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._is_pooled = settings.database.mode == "transaction_pooler"
+        self._pool = WirePool(
+            self._connect,
+            max_size=settings.database.pool_max_size,
+            acquire_timeout_s=settings.database.acquire_timeout_s,
+        )
         self._role_settings: Mapping[str, Mapping[str, str]] = {}
         self._role_settings_at_s = float("-inf")
+
+    async def _connect(self) -> WireConnection:
+        connection: WireConnection = await asyncpg.connect(
+            self._settings.dsn(LOGIN_ROLE),
+            connection_class=WireConnection,
+            timeout=CONNECT_TIMEOUT_S,
+            statement_cache_size=0 if self._is_pooled else 100,
+            max_cached_statement_lifetime=0,
+            server_settings={"application_name": f"isobase {LOGIN_ROLE}"},
+        )
+        connection.uses_statements = not self._is_pooled
+        return connection
+
+    async def close(self) -> None:
+        """Close the connections; those in use are closed when they come back."""
+        await self._pool.close()
+
+    @property
+    def pool_sizes(self) -> tuple[int, int]:
+        """(connections open, of which free), for the metrics."""
+        return self._pool.sizes
+
+    async def once(
+        self,
+        caller: Caller,
+        steps: Sequence[Step],
+        *,
+        read_only: bool = False,
+        search_path: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> list[list[Row]]:
+        """Run ``steps`` as one transaction of ``caller`` in one round trip; the rows of each step, columns as bytes.
+
+        Parameters as ``transaction``; values travel as text of types that PostgreSQL infers. When it returns, all is
+        committed; when it raises, nothing is kept. Errors as ``transaction``. Behind a transaction pooler the same takes a
+        round trip per step, because a pooler may hand the session on between the commit and the resets.
+        """
+        await self._read_role_settings()
+        if self._is_pooled:
+            async with self.transaction(
+                caller, read_only=read_only, search_path=search_path, settings=settings
+            ) as transaction:
+                return [await transaction.run(*step) for step in steps]
+        all_steps = (self._first_step(caller, read_only, search_path, settings or {}), *steps)
+        may_retry = True
+        while True:
+            connection = self._pool.take() or await self._pool.acquire()
+            try:
+                rows = await connection.pipeline(all_steps, group=caller.role, after=_CLEAN_MESSAGE)
+            except asyncpg.PostgresError as error:
+                if may_retry and isinstance(error, _STALE_STATEMENTS):
+                    connection.forget_statements()
+                    may_retry = False
+                    continue
+                raise database_error(error) from error
+            except LOST_CONNECTION_FAILURES as error:
+                # The server went away. Whether a write was committed cannot be known; a read may be asked again.
+                if may_retry and read_only:
+                    may_retry = False
+                    continue
+                raise database_error(error) from error
+            except BaseException:
+                discard(connection)  # cancelled: what the server does meanwhile is nobody's any more
+                raise
+            finally:
+                self._pool.release(connection)
+            return rows[1:]
 
     @asynccontextmanager
     async def transaction(
@@ -180,19 +268,14 @@ class RlsDoor:
         ``database.acquire_timeout_s`` or the server is gone; ``DatabaseError`` 22023 for a role that does not exist and
         42501 for one that authenticator may not become, and whatever COMMIT raises (deferred constraints).
         """
-        pool = await self._pools.open(LOGIN_ROLE, max_size=self._settings.database.pool_max_size)
         await self._read_role_settings()
         prologue = self._prologue(caller, read_only, search_path, settings or {})
-        try:
-            connection = await pool.acquire(timeout=self._settings.database.acquire_timeout_s)
-        except TimeoutError as error:
-            raise Unavailable("No database connection became free in time", code="pool_timeout") from error
-        except DATABASE_FAILURES as error:
-            raise database_error(error) from error
+        connection = await self._pool.acquire()
         door_connection = DoorConnection(connection, self, caller)
         is_clean = False
         try:
             try:
+                await connection.settle()
                 await connection.execute(prologue)
                 yield door_connection
                 if door_connection.is_aborted:
@@ -219,10 +302,10 @@ class RlsDoor:
             # doing is unknown, so the connection dies and PostgreSQL rolls back.
             if not is_clean:
                 discard(connection)
-            await pool.release(connection)
+            self._pool.release(connection)
 
     @staticmethod
-    async def _roll_back(connection: Connection) -> bool:
+    async def _roll_back(connection: WireConnection) -> bool:
         """Roll back and clean the session in one round trip; True when both are proven. Never raises for the database."""
         try:
             await connection.execute(f"ROLLBACK; {_CLEAN}")
@@ -234,10 +317,20 @@ class RlsDoor:
         self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]
     ) -> str:
         """The transaction's first message."""
-        path = [_set_config("search_path", ", ".join(quote_identifier(schema) for schema in search_path))]
-        parts = [*(path if search_path else ()), *self._identity(caller, settings)]
+        path = [("search_path", _path_text(tuple(search_path)))] if search_path else []
         begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-        return f"{begin}; SELECT {', '.join(parts)}"
+        return f"{begin}; {_set_configs([*path, *self._identity(caller, settings)])}"
+
+    def _first_step(
+        self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]
+    ) -> Step:
+        """The same for ``once``, as one prepared statement: all of an exchange is one transaction without BEGIN."""
+        identity = self._identity(caller, settings)
+        if search_path:
+            identity.insert(0, ("search_path", _path_text(tuple(search_path))))
+        if read_only:
+            identity.insert(0, ("transaction_read_only", "on"))
+        return _set_configs_statement(tuple([name for name, _ in identity])), [value for _, value in identity]
 
     def identity_change(self, before: Caller, after: Caller, settings: Mapping[str, str]) -> str:
         """The message that turns a transaction of ``before`` into one of ``after``; for ``DoorConnection.switch``.
@@ -246,10 +339,10 @@ class RlsDoor:
         """
         dropped = self._role_settings.get(before.role, {}).keys() - self._role_settings.get(after.role, {}).keys()
         defaults = "".join(f"SET LOCAL {quote_identifier(name)} TO DEFAULT; " for name in sorted(dropped))
-        return f"{defaults}SELECT {', '.join(self._identity(after, settings))}"
+        return f"{defaults}{_set_configs(self._identity(after, settings))}"
 
-    def _identity(self, caller: Caller, settings: Mapping[str, str]) -> list[str]:
-        """Everything that says who calls, as calls of set_config. The order matters.
+    def _identity(self, caller: Caller, settings: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Everything that says who calls, as settings and their values. The order matters.
 
         The role's own settings come before the role is taken, as the login role may set them all; the role comes last
         but for what the request chose itself, so that a setting's check runs with the rights of authenticator.
@@ -257,15 +350,16 @@ class RlsDoor:
         if not caller.role:
             raise BadRequest("The role must not be empty", code="22023")
         request = caller.request
-        parts = [_set_config(*item) for item in self._role_settings.get(caller.role, {}).items()]
-        parts.append(_set_config("request.jwt.claims", caller.claims.json))
-        parts.append(_set_config("request.method", request.method))
-        parts.append(_set_config("request.path", request.path))
-        parts.append(_set_config("request.headers", request.headers_json))
-        parts.append(_set_config("request.cookies", request.cookies_json))
-        parts.extend(_set_config(*item) for item in settings.items())
-        parts.append(_set_config("role", caller.role))
-        return parts
+        return [
+            *self._role_settings.get(caller.role, {}).items(),
+            ("request.jwt.claims", caller.claims.json),
+            ("request.method", request.method),
+            ("request.path", request.path),
+            ("request.headers", request.headers_json),
+            ("request.cookies", request.cookies_json),
+            *settings.items(),
+            ("role", caller.role),
+        ]
 
     async def _read_role_settings(self) -> None:
         """Refresh the roles' own settings when they are older than ``ROLE_SETTINGS_LIFE_S``."""
@@ -273,8 +367,12 @@ class RlsDoor:
         if now - self._role_settings_at_s < ROLE_SETTINGS_LIFE_S:
             return
         self._role_settings_at_s = now
-        async with self._pools.acquire(LOGIN_ROLE) as connection:
-            rows = await connection.fetch(_ROLE_SETTINGS_SQL)
+        try:
+            async with self._plain_connection() as connection:
+                rows = await connection.fetch(_ROLE_SETTINGS_SQL)
+        except BaseException:
+            self._role_settings_at_s = float("-inf")
+            raise
         found: dict[str, dict[str, str]] = {}
         for role, name, value in rows:
             found.setdefault(role, {})[name] = value
@@ -287,12 +385,44 @@ class RlsDoor:
     async def can_connect(self, timeout_s: float = 2.0) -> bool:
         """True when the database answers within ``timeout_s`` seconds."""
         try:
-            async with asyncio.timeout(timeout_s), self._pools.acquire(LOGIN_ROLE) as connection:
+            async with asyncio.timeout(timeout_s), self._plain_connection() as connection:
                 await connection.fetchval("select 1")
         except (TimeoutError, Unavailable, DatabaseError):
             return False
         return True
 
+    @asynccontextmanager
+    async def _plain_connection(self) -> AsyncIterator[WireConnection]:
+        """A connection as the login role, for what no user asked."""
+        connection = await self._pool.acquire()
+        try:
+            await connection.settle()
+            yield connection
+        except DATABASE_FAILURES as error:
+            discard(connection)
+            raise database_error(error) from error
+        except BaseException:
+            discard(connection)
+            raise
+        finally:
+            self._pool.release(connection)
+
 
 def _set_config(name: str, value: str) -> str:
     return f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, true)"
+
+
+def _set_configs(items: Sequence[tuple[str, str]]) -> str:
+    return f"SELECT {', '.join([_set_config(*item) for item in items])}"
+
+
+@lru_cache(maxsize=512)
+def _set_configs_statement(names: tuple[str, ...]) -> str:
+    """The same with the values as parameters."""
+    calls = [f"pg_catalog.set_config({quote_literal(name)}, ${n}, true)" for n, name in enumerate(names, 1)]
+    return f"SELECT {', '.join(calls)}"
+
+
+@lru_cache(maxsize=512)
+def _path_text(schemas: tuple[str, ...]) -> str:
+    return ", ".join([quote_identifier(schema) for schema in schemas])

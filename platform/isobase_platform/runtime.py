@@ -50,6 +50,7 @@ class Platform:
         pools = Pools(settings)
         store = open_store(settings, pools)
         bus = open_bus(settings, pools)
+        door = RlsDoor(settings)
         try:
             yield cls(
                 settings=settings,
@@ -63,7 +64,7 @@ class Platform:
                     secret=settings.secret_key.get_secret_value(),
                 ),
                 pools=pools,
-                door=RlsDoor(pools, settings),
+                door=door,
                 store=store,
                 bus=bus,
                 metrics=Metrics(),
@@ -71,4 +72,5 @@ class Platform:
         finally:
             await bus.close()
             await store.close()
+            await door.close()
             await pools.close()

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from isobase_platform import __version__
 
 if TYPE_CHECKING:
-    from isobase_platform.runtime import Platform
+    from isobase_platform.rls import LOGIN_ROLE
+from isobase_platform.runtime import Platform
 
 __all__ = ["probe_pages"]
 
@@ -38,7 +39,7 @@ def probe_pages(platform: Platform, is_draining: Callable[[], bool]) -> dict[str
         await JSONResponse(body, status_code=200 if is_ready else 503)(scope, receive, send)
 
     async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
-        for role, (size, idle) in platform.pools.sizes().items():
+        for role, (size, idle) in {**platform.pools.sizes(), LOGIN_ROLE: platform.door.pool_sizes}.items():
             platform.metrics.pool_connections.labels(role, "idle").set(idle)
             platform.metrics.pool_connections.labels(role, "busy").set(size - idle)
         content = generate_latest(platform.metrics.registry)

@@ -1,0 +1,314 @@
+"""Several statements in one round trip: a pipeline on a connection that asyncpg made.
+
+asyncpg opens the connection (TLS, authentication, failover) and speaks on it whenever a method of its own is called. A
+``WireConnection`` adds ``pipeline``: all messages of an exchange leave in one write and end with one ``Sync``, so that
+PostgreSQL runs them as one implicit transaction: settings that the first statement makes local hold for the others, and an
+error anywhere leaves nothing. Parameters travel as text whose type PostgreSQL infers, as for a quoted literal; columns come
+back as bytes.
+
+Source: PostgreSQL's documentation, "Frontend/Backend Protocol", sections message flow (extended query, pipelining) and
+message formats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+from asyncpg.connection import Connection as _AsyncpgConnection
+
+if TYPE_CHECKING:
+    _Base: TypeAlias = _AsyncpgConnection[asyncpg.Record]
+else:
+    _Base = _AsyncpgConnection
+
+__all__ = ["MAX_STATEMENTS", "Binary", "Parameter", "Row", "Step", "WireConnection", "quiet_query"]
+
+MAX_STATEMENTS = 256
+"""Prepared statements that one connection keeps; the least recently used goes first."""
+MAX_PARAMETERS = 65_535
+"""What the protocol counts in two bytes."""
+
+_HEADER = struct.Struct("!ci")
+_LENGTH = struct.Struct("!i")
+_SHORT = struct.Struct("!H")
+_SYNC = b"S\x00\x00\x00\x04"
+_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
+_NULL = b"\xff\xff\xff\xff"
+# One format for all result columns: binary, which for text and bytea is the bytes themselves.
+_BINARY_RESULTS = b"\x00\x01\x00\x01"
+_ALL_TEXT = b"\x00\x00"
+
+
+class Binary(bytes):
+    """A parameter in PostgreSQL's binary format; for bytea the bytes themselves."""
+
+
+Parameter: TypeAlias = "str | bytes | None"
+"""Text (as ``str`` or encoded already), ``Binary``, or NULL."""
+Row: TypeAlias = "list[bytes | None]"
+"""A row's columns in binary format."""
+Step: TypeAlias = "tuple[str, Sequence[Parameter]]"
+"""One statement of an exchange: its SQL and the values of its parameters."""
+
+
+class _Exchange:
+    """What is awaited: one ``ReadyForQuery``, after which ``done`` holds the rows of each step, or an error."""
+
+    __slots__ = ("done", "error", "prepared", "rows")
+
+    def __init__(self, done: asyncio.Future[list[list[Row]]] | None, prepared: list[tuple[str, str]]) -> None:
+        self.done = done
+        self.prepared = prepared
+        self.rows: list[list[Row]] = [[]]
+        self.error: asyncpg.PostgresError | None = None
+
+
+class _Demultiplexer(asyncio.Protocol):
+    """The transport's protocol: hands what arrives to the exchange in progress, or else to asyncpg's own protocol."""
+
+    def __init__(self, inner: Any, wire: WireConnection) -> None:
+        self._inner = inner
+        self._wire = wire
+        self._pending = bytearray()
+        self._needed = 5
+        self.exchanges: deque[_Exchange] = deque()
+
+    def data_received(self, data: bytes) -> None:
+        """Read whole messages; what is left waits for more."""
+        if not self.exchanges:
+            self._inner.data_received(data)
+            return
+        pending = self._pending
+        if pending:
+            pending += data
+            if len(pending) < self._needed:
+                return
+            data = bytes(pending)
+            pending.clear()
+        at, end = 0, len(data)
+        exchange = self.exchanges[0]
+        while end - at >= 5:
+            kind = data[at]
+            length = int.from_bytes(data[at + 1 : at + 5], "big")
+            after = at + 1 + length
+            if after > end:
+                self._needed = 1 + length
+                break
+            if kind == 68:  # D: a row
+                exchange.rows[-1].append(_row(data, at + 5))
+            elif kind == 67:  # C: a statement is complete
+                exchange.rows.append([])
+            elif kind == 90:  # Z: ready for the next exchange
+                self.exchanges.popleft()
+                self._wire.finish(exchange)
+                if not self.exchanges:
+                    at = after
+                    if at < end:
+                        self._inner.data_received(data[at:])
+                    return
+                exchange = self.exchanges[0]
+            elif kind == 69:  # E: an error; what follows up to the Sync is skipped by the server
+                exchange.error = exchange.error or _error(data[at + 5 : after])
+            # ParseComplete, BindComplete, CloseComplete, NoData, notices, parameter status: nothing to do
+            at = after
+        else:
+            self._needed = 5
+        if at < end:
+            pending += data[at:]
+
+    def eof_received(self) -> bool | None:
+        """As asyncpg."""
+        return bool(self._inner.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is awaited, and tell asyncpg."""
+        self._inner.connection_lost(exc)
+        while self.exchanges:
+            exchange = self.exchanges.popleft()
+            if exchange.done is not None and not exchange.done.done():
+                reason = exchange.error or asyncpg.ConnectionDoesNotExistError("connection was closed in an exchange")
+                exchange.done.set_exception(reason)
+        self._wire.lost()
+
+    def pause_writing(self) -> None:
+        """As asyncpg."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """As asyncpg."""
+        self._inner.resume_writing()
+
+
+def _row(data: bytes, at: int) -> Row:
+    count = (data[at] << 8) | data[at + 1]
+    at += 2
+    row: Row = []
+    for _ in range(count):
+        length = int.from_bytes(data[at : at + 4], "big", signed=True)
+        at += 4
+        if length < 0:
+            row.append(None)
+        else:
+            row.append(data[at : at + length])
+            at += length
+    return row
+
+
+def _error(body: bytes) -> asyncpg.PostgresError:
+    fields = {chr(part[0]): part[1:].decode(errors="replace") for part in body.rstrip(b"\x00").split(b"\x00") if part}
+    error: asyncpg.PostgresError = asyncpg.PostgresError.new(fields)
+    return error
+
+
+class WireConnection(_Base):
+    """A connection of asyncpg that can also ``pipeline``. The two ways must not be used at the same time."""
+
+    __slots__ = ("_demultiplexer", "_events", "_serial", "_statements", "_writer", "uses_statements")
+
+    def __init__(
+        self,
+        protocol: Any,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(protocol, transport, loop, *args, **kwargs)
+        self._writer = transport
+        self._events = loop
+        # (SQL, group) -> its name on the server, the least recently used first.
+        self._statements: dict[tuple[str, str], bytes] = {}
+        self._serial = 0
+        self.uses_statements = True
+        """False behind a transaction pooler: statements are then parsed in every exchange, without a name."""
+        self._demultiplexer = _Demultiplexer(protocol, self)
+        transport.set_protocol(self._demultiplexer)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an exchange has not ended yet."""
+        return bool(self._demultiplexer.exchanges)
+
+    @property
+    def statement_count(self) -> int:
+        """Prepared statements kept on this connection."""
+        return len(self._statements)
+
+    async def settle(self) -> None:
+        """Wait until every exchange has ended, so that asyncpg's own methods may be used. Errors as ``pipeline``."""
+        if self.is_busy:
+            await self.pipeline(())
+
+    def forget_statements(self) -> None:
+        """Prepare everything anew, after the server said that a prepared statement is of no use any more."""
+        self._statements.clear()
+
+    def pipeline(
+        self, steps: Sequence[Step], *, group: str = "", after: bytes = b""
+    ) -> asyncio.Future[list[list[Row]]]:
+        """Send ``steps`` in one write; the result has the rows of each step, when all are done and committed.
+
+        Parameters: ``group`` keeps the prepared statements of one role apart from another's, for which PostgreSQL would plan
+        anew each time; ``after`` a message that is sent behind, whose answer nobody awaits (``quiet_query``). The
+        future's errors are asyncpg's: ``PostgresError`` (nothing is kept), ``ConnectionDoesNotExistError``.
+        """
+        out = bytearray()
+        prepared: list[tuple[str, str]] = []
+        for sql, values in steps:
+            name = self._name(sql, group, out, prepared)
+            _bind(out, name, values)
+        out += _SYNC
+        done: asyncio.Future[list[list[Row]]] = self._events.create_future()
+        queue = self._demultiplexer.exchanges
+        queue.append(_Exchange(done, prepared))
+        if after:
+            queue.append(_Exchange(None, []))
+            out += after
+        self._writer.write(bytes(out))
+        return done
+
+    def _name(self, sql: str, group: str, out: bytearray, prepared: list[tuple[str, str]]) -> bytes:
+        """The name of the statement on the server; where it has none yet, the message that makes it goes to ``out``."""
+        if not self.uses_statements:
+            _parse(out, b"", sql)
+            return b""
+        key = (sql, group)
+        statements = self._statements
+        name = statements.pop(key, None)
+        if name is None:
+            if len(statements) >= MAX_STATEMENTS:
+                oldest = next(iter(statements))
+                _close(out, statements.pop(oldest))
+            self._serial += 1
+            name = b"isobase_%d" % self._serial
+            _parse(out, name, sql)
+            prepared.append(key)
+        statements[key] = name
+        return name
+
+    def finish(self, exchange: _Exchange) -> None:
+        """Called by the protocol at the end of an exchange."""
+        if exchange.error is not None:
+            for key in exchange.prepared:
+                # Whether these were made before the error is not known; their names are not used again.
+                self._statements.pop(key, None)
+        done = exchange.done
+        if done is None:
+            if exchange.error is not None:
+                self.terminate()  # what nobody awaits must work; now the session's state is not known
+            return
+        if done.done():
+            return
+        if exchange.error is not None:
+            done.set_exception(exchange.error)
+        else:
+            exchange.rows.pop()  # opened for a statement that did not come
+            done.set_result(exchange.rows)
+
+    def lost(self) -> None:
+        """Called by the protocol when the connection is gone."""
+        self._statements.clear()
+
+
+def quiet_query(sql: str) -> bytes:
+    """The message of a simple query, which may hold several statements."""
+    text = sql.encode() + b"\x00"
+    return _HEADER.pack(b"Q", len(text) + 4) + text
+
+
+def _parse(out: bytearray, name: bytes, sql: str) -> None:
+    text = sql.encode()
+    out += _HEADER.pack(b"P", 4 + len(name) + 1 + len(text) + 1 + 2)
+    out += name + b"\x00" + text + b"\x00\x00\x00"
+
+
+def _close(out: bytearray, name: bytes) -> None:
+    out += _HEADER.pack(b"C", 4 + 1 + len(name) + 1)
+    out += b"S" + name + b"\x00"
+
+
+def _bind(out: bytearray, name: bytes, values: Sequence[Parameter]) -> None:
+    """Bind and Execute."""
+    count = _SHORT.pack(len(values))
+    formats = _ALL_TEXT
+    parts = [b"\x00", name, b"\x00", formats, count]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+            continue
+        if value.__class__ is str:
+            value = value.encode()
+        elif value.__class__ is Binary:
+            parts[3] = count + b"".join(b"\x00\x01" if isinstance(one, Binary) else b"\x00\x00" for one in values)
+        parts.append(_LENGTH.pack(len(value)))
+        parts.append(value)  # type: ignore[arg-type]
+    parts.append(_BINARY_RESULTS)
+    body = b"".join(parts)
+    out += _HEADER.pack(b"B", len(body) + 4)
+    out += body
+    out += _EXECUTE

@@ -1,0 +1,143 @@
+"""The connections of the RLS door: few, taken and given back without a round trip, the warmest first.
+
+asyncpg's own pool would do, but for two things: its hand-over costs as much as a whole exchange on the wire, and it hands
+out the coldest connection as gladly as the one whose statements are prepared. Neighbours: ``wire`` for the connection,
+``rls`` as the only user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from isobase_platform.errors import Unavailable, database_error
+from isobase_platform.pool import DATABASE_FAILURES, IDLE_CONNECTION_LIFE_S, discard
+from isobase_platform.wire import WireConnection
+
+__all__ = ["WirePool"]
+
+
+class WirePool:
+    """At most ``max_size`` connections, made by ``connect`` when they are first needed.
+
+    A connection that nobody used for ``IDLE_CONNECTION_LIFE_S`` is closed. Callers that find none free wait in line for at
+    most ``acquire_timeout_s`` seconds.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[WireConnection]], *, max_size: int, acquire_timeout_s: float
+    ) -> None:
+        self._connect = connect
+        self._max_size = max_size
+        self._acquire_timeout_s = acquire_timeout_s
+        self._size = 0
+        # (when it became free, connection); the one given back last is taken first, so that the others grow old.
+        self._free: deque[tuple[float, WireConnection]] = deque()
+        self._waiting: deque[asyncio.Future[WireConnection | None]] = deque()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(connections open, of which free)."""
+        return self._size, len(self._free)
+
+    def take(self) -> WireConnection | None:
+        """A free connection, or None where ``acquire`` must be awaited."""
+        while self._free:
+            connection = self._free.pop()[1]
+            if not connection.is_closed():
+                return connection
+            self._size -= 1
+        return None
+
+    async def acquire(self) -> WireConnection:
+        """A connection. Raises ``Unavailable`` when none is free in time or none can be made."""
+        while True:
+            found = self.take()
+            if found is not None:
+                return found
+            if self._is_closed:
+                raise Unavailable("The server is ending")
+            if self._size < self._max_size:
+                return await self._open()
+            found = await self._wait()
+            if found is not None:
+                return found
+
+    async def _open(self) -> WireConnection:
+        self._size += 1
+        try:
+            return await self._connect()
+        except BaseException as error:
+            self._size -= 1
+            self._wake(None)  # the next in line may have more luck, and must not wait for what never comes
+            if isinstance(error, DATABASE_FAILURES):
+                raise database_error(error) from error
+            raise
+
+    async def _wait(self) -> WireConnection | None:
+        """The connection that somebody gives back; None where there is room for a new one."""
+        waiter: asyncio.Future[WireConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(self._acquire_timeout_s):
+                return await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                given = waiter.result()  # handed over in the very moment that we gave up
+                if given is not None:
+                    self.release(given)
+                else:
+                    self._wake(None)
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
+            if isinstance(error, TimeoutError):
+                raise Unavailable("No database connection became free in time", code="pool_timeout") from error
+            raise
+
+    def release(self, connection: WireConnection) -> None:
+        """Give a connection back; a closed one makes room for another."""
+        if self._is_closed or connection.is_closed():
+            discard(connection)
+            self._size -= 1
+            self._wake(None)
+            return
+        if self._wake(connection):
+            return
+        loop = asyncio.get_running_loop()
+        self._free.append((loop.time(), connection))
+        if self._reaper is None:
+            self._reaper = loop.call_later(IDLE_CONNECTION_LIFE_S, self._reap)
+
+    def _wake(self, connection: WireConnection | None) -> bool:
+        """Hand ``connection``, or the room for one, to who waits longest; False where nobody does."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return True
+        return False
+
+    def _reap(self) -> None:
+        """Close what has been free for too long."""
+        loop = asyncio.get_running_loop()
+        self._reaper = None
+        oldest_s = loop.time() - IDLE_CONNECTION_LIFE_S
+        while self._free and self._free[0][0] <= oldest_s:
+            discard(self._free.popleft()[1])
+            self._size -= 1
+        if self._free:
+            self._reaper = loop.call_later(self._free[0][0] - oldest_s + 0.1, self._reap)
+
+    async def close(self) -> None:
+        """Close every free connection now and the others when they come back."""
+        self._is_closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        while self._free:
+            discard(self._free.popleft()[1])
+            self._size -= 1
+        while self._wake(None):
+            pass
