@@ -42,6 +42,10 @@ class RestSettings(SettingsGroup):
     """The database role of requests without a token; empty refuses them (401 PGRST302)."""
     tx_end: Literal["commit", "commit-allow-override", "rollback", "rollback-allow-override"] = "commit"
     """How a request's transaction ends, and whether ``Prefer: tx=...`` may change that."""
+    plan_enabled: bool = False
+    """Whether ``Accept: application/vnd.pgrst.plan`` shows how PostgreSQL would answer; plans tell about hidden rows."""
+    server_timing_enabled: bool = False
+    """Whether answers tell in ``Server-Timing`` how long each stage of the request took."""
     auto_expose_new_tables: bool | None = None
     """False: new tables in ``public`` are for anon, authenticated and service_role only after an explicit GRANT."""
     jwt_secret: SecretStr | None = None

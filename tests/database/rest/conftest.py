@@ -174,6 +174,26 @@ def served(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
         yield Api(client, server.platform.issuer, rest_settings, postgres, server.platform)
 
 
+@pytest.fixture(scope="session")
+def served_open(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
+    """A second server of the same database, which shows plans and how long it took."""
+    rest = rest_settings.rest.model_copy(update={"plan_enabled": True, "server_timing_enabled": True})
+    settings = rest_settings.model_copy(update={"rest": rest})
+    with (
+        _Server(settings) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20) as client,
+    ):
+        assert server.platform is not None
+        yield Api(client, server.platform.issuer, settings, postgres, server.platform)
+
+
+@pytest.fixture
+def open_api(served_open: Api) -> Api:
+    """The data API with plans and timings, with the rows of ``ROWS`` and no others."""
+    served_open.database.execute(ROWS, database=DATABASE_NAME)
+    return served_open
+
+
 @pytest.fixture
 def api(served: Api) -> Api:
     """The data API with the rows of ``ROWS`` and no others."""

@@ -29,7 +29,12 @@ def render(
     applied: Preferences,
     media: Media | None,
 ) -> Response:
-    """The answer; ``media`` None is one without a body. What a function set for status and headers wins."""
+    """The answer; ``media`` None is one without a body. What a function set for status and headers wins.
+
+    A plan that was asked for is the answer whatever the request else would have said.
+    """
+    if outcome.explained is not None:
+        status, headers, applied, media = 200, [], Preferences(), outcome.explained
     body = b"" if media is None or request.is_head else outcome.body
     shown = list(headers)
     if media is not None:

@@ -23,6 +23,7 @@ from isobase_services.database.rest.payload import parse_call_body, parse_write_
 from isobase_services.database.rest.read import read
 from isobase_services.database.rest.request import ApiRequest, parse_request
 from isobase_services.database.rest.root import root
+from isobase_services.database.rest.timing import Stopwatch
 from isobase_services.database.rest.write import delete, insert, put, update
 
 __all__ = ["create_rest_app"]
@@ -32,7 +33,10 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
     """The app of the mount."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        stopwatch = Stopwatch() if keeper.settings.server_timing_enabled else None
         caller = keeper.authenticator.caller(scope)
+        if stopwatch is not None:
+            stopwatch.mark("jwt")
         path = _encoded_path(scope)
         time_zones = await keeper.time_zones() if _names_time_zone(scope) else frozenset[str]()
         # A reload during the request does not change what it works with.
@@ -44,8 +48,14 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
             listed=engine.settings.schemas,
             allows_tx=engine.settings.tx_end.endswith("-allow-override"),
             knows_time_zone=time_zones.__contains__,
+            stopwatch=stopwatch,
         )
+        if stopwatch is not None:
+            stopwatch.mark("parse")
         response = await _respond(engine, request, cache, caller, scope, receive)
+        if stopwatch is not None:
+            stopwatch.mark("response")
+            response.raw_headers.append((b"server-timing", stopwatch.header.encode()))
         await response(scope, receive, send)
 
     async def _respond(
@@ -63,6 +73,8 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
         if request.method == "DELETE":
             return await delete(engine, request, cache, caller)
         raw = await read_body(scope, receive, engine.settings.max_body_bytes)
+        if request.stopwatch is not None:
+            request.stopwatch.skip()
         content_type = header(scope, "content-type")
         if kind == "function":
             body = parse_call_body(raw, content_type, request.columns)

@@ -14,11 +14,12 @@ from isobase_platform.config import RestSettings
 from isobase_platform.rls import DoorConnection, RlsDoor
 from isobase_services.database.query.plan import ReadNode, plan_read
 from isobase_services.database.query.schema_cache import SchemaCache
+from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.rest.media import Media, negotiate
 from isobase_services.database.rest.request import ApiRequest
-from isobase_services.database.rest.statement import pre_request_sql
+from isobase_services.database.rest.statement import Outcome, explain_sql, pre_request_sql
 
-__all__ = ["Engine", "choose_media", "plan_tree"]
+__all__ = ["Engine", "choose_media", "plan_tree", "run"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,6 +43,8 @@ class Engine:
         Ends as ``rest.tx_end`` says and, where that allows it, as ``Prefer: tx`` asks. ``settings`` are those of the
         function that is called. Errors as ``RlsDoor.transaction``.
         """
+        if request.stopwatch is not None:
+            request.stopwatch.mark("plan")
         wanted = {**(settings or {}), **self.settings.app_settings}
         if request.preferences.timezone is not None:
             wanted["timezone"] = request.preferences.timezone
@@ -59,6 +62,8 @@ class Engine:
             if rolls_back:
                 # What COMMIT would refuse (deferred constraints) shall be seen though nothing is kept.
                 await connection.execute("set constraints all immediate")
+        if request.stopwatch is not None:
+            request.stopwatch.mark("transaction")
 
 
 def plan_tree(
@@ -92,7 +97,26 @@ def plan_tree(
     )
 
 
-def choose_media(request: ApiRequest, cache: SchemaCache, target: tuple[str, str], node: ReadNode) -> Media:
+def choose_media(
+    engine: Engine, request: ApiRequest, cache: SchemaCache, target: tuple[str, str], node: ReadNode
+) -> Media:
     """The representation of ``target``, read as ``node``, that the request gets; errors as ``negotiate``."""
     selects_all = not node.embeds and [item.field.name for item in node.items] in ([], ["*"])
-    return negotiate(request.accept, cache.media_handlers, target, selects_all=selects_all)
+    return negotiate(
+        request.accept,
+        cache.media_handlers,
+        target,
+        selects_all=selects_all,
+        allows_explain=engine.settings.plan_enabled,
+    )
+
+
+async def run(connection: DoorConnection, sql: str, parameters: Parameters, media: Media) -> Outcome:
+    """Run the statement of ``answer_sql``; for a media type that asks for the plan, have it explained instead.
+
+    Raises ``DatabaseError``, and ``RequestError`` as ``Outcome.from_record``.
+    """
+    if media.explain is not None:
+        rows = await connection.fetch(explain_sql(sql, media.explain), *parameters.values)
+        return Outcome.from_plan([row[0] for row in rows], media)
+    return Outcome.from_record(await connection.fetchrow(sql, *parameters.values))

@@ -13,10 +13,10 @@ from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.query.sql_write import returning_columns
 from isobase_services.database.rest.answer import check_singular, render, rows_head
 from isobase_services.database.rest.call import choose_function, chosen_call_sql
-from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree, run
 from isobase_services.database.rest.payload import Body
 from isobase_services.database.rest.request import ApiRequest
-from isobase_services.database.rest.statement import Outcome, answer_sql
+from isobase_services.database.rest.statement import answer_sql
 
 __all__ = ["invoke"]
 
@@ -28,7 +28,7 @@ async def invoke(
     preferences = request.preferences
     function = choose_function(cache, request, body)
     node = _planned(engine, request, cache, function)
-    media = choose_media(request, cache, _shown_as(function), node)
+    media = choose_media(engine, request, cache, _shown_as(function), node)
     preferences.check()
     if preferences.is_strict and preferences.max_affected is not None and not function.returns_set:
         raise RequestError(
@@ -45,7 +45,7 @@ async def invoke(
     )
     read_only = body is None or not function.is_volatile
     async with engine.transaction(request, caller, read_only=read_only, settings=function.settings) as connection:
-        outcome = Outcome.from_record(await connection.fetchrow(sql, *parameters.values))
+        outcome = await run(connection, sql, parameters, media)
         check_singular(media, outcome.rows)
         preferences.check_affected(outcome.rows)
     applied = preferences.without("resolution", "returns", "missing")

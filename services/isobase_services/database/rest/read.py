@@ -13,9 +13,9 @@ from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.rest.answer import check_singular, content_location, render, rows_head
-from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree, run
 from isobase_services.database.rest.request import ApiRequest
-from isobase_services.database.rest.statement import Outcome, answer_sql, explain_sql, limited
+from isobase_services.database.rest.statement import JSON_PLAN, answer_sql, explain_sql, limited
 
 __all__ = ["read"]
 
@@ -27,7 +27,7 @@ async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
     relation = find_relation(cache, request.schema, request.target.name)
     node = plan_tree(cache, relation.key, tuple(relation.columns), relation.types, request, max_rows=max_rows)
     preferences.check()
-    media = choose_media(request, cache, relation.key, node)
+    media = choose_media(engine, request, cache, relation.key, node)
     parameters = Parameters()
     source = read_sql(node, parameters)
     total = count_sql(node, parameters) if preferences.wants_count else None
@@ -36,7 +36,7 @@ async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
         total = limited(total, None if max_rows is None else max_rows + 1)
     sql = answer_sql(f"source as ({source})", None if request.is_head else media, total=total)
     async with engine.transaction(request, caller, read_only=True) as connection:
-        outcome = Outcome.from_record(await connection.fetchrow(sql, *parameters.values))
+        outcome = await run(connection, sql, parameters, media)
         check_singular(media, outcome.rows)
         count = outcome.total
         if preferences.count == "planned":
@@ -53,5 +53,5 @@ async def _planned_rows(connection: DoorConnection, node: ReadNode) -> int:
     """How many rows the planner expects."""
     parameters = Parameters()
     counted = count_sql(node, parameters)
-    plan = await connection.fetchval(explain_sql(counted), *parameters.values)
+    plan = await connection.fetchval(explain_sql(counted, JSON_PLAN), *parameters.values)
     return int(json.loads(plan)[0]["Plan"]["Plan Rows"])

@@ -21,6 +21,7 @@ from isobase_services.database.query.parse_select import parse_order, parse_sele
 from isobase_services.database.query.scan import Scanner
 from isobase_services.database.rest.media import MediaType, accepted
 from isobase_services.database.rest.preferences import Preferences, parse_preferences
+from isobase_services.database.rest.timing import Stopwatch
 
 __all__ = ["ApiRequest", "Target", "parse_request"]
 
@@ -61,6 +62,8 @@ class ApiRequest:
     accept: tuple[MediaType, ...]
     preferences: Preferences
     query: tuple[tuple[str, str], ...]
+    stopwatch: Stopwatch | None = None
+    """Where the stages are timed; None where nobody asked for that."""
 
     @property
     def is_read(self) -> bool:
@@ -91,11 +94,13 @@ def parse_request(
     listed: Sequence[str],
     allows_tx: bool,
     knows_time_zone: Callable[[str], bool],
+    stopwatch: Stopwatch | None = None,
 ) -> ApiRequest:
     """Read method, ``path`` (percent-encoded), query string and headers. ``schemas`` are the exposed ones, the default first.
 
     ``listed`` are those that an error may name: the schemas of other people's databases are not everybody's business.
-    ``allows_tx`` and ``knows_time_zone`` as in ``parse_preferences``. Raises ``RequestError`` as upstream does.
+    ``allows_tx`` and ``knows_time_zone`` as in ``parse_preferences``; ``stopwatch`` goes with the request. Raises
+    ``RequestError`` as upstream does.
     """
     method: str = scope["method"]
     target = _target(path)
@@ -123,6 +128,7 @@ def parse_request(
             knows_time_zone=knows_time_zone,
         ),
         query=tuple(query),
+        stopwatch=stopwatch,
     )
 
 

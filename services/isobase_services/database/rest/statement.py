@@ -17,9 +17,9 @@ from isobase_services.database.query.media_handlers import MediaHandler
 from isobase_services.database.query.schema_cache import Function
 from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_write import INSERTED_SETTING
-from isobase_services.database.rest.media import Builtin, Media
+from isobase_services.database.rest.media import Builtin, Explain, Media, MediaType
 
-__all__ = ["Outcome", "answer_sql", "explain_sql", "limited", "pre_request_sql"]
+__all__ = ["JSON_PLAN", "Outcome", "answer_sql", "explain_sql", "limited", "pre_request_sql"]
 
 # A name that no column has: a bare reference to an alias would mean the column of that name first.
 _ROW = "isobase_answer"
@@ -36,6 +36,8 @@ class Outcome:
     status: int | None
     headers: tuple[tuple[str, str], ...]
     inserted: int | None
+    explained: Media | None = None
+    """Set where the body is the plan that was asked for and nothing else is known."""
 
     @classmethod
     def from_record(cls, record: asyncpg.Record | None) -> Outcome:
@@ -51,6 +53,12 @@ class Outcome:
             _headers(record["headers"]),
             int(record["inserted"]) if record["inserted"] is not None else None,
         )
+
+    @classmethod
+    def from_plan(cls, lines: Sequence[str], media: Media) -> Outcome:
+        """What EXPLAIN said, as the one row that no check has anything against."""
+        body = "".join(f"{line}\n" for line in lines).encode()
+        return cls(body, 1, None, (), None, (), None, media)
 
 
 def answer_sql(
@@ -167,6 +175,11 @@ def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def explain_sql(sql: str) -> str:
-    """The planner's view of ``sql`` as JSON."""
-    return f"explain (format json) {sql}"
+JSON_PLAN = Explain(MediaType(""), is_json=True, options=())
+"""A plan that is for ourselves to read."""
+
+
+def explain_sql(sql: str, explain: Explain) -> str:
+    """The planner's view of ``sql``."""
+    options = ", ".join([f"format {'json' if explain.is_json else 'text'}", *explain.options])
+    return f"explain ({options}) {sql}"

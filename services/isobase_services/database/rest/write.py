@@ -25,7 +25,7 @@ from isobase_services.database.query.sql_write import (
     update_sql,
 )
 from isobase_services.database.rest.answer import check_singular, render, written_range
-from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree, run
 from isobase_services.database.rest.media import Media
 from isobase_services.database.rest.payload import Body
 from isobase_services.database.rest.request import ApiRequest
@@ -51,7 +51,7 @@ async def insert(engine: Engine, request: ApiRequest, cache: SchemaCache, caller
         returning=_returning(request, node, relation),
     )
     preferences.check()
-    media = choose_media(request, cache, relation.key, node)
+    media = choose_media(engine, request, cache, relation.key, node)
     key = relation.primary_key if preferences.returns == "headers-only" else ()
     merges = upsert is not None and upsert.merges
     outcome = await _write(engine, request, caller, written, node, parameters, media, key=key, counts_inserted=merges)
@@ -91,7 +91,7 @@ async def put(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: C
         conditions=by_key,
     )
     preferences.check()
-    media = choose_media(request, cache, relation.key, node)
+    media = choose_media(engine, request, cache, relation.key, node)
     outcome = await _write(engine, request, caller, written, node, parameters, media, is_put=True)
     status = 204 if not preferences.wants_rows else 201 if (outcome.inserted or 0) > 0 else 200
     applied = preferences.without("resolution", "missing", "max_affected")
@@ -106,7 +106,7 @@ async def update(engine: Engine, request: ApiRequest, cache: SchemaCache, caller
     returning = _returning(request, node, relation)
     written = update_sql(relation, _payload(body, request), request.root_filters, parameters, returning)
     preferences.check()
-    media = choose_media(request, cache, relation.key, node)
+    media = choose_media(engine, request, cache, relation.key, node)
     outcome = await _write(engine, request, caller, written, node, parameters, media)
     headers = [("content-range", written_range(outcome.rows, outcome.rows if preferences.wants_count else None))]
     applied = preferences.without("resolution")
@@ -121,7 +121,7 @@ async def delete(engine: Engine, request: ApiRequest, cache: SchemaCache, caller
     parameters = Parameters()
     written = delete_sql(relation, request.root_filters, parameters, _returning(request, node, relation))
     preferences.check()
-    media = choose_media(request, cache, relation.key, node)
+    media = choose_media(engine, request, cache, relation.key, node)
     outcome = await _write(engine, request, caller, written, node, parameters, media)
     headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
     applied = preferences.without("resolution", "missing")
@@ -172,7 +172,7 @@ async def _write(
         parameters=parameters,
     )
     async with engine.transaction(request, caller) as connection:
-        outcome = Outcome.from_record(await connection.fetchrow(sql, *parameters.values))
+        outcome = await run(connection, sql, parameters, media)
         if is_put and outcome.rows != 1:
             raise RequestError("Payload values do not match URL in primary key column(s)", code="PGRST115")
         if not is_put:
