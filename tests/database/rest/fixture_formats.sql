@@ -56,3 +56,25 @@ create function public.people_of(team int) returns setof public.people
   language sql stable as $$ select p.* from public.people p join public.members m on m.person_id = p.id where m.team_id = team $$;
 
 grant all on public.stamps, public.shelves to anon, authenticated, service_role;
+
+-- A domain with casts to JSON and from JSON and text, and one that is only shown.
+create domain public.tint as int;
+create function public.tint_json(public.tint) returns json
+  language sql immutable as $$ select to_json('#' || lpad(upper(to_hex($1)), 6, '0')) $$;
+create function public.tint_of(text) returns public.tint
+  language sql immutable as $$ select ('x' || lpad(ltrim($1, '#'), 8, '0'))::bit(32)::int $$;
+create function public.tint_of(json) returns public.tint language sql immutable as $$ select public.tint_of($1 #>> '{}') $$;
+create domain public.cents as int;
+create function public.cents_json(public.cents) returns json
+  language sql immutable as $$ select to_json(round($1 / 100.0, 2)::text) $$;
+set client_min_messages = error;
+create cast (public.tint as json) with function public.tint_json(public.tint) as implicit;
+create cast (text as public.tint) with function public.tint_of(text) as implicit;
+create cast (json as public.tint) with function public.tint_of(json) as implicit;
+create cast (public.cents as json) with function public.cents_json(public.cents) as implicit;
+reset client_min_messages;
+create table public.pens (id int primary key, name text, tint public.tint default 255, price public.cents);
+create table public.cases (id int primary key, pen_id int references public.pens);
+create view public.priced_pens as select id, tint, price from public.pens where price is not null;
+create function public.all_pens() returns setof public.pens language sql stable as $$ select * from public.pens $$;
+grant all on public.pens, public.cases, public.priced_pens to anon, authenticated, service_role;

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
 from isobase_services.database.query.media_handlers import load_media_handlers
+from isobase_services.database.query.representations import Representation, load_representations
 from isobase_services.database.query.relationships import (
     add_view_keys,
     foreign_relationships,
@@ -46,10 +47,11 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
         name_rows = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
         function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas))
         handlers = await load_media_handlers(connection, schemas)
+        representations = await load_representations(connection)
     computed: dict[int, dict[str, str]] = defaultdict(dict)
     for row in computed_rows:
         computed[row["relation"]][row["name"]] = row["base"]
-    relations = {row["oid"]: _relation(row, computed.get(row["oid"], {})) for row in relation_rows}
+    relations = {row["oid"]: _relation(row, computed.get(row["oid"], {}), representations) for row in relation_rows}
     names = {(row["relation"], row["number"]): row["name"] for row in name_rows}
     through = shown_columns(origins, names, relations)
     add_view_keys(relations, {row["relation"]: row["columns"] for row in primary_key_rows}, through)
@@ -69,7 +71,7 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
     )
 
 
-def _relation(row: _Row, computed: Mapping[str, str]) -> Relation:
+def _relation(row: _Row, computed: Mapping[str, str], representations: Mapping[str, Representation]) -> Relation:
     columns = {
         raw["name"]: Column(
             raw["name"],
@@ -97,6 +99,7 @@ def _relation(row: _Row, computed: Mapping[str, str]) -> Relation:
         row["is_updatable"],
         row["is_deletable"],
         computed,
+        {name: representations[column.type] for name, column in columns.items() if column.type in representations},
     )
 
 

@@ -21,6 +21,7 @@ from isobase_services.database.query.ast import (
 )
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.fuzzy import PARAMETERS_SCORE, nearest, nearest_scored
+from isobase_services.database.query.representations import Representation
 from isobase_services.database.query.schema_cache import Cardinality, Relation, Relationship, SchemaCache
 
 __all__ = ["Embed", "ReadNode", "find_relation", "plan_read"]
@@ -49,6 +50,13 @@ class ReadNode:
     offset: int | None = None
     source: str | None = None
     """The name of a CTE to read instead of the relation."""
+    representations: Mapping[str, Representation] = field(default_factory=dict)
+    """How columns are shown and compared, where their domain says so."""
+
+    @property
+    def has_formats(self) -> bool:
+        """Whether some column is not shown as it is stored, so that ``*`` must name the columns."""
+        return any(one.to_json is not None for one in self.representations.values())
 
     def embed_named(self, name: str) -> Embed | None:
         """The embed that a parameter such as ``name.order`` is for: by its relation's name or by its alias."""
@@ -140,6 +148,8 @@ def plan_read(
     """
     names = _Names()
     root = ReadNode(relation, tuple(columns), types, names.alias(), names.row(relation[1], 0), source=source)
+    known = cache.relations.get(relation)
+    root.representations = known.representations if known is not None else {}
     _grow(cache, root, select, names, max_rows, 1)
     for path, found in filters.items():
         _at(root, path).filters.extend(found)
@@ -217,6 +227,7 @@ def _grow(
         _check_label(node, item, depth)
         target = cache.relations[relationship.target]
         child = ReadNode(target.key, tuple(target.columns), target.types, names.alias(), names.row(target.name, depth))
+        child.representations = target.representations
         _grow(cache, child, item.children, names, max_rows, depth + 1)
         node.embeds.append(Embed(item, relationship, child))
 

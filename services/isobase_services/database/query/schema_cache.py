@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from isobase_services.database.query.media_handlers import MediaHandlers
+from isobase_services.database.query.representations import Representation
 
 __all__ = [
     "Argument",
@@ -61,6 +62,8 @@ class Relation:
     is_deletable: bool
     computed: Mapping[str, str] = field(default_factory=dict)
     """Functions over a row that read like columns: name -> type."""
+    representations: Mapping[str, Representation] = field(default_factory=dict)
+    """How the values of columns are shown and read, where casts of their domain say so: column name -> functions."""
 
     @property
     def is_view(self) -> bool:

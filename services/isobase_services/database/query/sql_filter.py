@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from isobase_platform.sql import quote_identifier
 from isobase_services.database.query.ast import Field, Filter, LogicTree, OrderTerm
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.representations import Representation, converted
 
 __all__ = ["Parameters", "Scope", "field_sql", "filter_sql", "logic_sql", "order_sql"]
 
@@ -43,6 +44,8 @@ _TEXT_SEARCH = {
 }
 _IS = {"null": "is null", "not_null": "is not null", "true": "is true", "false": "is false", "unknown": "is unknown"}
 _TEXT_OPERATORS = frozenset({"like", "ilike", "match", "imatch"})
+_UNREPRESENTED = frozenset({"like", "ilike", "isdistinct"})
+"""Operators whose value upstream takes as it is, also for a column with a representation."""
 
 
 @dataclass(slots=True)
@@ -59,11 +62,15 @@ class Parameters:
 
 @dataclass(slots=True, frozen=True)
 class Scope:
-    """What names mean at one level: the alias of its rows, their types (empty where not known), its embeds' null tests."""
+    """What names mean at one level: the alias of its rows, their types (empty where not known), its embeds' null tests.
+
+    ``representations``: the columns whose values are shown and read through functions.
+    """
 
     alias: str
     types: Mapping[str, str]
     embed_test: Callable[[str, bool], str | None] = lambda _name, _is_negated: None
+    representations: Mapping[str, Representation] = field(default_factory=dict)
 
     def column(self, name: str) -> str:
         """The quoted column reference."""
@@ -96,7 +103,13 @@ def filter_sql(one: Filter, scope: Scope, parameters: Parameters) -> str:
         test = scope.embed_test(one.field.name, one.is_negated)
         if test is not None:
             return test
-    condition = _condition(one, field_sql(one.field, scope, parameters), scope.type_of(one.field), parameters)
+    left = field_sql(one.field, scope, parameters)
+    known = scope.representations.get(one.field.name)
+    condition = None
+    if known is not None and known.from_text is not None:
+        condition = _represented_condition(one, left, known.from_text, parameters)
+    if condition is None:
+        condition = _condition(one, left, scope.type_of(one.field), parameters)
     return f"not ({condition})" if one.is_negated else condition
 
 
@@ -118,6 +131,22 @@ def _condition(one: Filter, left: str, kind: str, parameters: Parameters) -> str
     if one.quantifier is not None:
         return f"{left} {operator} {one.quantifier} ({placeholder}::{_array_of(kind)})"
     return f"{left} {operator} {placeholder}::{kind}"
+
+
+def _represented_condition(one: Filter, left: str, parse: tuple[str, str], parameters: Parameters) -> str | None:
+    """The filter of a column whose values are read from text by a function; None for operators that compare no values."""
+    if one.operator not in _COMPARISONS or one.operator in _UNREPRESENTED:
+        if one.operator != "in":
+            return None
+        operator, quantifier = "=", "any"
+    else:
+        operator, quantifier = _COMPARISONS[one.operator], one.quantifier or ""
+    if not quantifier:
+        return f"{left} {operator} {converted(parse, f'{parameters.add(one.value)}::text')}"
+    values = list(one.values) if one.operator == "in" else one.value
+    shape = "text[]" if one.operator == "in" else "text::text[]"
+    each = converted(parse, f"unnest({parameters.add(values)}::{shape})")
+    return f"{left} {operator} {quantifier} (select {each})"
 
 
 def _array_of(kind: str) -> str:

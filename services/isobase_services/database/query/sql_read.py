@@ -7,12 +7,14 @@ would mean a column of that name first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.query.ast import ColumnItem, Field
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import Embed, ReadNode
+from isobase_services.database.query.representations import converted
 from isobase_services.database.query.schema_cache import Relationship
 from isobase_services.database.query.sql_filter import Parameters, Scope, field_sql, logic_sql, order_sql
 
@@ -28,8 +30,8 @@ def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None,
     def is_null(number: int, _embed: Embed, is_negated: bool) -> str:
         return f"{node.alias}e{number}.data is {'not ' if is_negated else ''}null"
 
-    scope = Scope(node.row, node.types, _embed_test(node, is_null))
-    shown = [_column_sql(item, scope, parameters) for item in node.items]
+    scope = Scope(node.row, node.types, _embed_test(node, is_null), node.representations)
+    shown = [_column_sql(item, scope, parameters) for item in _expanded(node)]
     joins = []
     for number, embed in enumerate(node.embeds):
         lateral, expressions = _embed_sql(node, embed, f"{node.alias}e{number}", parameters)
@@ -38,7 +40,8 @@ def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None,
     if not shown and not node.embeds:
         # Nothing selected reads like everything at the top; a parent that embeds such a node shows nothing of it. With
         # embeds that show nothing either, rows have no columns at all.
-        shown = [f"{node.row}.*"]
+        everything = ColumnItem(Field("*"))
+        shown = [_column_sql(item, scope, parameters) for item in _expanded(replace(node, items=[everything]))]
     parts = [f"select {', '.join(shown)} from {_source(node)}", *joins]
     conditions = [*([join] if join else []), *(logic_sql(one, scope, parameters) for one in node.filters)]
     if conditions:
@@ -59,7 +62,7 @@ def count_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None
         # No double negation: the planner makes a join of EXISTS and of NOT EXISTS only.
         return f"{'' if is_negated else 'not '}{_exists(node, embed, parameters)}"
 
-    scope = Scope(node.row, node.types, _embed_test(node, has_none))
+    scope = Scope(node.row, node.types, _embed_test(node, has_none), node.representations)
     conditions = [join] if join else []
     conditions += [logic_sql(one, scope, parameters) for one in node.filters]
     conditions += [_exists(node, embed, parameters) for embed in node.embeds if embed.is_inner]
@@ -87,18 +90,31 @@ def _embed_test(node: ReadNode, test: Callable[[int, Embed, bool], str]) -> Call
     return embed_test
 
 
+def _expanded(node: ReadNode) -> Sequence[ColumnItem]:
+    """The columns asked for, ``*`` as the columns that it stands for where some are shown through a function."""
+    if not node.has_formats:
+        return node.items
+    return [
+        one
+        for item in node.items
+        for one in ([ColumnItem(Field(name)) for name in node.columns] if item.field == Field("*") else [item])
+    ]
+
+
 def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters) -> str:
     if item.aggregate is not None:
         raise RequestError("Use of aggregate functions is not allowed", code="PGRST123")
     if item.field.name == "*" and not item.field.steps:
         return f"{scope.alias}.*"
-    expression = field_sql(item.field, scope, parameters)
+    known = scope.representations.get(item.field.name)
+    formats = known.to_json if known is not None else None
+    expression = converted(formats, field_sql(item.field, scope, parameters))
     if item.cast is not None:
         # The name of a type cannot be quoted ("int" would be another type); the parser lets through letters, digits,
         # underscores, dollars and spaces only.
         expression = f"cast({expression} as {item.cast})"
     label = item.alias or _label(item.field)
-    if label == item.field.name and not item.field.steps and item.cast is None:
+    if label == item.field.name and not item.field.steps and item.cast is None and formats is None:
         return expression
     return f"{expression} as {quote_identifier(label)}"
 

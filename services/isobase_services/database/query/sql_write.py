@@ -13,6 +13,7 @@ from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.query.ast import Filter, LogicTree
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import ReadNode
+from isobase_services.database.query.representations import converted
 from isobase_services.database.query.schema_cache import Function, Relation
 from isobase_services.database.query.sql_filter import Parameters, Scope, logic_sql
 
@@ -90,14 +91,20 @@ def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_
             raise RequestError(
                 f"Could not find the '{name}' column of '{relation.name}' in the schema cache", code="PGRST204"
             )
-    shape = ", ".join(f"{quote_identifier(name)} {relation.columns[name].type}" for name in payload.columns)
+    parses = {name: known.from_json for name, known in relation.representations.items() if known.from_json is not None}
+    shape = ", ".join(
+        f"{quote_identifier(name)} {'json' if name in parses else relation.columns[name].type}"
+        for name in payload.columns
+    )
     cut = " limit 1" if only_first else ""
+    parsed = {name: converted(parses.get(name), f"r.{quote_identifier(name)}") for name in payload.columns}
     if not payload.fills_defaults:
         source = "json_to_record" if payload.is_object else "json_to_recordset"
-        return f"(select * from {source}({data}) as r ({shape}){cut}) as {_BODY}"
+        shown = ", ".join(f"{value} as {quote_identifier(name)}" for name, value in parsed.items())
+        return f"(select {shown} from {source}({data}) as r ({shape}){cut}) as {_BODY}"
     elements = f"json_array_elements(json_build_array({data}))" if payload.is_object else f"json_array_elements({data})"
     filled = ", ".join(
-        f"case when e.value::jsonb ? {parameters.add(name)}::text then r.{quote_identifier(name)} "
+        f"case when e.value::jsonb ? {parameters.add(name)}::text then {parsed[name]} "
         f"else {relation.columns[name].default or 'null'} end as {quote_identifier(name)}"
         for name in payload.columns
     )
@@ -122,7 +129,7 @@ def insert_sql(
     columns = f" ({names})" if names else ""
     shown = ", ".join(f"{_BODY}.{quote_identifier(name)}" for name in payload.columns)
     counts = bool(conditions) or (upsert is not None and upsert.merges)
-    scope = Scope(_BODY, relation.types)
+    scope = Scope(_BODY, relation.types, representations=relation.representations)
     where = [_counted(1)] if counts else []
     where += [logic_sql(one, scope, parameters) for one in conditions]
     only = f" where {' and '.join(where)}" if where else ""
@@ -188,7 +195,7 @@ def delete_sql(
 
 
 def _where(relation: Relation, filters: Sequence[Filter | LogicTree], parameters: Parameters) -> str:
-    scope = Scope(_target(relation), relation.types)
+    scope = Scope(_target(relation), relation.types, representations=relation.representations)
     conditions = [logic_sql(one, scope, parameters) for one in filters]
     return f" where {' and '.join(conditions)}" if conditions else ""
 

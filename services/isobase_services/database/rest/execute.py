@@ -101,7 +101,7 @@ def choose_media(
     engine: Engine, request: ApiRequest, cache: SchemaCache, target: tuple[str, str], node: ReadNode
 ) -> Media:
     """The representation of ``target``, read as ``node``, that the request gets; errors as ``negotiate``."""
-    selects_all = not node.embeds and [item.field.name for item in node.items] in ([], ["*"])
+    selects_all = not node.embeds and not node.has_formats and [item.field.name for item in node.items] in ([], ["*"])
     return negotiate(
         request.accept,
         cache.media_handlers,
