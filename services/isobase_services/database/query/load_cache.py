@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
 from isobase_services.database.query.media_handlers import load_media_handlers
-from isobase_services.database.query.representations import Representation, load_representations
 from isobase_services.database.query.relationships import (
     add_view_keys,
     foreign_relationships,
     shown_columns,
     with_junctions,
 )
+from isobase_services.database.query.representations import Representation, load_representations
 from isobase_services.database.query.schema_cache import Argument, Column, Function, Relation, SchemaCache
 from isobase_services.database.query.view_columns import origin_columns
 
