@@ -43,7 +43,7 @@ select format_type(d.oid, null) as type,
 
 
 async def load_representations(connection: Connection) -> Mapping[str, Representation]:
-    """By the domain's name as ``Column.type`` has it; ``connection`` is inside the transaction that reads the schema cache."""
+    """By the domain's name as ``Column.type`` has it; ``connection`` is in the transaction that reads the schema cache."""
     return {
         row["type"]: Representation(*(tuple(row[kind]) if row[kind] else None for kind in _KINDS))
         for row in await connection.fetch(_REPRESENTATIONS_SQL)
