@@ -1438,7 +1438,7 @@ end
 $publications$;
 
 ----------------------------------------------------------------------------------------------------------------------
--- 6. isobase: the platform's own tables. The owner alone may use them; no API role and not even postgres can.
+-- 6. isobase: the platform's own tables. The owner alone may use them, but for members of databases; not even postgres can.
 ----------------------------------------------------------------------------------------------------------------------
 
 revoke all on schema isobase from public;
@@ -1467,8 +1467,8 @@ create unlogged table if not exists isobase.bus_payloads (
 comment on table isobase.bus_payloads is 'Messages between processes that are over NOTIFY''s 8,000 bytes, where no Redis is configured.';
 create index if not exists bus_payloads_created_at_idx on isobase.bus_payloads (created_at);
 
--- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. A deleted
--- user leaves databases without an owner, which service_role still reaches.
+-- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. `owner` is who made
+-- it and whose quota it counts to; who may do what stands in isobase.members. A deleted user's databases have no owner left here.
 create table if not exists isobase.databases (
   id uuid primary key default gen_random_uuid(),
   name text not null check (char_length(name) between 1 and 63),
@@ -1481,30 +1481,79 @@ create table if not exists isobase.tables (
   id uuid primary key default gen_random_uuid(),
   database_id uuid not null references isobase.databases (id) on delete cascade,
   name text not null check (char_length(name) between 1 and 63),
-  access text not null default 'owner' check (access in ('owner', 'members', 'public_read')),
+  access text not null default 'private' check (access in ('private', 'members', 'public-read', 'public', 'custom')),
   created_at timestamptz not null default now(),
   unique (database_id, name)
 );
 create table if not exists isobase.members (
   database_id uuid not null references isobase.databases (id) on delete cascade,
   user_id uuid not null references auth.users (id) on delete cascade,
-  role text not null default 'reader' check (role in ('reader', 'writer', 'admin')),
+  role text not null default 'reader' check (role in ('owner', 'editor', 'reader')),
   created_at timestamptz not null default now(),
   primary key (database_id, user_id)
 );
 create index if not exists members_user_id_idx on isobase.members (user_id);
 
--- What the caller is in a database made at run time: 'owner', a member's role, or null. The policies of its `members` tables ask; as a
--- definer's function, because no API role may read the tables above.
+-- What the caller is in a database made at run time: owner, editor, reader, or null. Policies of its tables ask; as a definer's function,
+-- because a policy of isobase.members asks too and must not ask itself.
 create or replace function isobase.database_role(database_id uuid) returns text
   language sql stable security definer set search_path = '' as $$
-  select case when d.owner = auth.uid() then 'owner'
-              else (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = auth.uid()) end
-    from isobase.databases as d
-   where d.id = database_role.database_id
+  select m.role from isobase.members as m where m.database_id = database_role.database_id and m.user_id = auth.uid()
 $$;
 
--- The trigger of `members` tables, whose rows a writer may change though another member made them: who made a row stays.
+-- Who is in a database sees it and its members; its owners alone name, change and remove members, and everybody may leave. Definitions are
+-- changed by the service on behalf of owners and editors.
+alter table isobase.databases enable row level security;
+alter table isobase.tables enable row level security;
+alter table isobase.members enable row level security;
+drop policy if exists "members see it" on isobase.databases;
+create policy "members see it" on isobase.databases for select to authenticated
+  using (id in (select m.database_id from isobase.members as m where m.user_id = (select auth.uid())));
+drop policy if exists "members see them" on isobase.tables;
+create policy "members see them" on isobase.tables for select to authenticated
+  using (database_id in (select m.database_id from isobase.members as m where m.user_id = (select auth.uid())));
+drop policy if exists "members see each other" on isobase.members;
+create policy "members see each other" on isobase.members for select to authenticated
+  using (user_id = (select auth.uid()) or isobase.database_role(database_id) is not null);
+drop policy if exists "owners add" on isobase.members;
+create policy "owners add" on isobase.members for insert to authenticated
+  with check (isobase.database_role(database_id) = 'owner');
+drop policy if exists "owners change" on isobase.members;
+create policy "owners change" on isobase.members for update to authenticated
+  using (isobase.database_role(database_id) = 'owner') with check (isobase.database_role(database_id) = 'owner');
+drop policy if exists "owners remove and members leave" on isobase.members;
+create policy "owners remove and members leave" on isobase.members for delete to authenticated
+  using (user_id = (select auth.uid()) or isobase.database_role(database_id) = 'owner');
+do $service$
+declare
+  name text;
+begin
+  -- service_role needs these where the server gives it no BYPASSRLS.
+  foreach name in array array['databases', 'tables', 'members'] loop
+    execute pg_catalog.format('drop policy if exists isobase_service_role on isobase.%I', name);
+    execute pg_catalog.format('create policy isobase_service_role on isobase.%I to service_role using (true) with check (true)', name);
+  end loop;
+end
+$service$;
+
+-- The last owner of a database stays. Not where the database or the user's account itself goes.
+create or replace function isobase.keep_an_owner() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  -- Two owners who leave at once must not both see the other one stay.
+  perform from isobase.databases as d where d.id = old.database_id for update;
+  if found
+     and exists (select from auth.users as u where u.id = old.user_id)
+     and not exists (select from isobase.members as m where m.database_id = old.database_id and m.role = 'owner') then
+    raise exception 'a database keeps at least one owner' using errcode = 'check_violation', constraint = 'database_keeps_an_owner';
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists keep_an_owner on isobase.members;
+create constraint trigger keep_an_owner after update or delete on isobase.members
+  for each row when (old.role = 'owner') execute function isobase.keep_an_owner();
+
+-- The trigger of tables whose rows a member may change though another one made them: who made a row stays.
 create or replace function isobase.refuse_new_row_owner() returns trigger language plpgsql set search_path = '' as $$
 begin
   raise exception 'the owner of a row cannot be changed' using errcode = 'insufficient_privilege';
@@ -1550,7 +1599,10 @@ end
 $$;
 revoke all on all tables in schema isobase from public;
 revoke all on all routines in schema isobase from public;
-grant execute on function isobase.database_role(uuid) to authenticated, service_role;
+grant usage on schema isobase to anon, authenticated, service_role;
+grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
+grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
+grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;
 do $open$
 begin
   perform isobase.open_tables_to_service_role();

@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_SECRET_KEY",
     "AuthSettings",
     "DatabaseSettings",
+    "DynamicSettings",
     "RealtimeSettings",
     "RestSettings",
     "Settings",
@@ -72,6 +73,21 @@ class DatabaseSettings(SettingsGroup):
     """Seed files or globs, relative to the supabase folder, in their order."""
     parameters: Mapping[str, str] = Field(default_factory=dict)
     """Parameters for the embedded PostgreSQL by their names in postgresql.conf, over those that Isobase chooses."""
+
+
+class DynamicSettings(SettingsGroup):
+    """Databases made at run time (``/db``): how much one may make."""
+
+    databases_per_owner: int = Field(default=50, ge=0)
+    """Databases that one user may make."""
+    tables_per_database: int = Field(default=200, ge=0)
+    columns_per_table: int = Field(default=100, ge=0, le=1500)
+    """Beside created_at, owner and the id that a table has by itself."""
+    members_per_database: int = Field(default=1000, ge=1)
+    rows_per_request: int = Field(default=1000, ge=1)
+    """Rows that one request may insert; how many one reads is rest.max_rows."""
+    definition_body_bytes: int = Field(default=256 * 1024, ge=1)
+    """Largest body of everything but rows, whose limit is rest.max_body_bytes."""
 
 
 class AuthSettings(SettingsGroup):
@@ -188,6 +204,7 @@ class Settings(BaseSettings):
 
     database: DatabaseSettings = DatabaseSettings()
     rest: RestSettings = RestSettings()
+    dynamic: DynamicSettings = DynamicSettings()
     auth: AuthSettings = AuthSettings()
     storage: StorageSettings = StorageSettings()
     realtime: RealtimeSettings = RealtimeSettings()

@@ -16,9 +16,6 @@ import pytest_asyncio
 from isobase_platform.config import Settings
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
-from isobase_platform.service import ApiKeyRule, Mount
-from isobase_services.database.cache_keeper import CacheKeeper
-from isobase_services.database.dynamic import Limits, create_dynamic_app
 from isobase_services.database.service import DatabaseService
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
@@ -102,7 +99,7 @@ class Server:
         body: dict[str, Any] = answer.json()
         return body
 
-    async def make_table(self, database_id: str, access: str = "owner", **spec: Any) -> dict[str, Any]:
+    async def make_table(self, database_id: str, access: str = "private", **spec: Any) -> dict[str, Any]:
         """A table in a database of Alice's; ``ITEMS`` but for what ``spec`` says."""
         body = {**ITEMS, "access": access, **spec}
         answer = await self.http.post(f"/db/{database_id}/tables", json=body, headers=self.alice)
@@ -110,7 +107,7 @@ class Server:
         made: dict[str, Any] = answer.json()
         return made
 
-    async def make_rows_url(self, access: str = "owner", **spec: Any) -> str:
+    async def make_rows_url(self, access: str = "private", **spec: Any) -> str:
         """A new database with one table; returns the URL of its rows."""
         database = await self.make_database()
         table = await self.make_table(database["database_id"], access, **spec)
@@ -150,26 +147,20 @@ def database(dynamic_settings: Settings, postgres: DatabaseServer) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, limits: Limits | None = None) -> AsyncIterator[Server]:
-    """Serve the data API; with ``limits`` only its simple face, with these."""
-    async with Platform.open(settings) as platform:
+async def running(settings: Settings, **quotas: int) -> AsyncIterator[Server]:
+    """Serve the data API; with ``quotas`` instead of the settings' own."""
+    dynamic = settings.dynamic.model_copy(update=quotas)
+    async with Platform.open(settings.model_copy(update={"dynamic": dynamic})) as platform:
         service = DatabaseService(platform)
-        keeper = CacheKeeper(platform)
-        mounts: tuple[Mount, ...] = service.mounts
-        if limits is not None:
-            mounts = (Mount("/db", create_dynamic_app(platform, keeper, limits), ApiKeyRule.BEARER),)
         owner = await asyncpg.connect(settings.dsn())
-        await (service if limits is None else keeper).start()
-        app = Edge(mounts, keys=platform.api_keys, metrics=platform.metrics)
+        await service.start()
+        app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
         try:
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://isobase") as client:
                 yield Server(client, app, platform, owner)
         finally:
-            if limits is None:
-                await service.drain(2)
-            else:
-                await keeper.stop()
+            await service.drain(2)
             await owner.close()
 
 

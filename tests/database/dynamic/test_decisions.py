@@ -9,22 +9,30 @@ from isobase_services.database.dynamic.models import Access
 
 S, A, V = Standing, Act, Verdict
 
-# Columns: ANON, STRANGER, READER, WRITER, ADMIN, OWNER, SERVICE.
-_STANDINGS = (S.ANON, S.STRANGER, S.READER, S.WRITER, S.ADMIN, S.OWNER, S.SERVICE)
+# Columns: ANON, STRANGER, READER, EDITOR, OWNER, SERVICE.
+_STANDINGS = (S.ANON, S.STRANGER, S.READER, S.EDITOR, S.OWNER, S.SERVICE)
 _LETTERS = {"+": V.ALLOW, "i": V.SIGN_IN, "h": V.HIDDEN, "f": V.FORBIDDEN}
 _TABLE = [
-    (A.CREATE_DATABASE, None, "i++++++"),
-    (A.SEE_DEFINITIONS, None, "ih+++++"),
-    (A.CHANGE_TABLES, None, "ihff+++"),
-    (A.SEE_MEMBERS, None, "ih+++++"),
-    (A.CHANGE_MEMBERS, None, "ihfff++"),
-    (A.DELETE_DATABASE, None, "ihfff++"),
-    (A.READ_ROWS, Access.OWNER, "i++++++"),
-    (A.WRITE_ROWS, Access.OWNER, "i++++++"),
-    (A.READ_ROWS, Access.MEMBERS, "ih+++++"),
-    (A.WRITE_ROWS, Access.MEMBERS, "ih+++++"),
-    (A.READ_ROWS, Access.PUBLIC_READ, "+++++++"),
-    (A.WRITE_ROWS, Access.PUBLIC_READ, "i++++++"),
+    (A.CREATE_DATABASE, None, "i+++++"),
+    (A.SEE_DEFINITIONS, None, "ih++++"),
+    (A.CHANGE_TABLES, None, "ihf+++"),
+    (A.CHANGE_ACCESS, None, "ihff++"),
+    (A.DELETE_DATABASE, None, "ihff++"),
+    (A.READ_ROWS, Access.PRIVATE, "ih++++"),
+    (A.INSERT_ROWS, Access.PRIVATE, "ih++++"),
+    (A.CHANGE_ROWS, Access.PRIVATE, "ih++++"),
+    (A.READ_ROWS, Access.MEMBERS, "ih++++"),
+    (A.INSERT_ROWS, Access.MEMBERS, "ih++++"),
+    (A.CHANGE_ROWS, Access.MEMBERS, "ih++++"),
+    (A.READ_ROWS, Access.PUBLIC_READ, "++++++"),
+    (A.INSERT_ROWS, Access.PUBLIC_READ, "if++++"),
+    (A.CHANGE_ROWS, Access.PUBLIC_READ, "if++++"),
+    (A.READ_ROWS, Access.PUBLIC, "++++++"),
+    (A.INSERT_ROWS, Access.PUBLIC, "++++++"),
+    (A.CHANGE_ROWS, Access.PUBLIC, "i+++++"),
+    (A.READ_ROWS, Access.CUSTOM, "++++++"),
+    (A.INSERT_ROWS, Access.CUSTOM, "++++++"),
+    (A.CHANGE_ROWS, Access.CUSTOM, "++++++"),
 ]
 
 
@@ -34,5 +42,7 @@ def test_the_verdict_is_as_the_table_says(act: Act, access: Access | None, expec
     assert found == [_LETTERS[letter] for letter in expected]
 
 
-def test_the_table_names_every_act() -> None:
+def test_the_table_names_every_act_of_every_access() -> None:
+    of_rows = {(act, access) for act in (A.READ_ROWS, A.INSERT_ROWS, A.CHANGE_ROWS) for access in Access}
+    assert {(act, access) for act, access, _ in _TABLE if access is not None} == of_rows
     assert {act for act, _, _ in _TABLE} == set(Act)

@@ -75,6 +75,9 @@ async def test_official_clients_read_and_write_the_tables_through_schema(served:
         his = bob.schema(made["schema"])
         assert await rows(his.table("items").select("*")) == []
         assert await rows(his.table("items").delete().eq("id", row["id"])) == []
+        with pytest.raises(APIError) as foreign:
+            await his.table("items").insert({"title": "mine, in a foreign database"}).execute()
+        assert foreign.value.code == "42501"
         with pytest.raises(APIError) as forged:
             await his.table("items").insert({"title": "x", "owner": ALICE}).execute()
         assert forged.value.code == "42501"
@@ -96,7 +99,7 @@ async def test_a_member_cannot_take_another_members_row_as_his_own(served: tuple
     async with client_of(served, BOB) as bob:
         table = bob.schema(schema).table("items")
         assert await rows(table.select("*")) == []
-        await server.http.put(f"/db/{database_id}/members/{BOB}", json={"role": "writer"}, headers=server.alice)
+        await server.http.put(f"/db/{database_id}/members/{BOB}", json={"role": "editor"}, headers=server.alice)
         table = bob.schema(schema).table("items")
         assert (await rows(table.update({"title": "his words"}).eq("id", row["id"])))[0]["owner"] == ALICE
         with pytest.raises(APIError) as refused:
@@ -107,7 +110,7 @@ async def test_a_member_cannot_take_another_members_row_as_his_own(served: tuple
 async def test_a_dropped_database_is_gone_for_official_clients_too(served: tuple[Server, str]) -> None:
     server, _ = served
     made = await server.make_database()
-    await server.make_table(made["database_id"], "public_read")
+    await server.make_table(made["database_id"], "public-read")
     async with client_of(served, None) as anon:
         assert await rows(anon.schema(made["schema"]).table("items").select("*")) == []
         await server.http.delete(f"/db/{made['database_id']}", headers=server.alice)

@@ -222,7 +222,7 @@ async def test_unique_and_references_are_kept(server: Server) -> None:
 # -- who may ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("access", ["owner", "members"])
+@pytest.mark.parametrize("access", ["private", "members"])
 async def test_anon_reads_no_rows_of_a_table_that_is_not_public(server: Server, access: str) -> None:
     url = await server.make_rows_url(access)
     row = await server.insert(url, server.alice, title="secret")
@@ -231,42 +231,76 @@ async def test_anon_reads_no_rows_of_a_table_that_is_not_public(server: Server, 
             assert refusal(await server.http.get(path, headers=headers)) == (401, "invalid_token")
 
 
-@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-async def test_a_stranger_finds_no_row_of_another_owner(server: Server, method: str) -> None:
+async def join(server: Server, url: str, role: str) -> None:
+    """Make Bob a member of the database of some rows."""
+    member = f"/db/{url.split('/')[2]}/members/{BOB}"
+    assert (await server.http.put(member, json={"role": role}, headers=server.alice)).status_code == 200
+
+
+async def test_a_stranger_neither_reads_nor_inserts_rows_of_a_private_table(server: Server) -> None:
     url = await server.make_rows_url()
     row = await server.insert(url, server.alice, title="secret")
-    body = {"title": "stolen"} if method == "PATCH" else None
-    answer = await server.http.request(method, f"{url}/{row['id']}", json=body, headers=server.bob)
-    assert refusal(answer) == (404, "row_not_found")
-    assert (await server.http.get(f"{url}?count=exact", headers=server.bob)).json() == {"rows": [], "count": 0}
+    one = f"{url}/{row['id']}"
+    for method, path in [("GET", url), ("POST", url), ("GET", one), ("PATCH", one), ("DELETE", one)]:
+        answer = await server.http.request(method, path, json={"title": "x"}, headers=server.bob)
+        assert refusal(answer) == (404, "table_not_found"), (method, path)
     assert (await server.http.get(url, headers=server.alice)).json() == {"rows": [row]}
 
 
-async def test_in_an_owner_table_each_user_has_rows_of_his_own(server: Server) -> None:
+async def test_in_a_private_table_each_member_has_rows_of_his_own(server: Server) -> None:
     url = await server.make_rows_url()
     hers = await server.insert(url, server.alice, title="hers")
+    await join(server, url, "editor")
     his = await server.insert(url, server.bob, title="his")
     assert (hers["owner"], his["owner"]) == (ALICE, BOB)
-    assert (await server.http.get(url, headers=server.alice)).json() == {"rows": [hers]}
+    for headers, row, other in ((server.alice, hers, his), (server.bob, his, hers)):
+        assert (await server.http.get(f"{url}?count=exact", headers=headers)).json() == {"rows": [row], "count": 1}
+        for method in ("GET", "PATCH", "DELETE"):
+            answer = await server.http.request(method, f"{url}/{other['id']}", json={"title": "x"}, headers=headers)
+            assert refusal(answer) == (404, "row_not_found"), method
+    await join(server, url, "reader")
     assert (await server.http.get(url, headers=server.bob)).json() == {"rows": [his]}
+    assert refusal(await server.http.post(url, json={"title": "x"}, headers=server.bob)) == (403, "forbidden")
+    for method in ("PATCH", "DELETE"):
+        answer = await server.http.request(method, f"{url}/{his['id']}", json={"title": "x"}, headers=server.bob)
+        assert refusal(answer) == (403, "forbidden")
 
 
-async def test_a_public_table_is_read_by_all_and_written_by_each_for_himself(server: Server) -> None:
-    url = await server.make_rows_url("public_read")
+async def test_a_public_read_table_is_read_by_all_and_written_by_editors(server: Server) -> None:
+    url = await server.make_rows_url("public-read")
     hers = await server.insert(url, server.alice, title="hers")
     for headers in ({}, server.anon, server.bob):
         assert (await server.http.get(url, headers=headers)).json() == {"rows": [hers]}
         assert (await server.http.get(f"{url}/{hers['id']}", headers=headers)).json() == hers
-    for headers in ({}, server.anon):
-        assert refusal(await server.http.post(url, json={"title": "x"}, headers=headers)) == (401, "invalid_token")
+    for headers, expected in [
+        ({}, (401, "invalid_token")),
+        (server.anon, (401, "invalid_token")),
+        (server.bob, (403, "forbidden")),
+    ]:
+        assert refusal(await server.http.post(url, json={"title": "x"}, headers=headers)) == expected
         for method in ("PATCH", "DELETE"):
             answer = await server.http.request(method, f"{url}/{hers['id']}", json={"title": "x"}, headers=headers)
-            assert refusal(answer) == (401, "invalid_token")
-    for method in ("PATCH", "DELETE"):
-        answer = await server.http.request(method, f"{url}/{hers['id']}", json={"title": "x"}, headers=server.bob)
-        assert refusal(answer) == (403, "forbidden")
+            assert refusal(answer) == expected
+    await join(server, url, "editor")
     his = await server.insert(url, server.bob, title="his")
     assert (await server.http.get(f"{url}?order=title", headers={})).json() == {"rows": [hers, his]}
+
+
+async def test_a_public_table_takes_rows_from_all_and_changes_from_who_made_them(server: Server) -> None:
+    url = await server.make_rows_url("public")
+    nobodys = await server.insert(url, server.anon, title="anon's")
+    assert nobodys["owner"] is None
+    his = await server.insert(url, server.bob, title="his")
+    assert his["owner"] == BOB
+    assert (await server.http.get(f"{url}?order=title", headers={})).json() == {"rows": [nobodys, his]}
+    for method in ("PATCH", "DELETE"):
+        answer = await server.http.request(method, f"{url}/{his['id']}", json={"title": "x"}, headers=server.anon)
+        assert refusal(answer) == (401, "invalid_token")
+        answer = await server.http.request(method, f"{url}/{nobodys['id']}", json={"title": "x"}, headers=server.bob)
+        assert refusal(answer) == (403, "forbidden")
+    assert (await server.http.patch(f"{url}/{his['id']}", json={"quantity": 2}, headers=server.bob)).status_code == 200
+    for row in (his, nobodys):  # the database's owner
+        assert (await server.http.delete(f"{url}/{row['id']}", headers=server.alice)).status_code == 200
 
 
 async def test_a_members_table_is_closed_to_strangers_and_open_to_members_by_their_role(server: Server) -> None:
@@ -284,7 +318,7 @@ async def test_a_members_table_is_closed_to_strangers_and_open_to_members_by_the
         answer = await server.http.request(method, path, json={"title": "x"}, headers=server.bob)
         assert refusal(answer) == (403, "forbidden"), method
 
-    await server.http.put(member, json={"role": "writer"}, headers=server.alice)
+    await server.http.put(member, json={"role": "editor"}, headers=server.alice)
     assert (await server.http.patch(one, json={"title": "his words"}, headers=server.bob)).status_code == 200
     his = await server.insert(url, server.bob, title="his")
     assert his["owner"] == BOB
@@ -295,7 +329,7 @@ async def test_a_members_table_is_closed_to_strangers_and_open_to_members_by_the
 
 
 async def test_a_deleted_user_takes_his_rows_along(server: Server) -> None:
-    url = await server.make_rows_url("public_read")
+    url = await server.make_rows_url("public")
     hers = await server.insert(url, server.alice, title="hers")
     await server.insert(url, server.bob, title="his")
     await server.owner.execute("delete from auth.users where id = $1", BOB)
@@ -312,6 +346,7 @@ async def test_the_service_sees_all_rows_and_writes_for_a_user(server: Server) -
     assert (await server.http.get(url, headers=server.service)).json() == {"rows": [hers]}
     assert refusal(await server.http.post(url, json={"title": "nobody's"}, headers=server.service)) == (400, "23502")
     given = await server.insert(url, server.service, title="a gift", owner=BOB)
+    await join(server, url, "reader")
     assert (await server.http.get(url, headers=server.bob)).json() == {"rows": [given]}
 
 

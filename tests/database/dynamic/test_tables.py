@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from isobase_platform.config import Settings
-from isobase_services.database.dynamic import Limits
 from isobase_services.database.dynamic.column_types import ColumnType
 from tests.database.dynamic.conftest import ITEMS, NOBODY, Server, refusal, running
 
@@ -109,7 +108,7 @@ async def test_a_table_is_shown_as_postgresql_has_it(server: Server) -> None:
             {"name": "shelf_id", "type": "uuid", "references": {"table": "shelves", "on_delete": "cascade"}},
             {"name": "parent_id", "type": "uuid", "references": {"table": "items"}},
         ],
-        access="public_read",
+        access="public-read",
     )
     plain: dict[str, Any] = {"unique": False, "references": None, "nullable": True, "default": None}
     assert table["columns"] == [
@@ -127,7 +126,7 @@ async def test_a_table_is_shown_as_postgresql_has_it(server: Server) -> None:
         {**plain, "name": "shelf_id", "type": "uuid", "references": {"table": "shelves", "on_delete": "cascade"}},
         {**plain, "name": "parent_id", "type": "uuid", "references": {"table": "items", "on_delete": "no action"}},
     ]
-    assert (table["name"], table["access"]) == ("items", "public_read")
+    assert (table["name"], table["access"]) == ("items", "public-read")
     url = f"/db/{made['database_id']}/tables"
     assert (await server.http.get(f"{url}/{table['table_id']}", headers=server.alice)).json() == table
     listed = (await server.http.get(url, headers=server.alice)).json()["tables"]
@@ -135,7 +134,7 @@ async def test_a_table_is_shown_as_postgresql_has_it(server: Server) -> None:
     assert listed[0]["columns"][3] == {**plain, "name": "label", "type": "text", "unique": True}
 
 
-@pytest.mark.parametrize("access", ["owner", "members", "public_read"])
+@pytest.mark.parametrize("access", ["private", "members", "public-read", "public"])
 async def test_every_table_is_born_with_row_level_security_and_no_more_rights_than_needed(
     server: Server, access: str
 ) -> None:
@@ -153,7 +152,9 @@ async def test_every_table_is_born_with_row_level_security_and_no_more_rights_th
     )
     writes = {(role, right) for role in ("authenticated", "service_role") for right in ("SELECT", "INSERT", "UPDATE")}
     writes |= {("authenticated", "DELETE"), ("service_role", "DELETE")}
-    assert {tuple(row) for row in rights} == writes | ({("anon", "SELECT")} if access == "public_read" else set())
+    assert {tuple(row) for row in rights} == writes | {
+        ("anon", right) for right in {"public-read": ("SELECT",), "public": ("SELECT", "INSERT")}.get(access, ())
+    }
 
 
 _TEXT: dict[str, object] = {"name": "a", "type": "text"}
@@ -268,7 +269,7 @@ async def test_tables_of_another_database_are_not_found_in_this_one(server: Serv
 
 
 async def test_there_are_no_more_tables_and_columns_than_the_limits(database: Settings) -> None:
-    async with running(database, Limits(tables_per_database=2, columns_per_table=4, rows_per_insert=2)) as server:
+    async with running(database, tables_per_database=2, columns_per_table=4, rows_per_request=2) as server:
         made = await server.make_database()
         url = f"/db/{made['database_id']}/tables"
         bodies = [{**ITEMS, "name": f"t{n}"} for n in range(4)]
@@ -297,7 +298,7 @@ async def test_a_table_in_use_is_not_waited_for_without_end(server: Server, monk
 
 
 async def test_no_request_about_rows_fails_while_tables_come_and_go(server: Server) -> None:
-    url = await server.make_rows_url("public_read")
+    url = await server.make_rows_url("public-read")
     row = await server.insert(url, server.alice, title="steady")
     base = url.removesuffix("/rows").rpartition("/")[0]
     is_over = False

@@ -15,8 +15,8 @@ _DB, _TABLES = f"/db/{NOBODY}", f"/db/{NOBODY}/tables"
 _METHODS = {
     "/db": {"GET", "POST"},
     _DB: {"GET", "DELETE"},
-    f"{_DB}/members": {"GET"},
-    f"{_DB}/members/{NOBODY}": {"PUT", "DELETE"},
+    f"{_DB}/members": {"GET", "POST"},
+    f"{_DB}/members/{NOBODY}": {"PUT", "PATCH", "DELETE"},
     _TABLES: {"GET", "POST"},
     f"{_TABLES}/{NOBODY}": {"GET", "DELETE"},
     f"{_TABLES}/{NOBODY}/rows": {"GET", "POST"},

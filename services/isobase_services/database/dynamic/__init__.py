@@ -5,6 +5,5 @@ definition (plan) -> store and rows (execute) -> render; rows are read and writt
 """
 
 from isobase_services.database.dynamic.app import create_dynamic_app
-from isobase_services.database.dynamic.models import Limits
 
-__all__ = ["Limits", "create_dynamic_app"]
+__all__ = ["create_dynamic_app"]

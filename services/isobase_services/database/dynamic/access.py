@@ -40,8 +40,7 @@ class Standing(Enum):
     ANON = auto()
     STRANGER = auto()
     READER = auto()
-    WRITER = auto()
-    ADMIN = auto()
+    EDITOR = auto()
     OWNER = auto()
     SERVICE = auto()
 
@@ -52,11 +51,11 @@ class Act(Enum):
     CREATE_DATABASE = auto()
     SEE_DEFINITIONS = auto()
     CHANGE_TABLES = auto()
-    SEE_MEMBERS = auto()
-    CHANGE_MEMBERS = auto()
+    CHANGE_ACCESS = auto()
     DELETE_DATABASE = auto()
     READ_ROWS = auto()
-    WRITE_ROWS = auto()
+    INSERT_ROWS = auto()
+    CHANGE_ROWS = auto()
 
 
 class Verdict(Enum):
@@ -69,20 +68,26 @@ class Verdict(Enum):
 
 
 _FULL = frozenset({Standing.OWNER, Standing.SERVICE})
-_MEMBERS = _FULL | {Standing.READER, Standing.WRITER, Standing.ADMIN}
+_MEMBERS = _FULL | {Standing.READER, Standing.EDITOR}
 _MAY = {
     Act.CREATE_DATABASE: _MEMBERS | {Standing.STRANGER},
     Act.SEE_DEFINITIONS: _MEMBERS,
-    Act.CHANGE_TABLES: _FULL | {Standing.ADMIN},
-    Act.SEE_MEMBERS: _MEMBERS,
-    Act.CHANGE_MEMBERS: _FULL,
+    Act.CHANGE_TABLES: _FULL | {Standing.EDITOR},
+    Act.CHANGE_ACCESS: _FULL,
     Act.DELETE_DATABASE: _FULL,
 }
 _BY_ROLE = {
     DatabaseRole.READER: Standing.READER,
-    DatabaseRole.WRITER: Standing.WRITER,
-    DatabaseRole.ADMIN: Standing.ADMIN,
+    DatabaseRole.EDITOR: Standing.EDITOR,
+    DatabaseRole.OWNER: Standing.OWNER,
 }
+# What may be asked of whose rows; the table's policies then decide. Anon is asked to sign in for the rest.
+_ANON_MAY = {
+    Act.READ_ROWS: frozenset({Access.PUBLIC_READ, Access.PUBLIC, Access.CUSTOM}),
+    Act.INSERT_ROWS: frozenset({Access.PUBLIC, Access.CUSTOM}),
+    Act.CHANGE_ROWS: frozenset({Access.CUSTOM}),
+}
+_HIDDEN_FROM_STRANGERS = frozenset({Access.PRIVATE, Access.MEMBERS})
 
 
 def actor_of(platform: Platform, scope: Scope) -> Actor:
@@ -109,22 +114,25 @@ def standing_of(actor: Actor, database: Database | None) -> Standing:
         return Standing.ANON
     if database is None:
         return Standing.STRANGER
-    if database.owner == actor.user_id:
-        return Standing.OWNER
     return Standing.STRANGER if database.role is None else _BY_ROLE[database.role]
 
 
 def decide(standing: Standing, act: Act, access: Access | None = None) -> Verdict:
     """The verdict; ``access`` is the table's where the act is about rows."""
     if standing is Standing.ANON:
-        is_public = act is Act.READ_ROWS and access is Access.PUBLIC_READ
-        return Verdict.ALLOW if is_public else Verdict.SIGN_IN
-    if act in {Act.READ_ROWS, Act.WRITE_ROWS}:
-        is_closed = access is Access.MEMBERS and standing is Standing.STRANGER
-        return Verdict.HIDDEN if is_closed else Verdict.ALLOW
+        return Verdict.ALLOW if access in _ANON_MAY.get(act, ()) else Verdict.SIGN_IN
+    if act in _ANON_MAY:
+        return _decide_for_stranger(act, access) if standing is Standing.STRANGER else Verdict.ALLOW
     if standing in _MAY[act]:
         return Verdict.ALLOW
     return Verdict.HIDDEN if standing is Standing.STRANGER else Verdict.FORBIDDEN
+
+
+def _decide_for_stranger(act: Act, access: Access | None) -> Verdict:
+    if access in _HIDDEN_FROM_STRANGERS:
+        return Verdict.HIDDEN
+    is_readable_only = act is not Act.READ_ROWS and access is Access.PUBLIC_READ
+    return Verdict.FORBIDDEN if is_readable_only else Verdict.ALLOW
 
 
 def require(verdict: Verdict, what: str) -> None:

@@ -18,8 +18,15 @@ from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic.access import Act, Actor, actor_of, decide, require, standing_of
-from isobase_services.database.dynamic.bodies import DatabaseBody, MemberBody, TableBody, read_body_model
-from isobase_services.database.dynamic.models import Limits, RowsTable
+from isobase_services.database.dynamic.bodies import (
+    DatabaseBody,
+    MemberBody,
+    NewMemberBody,
+    TableBody,
+    read_body_model,
+)
+from isobase_services.database.dynamic.members import MemberStore
+from isobase_services.database.dynamic.models import RowsTable
 from isobase_services.database.dynamic.render import (
     database_body,
     json_answer,
@@ -41,15 +48,20 @@ _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 _log = logging.getLogger("isobase.database")
 
 
-def create_dynamic_app(platform: Platform, keeper: CacheKeeper, limits: Limits | None = None) -> ASGIApp:
-    """The app of the mount ``/db``; ``limits`` default to ``Limits()``."""
-    face = _DynamicFace(platform, keeper, limits or Limits())
+def create_dynamic_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
+    """The app of the mount ``/db``."""
+    face = _DynamicFace(platform, keeper)
     tables, rows = "/{database_id}/tables", "/{database_id}/tables/{table_id}/rows"
     routes = [
         _route("/", GET=face.list_databases, POST=face.create_database),
         _route("/{database_id}", GET=face.get_database, DELETE=face.delete_database),
-        _route("/{database_id}/members", GET=face.list_members),
-        _route("/{database_id}/members/{user_id}", PUT=face.set_member, DELETE=face.remove_member),
+        _route("/{database_id}/members", GET=face.list_members, POST=face.add_member),
+        _route(
+            "/{database_id}/members/{user_id}",
+            PUT=face.put_member,
+            PATCH=face.change_member,
+            DELETE=face.remove_member,
+        ),
         _route(tables, GET=face.list_tables, POST=face.create_table),
         _route(tables + "/{table_id}", GET=face.get_table, DELETE=face.delete_table),
         _route(rows, GET=face.read_rows, POST=face.insert_rows),
@@ -79,11 +91,12 @@ def _in_app(router: Router) -> ASGIApp:
 
 
 class _DynamicFace:
-    def __init__(self, platform: Platform, keeper: CacheKeeper, limits: Limits) -> None:
+    def __init__(self, platform: Platform, keeper: CacheKeeper) -> None:
         self._platform = platform
         self._keeper = keeper
-        self._limits = limits
+        self._limits = limits = platform.settings.dynamic
         self._databases = DatabaseStore(platform, limits)
+        self._members = MemberStore(platform, limits)
         self._tables = TableStore(platform, limits)
         self._rows = RowStore(platform, keeper)
 
@@ -113,17 +126,27 @@ class _DynamicFace:
     # -- members --------------------------------------------------------------------------------------------------------
 
     async def list_members(self, request: Request) -> Response:
-        found = await self._databases.members(self._signed_in(request), _id(request, "database"))
+        found = await self._members.list_members(self._signed_in(request), _id(request, "database"))
         return json_answer({"members": [member_body(member) for member in found]})
 
-    async def set_member(self, request: Request) -> Response:
+    async def add_member(self, request: Request) -> Response:
+        actor, database_id = self._signed_in(request), _id(request, "database")
+        body = read_body_model(NewMemberBody, await self._definition(request))
+        return json_answer(member_body(await self._members.add(actor, database_id, body.user_id, body.role)), 201)
+
+    async def put_member(self, request: Request) -> Response:
         actor, database_id, user_id = self._signed_in(request), _id(request, "database"), _id(request, "user")
         body = read_body_model(MemberBody, await self._definition(request))
-        return json_answer(member_body(await self._databases.set_member(actor, database_id, user_id, body.role)))
+        return json_answer(member_body(await self._members.put(actor, database_id, user_id, body.role)))
+
+    async def change_member(self, request: Request) -> Response:
+        actor, database_id, user_id = self._signed_in(request), _id(request, "database"), _id(request, "user")
+        body = read_body_model(MemberBody, await self._definition(request))
+        return json_answer(member_body(await self._members.change(actor, database_id, user_id, body.role)))
 
     async def remove_member(self, request: Request) -> Response:
         actor, database_id, user_id = self._signed_in(request), _id(request, "database"), _id(request, "user")
-        await self._databases.remove_member(actor, database_id, user_id)
+        await self._members.remove(actor, database_id, user_id)
         return json_answer({"user_id": str(user_id), "removed": True})
 
     # -- tables ---------------------------------------------------------------------------------------------------------
@@ -152,29 +175,29 @@ class _DynamicFace:
     # -- rows -----------------------------------------------------------------------------------------------------------
 
     async def insert_rows(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, writes=True)
-        new = parse_new_rows(await self._row_body(request), self._limits.rows_per_insert)
+        actor, table = await self._table_for_rows(request, Act.INSERT_ROWS)
+        new = parse_new_rows(await self._row_body(request), self._limits.rows_per_request)
         rows = await self._rows.insert(actor, table, new)
         return row_answer(rows.strip()[1:-1], 201) if new.is_single else rows_answer(rows, status=201)
 
     async def read_rows(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, writes=False)
+        actor, table = await self._table_for_rows(request, Act.READ_ROWS)
         query = parse_rows_query(request.scope["query_string"])
         rows, count = await self._rows.read(actor.caller, table, query)
         return rows_answer(rows, count)
 
     async def get_row(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, writes=False)
+        actor, table = await self._table_for_rows(request, Act.READ_ROWS)
         query = parse_rows_query(request.scope["query_string"])
         return row_answer(await self._rows.get(actor.caller, table, _id(request, "row"), query))
 
     async def update_row(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, writes=True)
+        actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
         row_id, change = _id(request, "row"), parse_row_change(await self._row_body(request))
         return row_answer(await self._rows.update(actor, table, row_id, change))
 
     async def delete_row(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, writes=True)
+        actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
         row_id = _id(request, "row")
         await self._rows.delete(actor.caller, table, row_id)
         return json_answer({"row_id": str(row_id), "deleted": True})
@@ -190,9 +213,9 @@ class _DynamicFace:
         require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
         return actor
 
-    async def _table_for_rows(self, request: Request, *, writes: bool) -> tuple[Actor, RowsTable]:
+    async def _table_for_rows(self, request: Request, act: Act) -> tuple[Actor, RowsTable]:
         actor = self._actor(request)
-        found = await self._tables.find_for_rows(actor, _id(request, "database"), _id(request, "table"), writes=writes)
+        found = await self._tables.find_for_rows(actor, _id(request, "database"), _id(request, "table"), act=act)
         return actor, found
 
     async def _definition(self, request: Request) -> bytes:

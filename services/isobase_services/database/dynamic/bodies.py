@@ -6,6 +6,7 @@ Unknown fields are refused: a misspelt ``nullable`` would otherwise make another
 from __future__ import annotations
 
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -20,7 +21,7 @@ from isobase_services.database.dynamic.models import (
     TableSpec,
 )
 
-__all__ = ["ColumnBody", "DatabaseBody", "MemberBody", "ReferenceBody", "TableBody", "read_body_model"]
+__all__ = ["ColumnBody", "DatabaseBody", "MemberBody", "NewMemberBody", "ReferenceBody", "TableBody", "read_body_model"]
 
 MAX_DATABASE_NAME_LENGTH_CHARS = 63
 MAX_SHOWN_PROBLEMS = 10
@@ -83,7 +84,7 @@ class TableBody(_Body):
 
     name: Annotated[str, Field(examples=["items"])]
     columns: list[ColumnBody]
-    access: Access = Access.OWNER
+    access: Access = Access.PRIVATE
 
     def spec(self) -> TableSpec:
         """As the plain value of the inner stages."""
@@ -94,6 +95,12 @@ class MemberBody(_Body):
     """What a user is to be in a database."""
 
     role: DatabaseRole
+
+
+class NewMemberBody(MemberBody):
+    """A user who is to be a member of a database."""
+
+    user_id: Annotated[UUID, Field(strict=False)]
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

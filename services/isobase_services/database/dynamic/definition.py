@@ -1,8 +1,7 @@
-"""Plan: a wanted table as checked values, then as the SQL statements that make it with its policies and grants.
+"""Plan: a wanted table as checked values, then as the SQL statements that make it.
 
 Pure. Names are checked here and quoted by the one helper; the only other texts that enter SQL are members of closed enums and
-defaults that ``column_types`` wrote. Source: Supabase's guide to row-level security for the form ``(select auth.uid())``,
-which PostgreSQL evaluates once per statement and not per row.
+defaults that ``column_types`` wrote. Neighbour: ``policies``.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections.abc import Collection
 from uuid import UUID
 
 from isobase_platform.errors import BadRequest
-from isobase_platform.sql import MAX_IDENTIFIER_BYTES, qualified, quote_identifier, quote_literal
+from isobase_platform.sql import MAX_IDENTIFIER_BYTES, qualified, quote_identifier
 from isobase_services.database.dynamic.column_types import ColumnType, default_sql
 from isobase_services.database.dynamic.models import Access, ColumnSpec, OnDelete, TableSpec
+from isobase_services.database.dynamic.policies import access_sql
 
 __all__ = [
     "OWNER_CONSTRAINT",
@@ -117,11 +117,12 @@ def drop_schema_sql(schema: str) -> str:
 def create_table_sql(database_id: UUID, schema: str, spec: TableSpec) -> tuple[str, ...]:
     """The statements, in order, that make a table which ``check_table`` let through."""
     target = qualified(schema, spec.name)
+    must_own = "" if spec.access is Access.PUBLIC else " not null"  # anon adds rows of nobody's there
     columns = ",\n  ".join(
         (
             "id uuid primary key default gen_random_uuid()",
             "created_at timestamptz not null default now()",
-            f"owner uuid not null default auth.uid() constraint {OWNER_CONSTRAINT} references auth.users (id)"
+            f"owner uuid{must_own} default auth.uid() constraint {OWNER_CONSTRAINT} references auth.users (id)"
             " on delete cascade",
             *(_column_sql(schema, column) for column in spec.columns),
         )
@@ -132,11 +133,8 @@ def create_table_sql(database_id: UUID, schema: str, spec: TableSpec) -> tuple[s
         f"create table {target} (\n  {columns}\n)",
         f"alter table {target} enable row level security",
         *(f"create index on {target} ({quote_identifier(name)})" for name in indexed),
-        *_policies_sql(target, database_id, spec.access),
-        f"revoke all on {target} from public, anon, authenticated, service_role",
-        f"grant select, insert, update, delete on {target} to authenticated, service_role",
         f"grant all on {target} to postgres",
-        *((f"grant select on {target} to anon",) if spec.access is Access.PUBLIC_READ else ()),
+        *access_sql(target, database_id, spec.access),
     )
 
 
@@ -152,28 +150,3 @@ def _column_sql(schema: str, column: ColumnSpec) -> str:
         on_delete = column.references.on_delete.value
         parts.append(f"references {qualified(schema, column.references.table)} (id) on delete {on_delete}")
     return " ".join(parts)
-
-
-_OWN = "owner = (select auth.uid())"
-
-
-def _policies_sql(target: str, database_id: UUID, access: Access) -> tuple[str, ...]:
-    own_rows = f'create policy "own rows" on {target} for all to authenticated using ({_OWN}) with check ({_OWN})'
-    if access is Access.OWNER:
-        return (own_rows,)
-    if access is Access.PUBLIC_READ:
-        return (
-            own_rows,
-            f'create policy "everybody reads" on {target} for select to anon, authenticated using (true)',
-        )
-    role = f"(select isobase.database_role({quote_literal(str(database_id))}::uuid))"
-    writes = f"{role} in ('owner', 'admin', 'writer')"
-    return (
-        f'create policy "members read" on {target} for select to authenticated using ({role} is not null)',
-        f'create policy "writers insert" on {target} for insert to authenticated with check ({writes} and {_OWN})',
-        f'create policy "writers update" on {target} for update to authenticated using ({writes}) with check ({writes})',
-        f'create policy "writers delete" on {target} for delete to authenticated using ({writes})',
-        f"create trigger keep_owner before update of owner on {target} for each row"
-        " when (old.owner is distinct from new.owner and current_user = 'authenticated')"
-        " execute function isobase.refuse_new_row_owner()",
-    )

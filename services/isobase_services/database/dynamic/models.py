@@ -1,4 +1,4 @@
-"""The plain values of the simple data face: databases, tables, columns, and how many of each there may be."""
+"""The plain values of the simple data face: databases, tables, columns, members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ __all__ = [
     "ColumnSpec",
     "Database",
     "DatabaseRole",
-    "Limits",
     "Member",
     "OnDelete",
     "ReferenceSpec",
@@ -27,38 +26,30 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, frozen=True)
-class Limits:
-    """How much one may make. A definition beyond them is refused with 403 ``quota_reached`` or 400."""
-
-    databases_per_user: int = 50
-    tables_per_database: int = 200
-    columns_per_table: int = 100
-    """Beside id, created_at and owner."""
-    members_per_database: int = 1000
-    rows_per_insert: int = 1000
-    definition_body_bytes: int = 256 * 1024
-    """Bodies of everything but rows, whose limit is the setting ``rest.max_body_bytes``."""
-
-
 class Access(StrEnum):
-    """Who may read and write a table's rows; see ``definition.policies_sql`` for the exact rules."""
+    """Who may read and write a table's rows; see ``policies`` for the exact rules."""
 
-    OWNER = "owner"
-    """Every signed-in user has rows of his own and sees no others'."""
+    PRIVATE = "private"
+    """Each member of the database has rows of their own and sees no others'."""
     MEMBERS = "members"
-    """Members of the database read all rows; its owner, admins and writers change them."""
-    PUBLIC_READ = "public_read"
-    """Everybody reads all rows, anon too; a signed-in user writes rows of his own."""
+    """Members of the database read all rows; owners and editors change them."""
+    PUBLIC_READ = "public-read"
+    """Everybody reads all rows, anon too; owners and editors change them."""
+    PUBLIC = "public"
+    """Everybody reads all rows and adds some, anon too; who is signed in changes their own, owners and editors all."""
+    CUSTOM = "custom"
+    """What the table's own policies say."""
 
 
 class DatabaseRole(StrEnum):
-    """What a member is in a database. Its owner is no member and may do everything."""
+    """What a member is in a database."""
 
     READER = "reader"
-    WRITER = "writer"
-    ADMIN = "admin"
-    """A writer who may also make and drop tables."""
+    """Reads."""
+    EDITOR = "editor"
+    """Writes rows and makes, changes and drops tables as well."""
+    OWNER = "owner"
+    """Names members, changes who may access tables and drops the database as well. There is always one."""
 
 
 class OnDelete(StrEnum):
@@ -106,7 +97,6 @@ class Database:
     id: UUID
     name: str
     schema: str
-    owner: UUID | None
     created_at: datetime
     role: DatabaseRole | None = None
 

@@ -23,6 +23,7 @@ def database_body(database: Database) -> dict[str, Any]:
         "database_id": str(database.id),
         "name": database.name,
         "schema": database.schema,
+        "role": database.role.value if database.role is not None else None,
         "created_at": database.created_at.isoformat(),
     }
 

@@ -1,7 +1,7 @@
-"""Execute: databases and members in ``isobase.databases`` and ``isobase.members``, each with its schema in one transaction.
+"""Execute: databases in ``isobase.databases``, each with its schema and its first member in one transaction.
 
-Runs as the owner of the platform's tables, so nothing here may be reached before ``access`` said yes: each method asks.
-Neighbours: ``tables`` (the tables of a database), ``definition`` (the SQL).
+DDL runs as the owner of the platform's tables, so nothing here may be reached before ``access`` said yes: each method asks.
+Neighbours: ``members`` (who is in a database), ``tables`` (its tables), ``definition`` (the SQL).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from isobase_platform.config import DynamicSettings
 from isobase_platform.errors import (
     Conflict,
     DatabaseError,
@@ -25,7 +26,7 @@ from isobase_platform.pool import DATABASE_FAILURES, Connection
 from isobase_platform.runtime import Platform
 from isobase_services.database.dynamic.access import Act, Actor, decide, require, standing_of
 from isobase_services.database.dynamic.definition import create_schema_sql, drop_schema_sql, schema_name_of
-from isobase_services.database.dynamic.models import Database, DatabaseRole, Limits, Member
+from isobase_services.database.dynamic.models import Database, DatabaseRole
 
 __all__ = ["DatabaseStore", "announce", "database_of", "definition_transaction", "find_database"]
 
@@ -34,7 +35,7 @@ LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
 
 _SELECT = """
-select d.id, d.name, d.schema_name, d.owner, d.created_at,
+select d.id, d.name, d.schema_name, d.created_at,
        (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = $1::uuid) as role
   from isobase.databases as d
 """
@@ -87,16 +88,15 @@ def database_of(row: asyncpg.Record) -> Database:
         id=row["id"],
         name=str(row["name"]),
         schema=str(row["schema_name"]),
-        owner=row["owner"],
         created_at=row["created_at"],
         role=DatabaseRole(str(role)) if role is not None else None,
     )
 
 
 class DatabaseStore:
-    """Databases and their members."""
+    """Databases: made, listed, dropped."""
 
-    def __init__(self, platform: Platform, limits: Limits) -> None:
+    def __init__(self, platform: Platform, limits: DynamicSettings) -> None:
         self._platform = platform
         self._limits = limits
 
@@ -114,12 +114,19 @@ class DatabaseStore:
             try:
                 row = await connection.fetchrow(
                     "insert into isobase.databases (id, name, schema_name, owner) values ($1, $2, $3, $4)"
-                    " returning id, name, schema_name, owner, created_at, null::text as role",
+                    " returning id, name, schema_name, created_at,"
+                    " case when owner is not null then 'owner' end as role",
                     database_id,
                     name,
                     schema,
                     actor.user_id,
                 )
+                if actor.user_id is not None:
+                    await connection.execute(
+                        "insert into isobase.members (database_id, user_id, role) values ($1, $2, 'owner')",
+                        database_id,
+                        actor.user_id,
+                    )
             except DATABASE_FAILURES as error:
                 raise _user_gone(database_error(error)) from error
             for statement in create_schema_sql(schema):
@@ -139,26 +146,18 @@ class DatabaseStore:
         )
         if any(row["name"] == name for row in rows):
             raise Conflict(f"You have a database named {name} already", code="database_exists")
-        if user_id is not None and len(rows) >= self._limits.databases_per_user:
+        if user_id is not None and len(rows) >= self._limits.databases_per_owner:
             raise Forbidden(
-                f"A user has at most {self._limits.databases_per_user} databases",
+                f"A user has at most {self._limits.databases_per_owner} databases",
                 code="quota_reached",
                 hint="Delete one first",
             )
 
     async def list_databases(self, actor: Actor) -> list[Database]:
-        """The actor's own databases and those he is a member of; all for service_role. Oldest first."""
+        """The databases that the actor is a member of; all for service_role. Oldest first."""
         require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
-        condition = (
-            "true"
-            if actor.caller.is_service
-            else "d.owner = $1 or d.id in (select m.database_id from isobase.members as m where m.user_id = $1)"
-        )
-        async with self._platform.pools.acquire(None) as connection:
-            rows = await connection.fetch(
-                f"{_SELECT} where {condition} order by d.created_at, d.id",
-                actor.user_id,
-            )
+        async with self._platform.door.transaction(actor.caller, read_only=True) as connection:
+            rows = await connection.fetch(f"{_SELECT} order by d.created_at, d.id", actor.user_id)
         return [database_of(row) for row in rows]
 
     async def get(self, actor: Actor, database_id: UUID) -> Database:
@@ -173,58 +172,6 @@ class DatabaseStore:
             await connection.execute(drop_schema_sql(database.schema))
             await connection.execute("delete from isobase.databases where id = $1", database_id)
             await announce(connection)
-
-    async def members(self, actor: Actor, database_id: UUID) -> list[Member]:
-        """Who belongs to a database beside its owner, oldest first."""
-        async with self._platform.pools.acquire(None) as connection:
-            await self._allowed(connection, actor, database_id, Act.SEE_MEMBERS)
-            rows = await connection.fetch(
-                "select user_id, role, created_at from isobase.members where database_id = $1"
-                " order by created_at, user_id",
-                database_id,
-            )
-        return [Member(row["user_id"], DatabaseRole(row["role"]), row["created_at"]) for row in rows]
-
-    async def set_member(self, actor: Actor, database_id: UUID, user_id: UUID, role: DatabaseRole) -> Member:
-        """Give a user a role, instead of the one he may have.
-
-        Raises ``NotFound`` for an unknown user, ``Conflict`` for the owner himself, ``Forbidden`` beyond the limit.
-        """
-        async with definition_transaction(self._platform) as connection:
-            database = await self._allowed(connection, actor, database_id, Act.CHANGE_MEMBERS, locks=True)
-            if database.owner == user_id:
-                raise Conflict("The owner is no member of his own database", code="is_owner")
-            others = await connection.fetchval(
-                "select count(*) from isobase.members where database_id = $1 and user_id <> $2", database_id, user_id
-            )
-            if others >= self._limits.members_per_database:
-                raise Forbidden(
-                    f"A database has at most {self._limits.members_per_database} members", code="quota_reached"
-                )
-            if not await connection.fetchval("select exists (select from auth.users where id = $1)", user_id):
-                raise NotFound("There is no such user", code="user_not_found")
-            row = await connection.fetchrow(
-                "insert into isobase.members (database_id, user_id, role) values ($1, $2, $3)"
-                " on conflict (database_id, user_id) do update set role = excluded.role returning created_at",
-                database_id,
-                user_id,
-                role.value,
-            )
-        assert row is not None  # RETURNING of one upserted row
-        return Member(user_id, role, row["created_at"])
-
-    async def remove_member(self, actor: Actor, database_id: UUID, user_id: UUID) -> None:
-        """Take a user's role. A member may leave by himself. Raises ``NotFound`` for who is no member."""
-        async with definition_transaction(self._platform) as connection:
-            act = Act.SEE_MEMBERS if actor.user_id == user_id else Act.CHANGE_MEMBERS
-            await self._allowed(connection, actor, database_id, act, locks=True)
-            gone = await connection.fetchval(
-                "delete from isobase.members where database_id = $1 and user_id = $2 returning user_id",
-                database_id,
-                user_id,
-            )
-            if gone is None:
-                raise NotFound("There is no such member", code="member_not_found")
 
     @staticmethod
     async def _allowed(

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from isobase_platform.config import DynamicSettings
 from isobase_platform.errors import Conflict, Forbidden, NotFound
 from isobase_platform.pool import Connection
 from isobase_platform.runtime import Platform
@@ -22,7 +23,6 @@ from isobase_services.database.dynamic.definition import check_table, create_tab
 from isobase_services.database.dynamic.models import (
     Access,
     Database,
-    Limits,
     OnDelete,
     ReferenceSpec,
     RowsTable,
@@ -61,7 +61,7 @@ select t.id, t.database_id, t.name, t.access, t.created_at,
 """
 # One round trip for a request about rows: the database, what the caller ($1) is in it, and the table.
 _SELECT_FOR_ROWS = """
-select d.id, d.name, d.schema_name, d.owner, d.created_at,
+select d.id, d.name, d.schema_name, d.created_at,
        (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = $1::uuid) as role,
        t.name as table_name, t.access, c.oid::int8 as oid,
        (select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute as a
@@ -79,7 +79,7 @@ _ON_DELETE = {"a": OnDelete.NO_ACTION, "r": OnDelete.RESTRICT, "c": OnDelete.CAS
 class TableStore:
     """Tables: made, listed, dropped, and found for ``rows``."""
 
-    def __init__(self, platform: Platform, limits: Limits) -> None:
+    def __init__(self, platform: Platform, limits: DynamicSettings) -> None:
         self._platform = platform
         self._limits = limits
 
@@ -175,18 +175,17 @@ class TableStore:
             await connection.execute("delete from isobase.tables where id = $1", table_id)
             await announce(connection)
 
-    async def find_for_rows(self, actor: Actor, database_id: UUID, table_id: UUID, *, writes: bool) -> RowsTable:
+    async def find_for_rows(self, actor: Actor, database_id: UUID, table_id: UUID, *, act: Act) -> RowsTable:
         """The table for a request about its rows, if the actor is let through to its policies.
 
-        Raises ``NotFound`` for what is not there or hidden, 401 for anon unless he reads a ``public_read`` table. Anon
-        gets 401 for an unknown id too, and so learns nothing of ids.
+        ``act`` is what is asked of the rows. Raises ``NotFound`` for what is not there or hidden, 401 for anon where the
+        table is not open to them. Anon gets 401 for an unknown id too, and so learns nothing of ids.
         """
         async with self._platform.pools.acquire(None) as connection:
             row = await connection.fetchrow(_SELECT_FOR_ROWS, actor.user_id, database_id, table_id)
         if row is None:
-            require(decide(standing_of(actor, None), Act.WRITE_ROWS), "table")
+            require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "table")
             raise NotFound("There is no such table", code="table_not_found")
-        act = Act.WRITE_ROWS if writes else Act.READ_ROWS
         require(decide(standing_of(actor, database_of(row)), act, Access(row["access"])), "table")
         return RowsTable(row["schema_name"], row["table_name"], row["oid"], tuple(row["columns"]))
 

@@ -1,0 +1,59 @@
+"""The simple data face's part of ``/openapi.json``, made from the models that the endpoints use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isobase_services.database.dynamic.bodies import (
+    ColumnBody,
+    DatabaseBody,
+    MemberBody,
+    NewMemberBody,
+    ReferenceBody,
+    TableBody,
+)
+from isobase_services.database.dynamic.openapi import databases, rows, tables
+from isobase_services.database.dynamic.openapi.parts import (
+    ROW_SCHEMA,
+    TEXT,
+    TIME,
+    UUID,
+    definitions,
+    object_schema,
+    reference,
+)
+
+__all__ = ["OPENAPI"]
+
+OPENAPI: Mapping[str, Any] = {
+    "paths": {**databases.PATHS, **tables.PATHS, **rows.PATHS},
+    "schemas": {
+        **definitions(DatabaseBody, TableBody, ColumnBody, ReferenceBody, MemberBody, NewMemberBody),
+        "Database": object_schema(
+            database_id=UUID,
+            name=TEXT,
+            schema=TEXT,
+            role={"anyOf": [reference("DatabaseRole"), {"type": "null"}], "description": "Yours; null for the service"},
+            created_at=TIME,
+        ),
+        "Member": object_schema(user_id=UUID, role=reference("DatabaseRole"), created_at=TIME),
+        "Table": object_schema(
+            table_id=UUID,
+            database_id=UUID,
+            name=TEXT,
+            access=reference("Access"),
+            columns={"type": "array", "items": reference("TableColumn")},
+            created_at=TIME,
+        ),
+        "TableColumn": object_schema(
+            name=TEXT,
+            type=TEXT,
+            nullable={"type": "boolean"},
+            default={"type": ["string", "null"], "description": "An SQL expression"},
+            unique={"type": "boolean"},
+            references={"anyOf": [reference("ReferenceBody"), {"type": "null"}]},
+        ),
+        "Row": ROW_SCHEMA,
+    },
+}
