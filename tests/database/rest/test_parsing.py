@@ -100,12 +100,27 @@ def test_keys_and_orders_are_read() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["a,", "(", "a(b", "a->", "a::", "a:b:c", "!x", "a(b)c(d)", '"a', "a.b"])
+@pytest.mark.parametrize("text", ["a,", "a(b", "a(,b)", "a->", "a::", "a:b:c", "a!x", "a;b", " ,a", '"a', "a.b"])
 def test_a_broken_select_is_refused(text: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse_select(text)
     assert caught.value.code == "PGRST100"
     assert "failed to parse select parameter" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("(", ""), ("!x", ""), (",a", ""), ("a(b)c(d)", "a(b)"), ("a(b)))x", "a(b)"), ("a)b", "a"), ("a ,b", "a,b")],
+)
+def test_a_select_is_read_as_far_as_upstream_reads_it(text: str, read: str) -> None:
+    assert parse_select(text) == parse_select(read)
+
+
+def test_what_follows_a_name_or_a_word_is_not_read_as_upstream() -> None:
+    assert parse_key("a'b") == ((), Field("a"))
+    assert parse_filter(A, "is.nullx") == Filter(A, "is", "null")
+    with pytest.raises(ParseError):
+        parse_logic("and", "(a.is.nullx)")
 
 
 @pytest.mark.parametrize("text", ["5", "eq", "is.5", "in.5", "in.(1", "like(some).x", "not.5", "fts(.x"])

@@ -54,7 +54,7 @@ from tests.database.rest.conftest import Api, refusal
         ("/notes?title=fts(nolang).x", (400, "42704")),
         ("/notes?title=match.(", (400, "2201B")),
         ("/notes?title=fts.(", (400, "42601")),
-        ("/people?select=" + "(" * 3000, (400, "PGRST100")),
+        ("/people?select=id," + "(" * 3000, (400, "PGRST100")),
         ("/people?select=" + "a(" * 3000, (400, "PGRST100")),
         ("/people?or=" + "(or" * 3000, (400, "PGRST100")),
         ("/people?select=" + "tasks!tasks_lead(people!tasks_lead(" * 40, (400, "PGRST100")),

@@ -18,7 +18,8 @@ QUANTIFIABLE = frozenset({"eq", "gte", "gt", "lte", "lt", "like", "ilike", "matc
 SIMPLE = frozenset({"neq", "cs", "cd", "ov", "sl", "sr", "nxr", "nxl", "adj", "isdistinct"})
 TEXT_SEARCH = frozenset({"fts", "plfts", "phfts", "wfts"})
 OPERATORS = QUANTIFIABLE | SIMPLE | TEXT_SEARCH | {"in", "is"}
-IS_VALUES = frozenset({"null", "not_null", "true", "false", "unknown"})
+IS_VALUES = ("null", "not_null", "true", "false", "unknown")
+"""What ``is`` takes, in any case; as upstream, outside of trees what follows the word nobody reads."""
 MAX_LOGIC_DEPTH = 64
 """Deeper and/or trees are refused."""
 
@@ -29,15 +30,16 @@ _BRACES = re.compile(r"\{[^{}]*\}")
 
 
 def parse_key(key: str) -> tuple[tuple[str, ...], Field]:
-    """A parameter's name such as ``embed.nested.column->>x``: the path of embeds and the field."""
+    """A parameter's name such as ``embed.nested.column->>x``: the path of embeds and the field.
+
+    As upstream, what follows the field nobody reads.
+    """
     scanner = Scanner(key, "tree path")
     path: list[str] = []
     while True:
         field = scanner.field()
-        if scanner.at_end:
-            return tuple(path), field
         if field.steps or not scanner.take("."):
-            raise scanner.error("expecting a column name")
+            return tuple(path), field
         path.append(field.name)
 
 
@@ -73,8 +75,9 @@ def _filter(field: Field, scanner: Scanner, *, in_tree: bool) -> Filter:
         return Filter(field, operator, text, is_negated, quantifier)
     value = _tree_value(scanner) if in_tree else _rest(scanner)
     if operator == "is":
-        value = value.lower()
-        if value not in IS_VALUES:
+        said = value.lower()
+        value = next((word for word in IS_VALUES if said == word or (not in_tree and said.startswith(word))), "")
+        if not value:
             raise scanner.error("expecting null, not_null, true, false or unknown")
     return Filter(field, operator, value, is_negated, language=language)
 

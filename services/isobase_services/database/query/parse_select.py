@@ -28,16 +28,18 @@ MAX_EMBEDS = 200
 """Embeds in one select. PostgreSQL parses thousands of joins for seconds, and no statement_timeout interrupts that."""
 
 _ALIAS_FOLLOWS = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+):(?!:)')
+_ITEM_BEGINS = re.compile(r'[\w $"*]|\.\.\.')
 _CAST = re.compile(r"[\w $]+")
 _AGGREGATE = re.compile(rf"\.({'|'.join(get_args(Aggregate))})\(\)")
 
 
 def parse_select(text: str) -> tuple[SelectItem, ...]:
-    """The items of one ``select`` value; an empty text selects nothing but is allowed. Raises ``ParseError``."""
+    """The items of one ``select`` value; an empty text selects nothing but is allowed. Raises ``ParseError``.
+
+    As upstream, a text that begins with what begins no item reads as empty, and what follows the last item nobody reads.
+    """
     scanner = Scanner(text, "select parameter")
     items = _items(scanner, depth=0)
-    if not scanner.at_end:
-        raise scanner.error('expecting "," or end of input')
     if _embeds(items) > MAX_EMBEDS:
         raise ParseError(f"select embeds more than {MAX_EMBEDS} resources")
     return items
@@ -51,11 +53,11 @@ def _items(scanner: Scanner, depth: int) -> tuple[SelectItem, ...]:
     if depth > MAX_EMBED_DEPTH:
         raise ParseError(f"select is nested deeper than {MAX_EMBED_DEPTH} levels")
     items: list[SelectItem] = []
-    if scanner.at_end or scanner.peek(")"):
+    if not _ITEM_BEGINS.match(scanner.text, scanner.position):
         return ()
     while True:
         items.append(_item(scanner, depth))
-        if not scanner.take(","):
+        if not scanner.take_separator(","):
             return tuple(items)
 
 
@@ -67,7 +69,7 @@ def _item(scanner: Scanner, depth: int) -> SelectItem:
         alias = scanner.name()
         scanner.expect(":")
     if scanner.take("count()"):
-        return ColumnItem(Field("*"), alias, None, "count", _cast(scanner))
+        return _ended(scanner, ColumnItem(Field("*"), alias, None, "count", _cast(scanner)))
     field = scanner.field()
     if not field.steps and (scanner.peek("(") or scanner.peek("!")):
         return _relation(scanner, field.name, alias, depth, is_spread=False)
@@ -77,7 +79,14 @@ def _item(scanner: Scanner, depth: int) -> SelectItem:
     if found := scanner.match(_AGGREGATE):
         aggregate = cast(Aggregate, found[1:-2])
         aggregate_cast = _cast(scanner)
-    return ColumnItem(field, alias, cast_to, aggregate, aggregate_cast)
+    return _ended(scanner, ColumnItem(field, alias, cast_to, aggregate, aggregate_cast))
+
+
+def _ended(scanner: Scanner, item: ColumnItem) -> ColumnItem:
+    """The item, which must be followed by another one, a bracket or nothing."""
+    if not (scanner.at_end or scanner.peek(",") or scanner.peek(")")):
+        raise scanner.error('expecting ")", "," or end of input')
+    return item
 
 
 def _cast(scanner: Scanner) -> str | None:

@@ -242,12 +242,11 @@ def _filter_or_argument(parsed: _Parsed, key: str, value: str, *, is_call_by_get
 
 
 def _names(text: str, what: str) -> tuple[str, ...]:
+    """Names with commas between them; as upstream, what follows the last one nobody reads."""
     scanner = Scanner(text, f"{what} parameter")
     names = [scanner.name()]
     while scanner.take_separator(","):
         names.append(scanner.name())
-    if not scanner.at_end:
-        raise scanner.error('expecting "," or end of input')
     return tuple(dict.fromkeys(names))
 
 
