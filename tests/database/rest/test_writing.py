@@ -305,7 +305,7 @@ def test_an_upsert_cannot_take_over_a_strangers_row(api: Api) -> None:
         ("application/json", b'{"name": "\xff"}', "Empty or invalid json"),
         ("application/json", "[1, 2]", "All object keys must match"),
         ("application/json", '[{"id": 4}, {"name": "x"}]', "All object keys must match"),
-        ("text/csv", "id,name\n4", "All lines must have same number of fields"),
+        ("text/csv", "id,name\n4\n5,x", "All lines must have same number of fields"),
         ("text/html", "<p>", "Content-Type not acceptable: text/html"),
         ("application/octet-stream", "x", "Content-Type not acceptable: application/octet-stream"),
     ],

@@ -77,10 +77,10 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
             request.stopwatch.skip()
         content_type = header(scope, "content-type")
         if kind == "function":
-            body = parse_call_body(raw, content_type, request.columns)
+            body = await parse_call_body(raw, content_type, request.columns)
             return await invoke(engine, request, cache, caller, body)
         columns = request.columns if request.method != "PUT" else None
-        body = parse_write_body(raw, content_type, columns)
+        body = await parse_write_body(raw, content_type, columns)
         writer = {"PATCH": update, "PUT": put}.get(request.method, insert)
         return await writer(engine, request, cache, caller, body)
 

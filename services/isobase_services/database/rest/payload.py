@@ -5,18 +5,20 @@ Source: PostgREST v14 ``ApiRequest/Payload.hs``.
 
 from __future__ import annotations
 
-import csv
-import io
+import asyncio
 import json
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.rest.csv_rows import csv_rows
+from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, shape_of, walk_shape
 
 __all__ = ["Body", "parse_call_body", "parse_write_body"]
 
-# The body's own limit bounds a field; the csv module's 128 KiB, which is the process's, would refuse what upstream takes.
-csv.field_size_limit(2**31 - 1)
+T = TypeVar("T")
 
 _ARGUMENT_TYPES = {
     "text/plain": ("text",),
@@ -44,7 +46,7 @@ class Body:
     argument_types: tuple[str, ...] = ()
 
 
-def parse_write_body(body: bytes, content_type: str | None, columns: tuple[str, ...] | None) -> Body:
+async def parse_write_body(body: bytes, content_type: str | None, columns: tuple[str, ...] | None) -> Body:
     """The body of a POST, PATCH or PUT of a relation. With ``columns`` the keys of the rows need not be equal.
 
     Raises PGRST102 (400) for what is no JSON, CSV or form, is broken, or has rows of unequal keys.
@@ -52,9 +54,9 @@ def parse_write_body(body: bytes, content_type: str | None, columns: tuple[str, 
     kind = _media_type(content_type)
     match kind:
         case "application/json":
-            return _json_body(body, columns)
+            return await _json_body(body, columns)
         case "text/csv":
-            return _csv_body(_text(body))
+            return await _csv_body(body)
         case "application/x-www-form-urlencoded":
             pairs = dict(_form(body))
             return Body(kind, json.dumps(pairs), True, tuple(pairs))
@@ -62,7 +64,7 @@ def parse_write_body(body: bytes, content_type: str | None, columns: tuple[str, 
             raise RequestError(f"Content-Type not acceptable: {kind}", code="PGRST102")
 
 
-def parse_call_body(body: bytes, content_type: str | None, columns: tuple[str, ...] | None) -> Body:
+async def parse_call_body(body: bytes, content_type: str | None, columns: tuple[str, ...] | None) -> Body:
     """The body of a POST of a function; an empty JSON body calls without arguments. Errors as ``parse_write_body``."""
     kind = _media_type(content_type)
     if kind == "application/json" and not body and columns is None:
@@ -72,24 +74,28 @@ def parse_call_body(body: bytes, content_type: str | None, columns: tuple[str, .
     if kind == "application/x-www-form-urlencoded":
         pairs = tuple(_form(body))
         return Body(kind, form=pairs, keys=tuple(dict(pairs)))
-    return parse_write_body(body, content_type, columns)
+    return await parse_write_body(body, content_type, columns)
 
 
 def _media_type(content_type: str | None) -> str:
     return (content_type or "application/json").partition(";")[0].strip().lower()
 
 
-def _text(body: bytes) -> str:
+def _decoded(body: bytes) -> str:
     try:
-        text = body.decode()
+        return body.decode()
     except UnicodeDecodeError as error:
         raise RequestError("The body is not valid UTF-8", code="PGRST102") from error
+
+
+def _text(body: bytes) -> str:
+    text = _decoded(body)
     if "\x00" in text:
         raise RequestError("The body contains NUL", code="PGRST102")
     return text
 
 
-def _json_body(body: bytes, columns: tuple[str, ...] | None) -> Body:
+async def _json_body(body: bytes, columns: tuple[str, ...] | None) -> Body:
     kind, types = "application/json", ("json", "jsonb")
     if columns is not None:
         # As upstream: where the columns are named, what the body is made of is PostgreSQL's to see.
@@ -97,36 +103,30 @@ def _json_body(body: bytes, columns: tuple[str, ...] | None) -> Body:
         return Body(kind, text, text.lstrip(" \t\r\n").startswith("{"), columns, argument_types=types)
     try:
         text = body.decode()
-        value: object = json.loads(text, parse_constant=_refuse_constant)
+        shape = shape_of(body) if len(body) <= LARGE_BODY_BYTES else await _in_slices(walk_shape(text))
     except (ValueError, RecursionError) as error:
         raise RequestError(_INVALID_JSON, code="PGRST102") from error
-    if isinstance(value, dict):
-        return Body(kind, text, True, tuple(value), argument_types=types)
-    if not isinstance(value, list) or not value:
-        return Body(kind, "[]", argument_types=types)
-    first = value[0]
-    if not isinstance(first, dict) or any(not isinstance(row, dict) or row.keys() != first.keys() for row in value):
+    if shape.is_ragged:
         raise RequestError(_UNEQUAL_KEYS, code="PGRST102")
-    return Body(kind, text, False, tuple(first), argument_types=types)
+    if not shape.is_object and not shape.has_rows:
+        return Body(kind, "[]", argument_types=types)
+    return Body(kind, text, shape.is_object, shape.keys, argument_types=types)
 
 
-def _refuse_constant(name: str) -> object:
-    # Python would read NaN and Infinity, which are no JSON.
-    raise ValueError(name)
+async def _csv_body(body: bytes) -> Body:
+    rows, keys = await _in_slices(csv_rows(_decoded(body)))
+    return Body("text/csv", rows, False, keys)
 
 
-def _csv_body(text: str) -> Body:
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
-    except csv.Error as error:
-        raise RequestError("The CSV cannot be read", code="PGRST102", details=str(error)) from error
-    if not rows:
-        raise RequestError("The CSV is empty", code="PGRST102")
-    header, *data = rows
-    if any(len(row) != len(header) for row in data):
-        raise RequestError("All lines must have same number of fields", code="PGRST102")
-    objects = [{name: None if cell == "NULL" else cell for name, cell in zip(header, row, strict=True)} for row in data]
-    return Body("text/csv", json.dumps(objects), False, tuple(dict.fromkeys(header)) if data else ())
+async def _in_slices(work: Generator[None, None, T]) -> T:
+    """The result of work that pauses now and then, so that no large body keeps the other requests waiting."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 def _form(body: bytes) -> list[tuple[str, str]]:

@@ -1,0 +1,105 @@
+"""A CSV body as JSON rows.
+
+Source: PostgREST v14 ``ApiRequest/Payload.hs``. What it takes for CSV is what its library (cassava) reads: cells beyond the
+header are dropped, a short row lacks the last columns, an unfinished quote ends with the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+
+import orjson
+
+from isobase_services.database.query.errors import RequestError
+
+__all__ = ["SLICE_ROWS", "csv_rows"]
+
+SLICE_ROWS = 2000
+"""Rows between two pauses: a few milliseconds."""
+_SHOWN_CHARS = 100
+"""How much of what cannot be read an error repeats."""
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_CELL = re.compile(r'"([^"]*(?:""[^"]*)*)("|\Z)|([^,\n\r"]*)')
+_SEPARATOR = re.compile(r",|\r\n|\n|\r|\Z")
+
+
+def csv_rows(text: str) -> Generator[None, None, tuple[str, tuple[str, ...]]]:
+    """JSON text of an array of objects, and their keys; yields after every ``SLICE_ROWS``.
+
+    A cell ``NULL`` is null. Raises PGRST102 (400) for what cannot be read and for rows of unequal length.
+    """
+    lines = _rows(text)
+    header = next(lines)
+    parts: list[bytes] = []
+    objects: list[dict[str, str | None]] = []
+    keys: set[str] | None = None
+    for row in lines:
+        if row == [""]:
+            continue  # a blank line
+        one = {name: None if cell == "NULL" else cell for name, cell in zip(header, row, strict=False)}
+        if keys is None:
+            keys = set(one)
+        elif one.keys() != keys:
+            raise RequestError("All lines must have same number of fields", code="PGRST102")
+        objects.append(one)
+        if len(objects) == SLICE_ROWS:
+            parts.append(orjson.dumps(objects)[1:-1])
+            objects.clear()
+            yield
+    if objects:
+        parts.append(orjson.dumps(objects)[1:-1])
+    names = tuple(name for name in dict.fromkeys(header) if keys is not None and name in keys)
+    return f"[{b','.join(parts).decode()}]", names
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """The lines' cells. The first must have an end; one at the end of the text begins no further line."""
+    if '"' not in text:
+        lines = _LINE_END.split(text)
+        if len(lines) == 1:
+            raise _unreadable("not enough input", "")
+        yield from (line.split(",") for line in (lines if lines[-1] else lines[:-1]))
+        return
+    place, is_header = 0, True
+    while place < len(text):
+        row: list[str] = []
+        separator = ","
+        while separator == ",":
+            cell = _CELL.match(text, place)
+            assert cell is not None  # the last alternative takes nothing at all
+            row.append(_cell(cell))
+            after = _SEPARATOR.match(text, cell.end())
+            if after is None:
+                raise _unreadable("Failed reading: satisfy", text[cell.end() :])
+            separator, place = after.group(), after.end()
+        if is_header and not separator:
+            raise _unreadable("not enough input", "")
+        is_header = False
+        yield row
+
+
+def _cell(found: re.Match[str]) -> str:
+    quoted, end, bare = found.groups()
+    if quoted is None:
+        return str(bare)
+    # Where the closing quote is missing, upstream takes the last character for it.
+    return str(quoted if end else quoted[:-1]).replace('""', '"')
+
+
+def _unreadable(why: str, rest: str) -> RequestError:
+    """Upstream's words: why, and where as its language shows texts, byte by byte."""
+    shown = rest.encode().decode("latin-1")
+    if len(shown) > _SHOWN_CHARS:
+        at = f"{shown[:_SHOWN_CHARS]} (truncated)"
+    else:
+        at = f'"{"".join(_shown(letter) for letter in shown)}"'
+    return RequestError(f"parse error ({why}) at {at}", code="PGRST102")
+
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _shown(letter: str) -> str:
+    return _ESCAPES.get(letter) or (letter if " " <= letter <= "~" else f"\\{ord(letter)}")
