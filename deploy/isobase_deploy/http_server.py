@@ -13,19 +13,33 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from isobase_deploy.gateway import Gateway
 from isobase_deploy.http_protocol import LimitedHttpProtocol
 from isobase_platform.config import Settings
 
-__all__ = ["HttpServer"]
+__all__ = ["HttpServer", "Served", "ending_on_signals"]
 
 SOCKET_CLOSE_GRACE_S = 1.0
 """How long services may take to close their sockets by themselves before the server closes every connection."""
 KEEP_ALIVE_S = 65
 """Longer than the load balancers' usual 60 s: who closes first must not be us."""
+
+
+class Served(Protocol):
+    """What is served: the gateway, or a service alone."""
+
+    @property
+    def app(self) -> ASGIApp | None:
+        """The app; None only before there is one to serve."""
+        ...
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let work end within ``timeout_s`` seconds."""
+        ...
 
 
 class _Server(uvicorn.Server):
@@ -51,9 +65,9 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves one gateway on a listening socket until it is told to end."""
+    """Serves an app on a listening socket until it is told to end."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket, settings: Settings) -> None:
+    def __init__(self, gateway: Served, listener: socket.socket, settings: Settings) -> None:
         assert gateway.app is not None
         self._gateway = gateway
         self._listener = listener

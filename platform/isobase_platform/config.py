@@ -57,6 +57,8 @@ class DatabaseSettings(SettingsGroup):
     role_password: SecretStr | None = None
     """Password of the roles that the services log in as; default: "postgres" on the embedded server in local mode, else
     derived per role from the JWT secret."""
+    logs_in_as_url_user: bool = False
+    """Whether every connection logs in as the user of ``url``, as PostgREST's do, and not as the roles of the schema."""
     pool_max_size: int = Field(default=10, ge=1)
     """Connections at most in the pool that serves users' statements."""
     service_pool_max_size: int = Field(default=4, ge=1)
@@ -199,7 +201,15 @@ class Settings(BaseSettings):
     """Largest JSON body of a route that names no limit of its own."""
     drain_timeout_s: float = Field(default=8.0, gt=0)
     """How long requests in flight may take to end after SIGTERM."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    unix_socket: Path | None = None
+    """A unix socket to listen on instead of ``port``, for ``isobase serve database`` with PostgREST's settings."""
+    unix_socket_mode: str = "660"
+    """The socket's mode in octal."""
+    admin_host: str | None = None
+    """The address of ``isobase serve database``'s admin server (``/live``, ``/ready``, ``/metrics``); default ``host``."""
+    admin_port: int | None = Field(default=None, ge=0, le=65_535)
+    """The port of the admin server; none: there is no such server."""
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
 
     database: DatabaseSettings = DatabaseSettings()
@@ -279,7 +289,7 @@ class Settings(BaseSettings):
                 return f"postgresql://{login}@/postgres?host={socket}&port={self.database.port}"
             return f"postgresql://{login}@127.0.0.1:{self.database.port}/postgres"
         url = self.database.url.get_secret_value()
-        if role is None:
+        if role is None or self.database.logs_in_as_url_user:
             return url
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]

@@ -60,3 +60,31 @@ class RestSettings(SettingsGroup):
     """Verified tokens that are remembered by the data API; 0 verifies every time."""
     app_settings: Mapping[str, str] = Field(default_factory=dict)
     """Settings, such as ``app.settings.host``, that every transaction carries for functions and policies."""
+    root_spec: str | None = None
+    """A function, ``schema.name`` or ``name`` on the search path, that answers at the root instead of the description."""
+    openapi_mode: Literal["follow-privileges", "ignore-privileges", "disabled"] = "follow-privileges"
+    """What the description at the root names: what the caller may reach, everything, or (disabled) there is none."""
+    openapi_security_active: bool = False
+    """Whether the description says that tokens are sent in Authorization."""
+    openapi_server_proxy_uri: str | None = None
+    """The URL that the description gives for the API, where a proxy stands before it."""
+    channel: str = "pgrst"
+    """The channel on which NOTIFY asks for a reload."""
+    channel_enabled: bool = True
+    """Whether anything is listened to at all."""
+    config_in_database: bool = True
+    """Whether settings that the login role holds (``alter role authenticator set pgrst.db_schemas = ...``) are read."""
+    pre_config: str | None = None
+    """A function, ``schema.name``, that is called before those are read and may give them with ``set_config``."""
+    hoisted_tx_settings: tuple[str, ...] = (
+        "statement_timeout",
+        "plan_filter.statement_cost_limit",
+        "default_transaction_isolation",
+    )
+    """Settings of functions (``create function ... set name = ...``) that hold for the whole transaction of a call."""
+    automatic_recovery: bool = True
+    """False: ``isobase serve database`` with PostgREST's settings ends when it loses the database; it does not try again."""
+    cors_allowed_origins: tuple[str, ...] | None = None
+    """Origins that browsers may call from where the data API is served alone with PostgREST's settings; none: all."""
+    trace_header: str | None = None
+    """A request header that the data API repeats in its answer, such as ``X-Request-Id``."""

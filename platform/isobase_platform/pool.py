@@ -27,7 +27,7 @@ else:
     PooledConnection = asyncpg.pool.PoolConnectionProxy
     Pool = asyncpg.Pool
 
-__all__ = ["DATABASE_FAILURES", "LOST_CONNECTION_FAILURES", "Connection", "Pools", "discard"]
+__all__ = ["CONNECT_TIMEOUT_S", "DATABASE_FAILURES", "LOST_CONNECTION_FAILURES", "Connection", "Pools", "discard"]
 
 CONNECT_TIMEOUT_S = 10.0
 IDLE_CONNECTION_LIFE_S = 60.0

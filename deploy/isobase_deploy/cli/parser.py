@@ -10,6 +10,7 @@ from pathlib import Path
 
 __all__ = ["build_parser"]
 
+MAX_WORKERS = 64
 SERVICES = ("auth", "database", "storage", "realtime")
 
 
@@ -58,6 +59,12 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--production", action="store_true", help="refuse the default keys that everybody knows")
 
 
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers (1 to {MAX_WORKERS})")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
@@ -98,7 +105,17 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("serve", help="run one service alone")
     parser.add_argument("service", choices=SERVICES, help="which one")
     _add_server_flags(parser)
-    parser.set_defaults(handler="start:run_service")
+    postgrest = parser.add_argument_group(
+        "serve database in the place of the PostgREST program",
+        "With one of these, or with any PGRST_* variable, the data API takes PostgREST's settings and serves at the root.",
+    )
+    postgrest.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="a configuration file of PostgREST's form"
+    )
+    postgrest.add_argument("--workers", type=_workers, metavar="N", help="processes that serve (default: 1)")
+    postgrest.add_argument("--dump-config", action="store_true", help="print the configuration in force and end")
+    postgrest.add_argument("--ready", action="store_true", help="ask the running server's admin port, print and end")
+    parser.set_defaults(handler="serve:run")
 
 
 def _add_db(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

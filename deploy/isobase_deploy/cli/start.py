@@ -29,7 +29,7 @@ from isobase_platform.errors import DatabaseError, IsobaseError
 from isobase_platform.observe import configure_logging
 from isobase_platform.pool import DATABASE_FAILURES
 
-__all__ = ["run", "run_service"]
+__all__ = ["new_event_loop", "run", "run_service"]
 
 DETACHED_START_TIMEOUT_S = 120.0
 POLL_S = 0.02
@@ -94,7 +94,7 @@ def _serve_locked(
         settings = database.settings.model_copy(update={"port": listener.getsockname()[1]})
         database.settings = settings
         serving = _Serving(project, settings, names, data_dir, listener, output, alone=alone)
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return int(runner.run(serving.run(database)))
     finally:
         if project.settings.is_embedded:
@@ -102,7 +102,8 @@ def _serve_locked(
         database.stop()
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where there is one for this system."""
     try:
         import uvloop
     except ImportError:  # not made for every system

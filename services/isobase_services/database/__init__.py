@@ -1,9 +1,9 @@
 """The data API: PostgREST's language (``rest``) and databases made at run time (``dynamic``) on one engine (``query``)."""
 
 from isobase_platform.runtime import Platform
-from isobase_services.database.service import DatabaseService
+from isobase_services.database.service import DatabaseService, RestService
 
-__all__ = ["DatabaseService", "create_service"]
+__all__ = ["DatabaseService", "RestService", "create_service"]
 
 
 def create_service(platform: Platform) -> DatabaseService:

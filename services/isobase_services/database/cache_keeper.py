@@ -1,70 +1,153 @@
-"""Keeps the schema cache: loads it at start, reloads it on ``NOTIFY pgrst``, and hands out the newest whole one.
+"""Keeps what requests work with: the settings in force, who may come in, and the schema cache.
 
-A request keeps the cache it began with; a reload builds a new value beside it, so no request fails meanwhile. Notices that
-come while a reload runs cause one more reload, not one each.
+Loads them at start, reloads them on ``NOTIFY pgrst``, and hands out the newest whole ones. A request keeps what it began
+with; a reload builds new values beside them, so no request fails meanwhile. Notices that come while a reload runs cause one
+more reload, not one each.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-import asyncpg
-
-from isobase_platform.errors import DatabaseError, IsobaseError, Unavailable, database_error
-from isobase_platform.pool import DATABASE_FAILURES
+from isobase_platform.config import RestSettings
+from isobase_platform.config_postgrest import over_rest_settings
+from isobase_platform.errors import ConfigurationError, DatabaseError, IsobaseError, Unavailable
+from isobase_platform.rls import LOGIN_ROLE
 from isobase_platform.runtime import Platform
+from isobase_services.database.notices import NoticeListener
 from isobase_services.database.query.load_cache import load_schema_cache
 from isobase_services.database.query.schema_cache import SchemaCache
-from isobase_services.database.rest.authenticate import create_authenticator
+from isobase_services.database.rest.authenticate import Authenticator, create_authenticator
+from isobase_services.database.stored_settings import read_stored_settings
 
-__all__ = ["CacheKeeper"]
+__all__ = ["CacheKeeper", "LoadCounts"]
 
-NOTICE_CHANNEL = "pgrst"
-MAX_RECONNECT_DELAY_S = 5.0
+FIRST_RETRY_DELAY_S = 1.0
+MAX_RETRY_DELAY_S = 32.0
+LOGIN_REFUSED = frozenset({"28000", "28P01"})
+"""SQLSTATEs of a wrong user or password: trying again does not help."""
 
 _log = logging.getLogger("isobase.database")
 
 
-class CacheKeeper:
-    """One per process."""
+@dataclass(slots=True)
+class LoadCounts:
+    """What the metrics tell of the schema cache."""
 
-    def __init__(self, platform: Platform) -> None:
+    succeeded: int = 0
+    failed: int = 0
+    last_s: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class _State:
+    """What belongs together: a reload puts a new one in the place of the old."""
+
+    settings: RestSettings
+    authenticator: Authenticator
+    schemas: tuple[str, ...]
+    cache: SchemaCache | None
+
+
+class CacheKeeper:
+    """One per process.
+
+    Parameters: ``read_settings`` gives the settings below the database's own, anew for every reload of the configuration;
+    ``is_bare`` where the database has none of Isobase's schema: no dynamic databases, and no keys but those in the settings.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        *,
+        read_settings: Callable[[], RestSettings] | None = None,
+        is_bare: bool = False,
+    ) -> None:
         self._platform = platform
-        self._cache: SchemaCache | None = None
+        self._read_settings = read_settings or (lambda: platform.settings.rest)
+        self._project_keys = None if is_bare else platform.keys
+        self._is_bare = is_bare
+        settings = platform.settings.rest
+        authenticator = create_authenticator(settings, self._project_keys)
+        self._state = _State(settings, authenticator, settings.schemas, None)
         self._time_zones: frozenset[str] | None = None
         self._wanted = asyncio.Event()
+        self._wants_cache = self._wants_configuration = False
         self._reloading = asyncio.Lock()
         self._asked = 0
         self._done = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._lost = asyncio.Event()
-        self.schemas: tuple[str, ...] = platform.settings.rest.schemas
-        self.settings = platform.settings.rest
-        self.authenticator = create_authenticator(self.settings, platform.keys)
+        self._listener: NoticeListener | None = None
+        if settings.channel_enabled:
+            self._listener = NoticeListener(
+                platform.settings.dsn(), settings.channel, self._noticed, self._listening_again
+            )
+        self.counts = LoadCounts()
+        self.ended: asyncio.Future[IsobaseError] = asyncio.get_running_loop().create_future()
+        """Set to what makes it pointless to go on: the database refuses the login, or automatic recovery is off."""
+        self.retry_delay_s = 0.0
+        """Seconds until the next try where the last one failed."""
+        self.is_pending = True
+        """Whether a load is being tried and what is there may be old."""
 
     @property
     def cache(self) -> SchemaCache:
-        """The newest cache. Raises ``Unavailable`` before the first load."""
-        if self._cache is None:
-            raise Unavailable("The schema cache is not loaded yet")
-        return self._cache
+        """The newest cache. Raises ``Unavailable`` (code ``schema_cache``) before the first load."""
+        if self._state.cache is None:
+            raise Unavailable("The schema cache is not loaded yet", code="schema_cache")
+        return self._state.cache
+
+    @property
+    def cache_or_none(self) -> SchemaCache | None:
+        """The newest cache, None before the first load."""
+        return self._state.cache
+
+    @property
+    def settings(self) -> RestSettings:
+        """The settings in force."""
+        return self._state.settings
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who may come in, by the settings in force."""
+        return self._state.authenticator
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        """The exposed schemas, the default first, dynamic databases last."""
+        return self._state.schemas
 
     async def start(self) -> None:
-        """Load the cache once, then keep it fresh in the background."""
-        listener = await self._listen()
+        """Load everything once, then keep it fresh in the background. Raises what the load raises."""
+        if self._listener is not None:
+            await self._listener.connect()
+        self._state = await self._configured()
         await self.reload()
-        self._tasks = [
-            asyncio.create_task(self._reload_when_wanted(), name="schema cache reload"),
-            asyncio.create_task(self._keep_listening(listener), name="schema cache notices"),
-        ]
+        self._start_tasks()
+
+    def start_trying(self) -> None:
+        """Load in the background until it succeeds: requests are answered 503 until then, as upstream."""
+        self.want_reload()
+        self._start_tasks()
+
+    def _start_tasks(self) -> None:
+        self._tasks = [asyncio.create_task(self._reload_when_wanted(), name="schema cache reload")]
+        if self._listener is not None:
+            self._tasks.append(asyncio.create_task(self._listener.keep(), name="schema cache notices"))
 
     async def stop(self) -> None:
         """End the background tasks."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def is_connected(self) -> bool:
+        """Whether the database can be reached: the listener is up or, without one, a query is answered."""
+        return self._listener.is_listening if self._listener is not None else await self._platform.door.can_connect()
 
     async def reload(self) -> None:
         """Read the database anew; the old cache stays in use until the new one is whole.
@@ -78,12 +161,7 @@ class CacheKeeper:
             if self._done >= wanted:
                 return
             covered = self._asked
-            async with self._platform.pools.acquire(None) as connection:
-                rows = await connection.fetch("select schema_name from isobase.databases")
-                dynamic = [row["schema_name"] for row in rows]
-                schemas = (*self.settings.schemas, *dynamic)
-                self._cache = await load_schema_cache(connection, schemas)
-                self.schemas = schemas
+            self._state = await self._loaded(self._state)
             self._done = covered
 
     async def time_zones(self) -> frozenset[str]:
@@ -95,50 +173,103 @@ class CacheKeeper:
         return self._time_zones
 
     def want_reload(self) -> None:
-        """Ask for a reload soon."""
+        """Ask for a reload of the schema cache soon; the settings in the database are read again with it, as upstream."""
+        self._wants_cache = True
         self._wanted.set()
+
+    def want_configuration(self) -> None:
+        """Ask for a reload of the settings soon; the schema cache follows where they change what is exposed."""
+        self._wants_configuration = True
+        self._wanted.set()
+
+    async def _loaded(self, state: _State) -> _State:
+        started_s = time.perf_counter()
+        try:
+            async with self._platform.pools.acquire(None) as connection:
+                dynamic = [] if self._is_bare else await connection.fetch("select schema_name from isobase.databases")
+                schemas = (*state.settings.schemas, *(row["schema_name"] for row in dynamic))
+                cache = await load_schema_cache(connection, schemas, state.settings.hoisted_tx_settings)
+        except IsobaseError:
+            self.counts.failed += 1
+            raise
+        self.counts.succeeded += 1
+        self.counts.last_s = time.perf_counter() - started_s
+        self.is_pending = False
+        return replace(state, schemas=schemas, cache=cache)
+
+    async def _configured(self) -> _State:
+        """The state with the settings read anew, its cache still the old one."""
+        settings = self._read_settings()
+        if settings.config_in_database:
+            held = await read_stored_settings(self._platform.settings.dsn(LOGIN_ROLE), settings.pre_config)
+            settings = over_rest_settings(settings, held)
+        if settings == self._state.settings:
+            return self._state
+        return replace(self._state, settings=settings, authenticator=create_authenticator(settings, self._project_keys))
 
     async def _reload_when_wanted(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             try:
-                await self.reload()
-            except IsobaseError as error:
-                _log.warning("schema cache reload failed, trying again", extra={"reason": error.message})
-                await asyncio.sleep(1)
-                self._wanted.set()
+                await self._reload_what_is_wanted()
+            except (Unavailable, DatabaseError) as error:
+                self._failed(error)
+            else:
+                self.retry_delay_s = 0.0
 
-    async def _listen(self) -> asyncpg.Connection[asyncpg.Record]:
+    def _failed(self, error: IsobaseError) -> None:
+        """Try again after a while; a notice ends the wait, as then the database is there again or was put right."""
+        self.is_pending = True
+        self._wants_cache = True
+        self.retry_delay_s = min(max(self.retry_delay_s * 2, FIRST_RETRY_DELAY_S), MAX_RETRY_DELAY_S)
+        _log.warning(
+            "schema cache reload failed, trying again",
+            extra={"reason": error.details or error.message, "delay_s": self.retry_delay_s},
+        )
+        asyncio.get_running_loop().call_later(self.retry_delay_s, self._wanted.set)
+        is_final = isinstance(error, DatabaseError) and error.sqlstate in LOGIN_REFUSED
+        if (is_final or not self.settings.automatic_recovery) and not self.ended.done():
+            self.ended.set_result(error)
+
+    async def _reload_what_is_wanted(self) -> None:
+        async with self._reloading:
+            covered = self._asked
+            wants_cache, self._wants_cache = self._wants_cache, False
+            wants_configuration, self._wants_configuration = self._wants_configuration, False
+            before = state = self._state
+            if wants_configuration or before.settings.config_in_database:
+                state = await self._configured_or_before()
+                if wants_configuration and state is not before:
+                    _log.info("configuration reloaded")
+            exposure = (state.settings.schemas, state.settings.hoisted_tx_settings)
+            if not wants_cache and exposure == (before.settings.schemas, before.settings.hoisted_tx_settings):
+                self._state = state
+                return
+            self._state = await self._loaded(state)
+            self._done = covered
+        extra = {"relations": len(self.cache.relations), "functions": len(self.cache.functions)}
+        _log.info("schema cache loaded", extra={**extra, "duration_ms": round(self.counts.last_s * 1000, 1)})
+
+    async def _configured_or_before(self) -> _State:
+        """The settings read anew. Those in force stay where that fails: who changes them is not here to be told."""
         try:
-            listener = await asyncpg.connect(
-                self._platform.settings.dsn(), server_settings={"application_name": "isobase schema cache"}
-            )
-            self._lost.clear()
-            listener.add_termination_listener(lambda _: self._lost.set())
-            await listener.add_listener(NOTICE_CHANNEL, self._noticed)
-        except DATABASE_FAILURES as error:
-            raise database_error(error) from error
-        return listener
+            return await self._configured()
+        except ConfigurationError as error:
+            _log.error("the configuration cannot be reloaded", extra={"reason": error.message})
+        except DatabaseError as error:
+            if error.sqlstate in LOGIN_REFUSED:
+                raise
+            _log.error("the settings in the database cannot be read", extra={"reason": error.message})
+        return self._state
 
-    def _noticed(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+    def _noticed(self, payload: str) -> None:
         self._platform.door.forget_role_settings()
         if payload in {"reload schema", ""}:
             self.want_reload()
+        elif payload == "reload config":
+            self.want_configuration()
 
-    async def _keep_listening(self, listener: asyncpg.Connection[asyncpg.Record]) -> None:
-        delay_s = 0.1
-        try:
-            while True:
-                await self._lost.wait()
-                await asyncio.sleep(delay_s)
-                try:
-                    listener = await self._listen()
-                except (Unavailable, DatabaseError):
-                    delay_s = min(delay_s * 2, MAX_RECONNECT_DELAY_S)
-                    continue
-                delay_s = 0.1
-                self.want_reload()  # notices may have been missed
-        finally:
-            with contextlib.suppress(asyncpg.InterfaceError):
-                listener.terminate()
+    def _listening_again(self) -> None:
+        """Notices may have been missed."""
+        self.want_reload()

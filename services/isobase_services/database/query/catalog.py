@@ -131,7 +131,7 @@ select p.oid::int8 as oid, n.nspname as schema, p.proname as name, obj_descripti
           join base_types cb on cb.oid = c.type)::text as columns,
        coalesce((select json_object_agg(lower(split_part(c, '=', 1)), substring(c from position('=' in c) + 1))
                    from unnest(p.proconfig) c
-                  where lower(split_part(c, '=', 1)) in ('statement_timeout', 'plan_filter.statement_cost_limit')),
+                  where lower(split_part(c, '=', 1)) = any($2::text[])),
                 '{}')::text as settings
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
   join base_types b on b.oid = p.prorettype

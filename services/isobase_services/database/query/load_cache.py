@@ -32,8 +32,11 @@ __all__ = ["load_schema_cache"]
 _Row: TypeAlias = "asyncpg.Record"
 
 
-async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> SchemaCache:
-    """Read the cache for the exposed ``schemas``, in one repeatable-read transaction so that its parts fit together."""
+async def load_schema_cache(connection: Connection, schemas: Sequence[str], hoisted: Sequence[str]) -> SchemaCache:
+    """Read the cache for the exposed ``schemas``, in one repeatable-read transaction so that its parts fit together.
+
+    ``hoisted`` names the settings of functions that are to hold for whole transactions.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         # Compiling these wide queries would take ten times as long as running them once.
         await connection.execute("set local search_path to ''; set local jit to off")
@@ -45,7 +48,7 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str]) -> S
         origins = {row["view"]: list(origin_columns(row["rule"])) for row in rule_rows}
         mentioned = {relation for entries in origins.values() for _, relation, _ in entries} | origins.keys()
         name_rows = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
-        function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas))
+        function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas), [name.lower() for name in hoisted])
         handlers = await load_media_handlers(connection, schemas)
         representations = await load_representations(connection)
     computed: dict[int, dict[str, str]] = defaultdict(dict)

@@ -8,11 +8,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform.caller import Caller
+from isobase_platform.config import RestSettings
 from isobase_platform.http.body import read_body
 from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.http.request import header
 from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
+from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.rest.call import choose_function
@@ -29,15 +31,15 @@ from isobase_services.database.rest.write import delete, insert, put, update
 __all__ = ["create_rest_app"]
 
 
-def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
-    """The app of the mount."""
+def create_rest_app(platform: Platform, keeper: CacheKeeper, url: str) -> ASGIApp:
+    """The app of the mount; ``url`` is where clients reach it."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         stopwatch = Stopwatch() if keeper.settings.server_timing_enabled else None
         caller = keeper.authenticator.caller(scope)
         if stopwatch is not None:
             stopwatch.mark("jwt")
-        path = _encoded_path(scope)
+        path = _resource(_encoded_path(scope), keeper.settings)
         time_zones = await keeper.time_zones() if _names_time_zone(scope) else frozenset[str]()
         # A reload during the request does not change what it works with.
         cache, engine = keeper.cache, Engine(platform.door, keeper.settings)
@@ -65,7 +67,7 @@ def create_rest_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
         if request.method == "OPTIONS":
             return _options(request, cache)
         if kind == "root":
-            return await root(engine, request, cache, caller, platform.settings.base_url)
+            return await root(engine, request, cache, caller, url)
         if request.is_read:
             if kind == "function":
                 return await invoke(engine, request, cache, caller, None)
@@ -92,6 +94,17 @@ def _encoded_path(scope: Scope) -> str:
     raw: bytes | None = scope.get("raw_path")
     path = quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("latin-1")
     return path.removeprefix(scope.get("root_path", ""))
+
+
+def _resource(path: str, settings: RestSettings) -> str:
+    """``path``, or that of the function that answers in place of the root. Raises PGRST126 (404) where nothing does."""
+    if path not in {"", "/"}:
+        return path
+    if settings.openapi_mode == "disabled":
+        raise RequestError("Root endpoint metadata is disabled", code="PGRST126", status=404)
+    if settings.root_spec is not None:
+        return f"/rpc/{quote(settings.root_spec.rpartition('.')[2], safe='')}"
+    return path
 
 
 def _names_time_zone(scope: Scope) -> bool:

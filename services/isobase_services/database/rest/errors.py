@@ -93,6 +93,9 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         case Unavailable() if error.code == "pool_timeout":
             status, code = 504, "PGRST003"
             message, details = "Timed out acquiring connection from connection pool.", None
+        case Unavailable() if error.code == "schema_cache":
+            status, code = 503, "PGRST002"
+            message, details = "Could not query the database for the schema cache. Retrying.", None
         case Unavailable():
             # Where the database is and why it does not answer is for the log only.
             status, code = 503, "PGRST001"

@@ -23,7 +23,6 @@ from isobase_services.database.query.schema_cache import (
 __all__ = ["OPENAPI", "describe"]
 
 OPENAPI = "application/openapi+json"
-MOUNT_PATH = "/rest/v1"
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Relationships: TypeAlias = Mapping[tuple[str, str], Sequence[Relationship]]
@@ -43,6 +42,17 @@ _JSON_TYPES = {
 }
 _FORMATS = {"smallint": "int32", "integer": "int32", "bigint": "int64", "bpchar": "character"}
 _LENGTH = re.compile(r"character(?: varying)?\((\d+)\)")
+_SECURITY: Mapping[str, Json] = {
+    "securityDefinitions": {
+        "JWT": {
+            "type": "apiKey",
+            "name": "Authorization",
+            "in": "header",
+            "description": 'Add the token prepending "Bearer " (without quotes) to it',
+        }
+    },
+    "security": [{"JWT": []}],
+}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -52,14 +62,17 @@ def describe(
     relationships: Relationships,
     *,
     comment: str | None,
-    base_url: str,
+    url: str,
+    has_security: bool = False,
 ) -> dict[str, Json]:
     """The document.
 
-    ``comment`` of the schema gives the title (its first line) and the description (the rest); ``base_url`` is where clients
-    reach the gateway. Of several functions of one name the last stands, as a path can be described once.
+    ``comment`` of the schema gives the title (its first line) and the description (the rest); ``url`` is where clients
+    reach the API, its path included; ``has_security`` adds that tokens travel in Authorization. Of several functions of one
+    name the last stands, as a path can be described once.
     """
-    place = urlsplit(base_url)
+    place = urlsplit(url)
+    host = f"[{place.hostname}]" if ":" in (place.hostname or "") else place.hostname
     title, description = _summary(comment)
     return {
         "swagger": "2.0",
@@ -70,8 +83,8 @@ def describe(
                 "Tables, views and functions of the exposed schema" if comment is None else description or ""
             ),
         },
-        "host": f"{place.hostname}:{place.port or _DEFAULT_PORTS.get(place.scheme, 80)}",
-        "basePath": MOUNT_PATH,
+        "host": f"{host}:{place.port or _DEFAULT_PORTS.get(place.scheme, 80)}",
+        "basePath": place.path or "/",
         "schemes": [place.scheme],
         "consumes": _MEDIA,
         "produces": _MEDIA,
@@ -89,6 +102,7 @@ def describe(
             "description": "PostgREST Documentation",
             "url": "https://postgrest.org/en/v14/references/api.html",
         },
+        **(_SECURITY if has_security else {}),
     }
 
 

@@ -1,7 +1,7 @@
 """GET and HEAD of ``/``: the description of what the caller may reach in the request's schema.
 
-As upstream's ``openapi-mode = follow-privileges``: a table or function that the caller's role has no privilege on is not
-named. Source: PostgREST v14 ``Plan.hs`` inspectPlan, ``Query/SqlFragment.hs`` accessibleTables and accessibleFuncs.
+A table or function that the caller's role has no privilege on is not named, unless ``openapi_mode`` says to ignore
+privileges. Source: PostgREST v14 ``Plan.hs`` inspectPlan, ``Query/SqlFragment.hs`` accessibleTables and accessibleFuncs.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ select array(select c.oid::int8 from pg_catalog.pg_class c
 """
 
 
-async def root(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, base_url: str) -> Response:
-    """Serve the request. Raises PGRST107 (406) for a client that takes no OpenAPI, and ``DatabaseError``."""
+async def root(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, url: str) -> Response:
+    """Serve the request; ``url`` is where the API is reached, unless a proxy's address is set.
+
+    Raises PGRST107 (406) for a client that takes no OpenAPI, and ``DatabaseError``.
+    """
     if not _PRODUCED.intersection(one.mime for one in request.accept):
         raise not_acceptable(request.accept)
     relations = [one for key, one in sorted(cache.relations.items()) if key[0] == request.schema]
@@ -54,11 +57,14 @@ async def root(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
         response = Response(headers=headers)
         del response.headers["content-length"]
         return response
+    settings = engine.settings
+    shows_all = settings.openapi_mode == "ignore-privileges"
     document = describe(
-        [one for one in relations if one.oid in reachable_relations],
-        [one for one in functions if one.oid in reachable_functions],
+        [one for one in relations if shows_all or one.oid in reachable_relations],
+        [one for one in functions if shows_all or one.oid in reachable_functions],
         cache.relationships,
         comment=row["comment"],
-        base_url=base_url,
+        url=settings.openapi_server_proxy_uri or url,
+        has_security=settings.openapi_security_active,
     )
     return Response(json.dumps(document, ensure_ascii=False, separators=(",", ":")), headers=headers)

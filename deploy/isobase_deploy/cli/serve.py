@@ -1,0 +1,57 @@
+"""``isobase serve``: one service alone; for the data API also in the place of the PostgREST program.
+
+With a configuration file, one of PostgREST's flags or any ``PGRST_*`` variable, ``serve database`` takes PostgREST's settings
+and serves at the root, on a database that need not know Isobase. Otherwise it serves the project's database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+
+from isobase_deploy.cli import start
+from isobase_platform.errors import ConfigurationError
+from isobase_platform.observe import configure_logging
+
+__all__ = ["run"]
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C."""
+    if not _is_postgrest(parsed):
+        return start.run_service(parsed)
+    if parsed.service != "database":
+        raise ConfigurationError("a configuration file and PostgREST's flags are for `isobase serve database` only")
+    return _run_as_postgrest(parsed)
+
+
+def _is_postgrest(parsed: argparse.Namespace) -> bool:
+    is_asked = parsed.file is not None or parsed.workers is not None or parsed.dump_config or parsed.ready
+    return is_asked or (parsed.service == "database" and any(name.startswith("PGRST_") for name in os.environ))
+
+
+def _run_as_postgrest(parsed: argparse.Namespace) -> int:
+    from isobase_deploy.postgrest import create_program
+    from isobase_deploy.postgrest.commands import dump_config, is_ready
+
+    program = create_program(parsed.file, os.environ)
+    if parsed.ready:
+        return int(is_ready(program))
+    if parsed.dump_config:
+        return int(asyncio.run(dump_config(program)))
+    configure_logging(program.settings.log_level, program.settings.log_format)
+    from isobase_deploy.postgrest.program import open_listeners
+    from isobase_deploy.postgrest.server import serve
+    from isobase_deploy.postgrest.workers import supervise
+
+    count = parsed.workers or 1
+    with open_listeners(program.settings) as listeners:
+
+        def run_worker(number: int) -> int:
+            with asyncio.Runner(loop_factory=start.new_event_loop) as runner:
+                return int(runner.run(serve(program, listeners, has_admin=number == 0)))
+
+        if count == 1:
+            return run_worker(0)
+        return supervise(count, run_worker, drain_timeout_s=program.settings.drain_timeout_s)
