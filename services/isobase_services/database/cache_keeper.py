@@ -164,6 +164,14 @@ class CacheKeeper:
             self._state = await self._loaded(self._state)
             self._done = covered
 
+    async def catch_up(self, cache: SchemaCache) -> bool:
+        """Whether there is a newer schema cache than ``cache``; a reload that has been asked for is awaited."""
+        if self._state.cache is cache and self._listener is not None:
+            await self._listener.hear()
+        if self._state.cache is cache and (self._wants_cache or self._asked > self._done):
+            await self.reload()
+        return self._state.cache is not cache
+
     async def time_zones(self) -> frozenset[str]:
         """The names of the server's time zones; read when first asked for, as few requests name one."""
         if self._time_zones is None:

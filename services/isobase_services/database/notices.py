@@ -39,6 +39,7 @@ class NoticeListener:
         self._on_notice = on_notice
         self._on_reconnect = on_reconnect
         self._lost = asyncio.Event()
+        self._hearing = asyncio.Lock()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     @property
@@ -58,6 +59,16 @@ class NoticeListener:
         except (TimeoutError, *DATABASE_FAILURES) as error:
             raise database_error(error) from error
         self._connection = connection
+
+    async def hear(self) -> None:
+        """A round trip on the listening connection: what was notified before has been received when it returns."""
+        if self._connection is None or self._lost.is_set():
+            return
+        try:
+            async with self._hearing:
+                await self._connection.execute("select")
+        except DATABASE_FAILURES:
+            return  # lost: ``keep`` makes a new connection and tells that notices may have been missed
 
     async def keep(self) -> None:
         """Connect again whenever the connection is lost, or was never made, until cancelled."""

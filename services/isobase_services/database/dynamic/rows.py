@@ -23,9 +23,9 @@ from isobase_services.database.dynamic.definition import OWNER_CONSTRAINT
 from isobase_services.database.dynamic.models import RowsTable
 from isobase_services.database.dynamic.rows_query import RowsQuery, check_columns, unknown_column
 from isobase_services.database.query.ast import Field, Filter
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import plan_read
 from isobase_services.database.query.schema_cache import Relation, SchemaCache
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.query.sql_write import Payload, delete_sql, insert_sql, update_sql
 
@@ -104,12 +104,11 @@ class RowStore:
         source = read_sql(node, parameters)
         total = f"(select count(*) from ({count_sql(node, parameters)}) as c)" if query.counts else "null::bigint"  # noqa: S608  composed by the engine
         sql = f"select coalesce(json_agg(s)::text, '[]') as body, {total} as total from ({source}) as s"  # noqa: S608  composed by the engine
-        async with self._platform.door.transaction(
-            caller, read_only=True, search_path=self._search_path(table.schema)
-        ) as connection:
-            row = await connection.fetchrow(sql, *parameters.values)
-        assert row is not None  # an aggregate always gives a row
-        return row["body"], row["total"]
+        [rows] = await self._platform.door.once(
+            caller, [(sql, parameters.values)], read_only=True, search_path=self._search_path(table.schema)
+        )
+        text, number = rows[0]  # an aggregate always gives a row
+        return (text or b"").decode(), None if number is None else int.from_bytes(number)
 
     async def get(self, caller: Caller, table: RowsTable, row_id: UUID, query: RowsQuery) -> str:
         """One row as a JSON object in text. Raises ``NotFound`` for one that is not there or not visible."""
@@ -172,12 +171,10 @@ class RowStore:
         shown = "select coalesce(json_agg(w)::text, '[]') as body, count(*) as rows from written as w"
         sql = f"with written as ({written}) {shown}"
         async with self._platform.door.transaction(caller, search_path=self._search_path(table.schema)) as connection:
-            row = await connection.fetchrow(sql, *parameters.values)
-            assert row is not None  # an aggregate always gives a row
-            if target is not None and row["rows"] == 0:
+            [[body, count]] = await connection.run(sql, parameters.values)  # an aggregate always gives a row
+            if target is not None and int.from_bytes(count or b"") == 0:
                 raise await _why_not_written(connection, *target)
-        body: str = row["body"]
-        return body
+        return (body or b"").decode()
 
     async def _relation(self, table: RowsTable) -> tuple[SchemaCache, Relation]:
         """The table in the schema cache. Another process may have made it a moment ago: then the cache is read anew."""

@@ -6,10 +6,12 @@ Source: PostgREST docs, tables_views (Horizontal Filtering, Logical Operators); 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 from isobase_services.database.query.ast import Field, Filter, LogicTree
 from isobase_services.database.query.errors import ParseError
+from isobase_services.database.query.parameters import Operand
 from isobase_services.database.query.scan import Scanner
 
 __all__ = ["OPERATORS", "QUANTIFIABLE", "parse_argument_or_filter", "parse_filter", "parse_key", "parse_logic"]
@@ -43,9 +45,14 @@ def parse_key(key: str) -> tuple[tuple[str, ...], Field]:
         path.append(field.name)
 
 
-def parse_filter(field: Field, text: str) -> Filter:
-    """The value of a filter parameter. Raises ``ParseError``."""
-    return _filter(field, Scanner(text, "filter"), in_tree=False)
+def parse_filter(field: Field, text: str, slot: int | None = None) -> Filter:
+    """The value of a filter parameter, whose operand stands at ``slot`` of its request. Raises ``ParseError``."""
+    found = _filter(field, Scanner(text, "filter"), in_tree=False)
+    if slot is None:
+        return found
+    # What stands behind the operator, as a whole; the elements of a list are then ``values`` as well.
+    operand = found.value if found.operator != "in" else text[text.index("(") :]
+    return replace(found, value=Operand.at(slot, operand))
 
 
 def _filter(field: Field, scanner: Scanner, *, in_tree: bool) -> Filter:
@@ -170,6 +177,6 @@ _FILTER_AHEAD = re.compile(
 )
 
 
-def parse_argument_or_filter(field: Field, text: str) -> Filter | None:
+def parse_argument_or_filter(field: Field, text: str, slot: int | None = None) -> Filter | None:
     """As ``parse_filter``, but None for a text that begins like no filter: an argument of a call by GET."""
-    return parse_filter(field, text) if _FILTER_AHEAD.match(text) else None
+    return parse_filter(field, text, slot) if _FILTER_AHEAD.match(text) else None

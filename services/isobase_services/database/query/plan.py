@@ -48,6 +48,8 @@ class ReadNode:
     order: tuple[OrderTerm, ...] = ()
     limit: int | None = None
     offset: int | None = None
+    offset_slot: int | None = None
+    """Where the offset stands among the operands of its request, if it does."""
     source: str | None = None
     """The name of a CTE to read instead of the relation."""
     representations: Mapping[str, Representation] = field(default_factory=dict)

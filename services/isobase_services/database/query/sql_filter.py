@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from isobase_platform.sql import quote_identifier
 from isobase_services.database.query.ast import Field, Filter, LogicTree, OrderTerm
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.parameters import Parameters, like_pattern, list_literal
 from isobase_services.database.query.representations import Representation, converted
 
-__all__ = ["Parameters", "Scope", "field_sql", "filter_sql", "logic_sql", "order_sql"]
+__all__ = ["Scope", "field_sql", "filter_sql", "logic_sql", "order_sql"]
 
 _COMPARISONS = {
     "eq": "=",
@@ -46,18 +47,6 @@ _IS = {"null": "is null", "not_null": "is not null", "true": "is true", "false":
 _TEXT_OPERATORS = frozenset({"like", "ilike", "match", "imatch"})
 _UNREPRESENTED = frozenset({"like", "ilike", "isdistinct"})
 """Operators whose value upstream takes as it is, also for a column with a representation."""
-
-
-@dataclass(slots=True)
-class Parameters:
-    """The values of a statement, in the order of their numbers."""
-
-    values: list[object] = field(default_factory=list)
-
-    def add(self, value: object) -> str:
-        """Append and return the placeholder."""
-        self.values.append(value)
-        return f"${len(self.values)}"
 
 
 @dataclass(slots=True, frozen=True)
@@ -117,20 +106,24 @@ def _condition(one: Filter, left: str, kind: str, parameters: Parameters) -> str
     if one.operator == "is":
         return f"{left} {_IS[one.value]}"
     if one.operator == "in":
-        # One text array that PostgreSQL casts: any number of values is one parameter and one plan.
-        return f"{left} = any ({parameters.add(list(one.values))}::text[]::{_array_of(kind)})"
+        return f"{left} = any ({_members(one, parameters)}::{_array_of(kind)})"
     if one.operator in _TEXT_SEARCH:
         language = f"{parameters.add(one.language)}::text::regconfig, " if one.language else ""
         vector = left if kind == "tsvector" else f"to_tsvector({language}{left})"
         return f"{vector} @@ {_TEXT_SEARCH[one.operator]}({language}{parameters.add(one.value)}::text)"
     operator = _COMPARISONS[one.operator]
-    value = one.value.replace("*", "%") if one.operator in {"like", "ilike"} else one.value
+    form = like_pattern if one.operator in {"like", "ilike"} else None
     if one.operator in _TEXT_OPERATORS or (kind == "json" and not one.field.steps):
         kind = "text"
-    placeholder = f"{parameters.add(value)}::text"
+    placeholder = f"{parameters.add(one.value, form)}::text"
     if one.quantifier is not None:
         return f"{left} {operator} {one.quantifier} ({placeholder}::{_array_of(kind)})"
     return f"{left} {operator} {placeholder}::{kind}"
+
+
+def _members(one: Filter, parameters: Parameters) -> str:
+    """The values of ``in`` as one text array: any number of them is one parameter and one plan."""
+    return (parameters.add(one.value, list_literal) if one.value else parameters.add(one.values)) + "::text[]"
 
 
 def _represented_condition(one: Filter, left: str, parse: tuple[str, str], parameters: Parameters) -> str | None:
@@ -143,9 +136,8 @@ def _represented_condition(one: Filter, left: str, parse: tuple[str, str], param
         operator, quantifier = _COMPARISONS[one.operator], one.quantifier or ""
     if not quantifier:
         return f"{left} {operator} {converted(parse, f'{parameters.add(one.value)}::text')}"
-    values = list(one.values) if one.operator == "in" else one.value
-    shape = "text[]" if one.operator == "in" else "text::text[]"
-    each = converted(parse, f"unnest({parameters.add(values)}::{shape})")
+    values = _members(one, parameters) if one.operator == "in" else f"{parameters.add(one.value)}::text::text[]"
+    each = converted(parse, f"unnest({values})")
     return f"{left} {operator} {quantifier} (select {each})"
 
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.query.ast import ColumnItem, Field
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.parameters import Operand, Parameters
 from isobase_services.database.query.plan import Embed, ReadNode
 from isobase_services.database.query.representations import converted
 from isobase_services.database.query.schema_cache import Relationship
-from isobase_services.database.query.sql_filter import Parameters, Scope, field_sql, logic_sql, order_sql
+from isobase_services.database.query.sql_filter import Scope, field_sql, logic_sql, order_sql
 
 __all__ = ["count_sql", "read_sql"]
 
@@ -217,5 +218,5 @@ def _range_sql(node: ReadNode, parameters: Parameters, cap: int | None) -> str:
     # As text first: a number beyond bigint is then PostgreSQL's to refuse, with its own code.
     parts = [f"limit {parameters.add(str(min(limits)))}::text::bigint"] if limits else []
     if node.offset:
-        parts.append(f"offset {parameters.add(str(node.offset))}::text::bigint")
+        parts.append(f"offset {parameters.add(Operand.at(node.offset_slot, str(node.offset)))}::text::bigint")
     return " ".join(parts)

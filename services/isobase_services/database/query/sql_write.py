@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isobase_platform.sql import qualified, quote_identifier
+from isobase_platform.wire import Binary
 from isobase_services.database.query.ast import Filter, LogicTree
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode
 from isobase_services.database.query.representations import converted
 from isobase_services.database.query.schema_cache import Function, Relation
-from isobase_services.database.query.sql_filter import Parameters, Scope, logic_sql
+from isobase_services.database.query.sql_filter import Scope, logic_sql
 
 __all__ = [
     "INSERTED_SETTING",
@@ -206,7 +208,8 @@ def call_whole_sql(
     """``select`` over a call with the whole body as the one unnamed argument."""
     kind = function.arguments[0].type
     cast = "bytea" if isinstance(body, bytes) else f"text::{kind}"
-    call = f"{qualified(function.schema, function.name)}({parameters.add(body)}::{cast})"
+    value = Binary(body) if isinstance(body, bytes) else body
+    call = f"{qualified(function.schema, function.name)}({parameters.add(value)}::{cast})"
     return _selected(function, call, returning)
 
 

@@ -6,6 +6,7 @@ Source: PostgREST v14 ``Response.hs`` and ``RangeQuery.hs``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from isobase_services.database.query.errors import RequestError
 from isobase_services.database.rest.media import Media
 from isobase_services.database.rest.preferences import Preferences
 from isobase_services.database.rest.request import ApiRequest
+from isobase_services.database.rest.shape import Pair
 from isobase_services.database.rest.statement import Outcome
 
 __all__ = ["check_singular", "content_location", "render", "rows_head", "written_range"]
@@ -69,13 +71,12 @@ def _negotiated(request: ApiRequest, applied: Preferences, *, has_body: bool) ->
 
 
 def rows_head(
-    request: ApiRequest, rows: int, total: int | None, applied: Preferences, also: Headers
+    request: ApiRequest, offset: int, rows: int, total: int | None, applied: Preferences, also: Headers
 ) -> tuple[int, Headers]:
-    """Status and headers, ``also`` among them, of rows that were read.
+    """Status and headers, ``also`` among them, of ``rows`` that were read from ``offset`` on.
 
     Raises PGRST103 (416) with the headers of the answer that it stands for, for an offset beyond the ``total``.
     """
-    offset = request.offset
     headers = [("content-range", _content_range(offset, offset + rows - 1, total)), *also]
     if total is None:
         return 200, headers
@@ -101,10 +102,10 @@ def _content_range(first: int, last: int, total: int | None) -> str:
     return f"{span}/{'*' if total is None else total}"
 
 
-def content_location(name: str, query: Sequence[tuple[str, str]]) -> str:
+def content_location(name: str, pairs: Sequence[Pair]) -> str:
     """The canonical place of what was read: parameters sorted by name, the values of a repeated one joined by commas."""
     values: dict[str, list[str]] = {}
-    for key, value in sorted(query, key=lambda pair: pair[0]):
+    for key, value, _ in sorted(pairs, key=itemgetter(0)):
         values.setdefault(quote(key, safe=""), []).append(quote(value, safe=""))
     text = "&".join(f"{key}={','.join(found)}" for key, found in values.items())
     return f"/{quote(name, safe='')}" + (f"?{text}" if text else "")

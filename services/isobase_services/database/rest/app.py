@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import replace
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -9,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform.caller import Caller
 from isobase_platform.config import RestSettings
+from isobase_platform.errors import DatabaseError
 from isobase_platform.http.body import read_body
 from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.http.request import header
@@ -20,73 +23,205 @@ from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.rest.call import choose_function
 from isobase_services.database.rest.errors import render_error
 from isobase_services.database.rest.execute import Engine
-from isobase_services.database.rest.invoke import invoke
-from isobase_services.database.rest.payload import parse_call_body, parse_write_body
-from isobase_services.database.rest.read import read
+from isobase_services.database.rest.invoke import prepare_call
+from isobase_services.database.rest.payload import Body, given_body, parse_call_body, parse_write_body
+from isobase_services.database.rest.prepared import Given, Plans, Prepared
+from isobase_services.database.rest.read import prepare_read
 from isobase_services.database.rest.request import ApiRequest, parse_request
 from isobase_services.database.rest.root import root
+from isobase_services.database.rest.shape import MAX_SHAPE_CHARS, Query, read_query
 from isobase_services.database.rest.timing import Stopwatch
-from isobase_services.database.rest.write import delete, insert, put, update
+from isobase_services.database.rest.write import prepare_delete, prepare_insert, prepare_put, prepare_update
 
 __all__ = ["create_rest_app"]
+
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_READS = frozenset({"GET", "HEAD"})
+# The headers that a plan depends on.
+_SHAPING = frozenset({b"accept", b"accept-profile", b"content-profile", b"content-type", b"prefer", b"range"})
+_STALE = frozenset({"42P01", "42703", "42883", "42804", "42704", "42P10", "42809", "0A000", "3F000", "22P02"})
+"""What PostgreSQL says of names and types that are not, or not any more, as the schema cache has them."""
 
 
 def create_rest_app(platform: Platform, keeper: CacheKeeper, url: str) -> ASGIApp:
     """The app of the mount; ``url`` is where clients reach it."""
+    return ErrorBoundary(_RestApp(platform, keeper, url), render_error)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        stopwatch = Stopwatch() if keeper.settings.server_timing_enabled else None
-        caller = keeper.authenticator.caller(scope)
+
+class _RestApp:
+    """Plans are kept as long as schema cache and settings stay the same."""
+
+    def __init__(self, platform: Platform, keeper: CacheKeeper, url: str) -> None:
+        self._platform = platform
+        self._keeper = keeper
+        self._url = url
+        self._plans: Plans | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        stopwatch = Stopwatch() if self._keeper.settings.server_timing_enabled else None
+        caller = self._keeper.authenticator.caller(scope)
         if stopwatch is not None:
             stopwatch.mark("jwt")
-        path = _resource(_encoded_path(scope), keeper.settings)
-        time_zones = await keeper.time_zones() if _names_time_zone(scope) else frozenset[str]()
-        # A reload during the request does not change what it works with.
-        cache, engine = keeper.cache, Engine(platform.door, keeper.settings)
-        request = parse_request(
-            scope,
-            path,
-            keeper.schemas,
-            listed=engine.settings.schemas,
-            allows_tx=engine.settings.tx_end.endswith("-allow-override"),
-            knows_time_zone=time_zones.__contains__,
-            stopwatch=stopwatch,
-        )
-        if stopwatch is not None:
-            stopwatch.mark("parse")
-        response = await _respond(engine, request, cache, caller, scope, receive)
+        response = await self._respond(scope, receive, caller, stopwatch)
         if stopwatch is not None:
             stopwatch.mark("response")
             response.raw_headers.append((b"server-timing", stopwatch.header.encode()))
         await response(scope, receive, send)
 
-    async def _respond(
-        engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, scope: Scope, receive: Receive
+    async def _respond(self, scope: Scope, receive: Receive, caller: Caller, stopwatch: Stopwatch | None) -> Response:
+        job = _Job(self._keeper, scope, receive, stopwatch)
+        while True:
+            # A reload during the request does not change what it works with.
+            plans = self._current_plans()
+            engine = Engine(self._platform.door, self._keeper.settings)
+            found = await job.prepare(engine, plans)
+            if isinstance(found, ApiRequest):
+                return await self._respond_unplanned(engine, found, plans.cache, caller)
+            prepared, given = found
+            try:
+                return await engine.answer(prepared, given, caller)
+            except DatabaseError as error:
+                # Nothing was kept. Where the schema has changed meanwhile, the request is planned anew, once.
+                if job.is_last_try or error.sqlstate not in _STALE or not await self._keeper.catch_up(plans.cache):
+                    raise
+                job.is_last_try = True
+
+    def _current_plans(self) -> Plans:
+        cache, settings = self._keeper.cache, self._keeper.settings
+        plans = self._plans
+        if plans is None or plans.cache is not cache or plans.settings is not settings:
+            plans = self._plans = Plans(cache, settings)
+        return plans
+
+    async def _respond_unplanned(
+        self, engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller
     ) -> Response:
-        kind = request.target.kind
         if request.method == "OPTIONS":
             return _options(request, cache)
-        if kind == "root":
-            return await root(engine, request, cache, caller, url)
-        if request.is_read:
-            if kind == "function":
-                return await invoke(engine, request, cache, caller, None)
-            return await read(engine, request, cache, caller)
-        if request.method == "DELETE":
-            return await delete(engine, request, cache, caller)
-        raw = await read_body(scope, receive, engine.settings.max_body_bytes)
-        if request.stopwatch is not None:
-            request.stopwatch.skip()
-        content_type = header(scope, "content-type")
-        if kind == "function":
-            body = await parse_call_body(raw, content_type, request.columns)
-            return await invoke(engine, request, cache, caller, body)
-        columns = request.columns if request.method != "PUT" else None
-        body = await parse_write_body(raw, content_type, columns)
-        writer = {"PATCH": update, "PUT": put}.get(request.method, insert)
-        return await writer(engine, request, cache, caller, body)
+        return await root(engine, request, cache, caller, self._url)
 
-    return ErrorBoundary(app, render_error)
+
+class _Job:
+    """One request on its way to a plan. Head and body are read once, also where it is planned twice."""
+
+    def __init__(self, keeper: CacheKeeper, scope: Scope, receive: Receive, stopwatch: Stopwatch | None) -> None:
+        self._keeper = keeper
+        self._scope = scope
+        self._receive = receive
+        self._stopwatch = stopwatch
+        self._raw: bytes | None = None
+        self._time_zones: frozenset[str] = frozenset()
+        self.is_last_try = False
+        self._method: str = scope["method"]
+        self._path = _resource(_encoded_path(scope), keeper.settings)
+        facts = tuple([one for one in scope["headers"] if one[0] in _SHAPING])
+        query_string: bytes = scope.get("query_string", b"")
+        self._query = read_query(
+            query_string,
+            is_call=self._method in _READS and self._path.startswith("/rpc/"),
+            slots_offset=all(name != b"range" for name, _ in facts),
+        )
+        self._key: Hashable | None = None
+        if len(query_string) <= MAX_SHAPE_CHARS:
+            self._key = (self._method, self._path, facts, self._query.heads)
+
+    async def prepare(self, engine: Engine, plans: Plans) -> tuple[Prepared, Given] | ApiRequest:
+        """The plan with what is given to it; the parsed request itself where there is nothing to plan.
+
+        Raises ``RequestError`` as the stages do.
+        """
+        if self._method in _BODILESS:
+            prepared = plans.prepared.get(self._key)
+            if prepared is not None:
+                return prepared, self._given(None)
+        request = plans.requests.get(self._key)
+        if request is None:
+            request = await self._parsed(engine, plans)
+        if self._stopwatch is not None:
+            self._stopwatch.mark("parse")
+        if self._method == "OPTIONS" or request.target.kind == "root":
+            return request
+        body = await self._body(engine, request)
+        given = self._given(body)
+        key = self._key if body is None else self._key_with(body)
+        prepared = plans.prepared.get(key) if key is not None else None
+        if prepared is None:
+            prepared = _prepared(engine, request, plans.cache, body)
+            if key is not None and self._depends_on_shape_alone(engine, plans.cache, prepared, given, body):
+                plans.keep(key, prepared)
+        return prepared, given
+
+    async def _parsed(self, engine: Engine, plans: Plans) -> ApiRequest:
+        if any(name == b"prefer" and b"timezone=" in value for name, value in self._scope["headers"]):
+            self._time_zones = await self._keeper.time_zones()
+        request = self._parse(engine, self._query)
+        if self._key is not None and self._method not in _BODILESS:
+            plans.keep_request(self._key, request)
+        return request
+
+    def _parse(self, engine: Engine, query: Query) -> ApiRequest:
+        return parse_request(
+            self._scope,
+            self._path,
+            query,
+            self._keeper.schemas,
+            listed=engine.settings.schemas,
+            allows_tx=engine.settings.tx_end.endswith("-allow-override"),
+            knows_time_zone=self._time_zones.__contains__,
+        )
+
+    async def _body(self, engine: Engine, request: ApiRequest) -> Body | None:
+        if self._method in _BODILESS:
+            return None
+        if self._raw is None:
+            self._raw = await read_body(self._scope, self._receive, engine.settings.max_body_bytes)
+            if self._stopwatch is not None:
+                self._stopwatch.skip()
+        content_type = header(self._scope, "content-type")
+        if request.target.kind == "function":
+            return await parse_call_body(self._raw, content_type, request.columns)
+        return await parse_write_body(self._raw, content_type, request.columns if request.method != "PUT" else None)
+
+    def _given(self, body: Body | None) -> Given:
+        query = self._query
+        return Given(query.operands, query.pairs, query.offset, given_body(body), self._stopwatch)
+
+    def _key_with(self, body: Body) -> Hashable | None:
+        """The key of a plan that takes a body of these keys; a form's values are parameters of their own."""
+        if self._key is None or body.form or body.raw is not None or sum(map(len, body.keys)) > MAX_SHAPE_CHARS:
+            return None
+        return self._key, body.kind, body.keys, body.is_object
+
+    def _depends_on_shape_alone(
+        self, engine: Engine, cache: SchemaCache, prepared: Prepared, given: Given, body: Body | None
+    ) -> bool:
+        """Plan once more, with another operand at every place: the SQL must be the same, and its values in their places."""
+        other_query = self._query.with_other_operands()
+        other_body = None if body is None else replace(body, json=f"{body.json} ")
+        other_given = replace(given, operands=other_query.operands, body=given_body(other_body))
+        try:
+            other = _prepared(engine, self._parse(engine, other_query), cache, other_body)
+        except RequestError:
+            return False
+        return prepared.is_like(other, given, other_given)
+
+
+def _prepared(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body | None) -> Prepared:
+    """Plan by method and kind of target."""
+    if request.target.kind == "function":
+        return prepare_call(engine, request, cache, body)
+    match request.method, body:
+        case "DELETE", _:
+            return prepare_delete(engine, request, cache)
+        case "PATCH", Body():
+            return prepare_update(engine, request, cache, body)
+        case "PUT", Body():
+            return prepare_put(engine, request, cache, body)
+        case _, Body():
+            return prepare_insert(engine, request, cache, body)
+        case _:
+            return prepare_read(engine, request, cache)
 
 
 def _encoded_path(scope: Scope) -> str:
@@ -105,10 +240,6 @@ def _resource(path: str, settings: RestSettings) -> str:
     if settings.root_spec is not None:
         return f"/rpc/{quote(settings.root_spec.rpartition('.')[2], safe='')}"
     return path
-
-
-def _names_time_zone(scope: Scope) -> bool:
-    return any(name == b"prefer" and b"timezone=" in value for name, value in scope["headers"])
 
 
 def _options(request: ApiRequest, cache: SchemaCache) -> Response:

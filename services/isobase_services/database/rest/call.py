@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.fuzzy import PARAMETERS_SCORE, nearest
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.schema_cache import Function, SchemaCache
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_write import call_sql, call_whole_sql
 from isobase_services.database.rest.payload import Body
 from isobase_services.database.rest.request import ApiRequest

@@ -5,21 +5,25 @@ Source: PostgREST v14 ``MainTx.hs`` and ``Query/PreQuery.hs``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from starlette.responses import Response
 
 from isobase_platform.caller import Caller
 from isobase_platform.config import RestSettings
 from isobase_platform.rls import DoorConnection, RlsDoor
+from isobase_platform.wire import Row, Step
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode, plan_read
 from isobase_services.database.query.schema_cache import SchemaCache
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.rest.media import Media, negotiate
+from isobase_services.database.rest.prepared import Given, Prepared
 from isobase_services.database.rest.request import ApiRequest
-from isobase_services.database.rest.statement import Outcome, explain_sql, pre_request_sql
+from isobase_services.database.rest.statement import Outcome, explain_sql, planned_rows, pre_request_sql
 
-__all__ = ["Engine", "choose_media", "plan_tree", "run"]
+__all__ = ["Engine", "choose_media", "plan_tree"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,41 +33,126 @@ class Engine:
     door: RlsDoor
     settings: RestSettings
 
-    @asynccontextmanager
-    async def transaction(
-        self,
-        request: ApiRequest,
-        caller: Caller,
-        *,
-        read_only: bool = False,
-        settings: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[DoorConnection]:
-        """The request's transaction: its schema first on the path, its time zone, the pre-request function called.
+    def rolls_back(self, request: ApiRequest) -> bool:
+        """Whether the request's transaction leaves nothing, as ``rest.tx_end`` or ``Prefer: tx`` says."""
+        return (request.preferences.tx or self.settings.tx_end.partition("-")[0]) == "rollback"
 
-        Ends as ``rest.tx_end`` says and, where that allows it, as ``Prefer: tx`` asks. ``settings`` are those of the
-        function that is called. Errors as ``RlsDoor.transaction``.
-        """
-        if request.stopwatch is not None:
-            request.stopwatch.mark("plan")
+    def search_path(self, request: ApiRequest) -> tuple[str, ...]:
+        """The request's schema, then the extra ones."""
+        return (request.schema, *self.settings.extra_search_path)
+
+    def transaction_settings(self, request: ApiRequest, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What is set for the request's transaction: ``settings`` of the function called, the app's, the time zone."""
         wanted = {**(settings or {}), **self.settings.app_settings}
         if request.preferences.timezone is not None:
             wanted["timezone"] = request.preferences.timezone
-        rolls_back = (request.preferences.tx or self.settings.tx_end.partition("-")[0]) == "rollback"
+        return wanted
+
+    def prepared(
+        self,
+        request: ApiRequest,
+        sql: str,
+        parameters: Parameters,
+        media: Media,
+        finish: Callable[[Outcome, Given], Response],
+        *,
+        read_only: bool = False,
+        settings: Mapping[str, str] | None = None,
+        check: Callable[[Outcome], None] | None = None,
+        has_veto: bool = False,
+        also: tuple[str, Parameters] | None = None,
+    ) -> Prepared:
+        """The plan of ``request``: ``sql`` as ``answer_sql`` makes it, and perhaps a second statement ``also``.
+
+        ``check``, ``has_veto`` and ``finish`` as in ``Prepared``; ``settings`` those of the function that is called.
+        """
+        first = sql if media.explain is None else explain_sql(sql, media.explain)
+        steps = [(first, parameters.bound())]
+        if also is not None and media.explain is None:
+            steps.append((also[0], also[1].bound()))
+        return Prepared(
+            steps=tuple(steps),
+            read_only=read_only,
+            search_path=self.search_path(request),
+            settings=self.transaction_settings(request, settings),
+            rolls_back=self.rolls_back(request),
+            explained=media if media.explain is not None else None,
+            check=check,
+            has_veto=has_veto,
+            finish=finish,
+        )
+
+    async def answer(self, prepared: Prepared, given: Given, caller: Caller) -> Response:
+        """Run a prepared request for ``caller``. Raises ``DatabaseError``, ``Unavailable`` and what its check raises."""
+        stopwatch = given.stopwatch
+        if stopwatch is not None:
+            stopwatch.mark("plan")
+        steps: list[Step] = [(sql, bound.bind(given.operands, given.body)) for sql, bound in prepared.steps]
+        if prepared.takes_one_exchange:
+            outcome = await self._exchange(prepared, steps, caller)
+        else:
+            outcome = await self._transaction(prepared, steps, caller)
+        if stopwatch is not None:
+            stopwatch.mark("transaction")
+        return prepared.finish(outcome, given)
+
+    async def _exchange(self, prepared: Prepared, steps: list[Step], caller: Caller) -> Outcome:
+        before: list[Step] = [(pre_request_sql(self.settings.pre_request), ())] if self.settings.pre_request else []
+        rows = await self.door.once(
+            caller,
+            [*before, *steps],
+            read_only=prepared.read_only,
+            search_path=prepared.search_path,
+            settings=prepared.settings,
+        )
+        outcome = _outcome(prepared, rows[len(before) :])
+        if prepared.check is not None:
+            prepared.check(outcome)
+        return outcome
+
+    async def _transaction(self, prepared: Prepared, steps: list[Step], caller: Caller) -> Outcome:
+        async with self.door.transaction(
+            caller,
+            read_only=prepared.read_only,
+            rollback=prepared.rolls_back,
+            search_path=prepared.search_path,
+            settings=prepared.settings,
+        ) as connection:
+            if self.settings.pre_request:
+                await connection.run(pre_request_sql(self.settings.pre_request))
+            outcome = _outcome(prepared, [await connection.run(*step) for step in steps])
+            if prepared.check is not None:
+                prepared.check(outcome)
+            if prepared.rolls_back:
+                # What COMMIT would refuse (deferred constraints) shall be seen though nothing is kept.
+                await connection.execute("set constraints all immediate")
+        return outcome
+
+    @asynccontextmanager
+    async def transaction(
+        self, request: ApiRequest, caller: Caller, *, read_only: bool = False
+    ) -> AsyncIterator[DoorConnection]:
+        """The request's transaction, for statements of asyncpg's kind; errors as ``RlsDoor.transaction``."""
         async with self.door.transaction(
             caller,
             read_only=read_only,
-            rollback=rolls_back,
-            search_path=(request.schema, *self.settings.extra_search_path),
-            settings=wanted,
+            rollback=self.rolls_back(request),
+            search_path=self.search_path(request),
+            settings=self.transaction_settings(request),
         ) as connection:
             if self.settings.pre_request:
                 await connection.execute(pre_request_sql(self.settings.pre_request))
             yield connection
-            if rolls_back:
-                # What COMMIT would refuse (deferred constraints) shall be seen though nothing is kept.
-                await connection.execute("set constraints all immediate")
-        if request.stopwatch is not None:
-            request.stopwatch.mark("transaction")
+
+
+def _outcome(prepared: Prepared, rows: Sequence[Sequence[Row]]) -> Outcome:
+    """What the steps gave. Raises as ``Outcome.from_row``."""
+    if prepared.explained is not None:
+        return Outcome.from_plan(rows[0], prepared.explained)
+    outcome = Outcome.from_row(rows[0][0])
+    if len(rows) > 1:
+        outcome = replace(outcome, planned=planned_rows(rows[1][0]))
+    return outcome
 
 
 def plan_tree(
@@ -83,7 +172,7 @@ def plan_tree(
     """
     is_write = request.target.kind == "relation" and not request.is_read
     filters = {path: found for path, found in request.filters.items() if path} if is_write else request.filters
-    return plan_read(
+    node = plan_read(
         cache,
         relation,
         columns,
@@ -95,6 +184,8 @@ def plan_tree(
         max_rows=None if is_write else max_rows,
         source=source,
     )
+    node.offset_slot = None if is_write else request.offset_slot
+    return node
 
 
 def choose_media(
@@ -109,14 +200,3 @@ def choose_media(
         selects_all=selects_all,
         allows_explain=engine.settings.plan_enabled,
     )
-
-
-async def run(connection: DoorConnection, sql: str, parameters: Parameters, media: Media) -> Outcome:
-    """Run the statement of ``answer_sql``; for a media type that asks for the plan, have it explained instead.
-
-    Raises ``DatabaseError``, and ``RequestError`` as ``Outcome.from_record``.
-    """
-    if media.explain is not None:
-        rows = await connection.fetch(explain_sql(sql, media.explain), *parameters.values)
-        return Outcome.from_plan([row[0] for row in rows], media)
-    return Outcome.from_record(await connection.fetchrow(sql, *parameters.values))

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from isobase_platform.caller import Caller
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode
 from isobase_services.database.query.schema_cache import Function, SchemaCache
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.query.sql_write import returning_columns
 from isobase_services.database.rest.answer import check_singular, render, rows_head
 from isobase_services.database.rest.call import choose_function, chosen_call_sql
-from isobase_services.database.rest.execute import Engine, choose_media, plan_tree, run
-from isobase_services.database.rest.payload import Body
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
+from isobase_services.database.rest.payload import Body, given_body
+from isobase_services.database.rest.prepared import Given, Prepared
 from isobase_services.database.rest.request import ApiRequest
-from isobase_services.database.rest.statement import answer_sql
+from isobase_services.database.rest.statement import Outcome, answer_sql
 
-__all__ = ["invoke"]
+__all__ = ["prepare_call"]
 
 
-async def invoke(
-    engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, body: Body | None
-) -> Response:
-    """Call the function; ``body`` None is a call by GET or HEAD. Raises ``RequestError`` and ``DatabaseError``."""
+def prepare_call(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body | None) -> Prepared:
+    """Plan a call; ``body`` None is one by GET or HEAD. Raises ``RequestError``."""
     preferences = request.preferences
     function = choose_function(cache, request, body)
     node = _planned(engine, request, cache, function)
     media = choose_media(engine, request, cache, _shown_as(function), node)
     preferences.check()
-    if preferences.is_strict and preferences.max_affected is not None and not function.returns_set:
+    limits_affected = preferences.is_strict and preferences.max_affected is not None
+    if limits_affected and not function.returns_set:
         raise RequestError(
             "Function must return SETOF or TABLE when max-affected preference is used with handling=strict",
             code="PGRST128",
         )
-    parameters = Parameters()
+    parameters = Parameters(given_body(body))
     called = chosen_call_sql(function, request, body, parameters, returning_columns(node))
     source = read_sql(node, parameters)
     total = count_sql(node, parameters) if preferences.wants_count else None
@@ -44,15 +43,31 @@ async def invoke(
         f"written as ({called}), source as ({source})", media if shows_body else None, function=function, total=total
     )
     read_only = body is None or not function.is_volatile
-    async with engine.transaction(request, caller, read_only=read_only, settings=function.settings) as connection:
-        outcome = await run(connection, sql, parameters, media)
+    applied = preferences.without("resolution", "returns", "missing")
+
+    def check(outcome: Outcome) -> None:
         check_singular(media, outcome.rows)
         preferences.check_affected(outcome.rows)
-    applied = preferences.without("resolution", "returns", "missing")
-    status, headers = rows_head(request, outcome.rows, outcome.total, applied, [])
-    if function.is_void:
-        return render(request, outcome, 204, headers, applied, None)
-    return render(request, outcome, status, headers, applied, media)
+
+    def finish(outcome: Outcome, given: Given) -> Response:
+        offset = given.offset or request.offset
+        status, headers = rows_head(request, offset, outcome.rows, outcome.total, applied, [])
+        if function.is_void:
+            return render(request, outcome, 204, headers, applied, None)
+        return render(request, outcome, status, headers, applied, media)
+
+    is_checked = media.is_singular or limits_affected
+    return engine.prepared(
+        request,
+        sql,
+        parameters,
+        media,
+        finish,
+        read_only=read_only,
+        settings=function.settings,
+        check=check if is_checked else None,
+        has_veto=is_checked and not read_only,
+    )
 
 
 def _planned(engine: Engine, request: ApiRequest, cache: SchemaCache, function: Function) -> ReadNode:

@@ -16,7 +16,7 @@ from isobase_services.database.query.errors import RequestError
 from isobase_services.database.rest.csv_rows import csv_rows
 from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, shape_of, walk_shape
 
-__all__ = ["Body", "parse_call_body", "parse_write_body"]
+__all__ = ["Body", "given_body", "parse_call_body", "parse_write_body"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,13 @@ class Body:
     form: tuple[tuple[str, str], ...] = ()
     raw: bytes | None = None
     argument_types: tuple[str, ...] = ()
+
+
+def given_body(body: Body | None) -> str | bytes | None:
+    """What of a body is one parameter of the statement, if anything is."""
+    if body is None or body.form:
+        return None
+    return body.json if body.raw is None else body.raw
 
 
 async def parse_write_body(body: bytes, content_type: str | None, columns: tuple[str, ...] | None) -> Body:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-
 from starlette.responses import Response
 
-from isobase_platform.caller import Caller
-from isobase_platform.rls import DoorConnection
-from isobase_services.database.query.plan import ReadNode, find_relation
+from isobase_services.database.query.parameters import Parameters
+from isobase_services.database.query.plan import find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.rest.answer import check_singular, content_location, render, rows_head
-from isobase_services.database.rest.execute import Engine, choose_media, plan_tree, run
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
+from isobase_services.database.rest.prepared import Given, Prepared
 from isobase_services.database.rest.request import ApiRequest
-from isobase_services.database.rest.statement import JSON_PLAN, answer_sql, explain_sql, limited
+from isobase_services.database.rest.statement import JSON_PLAN, Outcome, answer_sql, explain_sql, limited
 
-__all__ = ["read"]
+__all__ = ["prepare_read"]
 
 
-async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller) -> Response:
-    """Serve the request. Raises ``RequestError`` and ``DatabaseError``."""
+def prepare_read(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Prepared:
+    """Plan the request. Raises ``RequestError``."""
     max_rows = engine.settings.max_rows
     preferences = request.preferences
     relation = find_relation(cache, request.schema, request.target.name)
@@ -35,23 +32,32 @@ async def read(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
         # One row more than may be answered tells that the exact number is out of reach.
         total = limited(total, None if max_rows is None else max_rows + 1)
     sql = answer_sql(f"source as ({source})", None if request.is_head else media, total=total)
-    async with engine.transaction(request, caller, read_only=True) as connection:
-        outcome = await run(connection, sql, parameters, media)
-        check_singular(media, outcome.rows)
-        count = outcome.total
-        if preferences.count == "planned":
-            count = await _planned_rows(connection, node)
-        elif preferences.count == "estimated" and count is not None and (max_rows is None or count > max_rows):
-            count = max(count, await _planned_rows(connection, node))
+    also = None
+    if preferences.count in {"planned", "estimated"}:
+        of_count = Parameters()
+        also = explain_sql(count_sql(node, of_count), JSON_PLAN), of_count
     applied = preferences.without("resolution", "returns", "missing", "max_affected")
-    location = [("content-location", content_location(relation.name, request.query))]
-    status, headers = rows_head(request, outcome.rows, count, applied, location)
-    return render(request, outcome, status, headers, applied, media)
 
+    def count_of(outcome: Outcome) -> int | None:
+        if preferences.count == "planned":
+            return outcome.planned
+        if outcome.planned is None or outcome.total is None or (max_rows is not None and outcome.total <= max_rows):
+            return outcome.total
+        return max(outcome.total, outcome.planned)
 
-async def _planned_rows(connection: DoorConnection, node: ReadNode) -> int:
-    """How many rows the planner expects."""
-    parameters = Parameters()
-    counted = count_sql(node, parameters)
-    plan = await connection.fetchval(explain_sql(counted, JSON_PLAN), *parameters.values)
-    return int(json.loads(plan)[0]["Plan"]["Plan Rows"])
+    def finish(outcome: Outcome, given: Given) -> Response:
+        location = [("content-location", content_location(relation.name, given.pairs))]
+        offset = given.offset or request.offset
+        status, headers = rows_head(request, offset, outcome.rows, count_of(outcome), applied, location)
+        return render(request, outcome, status, headers, applied, media)
+
+    return engine.prepared(
+        request,
+        sql,
+        parameters,
+        media,
+        finish,
+        read_only=True,
+        check=(lambda outcome: check_singular(media, outcome.rows)) if media.is_singular else None,
+        also=also,
+    )

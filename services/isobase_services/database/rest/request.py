@@ -9,19 +9,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from isobase_platform.http.request import header
 from isobase_services.database.query.ast import Filter, LogicTree, OrderTerm, SelectItem
 from isobase_services.database.query.errors import ParseError, RequestError
+from isobase_services.database.query.parameters import Operand
 from isobase_services.database.query.parse_filter import parse_argument_or_filter, parse_filter, parse_key, parse_logic
 from isobase_services.database.query.parse_select import parse_order, parse_select
 from isobase_services.database.query.scan import Scanner
 from isobase_services.database.rest.media import MediaType, accepted
 from isobase_services.database.rest.preferences import Preferences, parse_preferences
-from isobase_services.database.rest.timing import Stopwatch
+from isobase_services.database.rest.shape import Pair, Query
 
 __all__ = ["ApiRequest", "Target", "parse_request"]
 
@@ -59,11 +60,10 @@ class ApiRequest:
     on_conflict: tuple[str, ...] | None
     arguments: tuple[tuple[str, str], ...]
     """Parameters of a call by GET: those that read as no filter."""
+    offset_slot: int | None
+    """Where the offset stands among the operands, if it does."""
     accept: tuple[MediaType, ...]
     preferences: Preferences
-    query: tuple[tuple[str, str], ...]
-    stopwatch: Stopwatch | None = None
-    """Where the stages are timed; None where nobody asked for that."""
 
     @property
     def is_read(self) -> bool:
@@ -77,7 +77,7 @@ class ApiRequest:
 
     @property
     def offset(self) -> int:
-        """The offset at the top."""
+        """The offset at the top; where it is an operand, that of the request that was parsed."""
         return self.ranges.get((), (None, None))[1] or 0
 
     @property
@@ -89,25 +89,23 @@ class ApiRequest:
 def parse_request(
     scope: Scope,
     path: str,
+    query: Query,
     schemas: Sequence[str],
     *,
     listed: Sequence[str],
     allows_tx: bool,
     knows_time_zone: Callable[[str], bool],
-    stopwatch: Stopwatch | None = None,
 ) -> ApiRequest:
-    """Read method, ``path`` (percent-encoded), query string and headers. ``schemas`` are the exposed ones, the default first.
+    """Read method, ``path`` (percent-encoded), ``query`` and headers. ``schemas`` are the exposed ones, the default first.
 
     ``listed`` are those that an error may name: the schemas of other people's databases are not everybody's business.
-    ``allows_tx`` and ``knows_time_zone`` as in ``parse_preferences``; ``stopwatch`` goes with the request. Raises
-    ``RequestError`` as upstream does.
+    ``allows_tx`` and ``knows_time_zone`` as in ``parse_preferences``. Raises ``RequestError`` as upstream does.
     """
     method: str = scope["method"]
     target = _target(path)
     schema, is_negotiated = _schema(scope, method, schemas, listed)
     _check_method(method, target)
-    query = _query(scope)
-    parsed = _parameters(query, is_call_by_get=target.kind == "function" and method in {"GET", "HEAD"})
+    parsed = _parameters(query.pairs, is_call_by_get=target.kind == "function" and method in {"GET", "HEAD"})
     ranges = _top_range(scope, method, parsed.ranges)
     return ApiRequest(
         method=method,
@@ -127,8 +125,7 @@ def parse_request(
             allows_tx=allows_tx,
             knows_time_zone=knows_time_zone,
         ),
-        query=tuple(query),
-        stopwatch=stopwatch,
+        offset_slot=parsed.offset_slot,
     )
 
 
@@ -176,18 +173,6 @@ def _schema(scope: Scope, method: str, schemas: Sequence[str], listed: Sequence[
     return profile, True
 
 
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    raw: bytes = scope.get("query_string", b"")
-    try:
-        text = raw.decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
-    except (UnicodeDecodeError, ValueError) as error:
-        raise ParseError("The query string is not valid UTF-8") from error
-    if any("\x00" in part for pair in pairs for part in pair):
-        raise RequestError('invalid byte sequence for encoding "UTF8": 0x00', code="22021")
-    return pairs
-
-
 @dataclass(slots=True)
 class _Parsed:
     select: tuple[SelectItem, ...] = ()
@@ -197,12 +182,13 @@ class _Parsed:
     columns: tuple[str, ...] | None = None
     on_conflict: tuple[str, ...] | None = None
     arguments: list[tuple[str, str]] = field(default_factory=list)
+    offset_slot: int | None = None
 
 
-def _parameters(query: Sequence[tuple[str, str]], *, is_call_by_get: bool) -> _Parsed:
+def _parameters(pairs: Sequence[Pair], *, is_call_by_get: bool) -> _Parsed:
     parsed = _Parsed()
     select: str | None = None
-    for key, value in query:
+    for key, value, slot in pairs:
         last = key.rpartition(".")[2]
         if key == "select":
             select = value if select is None else select
@@ -214,13 +200,14 @@ def _parameters(query: Sequence[tuple[str, str]], *, is_call_by_get: bool) -> _P
             parsed.orders.setdefault(_embed_path(key), parse_order(value))
         elif last in {"limit", "offset"}:
             _limit(parsed.ranges, _embed_path(key), last, value)
+            parsed.offset_slot = parsed.offset_slot if slot is None else slot
         elif last in {"and", "or"}:
             path, tree = parse_logic(key, value)
             parsed.filters.setdefault(path, []).append(tree)
         elif key == "apikey":
             continue  # the gateway's key may travel in the query string
         else:
-            _filter_or_argument(parsed, key, value, is_call_by_get=is_call_by_get)
+            _filter_or_argument(parsed, key, value, slot, is_call_by_get=is_call_by_get)
     parsed.select = parse_select("*" if select is None else select)
     return parsed
 
@@ -232,11 +219,11 @@ def _embed_path(key: str) -> Path:
     return path
 
 
-def _filter_or_argument(parsed: _Parsed, key: str, value: str, *, is_call_by_get: bool) -> None:
+def _filter_or_argument(parsed: _Parsed, key: str, value: str, slot: int | None, *, is_call_by_get: bool) -> None:
     path, target = parse_key(key)
-    found = parse_argument_or_filter(target, value) if is_call_by_get else parse_filter(target, value)
+    found = parse_argument_or_filter(target, value, slot) if is_call_by_get else parse_filter(target, value, slot)
     if found is None:
-        parsed.arguments.append((target.name, value))
+        parsed.arguments.append((target.name, Operand.at(slot, value)))
     else:
         parsed.filters.setdefault(path, []).append(found)
 

@@ -9,17 +9,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
 from isobase_platform.sql import qualified, quote_identifier
+from isobase_platform.wire import Row
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.media_handlers import MediaHandler
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.schema_cache import Function
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_write import INSERTED_SETTING
 from isobase_services.database.rest.media import Builtin, Explain, Media, MediaType
 
-__all__ = ["JSON_PLAN", "Outcome", "answer_sql", "explain_sql", "limited", "pre_request_sql"]
+__all__ = ["JSON_PLAN", "Outcome", "answer_sql", "explain_sql", "limited", "planned_rows", "pre_request_sql"]
 
 # A name that no column has: a bare reference to an alias would mean the column of that name first.
 _ROW = "isobase_answer"
@@ -36,29 +35,30 @@ class Outcome:
     status: int | None
     headers: tuple[tuple[str, str], ...]
     inserted: int | None
+    planned: int | None = None
+    """How many rows the planner expects, where it was asked."""
     explained: Media | None = None
     """Set where the body is the plan that was asked for and nothing else is known."""
 
     @classmethod
-    def from_record(cls, record: asyncpg.Record | None) -> Outcome:
+    def from_row(cls, row: Row) -> Outcome:
         """Decode the row of ``answer_sql``. Raises PGRST111 / PGRST112 for unusable response settings."""
-        assert record is not None  # an aggregate always gives a row
-        location: dict[str, str | None] = json.loads(record["location"]) if record["location"] else {}
+        body, rows, total, location, inserted, status, headers = row
         return cls(
-            _bytes(record["body"]),
-            record["rows"],
-            record["total"],
-            tuple(location.items()),
-            _status(record["status"]),
-            _headers(record["headers"]),
-            int(record["inserted"]) if record["inserted"] is not None else None,
+            body or b"",
+            int.from_bytes(rows or b""),
+            None if total is None else int.from_bytes(total),
+            tuple(json.loads(location).items()) if location else (),
+            _status(status.decode()) if status else None,
+            _headers(headers.decode()) if headers else (),
+            int(inserted) if inserted is not None else None,
         )
 
     @classmethod
-    def from_plan(cls, lines: Sequence[str], media: Media) -> Outcome:
+    def from_plan(cls, lines: Sequence[Row], media: Media) -> Outcome:
         """What EXPLAIN said, as the one row that no check has anything against."""
-        body = "".join(f"{line}\n" for line in lines).encode()
-        return cls(body, 1, None, (), None, (), None, media)
+        body = b"".join([(line[0] or b"") + b"\n" for line in lines])
+        return cls(body, 1, None, (), None, (), None, explained=media)
 
 
 def answer_sql(
@@ -94,11 +94,6 @@ def answer_sql(
         f" {inserted} as inserted, nullif(current_setting('response.status', true), '') as status,"
         f" nullif(current_setting('response.headers', true), '') as headers from source as {_ROW}"
     )
-
-
-def _bytes(body: str | bytes | None) -> bytes:
-    """The body: JSON and CSV come as text, what a handler made as bytes."""
-    return body.encode() if isinstance(body, str) else body or b""
 
 
 def _body(handler: Builtin | MediaHandler, function: Function | None) -> str:
@@ -146,19 +141,15 @@ def pre_request_sql(function: str) -> str:
     return f"select {qualified(schema, name) if dot else quote_identifier(function)}()"
 
 
-def _status(text: str | None) -> int | None:
+def _status(text: str) -> int:
     """``response.status``, which a function may set for its own answer."""
-    if text is None:
-        return None
     if not (text.isascii() and text.isdigit() and 100 <= int(text) <= 999):
         raise RequestError("response.status guc must be a valid status code", code="PGRST112", status=500)
     return int(text)
 
 
-def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
     """``response.headers``, likewise. A line break in one would be another header, so it is refused too."""
-    if text is None:
-        return ()
     found: list[tuple[str, str]] = []
     try:
         for entry in json.loads(text):
@@ -177,6 +168,11 @@ def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
 
 JSON_PLAN = Explain(MediaType(""), is_json=True, options=())
 """A plan that is for ourselves to read."""
+
+
+def planned_rows(row: Row) -> int:
+    """The number of rows that a plan of ``JSON_PLAN``'s kind expects."""
+    return int(json.loads(row[0] or b"")[0]["Plan"]["Plan Rows"])
 
 
 def explain_sql(sql: str, explain: Explain) -> str:

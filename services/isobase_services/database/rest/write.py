@@ -5,16 +5,16 @@ Source: PostgREST v14 ``Plan.hs`` mutateReadPlan, ``MainTx.hs``, ``Response.hs``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 from starlette.responses import Response
 
-from isobase_platform.caller import Caller
 from isobase_services.database.query.ast import Filter
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode, find_relation
 from isobase_services.database.query.schema_cache import Relation, SchemaCache
-from isobase_services.database.query.sql_filter import Parameters
 from isobase_services.database.query.sql_read import read_sql
 from isobase_services.database.query.sql_write import (
     Payload,
@@ -25,24 +25,25 @@ from isobase_services.database.query.sql_write import (
     update_sql,
 )
 from isobase_services.database.rest.answer import check_singular, render, written_range
-from isobase_services.database.rest.execute import Engine, choose_media, plan_tree, run
+from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
 from isobase_services.database.rest.media import Media
 from isobase_services.database.rest.payload import Body
+from isobase_services.database.rest.prepared import Given, Prepared
 from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.statement import Outcome, answer_sql
 
-__all__ = ["delete", "insert", "put", "update"]
+__all__ = ["prepare_delete", "prepare_insert", "prepare_put", "prepare_update"]
 
 
-async def insert(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, body: Body) -> Response:
-    """POST: 201, or 200 where an upsert merged every row. Raises ``RequestError`` and ``DatabaseError``."""
+def prepare_insert(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body) -> Prepared:
+    """POST: 201, or 200 where an upsert merged every row. Raises ``RequestError``."""
     preferences = request.preferences
     relation, node = _planned(cache, request)
     upsert = None
     if preferences.resolution is not None:
         target = request.on_conflict if request.on_conflict is not None else relation.primary_key
         upsert = Upsert(target, preferences.resolution == "merge-duplicates")
-    parameters = Parameters()
+    parameters = Parameters(body.json)
     written = insert_sql(
         relation,
         _payload(body, request),
@@ -54,18 +55,22 @@ async def insert(engine: Engine, request: ApiRequest, cache: SchemaCache, caller
     media = choose_media(engine, request, cache, relation.key, node)
     key = relation.primary_key if preferences.returns == "headers-only" else ()
     merges = upsert is not None and upsert.merges
-    outcome = await _write(engine, request, caller, written, node, parameters, media, key=key, counts_inserted=merges)
-    headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
-    if outcome.location:
-        headers.append(("location", _location(relation, outcome)))
     applied = preferences.without("max_affected")
     if not relation.primary_key and request.on_conflict is None:
         applied = applied.without("resolution")
-    status = 200 if merges and (outcome.inserted or 0) <= 0 else 201
-    return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+
+    def finish(outcome: Outcome, _given: Given) -> Response:
+        headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
+        if outcome.location:
+            headers.append(("location", _location(relation, outcome)))
+        status = 200 if merges and (outcome.inserted or 0) <= 0 else 201
+        return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+
+    sql = _write_sql(request, written, node, parameters, media, key=key, counts_inserted=merges)
+    return _prepared(engine, request, sql, parameters, media, finish)
 
 
-async def put(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, body: Body) -> Response:
+def prepare_put(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body) -> Prepared:
     """PUT of one row by its primary key: 204, or with its representation 201 (new) or 200 (was there)."""
     preferences = request.preferences
     relation, node = _planned(cache, request)
@@ -81,7 +86,7 @@ async def put(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: C
         raise RequestError(
             "Filters must include all and only primary key columns with 'eq' operators", code="PGRST105", status=405
         )
-    parameters = Parameters()
+    parameters = Parameters(body.json)
     written = insert_sql(
         relation,
         Payload(body.json, body.is_object, body.keys),
@@ -92,29 +97,41 @@ async def put(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: C
     )
     preferences.check()
     media = choose_media(engine, request, cache, relation.key, node)
-    outcome = await _write(engine, request, caller, written, node, parameters, media, is_put=True)
-    status = 204 if not preferences.wants_rows else 201 if (outcome.inserted or 0) > 0 else 200
     applied = preferences.without("resolution", "missing", "max_affected")
-    return render(request, outcome, status, [], applied, media if preferences.wants_rows else None)
+
+    def check(outcome: Outcome) -> None:
+        if outcome.rows != 1:
+            raise RequestError("Payload values do not match URL in primary key column(s)", code="PGRST115")
+
+    def finish(outcome: Outcome, _given: Given) -> Response:
+        status = 204 if not preferences.wants_rows else 201 if (outcome.inserted or 0) > 0 else 200
+        return render(request, outcome, status, [], applied, media if preferences.wants_rows else None)
+
+    sql = _write_sql(request, written, node, parameters, media, counts_inserted=True)
+    return engine.prepared(request, sql, parameters, media, finish, check=check, has_veto=True)
 
 
-async def update(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller, body: Body) -> Response:
+def prepare_update(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body) -> Prepared:
     """PATCH of the rows that the filters let through: 200 with their representation, else 204."""
     preferences = request.preferences
     relation, node = _planned(cache, request)
-    parameters = Parameters()
+    parameters = Parameters(body.json)
     returning = _returning(request, node, relation)
     written = update_sql(relation, _payload(body, request), request.root_filters, parameters, returning)
     preferences.check()
     media = choose_media(engine, request, cache, relation.key, node)
-    outcome = await _write(engine, request, caller, written, node, parameters, media)
-    headers = [("content-range", written_range(outcome.rows, outcome.rows if preferences.wants_count else None))]
     applied = preferences.without("resolution")
-    status = 200 if preferences.wants_rows else 204
-    return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+
+    def finish(outcome: Outcome, _given: Given) -> Response:
+        headers = [("content-range", written_range(outcome.rows, outcome.rows if preferences.wants_count else None))]
+        status = 200 if preferences.wants_rows else 204
+        return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+
+    sql = _write_sql(request, written, node, parameters, media)
+    return _prepared(engine, request, sql, parameters, media, finish)
 
 
-async def delete(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: Caller) -> Response:
+def prepare_delete(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Prepared:
     """DELETE of the rows that the filters let through: 200 with their representation, else 204."""
     preferences = request.preferences
     relation, node = _planned(cache, request)
@@ -122,11 +139,15 @@ async def delete(engine: Engine, request: ApiRequest, cache: SchemaCache, caller
     written = delete_sql(relation, request.root_filters, parameters, _returning(request, node, relation))
     preferences.check()
     media = choose_media(engine, request, cache, relation.key, node)
-    outcome = await _write(engine, request, caller, written, node, parameters, media)
-    headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
     applied = preferences.without("resolution", "missing")
-    status = 200 if preferences.wants_rows else 204
-    return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+
+    def finish(outcome: Outcome, _given: Given) -> Response:
+        headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
+        status = 200 if preferences.wants_rows else 204
+        return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+
+    sql = _write_sql(request, written, node, parameters, media)
+    return _prepared(engine, request, sql, parameters, media, finish)
 
 
 def _planned(cache: SchemaCache, request: ApiRequest) -> tuple[Relation, ReadNode]:
@@ -148,10 +169,8 @@ def _returning(request: ApiRequest, node: ReadNode, relation: Relation) -> list[
     return list(relation.primary_key) if request.preferences.returns == "headers-only" else []
 
 
-async def _write(
-    engine: Engine,
+def _write_sql(
     request: ApiRequest,
-    caller: Caller,
     written: str,
     node: ReadNode,
     parameters: Parameters,
@@ -159,27 +178,42 @@ async def _write(
     *,
     key: tuple[str, ...] = (),
     counts_inserted: bool = False,
-    is_put: bool = False,
-) -> Outcome:
-    """Run a write and read what it returned; what the request forbids of the outcome rolls it back."""
+) -> str:
+    """The statement of a write that also reads what it returned, where that is wanted."""
     wants_rows = request.preferences.wants_rows
     shown = read_sql(node, parameters) if wants_rows else "select * from written"
-    sql = answer_sql(
+    return answer_sql(
         f"written as ({written}), source as ({shown})",
         media if wants_rows else None,
         key=key,
-        counts_inserted=counts_inserted or is_put,
+        counts_inserted=counts_inserted,
         parameters=parameters,
     )
-    async with engine.transaction(request, caller) as connection:
-        outcome = await run(connection, sql, parameters, media)
-        if is_put and outcome.rows != 1:
-            raise RequestError("Payload values do not match URL in primary key column(s)", code="PGRST115")
-        if not is_put:
-            check_singular(media, outcome.rows)
-        if request.method in {"PATCH", "DELETE"}:
-            request.preferences.check_affected(outcome.rows)
-    return outcome
+
+
+def _prepared(
+    engine: Engine,
+    request: ApiRequest,
+    sql: str,
+    parameters: Parameters,
+    media: Media,
+    finish: Callable[[Outcome, Given], Response],
+) -> Prepared:
+    """The plan of a write whose outcome the request may forbid: nothing is kept then."""
+    preferences = request.preferences
+    limits_affected = (
+        preferences.is_strict and preferences.max_affected is not None and request.method in {"PATCH", "DELETE"}
+    )
+
+    def check(outcome: Outcome) -> None:
+        check_singular(media, outcome.rows)
+        if limits_affected:
+            preferences.check_affected(outcome.rows)
+
+    has_veto = media.is_singular or limits_affected
+    return engine.prepared(
+        request, sql, parameters, media, finish, check=check if has_veto else None, has_veto=has_veto
+    )
 
 
 def _location(relation: Relation, outcome: Outcome) -> str:
