@@ -112,6 +112,13 @@ def test_a_handler_may_replace_a_builtin_type_for_one_relation(api: Api) -> None
     assert api.get("/people?id=eq.1", headers={"accept": "text/csv"}).text == "id,name\n1,Ann"
 
 
+def test_embeds_have_upstreams_text_in_csv(api: Api) -> None:
+    answer = api.get("/teams?select=name,tasks(name)&id=eq.1&tasks.order=id", headers={"accept": "text/csv"})
+    assert answer.text == 'name,tasks\nRed,"[{""name"": ""dig""}, {""name"": ""fill""}]"'
+    one = api.get("/tasks?select=name,teams(id,name)&name=eq.dig", headers={"accept": "text/csv"})
+    assert one.text == 'name,teams\ndig,"{""id"": 1, ""name"": ""Red""}"'
+
+
 def test_a_handler_of_any_relation_takes_any_select(api: Api) -> None:
     answer = api.get("/people?select=name&id=eq.1", headers={"accept": "application/vnd.list+json"})
     # PostgreSQL sends jsonb behind the number of its format's version, and so does upstream.

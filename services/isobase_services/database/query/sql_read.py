@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.query.ast import ColumnItem, Field
@@ -25,8 +26,18 @@ __all__ = ["count_sql", "read_sql"]
 _ROW = "isobase_row"
 
 
-def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None, cap: int | None = None) -> str:
-    """The SELECT of a node. ``join`` ties a child to its parent's row; ``cap`` is a limit beside the request's own."""
+def read_sql(
+    node: ReadNode,
+    parameters: Parameters,
+    *,
+    join: str | None = None,
+    cap: int | None = None,
+    embeds_as: Literal["json", "jsonb"] = "json",
+) -> str:
+    """The SELECT of a node. ``join`` ties a child to its parent's row; ``cap`` is a limit beside the request's own.
+
+    ``embeds_as``: the type of embedded objects and arrays; jsonb has the text that upstream's have, where it is shown.
+    """
 
     def is_null(number: int, _embed: Embed, is_negated: bool) -> str:
         return f"{node.alias}e{number}.data is {'not ' if is_negated else ''}null"
@@ -35,7 +46,7 @@ def read_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None,
     shown = [_column_sql(item, scope, parameters) for item in _expanded(node)]
     joins = []
     for number, embed in enumerate(node.embeds):
-        lateral, expressions = _embed_sql(node, embed, f"{node.alias}e{number}", parameters)
+        lateral, expressions = _embed_sql(node, embed, f"{node.alias}e{number}", parameters, embeds_as)
         joins.append(lateral)
         shown.extend(expressions)
     if not shown and not node.embeds:
@@ -149,10 +160,13 @@ def _join_condition(parent: str, relationship: Relationship, child: str, alias: 
     return f"exists (select from {qualified(junction.schema, junction.name)} as {alias} where {inner})"
 
 
-def _embed_sql(parent: ReadNode, embed: Embed, alias: str, parameters: Parameters) -> tuple[str, list[str]]:
+def _embed_sql(
+    parent: ReadNode, embed: Embed, alias: str, parameters: Parameters, embeds_as: Literal["json", "jsonb"]
+) -> tuple[str, list[str]]:
     """The lateral join of an embed, and what the parent selects from it."""
     condition = _join_condition(parent.row, embed.relationship, embed.node.row, f"{embed.node.alias}j")
     kind = "inner" if embed.is_inner else "left"
+    data = f"{alias}.data" if embeds_as == "json" else f"{alias}.data::jsonb"
     if embed.relationship.is_to_one:
         inner = read_sql(embed.node, parameters, join=condition, cap=1)
         columns = ", ".join([f"row_to_json({_ROW}) as data", *([f"{_ROW}.*"] if embed.item.is_spread else [])])
@@ -162,17 +176,13 @@ def _embed_sql(parent: ReadNode, embed: Embed, alias: str, parameters: Parameter
                 f"{alias}.{name} as {label}" if name != label else f"{alias}.{name}"
                 for name, label in _spread_columns(embed)
             ]
-        shown = [f"{alias}.data as {quote_identifier(embed.label)}"] if _shows_anything(embed.node) else []
+        shown = [f"{data} as {quote_identifier(embed.label)}"] if _shows_anything(embed.node) else []
         return lateral, shown
     inner = read_sql(embed.node, parameters, join=condition)
     lateral = f"{kind} join lateral (select json_agg({_ROW}) as data from ({inner}) as {_ROW}) as {alias} on " + (
         f"{alias}.data is not null" if embed.is_inner else "true"
     )
-    shown = (
-        [f"coalesce({alias}.data, '[]'::json) as {quote_identifier(embed.label)}"]
-        if _shows_anything(embed.node)
-        else []
-    )
+    shown = [f"coalesce({data}, '[]') as {quote_identifier(embed.label)}"] if _shows_anything(embed.node) else []
     return lateral, shown
 
 

@@ -36,7 +36,7 @@ def prepare_call(engine: Engine, request: ApiRequest, cache: SchemaCache, body: 
         )
     parameters = Parameters(given_body(body))
     called = chosen_call_sql(function, request, body, parameters, returning_columns(node))
-    source = read_sql(node, parameters)
+    source = read_sql(node, parameters, embeds_as=media.embeds_as)
     total = count_sql(node, parameters) if preferences.wants_count else None
     shows_body = not request.is_head and not function.is_void
     sql = answer_sql(

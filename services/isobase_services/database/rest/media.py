@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.media_handlers import ANY_MEDIA_TYPE, MediaHandler, MediaHandlers
@@ -64,6 +65,12 @@ class Media:
     def is_singular(self) -> bool:
         """Whether exactly one row is asked for."""
         return self.explain is None and self.handler in {Builtin.OBJECT, Builtin.OBJECT_STRIPPED}
+
+    @property
+    def embeds_as(self) -> Literal["json", "jsonb"]:
+        """The type that embeds have: jsonb where their very text is part of the body. As JSON both mean the same."""
+        shows_text = isinstance(self.handler, MediaHandler) or self.handler is Builtin.CSV
+        return "jsonb" if shows_text else "json"
 
 
 _OCTETS = "application/octet-stream"

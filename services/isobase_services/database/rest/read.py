@@ -26,7 +26,7 @@ def prepare_read(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Pre
     preferences.check()
     media = choose_media(engine, request, cache, relation.key, node)
     parameters = Parameters()
-    source = read_sql(node, parameters)
+    source = read_sql(node, parameters, embeds_as=media.embeds_as)
     total = count_sql(node, parameters) if preferences.wants_count else None
     if total is not None and preferences.count == "estimated":
         # One row more than may be answered tells that the exact number is out of reach.

@@ -181,7 +181,7 @@ def _write_sql(
 ) -> str:
     """The statement of a write that also reads what it returned, where that is wanted."""
     wants_rows = request.preferences.wants_rows
-    shown = read_sql(node, parameters) if wants_rows else "select * from written"
+    shown = read_sql(node, parameters, embeds_as=media.embeds_as) if wants_rows else "select * from written"
     return answer_sql(
         f"written as ({written}), source as ({shown})",
         media if wants_rows else None,
