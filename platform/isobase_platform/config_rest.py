@@ -42,6 +42,8 @@ class RestSettings(SettingsGroup):
     """The database role of requests without a token; empty refuses them (401 PGRST302)."""
     tx_end: Literal["commit", "commit-allow-override", "rollback", "rollback-allow-override"] = "commit"
     """How a request's transaction ends, and whether ``Prefer: tx=...`` may change that."""
+    aggregates_enabled: bool = False
+    """Whether ``select`` may aggregate (``price.sum()``, ``count()``): a caller could keep the database busy with it."""
     plan_enabled: bool = False
     """Whether ``Accept: application/vnd.pgrst.plan`` shows how PostgreSQL would answer; plans tell about hidden rows."""
     server_timing_enabled: bool = False

@@ -176,8 +176,9 @@ def served(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
 
 @pytest.fixture(scope="session")
 def served_open(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
-    """A second server of the same database, which shows plans and how long it took."""
-    rest = rest_settings.rest.model_copy(update={"plan_enabled": True, "server_timing_enabled": True})
+    """A second server of the same database, which shows plans and how long it took, and aggregates."""
+    opened = {"plan_enabled": True, "server_timing_enabled": True, "aggregates_enabled": True}
+    rest = rest_settings.rest.model_copy(update=opened)
     settings = rest_settings.model_copy(update={"rest": rest})
     with (
         _Server(settings) as server,
@@ -189,7 +190,7 @@ def served_open(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[A
 
 @pytest.fixture
 def open_api(served_open: Api) -> Api:
-    """The data API with plans and timings, with the rows of ``ROWS`` and no others."""
+    """The data API with plans, timings and aggregates, with the rows of ``ROWS`` and no others."""
     served_open.database.execute(ROWS, database=DATABASE_NAME)
     return served_open
 

@@ -116,6 +116,12 @@ def test_a_select_is_read_as_far_as_upstream_reads_it(text: str, read: str) -> N
     assert parse_select(text) == parse_select(read)
 
 
+@pytest.mark.parametrize("text", ["a(b)c(d)", "a(b)'", "a(b))", ",a", "*x", "...b"])
+def test_a_select_read_strictly_is_read_whole(text: str) -> None:
+    with pytest.raises(ParseError):
+        parse_select(text, is_strict=True)
+
+
 def test_what_follows_a_name_or_a_word_is_not_read_as_upstream() -> None:
     assert parse_key("a'b") == ((), Field("a"))
     assert parse_filter(A, "is.nullx") == Filter(A, "is", "null")

@@ -72,7 +72,7 @@ def parse_rows_query(raw: bytes) -> RowsQuery:
         else:
             path, target = parse_key(key)
             filters.setdefault(path, []).append(parse_filter(target, value))
-    return RowsQuery(parse_select(select_text or "*"), filters, orders, ranges, counts)
+    return RowsQuery(parse_select(select_text or "*", is_strict=True), filters, orders, ranges, counts)
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]]:

@@ -60,6 +60,17 @@ class ColumnItem:
     aggregate: Aggregate | None = None
     aggregate_cast: str | None = None
 
+    @property
+    def label(self) -> str | None:
+        """The name it goes by: its alias, or the last key of its JSON path (an index hands over to the key before it).
+
+        None where it is the column's own, or the aggregate's.
+        """
+        if self.alias is not None or self.aggregate is not None or not self.field.steps:
+            return self.alias
+        keys = [step.key for step in self.field.steps if not step.is_index]
+        return keys[-1] if keys else self.field.name
+
 
 @dataclass(slots=True, frozen=True)
 class RelationItem:

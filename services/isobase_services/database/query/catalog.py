@@ -6,7 +6,16 @@ whatever path a request has. Source of the idea: PostgREST v14 ``SchemaCache.hs`
 
 from __future__ import annotations
 
-__all__ = ["COLUMN_NAMES", "COMPUTED_COLUMNS", "FOREIGN_KEYS", "FUNCTIONS", "PRIMARY_KEYS", "RELATIONS", "VIEW_RULES"]
+__all__ = [
+    "COLUMN_NAMES",
+    "COMPUTED_COLUMNS",
+    "COMPUTED_RELATIONSHIPS",
+    "FOREIGN_KEYS",
+    "FUNCTIONS",
+    "PRIMARY_KEYS",
+    "RELATIONS",
+    "VIEW_RULES",
+]
 
 # A domain's base type, through domains of domains. Type modifier -1 keeps bpchar and bit from being cut to one character.
 _BASE_TYPES = """
@@ -104,6 +113,19 @@ select t.typrelid::int8 as relation, p.proname::text as name, format_type(b.base
  where p.prokind = 'f' and p.pronargs = 1 and not p.proretset and n.nspname = any($1::text[])
 """
 )
+
+# Functions of one argument that is a row of a relation of their own, exposed schema, and that return rows of a relation: they
+# read like relationships. One that says it returns one row (ROWS 1), or that returns no set, is to-one.
+COMPUTED_RELATIONSHIPS = """
+select n.nspname as schema, p.proname as function, s.relname as source, tn.nspname as target_schema, t.relname as target,
+       not p.proretset or p.prorows = 1 as is_to_one
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+  join pg_class s on s.reltype = p.proargtypes[0] and s.relnamespace = n.oid
+  join pg_class t on t.reltype = p.prorettype join pg_namespace tn on tn.oid = t.relnamespace
+ where p.prokind = 'f' and p.pronargs = 1 and n.nspname = any($1::text[])
+   and s.relkind in ('r', 'v', 'm', 'f', 'p') and t.relkind in ('r', 'v', 'm', 'f', 'p')
+ order by p.oid
+"""
 
 # Functions of the exposed schemas, with their input arguments and, for those that return rows, the rows' columns.
 FUNCTIONS = (

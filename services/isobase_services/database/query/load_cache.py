@@ -16,6 +16,7 @@ from isobase_services.database.query.relationships import (
     add_view_keys,
     foreign_relationships,
     shown_columns,
+    with_computed,
     with_junctions,
 )
 from isobase_services.database.query.representations import Representation, load_representations
@@ -42,6 +43,7 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str], hois
         await connection.execute("set local search_path to ''; set local jit to off")
         relation_rows = await connection.fetch(catalog.RELATIONS, list(schemas))
         computed_rows = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
+        computed_relationship_rows = await connection.fetch(catalog.COMPUTED_RELATIONSHIPS, list(schemas))
         key_rows = await connection.fetch(catalog.FOREIGN_KEYS)
         primary_key_rows = await connection.fetch(catalog.PRIMARY_KEYS)
         rule_rows = await connection.fetch(catalog.VIEW_RULES)
@@ -66,9 +68,10 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str], hois
         if function.is_callable:
             functions[function.schema, function.name].append(function)
     by_key = {relation.key: relation for relation in relations.values()}
+    related = with_computed(with_junctions(foreign, by_key), computed_relationship_rows, by_key)
     return SchemaCache(
         relations=by_key,
-        relationships={key: tuple(found) for key, found in with_junctions(foreign, by_key).items()},
+        relationships={key: tuple(found) for key, found in related.items()},
         functions={key: tuple(found) for key, found in functions.items()},
         media_handlers=handlers,
     )

@@ -132,6 +132,11 @@ def parse_logic(key: str, text: str) -> tuple[tuple[str, ...], LogicTree]:
     is_negated = bool(parts) and parts[-1] == "not"
     if is_negated:
         parts.pop()
+    if not is_negated and not text.lstrip().startswith("("):
+        # Upstream reads the name and the value as one text: without a bracket that is a filter of a column "orNAME".
+        whole = Scanner(operator + text, "logic tree")
+        only = _filter(_filtered(whole), whole, in_tree=True)
+        return tuple(parts), LogicTree("and", is_negated=False, members=(only,))
     scanner = Scanner(text, "logic tree")
     scanner.shift = len(operator) + (len("not.") if is_negated else 0)
     # As upstream, what follows the bracket that closes the tree nobody reads.
@@ -165,10 +170,14 @@ def _member(scanner: Scanner, depth: int) -> Filter | LogicTree:
         raise scanner.error(
             "expecting field name (* or [a..z0..9_$]), negation operator (not) or logic operator (and, or)"
         )
+    return _filter(_filtered(scanner), scanner, in_tree=True)
+
+
+def _filtered(scanner: Scanner) -> Field:
     field = scanner.field()
     scanner.skip_spaces()
     scanner.expect(".")
-    return _filter(field, scanner, in_tree=True)
+    return field
 
 
 _FILTER_AHEAD = re.compile(

@@ -27,19 +27,23 @@ MAX_EMBED_DEPTH = 32
 MAX_EMBEDS = 200
 """Embeds in one select. PostgreSQL parses thousands of joins for seconds, and no statement_timeout interrupts that."""
 
-_ALIAS_FOLLOWS = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+):(?!:)')
-_ITEM_BEGINS = re.compile(r'[\w $"*]|\.\.\.')
+_NAME = r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+)'
+_ALIAS_FOLLOWS = re.compile(rf"{_NAME}:(?!:)")
+_ITEM_BEGINS = re.compile(rf'[\w $"-]|\*(?=[,)]|\Z)|\.\.\.{_NAME}(?:!{_NAME})*\(')
 _CAST = re.compile(r"[\w $]+")
 _AGGREGATE = re.compile(rf"\.({'|'.join(get_args(Aggregate))})\(\)")
 
 
-def parse_select(text: str) -> tuple[SelectItem, ...]:
+def parse_select(text: str, *, is_strict: bool = False) -> tuple[SelectItem, ...]:
     """The items of one ``select`` value; an empty text selects nothing but is allowed. Raises ``ParseError``.
 
-    As upstream, a text that begins with what begins no item reads as empty, and what follows the last item nobody reads.
+    As upstream, a text that begins with what begins no item reads as empty, and what follows the last item nobody
+    reads; ``is_strict`` refuses both.
     """
     scanner = Scanner(text, "select parameter")
     items = _items(scanner, depth=0)
+    if is_strict and not scanner.at_end:
+        raise scanner.error('expecting "," or end of input')
     if _embeds(items) > MAX_EMBEDS:
         raise ParseError(f"select embeds more than {MAX_EMBEDS} resources")
     return items
@@ -137,6 +141,8 @@ def _order_term(scanner: Scanner) -> OrderTerm:
         scanner.expect(")")
     direction = "asc" if scanner.take(".asc") else "desc" if scanner.take(".desc") else None
     nulls = "first" if scanner.take(".nullsfirst") else "last" if scanner.take(".nullslast") else None
+    if nulls is not None and not scanner.at_end and not scanner.peek(","):
+        raise scanner.error_at_char('expecting "," or end of input')
     if not scanner.at_end and not scanner.peek(","):
         raise scanner.error('expecting ",", ".asc", ".desc", ".nullsfirst", ".nullslast" or end of input')
     return OrderTerm(field, relation, direction, nulls)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from isobase_services.database.query.schema_cache import Cardinality, Junction, 
 if TYPE_CHECKING:
     import asyncpg
 
-__all__ = ["ShownColumns", "add_view_keys", "foreign_relationships", "shown_columns", "with_junctions"]
+__all__ = ["ShownColumns", "add_view_keys", "foreign_relationships", "shown_columns", "with_computed", "with_junctions"]
 
 MAX_VIEW_DEPTH = 64
 """Views of views are looked through this far."""
@@ -160,4 +160,29 @@ def with_junctions(
                     target_is_view=second.target_is_view,
                 )
             )
+    return found
+
+
+def with_computed(
+    detected: Mapping[tuple[str, str], Sequence[Relationship]],
+    rows: Sequence[_Row],
+    relations: Mapping[tuple[str, str], Relation],
+) -> dict[tuple[str, str], list[Relationship]]:
+    """Add what functions over a row give. One called as the target overrides every detected relationship with that target."""
+    found = {key: list(known) for key, known in detected.items()}
+    for row in rows:
+        function = (row["schema"], row["function"])
+        source, target = (row["schema"], row["source"]), (row["target_schema"], row["target"])
+        computed = Relationship(
+            source,
+            target,
+            Cardinality.MANY_TO_ONE if row["is_to_one"] else Cardinality.ONE_TO_MANY,
+            function[1],
+            (),
+            is_self=source == target,
+            target_is_view=target in relations and relations[target].is_view,
+            function=function,
+        )
+        kept = [one for one in found.get(source, ()) if one.function is not None or one.target != function]
+        found[source] = [*kept, computed]
     return found

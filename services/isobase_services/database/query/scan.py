@@ -82,6 +82,12 @@ class Scanner:
             details=f"{unexpected} {expectation}",
         )
 
+    def error_at_char(self, expectation: str) -> ParseError:
+        """As ``error`` where upstream names the one letter that must not follow, in single quotes."""
+        error = self.error(expectation)
+        error.details = f"unexpected '{self.text[self.position]}' {expectation}"
+        return error
+
     def quoted(self) -> str | None:
         """A double-quoted text with backslash escapes, or None where none begins."""
         if not self.take('"'):

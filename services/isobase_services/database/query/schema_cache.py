@@ -121,6 +121,8 @@ class Relationship:
     target_is_view: bool = False
     is_reference: bool = False
     """The source holds the foreign key; for one-to-one both directions look alike but for this."""
+    function: tuple[str, str] | None = None
+    """(schema, name) of the function over a row of the source that gives the target's rows: a computed relationship."""
 
     @property
     def is_to_one(self) -> bool:

@@ -1,232 +1,222 @@
 """A planned read as one SQL statement that lets PostgreSQL build the JSON.
 
-Each level is a SELECT whose embeds are lateral joins: an object for a to-one relationship, an array for a to-many one.
-The rows of a level go by the relation's name, its embeds by ``isobase_tNeM``; both are always used with a dot, as a bare name
-would mean a column of that name first.
+Each level is a SELECT whose embeds are lateral joins: an object for a to-one relationship, an array for a to-many one,
+columns for a spread. The rows of a level go by the relation's name, its embeds by ``relation_embed_N``; both are always used
+with a dot, as a bare name would mean a column of that name first.
+Source: PostgREST v14 ``Query/QueryBuilder.hs`` for the shape of the joins, which decides the order of unordered rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from isobase_platform.sql import qualified, quote_identifier
-from isobase_services.database.query.ast import ColumnItem, Field
-from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.ast import Aggregate, ColumnItem
 from isobase_services.database.query.parameters import Operand, Parameters
-from isobase_services.database.query.plan import Embed, ReadNode
+from isobase_services.database.query.plan import Embed, ReadNode, SpreadPart
 from isobase_services.database.query.representations import converted
-from isobase_services.database.query.schema_cache import Relationship
 from isobase_services.database.query.sql_filter import Scope, field_sql, logic_sql, order_sql
 
 __all__ = ["count_sql", "read_sql"]
 
-# A name that no column has: a bare alias would mean the column of that name first.
+# Names that no column has: a bare alias would mean the column of that name first.
 _ROW = "isobase_row"
+_DATA = "isobase_data"
+
+JsonType: TypeAlias = Literal["json", "jsonb"]
 
 
-def read_sql(
-    node: ReadNode,
-    parameters: Parameters,
-    *,
-    join: str | None = None,
-    cap: int | None = None,
-    embeds_as: Literal["json", "jsonb"] = "json",
-) -> str:
-    """The SELECT of a node. ``join`` ties a child to its parent's row; ``cap`` is a limit beside the request's own.
+def read_sql(node: ReadNode, parameters: Parameters, *, link: Embed | None = None, embeds_as: JsonType = "json") -> str:
+    """The SELECT of a node; ``link`` ties an embedded one to its parent's row.
 
-    ``embeds_as``: the type of embedded objects and arrays; jsonb has the text that upstream's have, where it is shown.
+    ``embeds_as``: the type of embedded objects and arrays; jsonb has the text that upstream's have, where it is shown, and
+    the equality that rows are grouped by.
     """
+    embeds_as = "jsonb" if node.is_grouped else embeds_as
 
-    def is_null(number: int, _embed: Embed, is_negated: bool) -> str:
-        return f"{node.alias}e{number}.data is {'not ' if is_negated else ''}null"
+    def is_null(embed: Embed, is_negated: bool) -> str:
+        result = f"{embed.alias}.*" if embed.relationship.is_to_one else f"{embed.alias}.{_DATA}"
+        return f"({result}) is {'' if is_negated else 'not '}distinct from null"
 
     scope = Scope(node.row, node.types, _embed_test(node, is_null), node.representations)
-    shown = [_column_sql(item, scope, parameters) for item in _expanded(node)]
-    joins = []
-    for number, embed in enumerate(node.embeds):
-        lateral, expressions = _embed_sql(node, embed, f"{node.alias}e{number}", parameters, embeds_as)
-        joins.append(lateral)
-        shown.extend(expressions)
-    if not shown and not node.embeds:
-        # Nothing selected reads like everything at the top; a parent that embeds such a node shows nothing of it. With
-        # embeds that show nothing either, rows have no columns at all.
-        everything = ColumnItem(Field("*"))
-        shown = [_column_sql(item, scope, parameters) for item in _expanded(replace(node, items=[everything]))]
-    parts = [f"select {', '.join(shown)} from {_source(node)}", *joins]
-    conditions = [*([join] if join else []), *(logic_sql(one, scope, parameters) for one in node.filters)]
+    shown, groups = _shown(node, scope, parameters, embeds_as)
+    joins = [_join_sql(embed, parameters, embeds_as) for embed in node.embeds]
+    source, conditions = _source(node, link)
+    conditions += [logic_sql(one, scope, parameters) for one in node.filters]
+    parts = [f"select {', '.join(shown)} from {source}", *joins]
     if conditions:
         parts.append(f"where {' and '.join(conditions)}")
+    if node.is_grouped and groups:
+        parts.append(f"group by {', '.join(groups)}")
     if node.order:
         parts.append("order by " + ", ".join(_order_terms(node, scope, parameters)))
-    parts.append(_range_sql(node, parameters, cap))
+    parts.append(_range_sql(node, parameters))
     return " ".join(part for part in parts if part)
 
 
-def count_sql(node: ReadNode, parameters: Parameters, *, join: str | None = None) -> str:
-    """``select 1`` for each row that the filters and inner embeds let through, whatever the limit.
+def count_sql(node: ReadNode, parameters: Parameters, *, link: Embed | None = None) -> str:
+    """``select 1`` for each row that the filters and inner embeds let through, whatever the limit and the groups.
 
     Embeds are tested by EXISTS and not joined: what only shows is not computed.
     """
 
-    def has_none(_number: int, embed: Embed, is_negated: bool) -> str:
+    def has_none(embed: Embed, is_negated: bool) -> str:
         # No double negation: the planner makes a join of EXISTS and of NOT EXISTS only.
-        return f"{'' if is_negated else 'not '}{_exists(node, embed, parameters)}"
+        return f"{'' if is_negated else 'not '}exists ({count_sql(embed.node, parameters, link=embed)})"
 
     scope = Scope(node.row, node.types, _embed_test(node, has_none), node.representations)
-    conditions = [join] if join else []
+    source, conditions = _source(node, link)
     conditions += [logic_sql(one, scope, parameters) for one in node.filters]
-    conditions += [_exists(node, embed, parameters) for embed in node.embeds if embed.is_inner]
+    conditions += [
+        f"exists ({count_sql(embed.node, parameters, link=embed)})" for embed in node.embeds if embed.is_inner
+    ]
     where = f" where {' and '.join(conditions)}" if conditions else ""
-    return f"select 1 from {_source(node)}{where}"
+    return f"select 1 from {source}{where}"
 
 
-def _exists(node: ReadNode, embed: Embed, parameters: Parameters) -> str:
-    condition = _join_condition(node.row, embed.relationship, embed.node.row, f"{embed.node.alias}j")
-    return f"exists ({count_sql(embed.node, parameters, join=condition)})"
-
-
-def _source(node: ReadNode) -> str:
-    name = quote_identifier(node.source) if node.source else qualified(*node.relation)
-    return f"{name} as {node.row}"
-
-
-def _embed_test(node: ReadNode, test: Callable[[int, Embed, bool], str]) -> Callable[[str, bool], str | None]:
+def _embed_test(node: ReadNode, test: Callable[[Embed, bool], str]) -> Callable[[str, bool], str | None]:
     """What ``NAME=is.null`` and its negation mean where NAME is an embed."""
 
     def embed_test(name: str, is_negated: bool) -> str | None:
-        found = next((pair for pair in enumerate(node.embeds) if pair[1].label == name), None)
-        return test(*found, is_negated) if found is not None else None
+        embed = node.embed_labelled(name)
+        return test(embed, is_negated) if embed is not None else None
 
     return embed_test
 
 
-def _expanded(node: ReadNode) -> Sequence[ColumnItem]:
-    """The columns asked for, ``*`` as the columns that it stands for where some are shown through a function."""
-    if not node.has_formats:
-        return node.items
-    return [
-        one
-        for item in node.items
-        for one in ([ColumnItem(Field(name)) for name in node.columns] if item.field == Field("*") else [item])
-    ]
-
-
-def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters) -> str:
-    if item.aggregate is not None:
-        raise RequestError("Use of aggregate functions is not allowed", code="PGRST123")
-    if item.field.name == "*" and not item.field.steps:
-        return f"{scope.alias}.*"
-    known = scope.representations.get(item.field.name)
-    formats = known.to_json if known is not None else None
-    expression = converted(formats, field_sql(item.field, scope, parameters))
-    if item.cast is not None:
-        # The name of a type cannot be quoted ("int" would be another type); the parser lets through letters, digits,
-        # underscores, dollars and spaces only.
-        expression = f"cast({expression} as {item.cast})"
-    label = item.alias or _label(item.field)
-    if label == item.field.name and not item.field.steps and item.cast is None and formats is None:
-        return expression
-    return f"{expression} as {quote_identifier(label)}"
-
-
-def _label(target: Field) -> str:
-    """The last key of a JSON path names the result; an index hands over to the key before it."""
-    keys = [step.key for step in target.steps if not step.is_index]
-    return keys[-1] if keys else target.name
-
-
-def _join_condition(parent: str, relationship: Relationship, child: str, alias: str) -> str:
-    """What ties the child's rows to one row of the parent; ``alias`` is for the junction's."""
-    if relationship.junction is None:
-        return " and ".join(
-            f"{child}.{quote_identifier(theirs)} = {parent}.{quote_identifier(ours)}"
-            for ours, theirs in relationship.pairs
-        )
+def _source(node: ReadNode, link: Embed | None) -> tuple[str, list[str]]:
+    """The FROM item of a node, and the conditions that leave those of its rows that belong to the parent's."""
+    name = quote_identifier(node.source) if node.source else qualified(*node.relation)
+    if link is None:
+        return f"{name} as {node.row}", []
+    relationship = link.relationship
+    if relationship.function is not None:
+        # The cast tells overloads apart where the parent's rows are those of a CTE.
+        row = f"({link.parent}.*)::{qualified(*relationship.source)}"
+        return f"{qualified(*relationship.function)}({row}) as {node.row}", []
     junction = relationship.junction
-    inner = " and ".join(
-        [
-            *(
-                f"{alias}.{quote_identifier(theirs)} = {parent}.{quote_identifier(ours)}"
-                for ours, theirs in relationship.pairs
-            ),
-            *(
-                f"{child}.{quote_identifier(theirs)} = {alias}.{quote_identifier(ours)}"
-                for ours, theirs in relationship.target_pairs
-            ),
-        ]
-    )
-    return f"exists (select from {qualified(junction.schema, junction.name)} as {alias} where {inner})"
+    if junction is None:
+        return f"{name} as {node.row}", _equal(node.row, link.parent, relationship.pairs)
+    tied = _equal(link.junction, link.parent, relationship.pairs)
+    tied += [
+        f"{node.row}.{quote_identifier(theirs)} = {link.junction}.{quote_identifier(ours)}"
+        for ours, theirs in relationship.target_pairs
+    ]
+    return f"{name} as {node.row}, {qualified(junction.schema, junction.name)} as {link.junction}", tied
 
 
-def _embed_sql(
-    parent: ReadNode, embed: Embed, alias: str, parameters: Parameters, embeds_as: Literal["json", "jsonb"]
-) -> tuple[str, list[str]]:
-    """The lateral join of an embed, and what the parent selects from it."""
-    condition = _join_condition(parent.row, embed.relationship, embed.node.row, f"{embed.node.alias}j")
-    kind = "inner" if embed.is_inner else "left"
-    data = f"{alias}.data" if embeds_as == "json" else f"{alias}.data::jsonb"
-    if embed.relationship.is_to_one:
-        inner = read_sql(embed.node, parameters, join=condition, cap=1)
-        columns = ", ".join([f"row_to_json({_ROW}) as data", *([f"{_ROW}.*"] if embed.item.is_spread else [])])
-        lateral = f"{kind} join lateral (select {columns} from ({inner}) as {_ROW}) as {alias} on true"
+def _equal(child: str, parent: str, pairs: tuple[tuple[str, str], ...]) -> list[str]:
+    return [f"{child}.{quote_identifier(theirs)} = {parent}.{quote_identifier(ours)}" for ours, theirs in pairs]
+
+
+def _shown(node: ReadNode, scope: Scope, parameters: Parameters, embeds_as: JsonType) -> tuple[list[str], list[str]]:
+    """What a level selects, and the places in it (from 1) that its rows are grouped by where they are aggregated."""
+    shown: list[str] = []
+    groups: list[str] = []
+
+    def add(expression: str, *, is_aggregate: bool) -> None:
+        shown.append(expression)
+        if not is_aggregate:
+            # By place: a name could mean an input column, and a JSON path has its keys in parameters of its own.
+            groups.append(str(len(shown)))
+
+    for item in node.items:
+        applies = item.aggregate is not None and not node.passes_aggregates_on
+        add(_column_sql(item, scope, parameters, applies=applies), is_aggregate=applies)
+    for embed in node.embeds:
         if embed.item.is_spread:
-            return lateral, [
-                f"{alias}.{name} as {label}" if name != label else f"{alias}.{name}"
-                for name, label in _spread_columns(embed)
-            ]
-        shown = [f"{data} as {quote_identifier(embed.label)}"] if _shows_anything(embed.node) else []
-        return lateral, shown
-    inner = read_sql(embed.node, parameters, join=condition)
-    lateral = f"{kind} join lateral (select json_agg({_ROW}) as data from ({inner}) as {_ROW}) as {alias} on " + (
-        f"{alias}.data is not null" if embed.is_inner else "true"
-    )
-    shown = [f"coalesce({data}, '[]') as {quote_identifier(embed.label)}"] if _shows_anything(embed.node) else []
-    return lateral, shown
+            for part in embed.parts:
+                applies = part.aggregate is not None and not node.passes_aggregates_on
+                add(_part_sql(part, embed, embeds_as, applies=applies), is_aggregate=applies)
+        elif embed.node.shows_anything:
+            add(_embedded_sql(embed, embeds_as), is_aggregate=False)
+    if not shown and not node.embeds:
+        # A parent that embeds such a node shows nothing of it. With embeds that show nothing either, rows have no columns.
+        return [f"{node.row}.*"], []
+    return shown, groups
 
 
-def _shows_anything(node: ReadNode) -> bool:
-    return bool(node.items) or any(_shows_anything(embed.node) for embed in node.embeds)
+def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters, *, applies: bool) -> str:
+    """One selected column. ``applies`` False leaves its aggregate to the parent that this is spread into."""
+    if item.field.name == "*" and not item.field.steps:
+        if item.aggregate is None:
+            return f"{scope.alias}.*"
+        # Counted as rows of this relation; a parent's row without one counts none.
+        expression, is_named = "*" if applies else "1", True
+    else:
+        known = scope.representations.get(item.field.name)
+        formats = known.to_json if known is not None else None
+        expression = _cast(converted(formats, field_sql(item.field, scope, parameters)), item.cast)
+        is_named = item.cast is None and formats is None
+    if applies and item.aggregate is not None:
+        expression = _aggregated(expression, item.aggregate, item.aggregate_cast)
+    label = item.label if item.label is not None or is_named or applies else item.field.name
+    return f"{expression} as {quote_identifier(label)}" if label is not None else expression
 
 
-def _spread_columns(embed: Embed) -> list[tuple[str, str]]:
-    """(quoted name inside the embed, quoted name shown) of what a spread hands to its parent."""
-    names: list[str] = []
-    for item in embed.node.items:
-        if item.field.name == "*" and not item.field.steps:
-            names.extend(embed.node.columns)
-        else:
-            names.append(item.alias or _label(item.field))
-    columns = [(quote_identifier(name), quote_identifier(name)) for name in names]
-    for child in embed.node.embeds:
-        if child.item.is_spread:
-            columns.extend((label, label) for _, label in _spread_columns(child))
-        elif _shows_anything(child.node):
-            columns.append((quote_identifier(child.label), quote_identifier(child.label)))
-    return columns
+def _cast(expression: str, kind: str | None) -> str:
+    # The name of a type cannot be quoted ("int" would be another type); the parser lets through letters, digits,
+    # underscores, dollars and spaces only.
+    return expression if kind is None else f"cast({expression} as {kind})"
+
+
+def _aggregated(expression: str, aggregate: Aggregate, cast: str | None) -> str:
+    return _cast(f"{aggregate}({expression})", cast)
+
+
+def _part_sql(part: SpreadPart, embed: Embed, embeds_as: JsonType, *, applies: bool) -> str:
+    if part.name == "*":
+        return f"{embed.alias}.*"
+    name = quote_identifier(part.name)
+    if applies and part.aggregate is not None:
+        return f"{_aggregated(f'{embed.alias}.{name}', part.aggregate, part.cast)} as {name}"
+    cast = "::jsonb" if embeds_as == "jsonb" and not embed.relationship.is_to_one else ""
+    return f"{embed.alias}.{name}{cast}"
+
+
+def _embedded_sql(embed: Embed, embeds_as: JsonType) -> str:
+    """The object or array of an embed."""
+    label = quote_identifier(embed.label)
+    if embed.relationship.is_to_one:
+        return f"{'to_jsonb' if embeds_as == 'jsonb' else 'row_to_json'}({embed.alias}.*) as {label}"
+    cast = "::jsonb" if embeds_as == "jsonb" else ""
+    return f"coalesce({embed.alias}.{_DATA}, '[]'){cast} as {label}"
+
+
+def _join_sql(embed: Embed, parameters: Parameters, embeds_as: JsonType) -> str:
+    """The lateral join of an embed: its row for a to-one relationship, one row of aggregates for a to-many one."""
+    kind = "inner" if embed.is_inner else "left"
+    # What a spread hands over is shown, and compared, by the parent.
+    inner = read_sql(embed.node, parameters, link=embed, embeds_as=embeds_as if embed.item.is_spread else "json")
+    if embed.relationship.is_to_one:
+        return f"{kind} join lateral ({inner}) as {embed.alias} on true"
+    columns = [f"json_agg({_ROW}) as {_DATA}"]
+    if embed.item.is_spread:
+        # All arrays see the rows in the order that the subquery gives them, so that their elements belong together.
+        names = [quote_identifier(part.name) for part in embed.parts]
+        columns = [f"nullif(count(*), 0) as {_DATA}"]
+        columns += [f"coalesce(json_agg({_ROW}.{name}), '[]') as {name}" for name in names]
+    condition = f"{embed.alias}.{_DATA} is not null" if embed.is_inner else "true"
+    return f"{kind} join lateral (select {', '.join(columns)} from ({inner}) as {_ROW}) as {embed.alias} on {condition}"
 
 
 def _order_terms(node: ReadNode, scope: Scope, parameters: Parameters) -> list[str]:
     terms = []
     for term in node.order:
-        if term.relation is None:
-            terms.append(order_sql(term, field_sql(term.field, scope, parameters)))
-            continue
-        number, embed = next(pair for pair in enumerate(node.embeds) if pair[1] is node.embed_labelled(term.relation))
-        # The related row is read again by its key: the embed itself may not show the column that sorts.
-        child = Scope(f"{node.alias}o{number}", embed.node.types)
-        condition = _join_condition(node.row, embed.relationship, child.alias, f"{child.alias}j")
-        expression = field_sql(term.field, child, parameters)
-        target = qualified(*embed.relationship.target)
-        terms.append(order_sql(term, f"(select {expression} from {target} as {child.alias} where {condition} limit 1)"))
+        within = scope
+        if term.relation is not None:
+            # By what the embed shows, under the name that it is shown with.
+            embed = node.embed_labelled(term.relation)
+            assert embed is not None  # the plan has seen to it
+            within = Scope(embed.alias, {})
+        terms.append(order_sql(term, field_sql(term.field, within, parameters)))
     return terms
 
 
-def _range_sql(node: ReadNode, parameters: Parameters, cap: int | None) -> str:
-    limits = [limit for limit in (node.limit, cap) if limit is not None]
+def _range_sql(node: ReadNode, parameters: Parameters) -> str:
     # As text first: a number beyond bigint is then PostgreSQL's to refuse, with its own code.
-    parts = [f"limit {parameters.add(str(min(limits)))}::text::bigint"] if limits else []
+    parts = [f"limit {parameters.add(str(node.limit))}::text::bigint"] if node.limit is not None else []
     if node.offset:
         parts.append(f"offset {parameters.add(Operand.at(node.offset_slot, str(node.offset)))}::text::bigint")
     return " ".join(parts)

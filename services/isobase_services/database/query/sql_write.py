@@ -66,6 +66,8 @@ def returning_columns(node: ReadNode) -> list[str]:
         wanted[item.field.name] = None
     if not node.items and not node.embeds:
         return ["*"]
+    if any(embed.relationship.function is not None for embed in node.embeds):
+        return ["*"]  # the function takes the whole row
     for embed in node.embeds:
         wanted |= {ours: None for ours, _ in embed.relationship.pairs}
     wanted |= {term.field.name: None for term in node.order if term.relation is None}

@@ -161,8 +161,8 @@ def plan_tree(
     columns: Sequence[str],
     types: Mapping[str, str],
     request: ApiRequest,
+    settings: RestSettings,
     *,
-    max_rows: int | None,
     source: str | None = None,
 ) -> ReadNode:
     """The tree that a request's ``select`` and its parameters ask for; errors as ``plan_read``.
@@ -181,8 +181,9 @@ def plan_tree(
         filters=filters,
         orders=request.orders,
         ranges={} if is_write else request.ranges,
-        max_rows=None if is_write else max_rows,
+        max_rows=None if is_write else settings.max_rows,
         source=source,
+        allows_aggregates=settings.aggregates_enabled,
     )
     node.offset_slot = None if is_write else request.offset_slot
     return node

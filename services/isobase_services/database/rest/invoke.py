@@ -80,7 +80,7 @@ def _planned(engine: Engine, request: ApiRequest, cache: SchemaCache, function: 
         columns, types = tuple(function.types), function.types
     if function.is_scalar:
         types = {"pgrst_scalar": function.return_type}
-    return plan_tree(cache, key, columns, types, request, max_rows=engine.settings.max_rows, source="written")
+    return plan_tree(cache, key, columns, types, request, engine.settings, source="written")
 
 
 def _shown_as(function: Function) -> tuple[str, str]:

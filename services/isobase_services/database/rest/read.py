@@ -22,7 +22,7 @@ def prepare_read(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Pre
     max_rows = engine.settings.max_rows
     preferences = request.preferences
     relation = find_relation(cache, request.schema, request.target.name)
-    node = plan_tree(cache, relation.key, tuple(relation.columns), relation.types, request, max_rows=max_rows)
+    node = plan_tree(cache, relation.key, tuple(relation.columns), relation.types, request, engine.settings)
     preferences.check()
     media = choose_media(engine, request, cache, relation.key, node)
     parameters = Parameters()

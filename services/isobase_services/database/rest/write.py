@@ -38,7 +38,7 @@ __all__ = ["prepare_delete", "prepare_insert", "prepare_put", "prepare_update"]
 def prepare_insert(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body) -> Prepared:
     """POST: 201, or 200 where an upsert merged every row. Raises ``RequestError``."""
     preferences = request.preferences
-    relation, node = _planned(cache, request)
+    relation, node = _planned(engine, request, cache)
     upsert = None
     if preferences.resolution is not None:
         target = request.on_conflict if request.on_conflict is not None else relation.primary_key
@@ -73,7 +73,7 @@ def prepare_insert(engine: Engine, request: ApiRequest, cache: SchemaCache, body
 def prepare_put(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body) -> Prepared:
     """PUT of one row by its primary key: 204, or with its representation 201 (new) or 200 (was there)."""
     preferences = request.preferences
-    relation, node = _planned(cache, request)
+    relation, node = _planned(engine, request, cache)
     filters = request.root_filters
     by_key = [
         one
@@ -114,7 +114,7 @@ def prepare_put(engine: Engine, request: ApiRequest, cache: SchemaCache, body: B
 def prepare_update(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body) -> Prepared:
     """PATCH of the rows that the filters let through: 200 with their representation, else 204."""
     preferences = request.preferences
-    relation, node = _planned(cache, request)
+    relation, node = _planned(engine, request, cache)
     parameters = Parameters(body.json)
     returning = _returning(request, node, relation)
     written = update_sql(relation, _payload(body, request), request.root_filters, parameters, returning)
@@ -134,7 +134,7 @@ def prepare_update(engine: Engine, request: ApiRequest, cache: SchemaCache, body
 def prepare_delete(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Prepared:
     """DELETE of the rows that the filters let through: 200 with their representation, else 204."""
     preferences = request.preferences
-    relation, node = _planned(cache, request)
+    relation, node = _planned(engine, request, cache)
     parameters = Parameters()
     written = delete_sql(relation, request.root_filters, parameters, _returning(request, node, relation))
     preferences.check()
@@ -150,11 +150,11 @@ def prepare_delete(engine: Engine, request: ApiRequest, cache: SchemaCache) -> P
     return _prepared(engine, request, sql, parameters, media, finish)
 
 
-def _planned(cache: SchemaCache, request: ApiRequest) -> tuple[Relation, ReadNode]:
+def _planned(engine: Engine, request: ApiRequest, cache: SchemaCache) -> tuple[Relation, ReadNode]:
     """The relation, and the tree that reads what was written to it."""
     relation = find_relation(cache, request.schema, request.target.name)
     node = plan_tree(
-        cache, relation.key, tuple(relation.columns), relation.types, request, max_rows=None, source="written"
+        cache, relation.key, tuple(relation.columns), relation.types, request, engine.settings, source="written"
     )
     return relation, node
 

@@ -12,7 +12,6 @@ from tests.database.differential.cases.reading import (
     LOGIC,
     ODD_NAMES,
     ORDER_RANGE,
-    REFUSED,
     SELECT,
     WORDS,
 )
@@ -26,7 +25,6 @@ CASES: tuple[Case, ...] = (
     *LOGIC,
     *BROKEN,
     *ODD_NAMES,
-    *REFUSED,
     *WORDS,
     *ORDER_RANGE,
     *EMBED,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.database.differential.cases.case import ALL, EXACT, Case, reads
+from tests.database.differential.cases.case import EXACT, Case, reads
 
-__all__ = ["BROKEN", "FILTER", "LOGIC", "ODD_NAMES", "ORDER_RANGE", "REFUSED", "SELECT", "WORDS"]
+__all__ = ["BROKEN", "FILTER", "LOGIC", "ODD_NAMES", "ORDER_RANGE", "SELECT", "WORDS"]
 
 SELECT = reads(
     "select",
@@ -176,18 +176,13 @@ BROKEN = reads(
     "/projects?select=id)",
     "/projects?select=id::int)%3Bdrop",
     "/projects?id=is.nullx",
-    only_code=True,
-)
-
-# Upstream reads the first as a filter of a column "orid" and the second as an empty select. Here they are mistakes of the
-# client's, and told.
-REFUSED = reads(
-    "refused",
     "/projects?or=id.eq.1",
+    "/projects?not.or=id.eq.1",
     "/projects?select=...clients",
-    newer=ALL,
-    status=400,
-    code="PGRST100",
+    "/projects?select=*x",
+    "/projects?select=id,*x",
+    "/projects?select=clients(name)x,id",
+    only_code=True,
 )
 
 WORDS = reads("words", "/kinds?j->n=eq.5&select=id", only_code=True) + reads(
