@@ -106,7 +106,7 @@ def parse_request(
     schema, is_negotiated = _schema(scope, method, schemas, listed)
     _check_method(method, target)
     parsed = _parameters(query.pairs, is_call_by_get=target.kind == "function" and method in {"GET", "HEAD"})
-    ranges = _top_range(scope, method, parsed.ranges)
+    ranges = _top_range(scope, method, _combined(parsed.limits, parsed.offsets))
     return ApiRequest(
         method=method,
         target=target,
@@ -178,7 +178,8 @@ class _Parsed:
     select: tuple[SelectItem, ...] = ()
     filters: dict[Path, list[Filter | LogicTree]] = field(default_factory=dict)
     orders: dict[Path, tuple[OrderTerm, ...]] = field(default_factory=dict)
-    ranges: Ranges = field(default_factory=dict)
+    limits: dict[Path, int | None] = field(default_factory=dict)
+    offsets: dict[Path, int | None] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     on_conflict: tuple[str, ...] | None = None
     arguments: list[tuple[str, str]] = field(default_factory=list)
@@ -199,7 +200,8 @@ def _parameters(pairs: Sequence[Pair], *, is_call_by_get: bool) -> _Parsed:
         elif last == "order":
             parsed.orders.setdefault(_embed_path(key), parse_order(value))
         elif last in {"limit", "offset"}:
-            _limit(parsed.ranges, _embed_path(key), last, value)
+            # Of repeated ones the last counts.
+            (parsed.limits if last == "limit" else parsed.offsets)[_embed_path(key)] = _number(value)
             parsed.offset_slot = parsed.offset_slot if slot is None else slot
         elif last in {"and", "or"}:
             path, tree = parse_logic(key, value)
@@ -237,13 +239,25 @@ def _names(text: str, what: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _limit(ranges: Ranges, path: Path, kind: str, value: str) -> None:
-    # As upstream: what is no number is as if it were not given; of repeated ones the last counts.
-    number = int(value) if _NUMBER.fullmatch(value) else None
-    if kind == "offset" and number is not None and number < 0:
-        number = None
-    limit, offset = ranges.get(path, (None, None))
-    ranges[path] = (number, offset) if kind == "limit" else (limit, number)
+def _number(value: str) -> int | None:
+    return int(value) if _NUMBER.fullmatch(value) else None
+
+
+def _combined(limits: Mapping[Path, int | None], offsets: Mapping[Path, int | None]) -> Ranges:
+    """Limit and offset of each path, as upstream adds them up.
+
+    What is no number is alone as if it were not given; a limit that is none counts as 0 beside an offset. An offset below 0
+    takes as many rows from the limit at the top; PostgreSQL refuses that of an embed.
+    """
+    ranges: Ranges = {}
+    for path in (*limits, *(path for path in offsets if path not in limits)):
+        limit, offset = limits.get(path), offsets.get(path)
+        if path in limits and path in offsets:
+            limit = limit or 0
+        if not path and offset is not None and offset < 0:
+            limit, offset = None if limit is None else limit + offset, None
+        ranges[path] = (limit, offset)
+    return ranges
 
 
 def _top_range(scope: Scope, method: str, given: Ranges) -> Ranges:
