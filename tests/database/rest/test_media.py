@@ -17,6 +17,8 @@ HERE = ("public", "people")
     ("header", "found"),
     [
         (None, ["*/*"]),
+        ("", []),
+        (" , ", ["", ""]),
         ("text/csv;q=0.5, application/json;q=0.9, */*;q=0.1", ["application/json", "text/csv", "*/*"]),
         ("*/*, text/csv", ["text/csv", "*/*"]),
         ("text/csv, application/json", ["text/csv", "application/json"]),

@@ -110,10 +110,12 @@ _PARAMETER = re.compile(r'\s*;\s*([A-Za-z0-9-]+)\s*=\s*("[^"]*"|[A-Za-z0-9|-]+)'
 def accepted(header: str | None) -> tuple[MediaType, ...]:
     """The media types of an Accept header by quality, then by how special they are, then by place; ``*/*`` without one.
 
-    What follows a quality is not looked at, as upstream.
+    What follows a quality is not looked at, and an empty header accepts nothing, as upstream.
     """
-    if not header:
+    if header is None:
         return (MediaType(ANY_MEDIA_TYPE),)
+    if not header:
+        return ()
     weighted: list[tuple[float, int, int, str]] = []
     for place, text in enumerate(header.replace(" ", "").split(",")):
         name, _, rest = text.partition(";q=")
