@@ -85,6 +85,8 @@ class DynamicSettings(SettingsGroup):
     tables_per_database: int = Field(default=200, ge=0)
     columns_per_table: int = Field(default=100, ge=0, le=1500)
     """Beside created_at, owner and the id that a table has by itself."""
+    indexes_per_table: int = Field(default=64, ge=0)
+    """Beside those of keys and unique columns."""
     members_per_database: int = Field(default=1000, ge=1)
     rows_per_request: int = Field(default=1000, ge=1)
     """Rows that one request may insert; how many one reads is rest.max_rows."""

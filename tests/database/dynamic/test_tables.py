@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isobase_platform.config import Settings
-from isobase_services.database.dynamic.column_types import ColumnType
+from isobase_services.database.dynamic.column_types import BaseType
 from tests.database.dynamic.conftest import ITEMS, NOBODY, Server, refusal, running
 
 _SAMPLE = "2f0c6f9e-7a3b-4c1d-8e5f-6a7b8c9d0e1f"
@@ -31,11 +31,30 @@ _DEFAULTS: list[tuple[str, object, object]] = [
     ("text[]", ["a,b", "{c}", 'd"e\\', "NULL", ""], ["a,b", "{c}", 'd"e\\', "NULL", ""]),
     ("integer[]", [1, -2], [1, -2]),
     ("uuid[]", [_SAMPLE], [_SAMPLE]),
+    ("varchar", "x'y", "x'y"),
+    ("varchar(3)", "abc", "abc"),
+    ("numeric(5, 2)", "123.45", 123.45),
+    ("timestamp", "2026-01-31T12:00:00", "2026-01-31T12:00:00"),
+    ("interval", "1 day 02:00:00", "1 day 02:00:00"),
+    ("interval", "P1DT2H", "1 day 02:00:00"),
+    ("json", {"a": 1}, {"a": 1}),
+    ("bytea", "\\x00ff", "\\x00ff"),
+    ("inet", "192.0.2.1", "192.0.2.1"),
+    ("cidr", "192.0.2.0/24", "192.0.2.0/24"),
+    ("int4range", "[1,5)", "[1,5)"),
+    ("int8range", "empty", "empty"),
+    ("numrange", "(1.5,2]", "(1.5,2]"),
+    ("daterange", "[2026-01-01,2026-02-01)", "[2026-01-01,2026-02-01)"),
+    ("tsrange", '["2026-01-01 00:00:00",)', '["2026-01-01 00:00:00",)'),
+    ("tstzrange", "(,2026-01-01T00:00:00Z]", '(,"2026-01-01 00:00:00+00"]'),
+    ("timestamptz[]", ["2026-01-31T12:00:00Z"], ["2026-01-31T12:00:00+00:00"]),
+    ("jsonb[]", [{"a": "}"}, None], [{"a": "}"}, None]),
+    ("boolean[]", [True, False], [True, False]),
 ]
 
 
 def test_every_type_has_a_default_under_test() -> None:
-    assert {kind for kind, _, _ in _DEFAULTS} == {kind.value for kind in ColumnType}
+    assert {kind for kind, _, _ in _DEFAULTS} >= {kind.value for kind in BaseType}
 
 
 async def test_defaults_of_every_type_come_back_as_they_were_given(server: Server) -> None:
@@ -43,6 +62,8 @@ async def test_defaults_of_every_type_come_back_as_they_were_given(server: Serve
     columns += [
         {"name": "at", "type": "timestamptz", "default": "now()"},
         {"name": "token", "type": "uuid", "default": "gen_random_uuid()"},
+        {"name": "who", "type": "uuid", "default": "auth.uid()"},
+        {"name": "day", "type": "date", "default": "current_date"},
     ]
     url = await server.make_rows_url(columns=columns)
     row = await server.insert(url, server.alice)
@@ -50,6 +71,8 @@ async def test_defaults_of_every_type_come_back_as_they_were_given(server: Serve
     other = await server.insert(url, server.alice)
     assert other["at"] > row["at"]
     assert other["token"] != row["token"]
+    assert row["who"] == row["owner"]
+    assert row["day"] == row["created_at"][:10]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +105,16 @@ async def test_defaults_of_every_type_come_back_as_they_were_given(server: Serve
         ("integer[]", ["1"]),
         ("uuid[]", [None]),
         ("date", "now()"),
+        ("varchar(3)", "abcd"),
+        ("timestamp", "2026-01-31T12:00:00Z"),
+        ("interval", "tomorrow"),
+        ("bytea", "abc"),
+        ("inet", "here"),
+        ("cidr", "192.0.2.1/24"),
+        ("tstzrange", "[now,today)"),
+        ("daterange", "[2026-02-31,)"),
+        ("interval", "1 fortnight of things"),
+        ("numeric(3, 2)", "12345"),
     ],
 )
 async def test_a_default_of_another_type_names_the_column_and_the_type(
@@ -110,9 +143,12 @@ async def test_a_table_is_shown_as_postgresql_has_it(server: Server) -> None:
         ],
         access="public-read",
     )
-    plain: dict[str, Any] = {"unique": False, "references": None, "nullable": True, "default": None}
+    plain: dict[str, Any] = {"unique": False, "references": None, "nullable": True, "default": None, "check": None}
+    plain |= {"primary_key": False, "identity": False}
+    shelf_reference = {"table": "shelves", "column": None, "on_delete": "cascade"}
     assert table["columns"] == [
-        {**plain, "name": "id", "type": "uuid", "nullable": False, "default": "gen_random_uuid()", "unique": True},
+        {**plain, "name": "id", "type": "uuid", "nullable": False, "default": "gen_random_uuid()"}
+        | {"unique": True, "primary_key": True},
         {**plain, "name": "created_at", "type": "timestamptz", "nullable": False, "default": "now()"},
         {
             **plain,
@@ -120,13 +156,20 @@ async def test_a_table_is_shown_as_postgresql_has_it(server: Server) -> None:
             "type": "uuid",
             "nullable": False,
             "default": "auth.uid()",
-            "references": {"table": "auth.users", "on_delete": "cascade"},
+            "references": {"table": "auth.users", "column": None, "on_delete": "cascade"},
         },
         {**plain, "name": "title", "type": "text", "nullable": False, "default": "'x'::text"},
-        {**plain, "name": "shelf_id", "type": "uuid", "references": {"table": "shelves", "on_delete": "cascade"}},
-        {**plain, "name": "parent_id", "type": "uuid", "references": {"table": "items", "on_delete": "no action"}},
+        {**plain, "name": "shelf_id", "type": "uuid", "references": shelf_reference},
+        {
+            **plain,
+            "name": "parent_id",
+            "type": "uuid",
+            "references": {"table": "items", "column": None} | {"on_delete": "no action"},
+        },
     ]
     assert (table["name"], table["access"]) == ("items", "public-read")
+    assert (table["comment"], table["realtime"]) == (None, False)
+    assert {tuple(index["columns"]) for index in table["indexes"]} == {("owner",), ("shelf_id",), ("parent_id",)}
     url = f"/db/{made['database_id']}/tables"
     assert (await server.http.get(f"{url}/{table['table_id']}", headers=server.alice)).json() == table
     listed = (await server.http.get(url, headers=server.alice)).json()["tables"]
@@ -172,7 +215,6 @@ _TEXT: dict[str, object] = {"name": "a", "type": "text"}
         ({"name": "é"}, "invalid_name"),
         ({"name": 1}, "invalid_body"),
         ({"access": "everybody"}, "invalid_body"),
-        ({"access": None}, "invalid_body"),
         ({"columns": None}, "invalid_body"),
         ({"columns": {}}, "invalid_body"),
         ({"columns": [{"name": "a"}]}, "invalid_body"),

@@ -183,13 +183,13 @@ class _DynamicFace:
     async def read_rows(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.READ_ROWS)
         query = parse_rows_query(request.scope["query_string"])
-        rows, count = await self._rows.read(actor.caller, table, query)
+        rows, count = await self._rows.read(actor, table, query)
         return rows_answer(rows, count)
 
     async def get_row(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.READ_ROWS)
         query = parse_rows_query(request.scope["query_string"])
-        return row_answer(await self._rows.get(actor.caller, table, _id(request, "row"), query))
+        return row_answer(await self._rows.get(actor, table, _id(request, "row"), query))
 
     async def update_row(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
@@ -199,7 +199,7 @@ class _DynamicFace:
     async def delete_row(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
         row_id = _id(request, "row")
-        await self._rows.delete(actor.caller, table, row_id)
+        await self._rows.delete(actor, table, row_id)
         return json_answer({"row_id": str(row_id), "deleted": True})
 
     # -- what several need ----------------------------------------------------------------------------------------------

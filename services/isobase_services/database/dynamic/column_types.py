@@ -1,34 +1,24 @@
-"""The closed list of column types, and a typed JSON default as SQL.
-
-A default is never SQL text of the client: each type checks the JSON value in Python and writes it in one canonical way, so
-that words that PostgreSQL would evaluate once at creation (``'now'::timestamptz``) do not pass either.
-"""
+"""The closed list of column types: what a definition may name, and how PostgreSQL writes it."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Callable
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
 from enum import StrEnum
-from uuid import UUID
 
-from pydantic import JsonValue
+__all__ = ["TYPE_ALIASES", "BaseType", "ColumnType", "shown_type"]
 
-from isobase_platform.errors import BadRequest
-from isobase_platform.sql import quote_literal
-
-__all__ = ["MAX_DEFAULT_LENGTH_CHARS", "ColumnType", "default_sql"]
-
-MAX_DEFAULT_LENGTH_CHARS = 10_000
+MAX_LENGTH_CHARS = 10_485_760
+"""PostgreSQL's own limit of varchar(n)."""
+MAX_PRECISION = 1000
+"""PostgreSQL's own limit of numeric(p, s)."""
 
 
-class ColumnType(StrEnum):
-    """The types a column may have; the values are PostgreSQL's own names and stand in SQL as they are."""
+class BaseType(StrEnum):
+    """The types of a column, or of a list's elements; the values are PostgreSQL's names and stand in SQL as they are."""
 
     TEXT = "text"
+    VARCHAR = "varchar"
     SMALLINT = "smallint"
     INTEGER = "integer"
     BIGINT = "bigint"
@@ -37,158 +27,89 @@ class ColumnType(StrEnum):
     DOUBLE_PRECISION = "double precision"
     BOOLEAN = "boolean"
     TIMESTAMPTZ = "timestamptz"
+    TIMESTAMP = "timestamp"
     DATE = "date"
     TIME = "time"
+    INTERVAL = "interval"
     UUID = "uuid"
     JSONB = "jsonb"
-    TEXT_ARRAY = "text[]"
-    INTEGER_ARRAY = "integer[]"
-    UUID_ARRAY = "uuid[]"
+    JSON = "json"
+    BYTEA = "bytea"
+    INET = "inet"
+    CIDR = "cidr"
+    INT4RANGE = "int4range"
+    INT8RANGE = "int8range"
+    NUMRANGE = "numrange"
+    DATERANGE = "daterange"
+    TSRANGE = "tsrange"
+    TSTZRANGE = "tstzrange"
 
 
-_FUNCTIONS = {(ColumnType.TIMESTAMPTZ, "now()"): "now()", (ColumnType.UUID, "gen_random_uuid()"): "gen_random_uuid()"}
-"""Defaults that PostgreSQL evaluates for each row; the only ones that are no literals."""
-
-_INTEGER_BITS = {ColumnType.SMALLINT: 16, ColumnType.INTEGER: 32, ColumnType.BIGINT: 64}
-_NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
-_MAX_SINGLE = 3.4028235e38
-
-
-class _Mismatch(Exception):
-    """The value is not of the type; the argument says what would be."""
-
-
-def default_sql(column: str, kind: ColumnType, value: JsonValue) -> str:
-    """The default as an SQL expression of the type. Raises ``BadRequest`` naming column, expected type and value."""
-    if isinstance(value, str) and (function := _FUNCTIONS.get((kind, value))) is not None:
-        return function
-    try:
-        text = _text(kind, value)
-    except _Mismatch as mismatch:
-        shown = json.dumps(value, ensure_ascii=False)
-        shown = shown if len(shown) <= 100 else f"{shown[:100]}..."
-        raise BadRequest(
-            f"The default of column {column} must be {mismatch}",
-            code="invalid_default",
-            details=f"expected {kind}, got {shown}",
-        ) from None
-    if len(text) > MAX_DEFAULT_LENGTH_CHARS:
-        raise BadRequest(
-            f"The default of column {column} is longer than {MAX_DEFAULT_LENGTH_CHARS} characters",
-            code="invalid_default",
-        )
-    return f"{quote_literal(text)}::{kind.value}"
-
-
-def _text(kind: ColumnType, value: JsonValue) -> str:
-    """The value in PostgreSQL's text form for ``kind``."""
-    if kind in _INTEGER_BITS:
-        return _integer(value, _INTEGER_BITS[kind])
-    if kind is ColumnType.JSONB:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False)
-    return _WRITERS[kind](value)
-
-
-def _integer(value: JsonValue, bits: int) -> str:
-    bound = 1 << (bits - 1)
-    if isinstance(value, bool) or not isinstance(value, int) or not -bound <= value < bound:
-        raise _Mismatch(f"a whole number of {bits} bits")
-    return str(value)
-
-
-def _plain_text(value: JsonValue) -> str:
-    if not isinstance(value, str):
-        raise _Mismatch("a text")
-    return value
-
-
-def _boolean(value: JsonValue) -> str:
-    if not isinstance(value, bool):
-        raise _Mismatch("true or false")
-    return "true" if value else "false"
-
-
-def _number(value: JsonValue) -> str:
-    text = str(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or not _NUMERIC.fullmatch(text):
-        raise _Mismatch("a number")
-    try:
-        return str(Decimal(text))
-    except InvalidOperation:
-        raise _Mismatch("a number") from None
-
-
-def _floating(limit: float) -> Callable[[JsonValue], str]:
-    def write(value: JsonValue) -> str:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _Mismatch("a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            raise _Mismatch("a number in range") from None
-        if not math.isfinite(number) or abs(number) > limit:
-            raise _Mismatch("a number in range")
-        return repr(number)
-
-    return write
-
-
-def _parsed(parse: Callable[[str], object], expected: str) -> Callable[[JsonValue], str]:
-    def write(value: JsonValue) -> str:
-        if not isinstance(value, str):
-            raise _Mismatch(expected)
-        try:
-            return str(parse(value))
-        except ValueError:
-            raise _Mismatch(expected) from None
-
-    return write
-
-
-def _instant(text: str) -> datetime:
-    """With its offset: without one PostgreSQL would read it in the session's time zone."""
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError("no time zone")
-    return found
-
-
-def _time_of_day(text: str) -> time:
-    """Without an offset, which the type would drop in silence."""
-    found = time.fromisoformat(text)
-    if found.tzinfo is not None:
-        raise ValueError("a time zone")
-    return found
-
-
-def _array(write: Callable[[JsonValue], str], expected: str) -> Callable[[JsonValue], str]:
-    def write_all(value: JsonValue) -> str:
-        if not isinstance(value, list):
-            raise _Mismatch(expected)
-        try:
-            parts = [write(element) for element in value]
-        except _Mismatch:
-            raise _Mismatch(expected) from None
-        # Every element quoted, so that no NULL, comma or brace is read out of a text.
-        quoted = ('"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"' for part in parts)
-        return "{" + ",".join(quoted) + "}"
-
-    return write_all
-
-
-_uuid = _parsed(UUID, "a UUID or gen_random_uuid()")
-
-_WRITERS: dict[ColumnType, Callable[[JsonValue], str]] = {
-    ColumnType.TEXT: _plain_text,
-    ColumnType.NUMERIC: _number,
-    ColumnType.REAL: _floating(_MAX_SINGLE),
-    ColumnType.DOUBLE_PRECISION: _floating(math.inf),
-    ColumnType.BOOLEAN: _boolean,
-    ColumnType.TIMESTAMPTZ: _parsed(_instant, "a time in ISO 8601 with its offset, or now()"),
-    ColumnType.DATE: _parsed(date.fromisoformat, "a date as 2026-01-31"),
-    ColumnType.TIME: _parsed(_time_of_day, "a time of day as 18:30:00"),
-    ColumnType.UUID: _uuid,
-    ColumnType.TEXT_ARRAY: _array(_plain_text, "a list of texts"),
-    ColumnType.INTEGER_ARRAY: _array(lambda value: _integer(value, 32), "a list of whole numbers of 32 bits"),
-    ColumnType.UUID_ARRAY: _array(_uuid, "a list of UUIDs"),
+TYPE_ALIASES = {
+    "character varying": BaseType.VARCHAR,
+    "int": BaseType.INTEGER,
+    "int2": BaseType.SMALLINT,
+    "int4": BaseType.INTEGER,
+    "int8": BaseType.BIGINT,
+    "decimal": BaseType.NUMERIC,
+    "float4": BaseType.REAL,
+    "float8": BaseType.DOUBLE_PRECISION,
+    "bool": BaseType.BOOLEAN,
+    "timestamp with time zone": BaseType.TIMESTAMPTZ,
+    "timestamp without time zone": BaseType.TIMESTAMP,
+    "time without time zone": BaseType.TIME,
 }
+"""Other names of the same types, those of PostgreSQL's catalog among them."""
+
+_KNOWN = {**{kind.value: kind for kind in BaseType}, **TYPE_ALIASES}
+_SHAPE = re.compile(
+    r"(?P<name>[a-z][a-z0-9 ]*[a-z0-9])(?: ?\( ?(?P<first>[0-9]{1,8}) ?(?:, ?(?P<second>[0-9]{1,4}) ?)?\))?(?P<array>\[\])?"
+)
+
+
+@dataclass(slots=True, frozen=True)
+class ColumnType:
+    """A type with its modifiers: varchar(``first``), numeric(``first``, ``second``), or a list of any."""
+
+    base: BaseType
+    first: int | None = None
+    second: int | None = None
+    is_array: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> ColumnType:
+        """The type that ``text`` names. Raises ``ValueError``, whose text says which there are."""
+        found = _SHAPE.fullmatch(text.lower())
+        base = _KNOWN.get(found["name"]) if found is not None else None
+        if found is None or base is None:
+            raise ValueError(f"no such column type; there are {', '.join(kind.value for kind in BaseType)}, and name[]")
+        first, second = (int(number) if number is not None else None for number in (found["first"], found["second"]))
+        if first is not None:
+            _check_modifiers(base, first, second)
+        return cls(base, first, second, found["array"] is not None)
+
+    def __str__(self) -> str:
+        """PostgreSQL's way to write it; made of a closed list and numbers, so it may stand in SQL."""
+        modifiers = ", ".join(str(number) for number in (self.first, self.second) if number is not None)
+        return f"{self.base.value}{f'({modifiers})' if modifiers else ''}{'[]' if self.is_array else ''}"
+
+    @property
+    def element(self) -> ColumnType:
+        """The type of a list's elements."""
+        return ColumnType(self.base, self.first, self.second)
+
+
+def _check_modifiers(base: BaseType, first: int, second: int | None) -> None:
+    if base is BaseType.VARCHAR and second is None and 1 <= first <= MAX_LENGTH_CHARS:
+        return
+    if base is BaseType.NUMERIC and 1 <= first <= MAX_PRECISION and (second or 0) <= first:
+        return
+    raise ValueError(f"{base.value} cannot have these modifiers")
+
+
+def shown_type(catalog_name: str) -> str:
+    """A type as ``format_type`` writes it, by the name that a definition would use; others stay as they are."""
+    try:
+        return str(ColumnType.parse(catalog_name))
+    except ValueError:
+        return catalog_name

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from isobase_platform.errors import DatabaseError, Forbidden, IsobaseError, NotFound
 from isobase_platform.http.errors import render_simple
-from isobase_services.database.dynamic.models import Database, Member, ShownColumn, Table
+from isobase_services.database.dynamic.models import Access, Database, Member, PolicySpec, ShownColumn, Table
 from isobase_services.database.query.errors import RequestError
 
 __all__ = ["database_body", "json_answer", "member_body", "render_error", "row_answer", "rows_answer", "table_body"]
@@ -36,6 +36,13 @@ def table_body(table: Table) -> dict[str, Any]:
         "name": table.name,
         "access": table.access.value,
         "columns": [_column_body(column) for column in table.columns],
+        "indexes": [
+            {"name": index.name, "columns": list(index.columns), "unique": index.is_unique, "method": index.method}
+            for index in table.indexes
+        ],
+        **({"policies": [_policy_body(policy) for policy in table.policies]} if table.access is Access.CUSTOM else {}),
+        "comment": table.comment,
+        "realtime": table.is_live,
         "created_at": table.created_at.isoformat(),
     }
 
@@ -48,9 +55,23 @@ def _column_body(column: ShownColumn) -> dict[str, Any]:
         "nullable": column.is_nullable,
         "default": column.default,
         "unique": column.is_unique,
+        "primary_key": column.is_primary_key,
+        "identity": column.is_identity,
         "references": (
-            {"table": reference.table, "on_delete": reference.on_delete.value} if reference is not None else None
+            {"table": reference.table, "column": reference.column, "on_delete": reference.on_delete.value}
+            if reference is not None
+            else None
         ),
+        "check": column.check,
+    }
+
+
+def _policy_body(policy: PolicySpec) -> dict[str, Any]:
+    return {
+        "command": policy.command.value,
+        "to": [role.value for role in policy.roles],
+        "using": policy.using,
+        "check": policy.check,
     }
 
 

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from isobase_platform.caller import Caller
-from isobase_platform.errors import BadRequest, DatabaseError, Forbidden, IsobaseError, NotFound
+from isobase_platform.errors import (
+    BadRequest,
+    DatabaseError,
+    Forbidden,
+    IsobaseError,
+    NotFound,
+    TokenError,
+    TokenRefusal,
+)
 from isobase_platform.rls import DoorConnection
 from isobase_platform.runtime import Platform
 from isobase_platform.sql import qualified
@@ -85,7 +93,7 @@ class RowStore:
         self._keeper = keeper
         self._rest = platform.settings.rest
 
-    async def read(self, caller: Caller, table: RowsTable, query: RowsQuery) -> tuple[str, int | None]:
+    async def read(self, actor: Actor, table: RowsTable, query: RowsQuery) -> tuple[str, int | None]:
         """The rows as a JSON array in text, and the number of all that match where it was asked for."""
         cache, relation = await self._relation(table)
         check_columns(query, relation)
@@ -104,13 +112,14 @@ class RowStore:
         source = read_sql(node, parameters)
         total = f"(select count(*) from ({count_sql(node, parameters)}) as c)" if query.counts else "null::bigint"  # noqa: S608  composed by the engine
         sql = f"select coalesce(json_agg(s)::text, '[]') as body, {total} as total from ({source}) as s"  # noqa: S608  composed by the engine
-        [rows] = await self._platform.door.once(
-            caller, [(sql, parameters.values)], read_only=True, search_path=self._search_path(table.schema)
-        )
+        with _sign_in_for_more(actor):
+            [rows] = await self._platform.door.once(
+                actor.caller, [(sql, parameters.values)], read_only=True, search_path=self._search_path(table.schema)
+            )
         text, number = rows[0]  # an aggregate always gives a row
         return (text or b"").decode(), None if number is None else int.from_bytes(number)
 
-    async def get(self, caller: Caller, table: RowsTable, row_id: UUID, query: RowsQuery) -> str:
+    async def get(self, actor: Actor, table: RowsTable, row_id: UUID, query: RowsQuery) -> str:
         """One row as a JSON object in text. Raises ``NotFound`` for one that is not there or not visible."""
         only = replace(
             query,
@@ -118,7 +127,7 @@ class RowStore:
             ranges={path: cut for path, cut in query.ranges.items() if path},
             counts=False,
         )
-        body, _ = await self.read(caller, table, only)
+        body, _ = await self.read(actor, table, only)
         if body == "[]":
             raise _no_row()
         return body.strip()[1:-1]
@@ -134,7 +143,7 @@ class RowStore:
         payload = Payload(new.payload, new.is_single, new.names, fills_defaults=True)
         written = insert_sql(relation, payload, parameters, upsert=None, returning=tuple(relation.columns))
         try:
-            return await self._write(actor.caller, table, written, parameters)
+            return await self._write(actor, table, written, parameters)
         except DatabaseError as error:
             if error.constraint == OWNER_CONSTRAINT and not actor.caller.is_service:
                 raise IsobaseError("The user of the token is gone", code="user_not_found", status=401) from error
@@ -150,19 +159,19 @@ class RowStore:
         parameters = Parameters()
         payload = Payload(change.payload, True, change.names)
         written = update_sql(relation, payload, [_by_id(row_id)], parameters, tuple(relation.columns))
-        body = await self._write(actor.caller, table, written, parameters, (relation, row_id))
+        body = await self._write(actor, table, written, parameters, (relation, row_id))
         return body.strip()[1:-1]
 
-    async def delete(self, caller: Caller, table: RowsTable, row_id: UUID) -> None:
+    async def delete(self, actor: Actor, table: RowsTable, row_id: UUID) -> None:
         """Delete one row. Raises as ``update``."""
         _, relation = await self._relation(table)
         parameters = Parameters()
         written = delete_sql(relation, [_by_id(row_id)], parameters, ("id",))
-        await self._write(caller, table, written, parameters, (relation, row_id))
+        await self._write(actor, table, written, parameters, (relation, row_id))
 
     async def _write(
         self,
-        caller: Caller,
+        actor: Actor,
         table: RowsTable,
         written: str,
         parameters: Parameters,
@@ -170,10 +179,12 @@ class RowStore:
     ) -> str:
         shown = "select coalesce(json_agg(w)::text, '[]') as body, count(*) as rows from written as w"
         sql = f"with written as ({written}) {shown}"
-        async with self._platform.door.transaction(caller, search_path=self._search_path(table.schema)) as connection:
-            [[body, count]] = await connection.run(sql, parameters.values)  # an aggregate always gives a row
-            if target is not None and int.from_bytes(count or b"") == 0:
-                raise await _why_not_written(connection, *target)
+        path = self._search_path(table.schema)
+        with _sign_in_for_more(actor):
+            async with self._platform.door.transaction(actor.caller, search_path=path) as connection:
+                [[body, count]] = await connection.run(sql, parameters.values)  # an aggregate always gives a row
+                if target is not None and int.from_bytes(count or b"") == 0:
+                    raise await _why_not_written(connection, *target)
         return (body or b"").decode()
 
     async def _relation(self, table: RowsTable) -> tuple[SchemaCache, Relation]:
@@ -202,6 +213,17 @@ class RowStore:
 
     def _search_path(self, schema: str) -> tuple[str, ...]:
         return (schema, *self._rest.extra_search_path)
+
+
+@contextmanager
+def _sign_in_for_more(actor: Actor) -> Iterator[None]:
+    """What policies refuse to anon asks for a sign-in."""
+    try:
+        yield
+    except DatabaseError as error:
+        if actor.is_anon and error.is_insufficient_privilege:
+            raise TokenError("Sign in first: this needs a user's bearer token", TokenRefusal.CLAIMS) from error
+        raise
 
 
 def _by_id(row_id: UUID) -> Filter:

@@ -50,7 +50,9 @@ async def definition_transaction(platform: Platform) -> AsyncIterator[Connection
     try:
         async with platform.pools.transaction(None) as connection:
             await connection.execute(
-                f"set local lock_timeout = '{LOCK_TIMEOUT_S}s'; set local statement_timeout = '{STATEMENT_TIMEOUT_S}s'"
+                f"set local lock_timeout = '{LOCK_TIMEOUT_S}s'; set local statement_timeout = '{STATEMENT_TIMEOUT_S}s';"
+                # Names and texts mean the same whatever the owner's own settings are.
+                " set local search_path = ''; set local standard_conforming_strings = on; set local timezone = 'UTC'"
             )
             yield connection
     except DatabaseError as error:

@@ -1,17 +1,12 @@
 """Execute: the tables of a database, each made or dropped in one transaction with its row in ``isobase.tables``.
 
-What a table looks like is read from PostgreSQL's catalog every time, so that a migration of the project that changed one is
-seen. Neighbours: ``store`` (databases), ``definition`` (the SQL), ``rows`` (what is in them).
+Neighbours: ``store`` (databases), ``table_changes`` (what becomes of them), ``shown`` (how they look), ``definition`` and
+``table_steps`` (the SQL), ``rows`` (what is in them).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID, uuid4
-
-import asyncpg
 
 from isobase_platform.config import DynamicSettings
 from isobase_platform.errors import Conflict, Forbidden, NotFound
@@ -19,46 +14,17 @@ from isobase_platform.pool import Connection
 from isobase_platform.runtime import Platform
 from isobase_platform.sql import qualified
 from isobase_services.database.dynamic.access import Act, Actor, decide, require, standing_of
+from isobase_services.database.dynamic.columns import OWN_KEY
 from isobase_services.database.dynamic.definition import check_table, create_table_sql
-from isobase_services.database.dynamic.models import (
-    Access,
-    Database,
-    OnDelete,
-    ReferenceSpec,
-    RowsTable,
-    ShownColumn,
-    Table,
-    TableSpec,
-)
+from isobase_services.database.dynamic.expressions import check_without_rights
+from isobase_services.database.dynamic.models import Access, Database, RowsTable, Table, TableSpec
+from isobase_services.database.dynamic.policies import policy_expressions
+from isobase_services.database.dynamic.shown import find_table, list_tables
 from isobase_services.database.dynamic.store import announce, database_of, definition_transaction, find_database
+from isobase_services.database.dynamic.table_steps import TableSteps
 
 __all__ = ["TableStore"]
 
-# A table that somebody dropped by SQL has no pg_class row, and is as if it were not there.
-_SELECT = """
-select t.id, t.database_id, t.name, t.access, t.created_at,
-       (select json_agg(json_build_object(
-                 'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'nullable', not a.attnotnull,
-                 'default', pg_catalog.pg_get_expr(v.adbin, v.adrelid),
-                 'unique', exists (select from pg_catalog.pg_index as i
-                                    where i.indrelid = c.oid and i.indisunique and i.indpred is null
-                                      and i.indnkeyatts = 1 and i.indkey[0] = a.attnum),
-                 'references', (select json_build_object(
-                                  'table', case when r.relnamespace = c.relnamespace then r.relname
-                                                else (r.relnamespace::regnamespace)::text || '.' || r.relname end,
-                                  'on_delete', k.confdeltype)
-                                  from pg_catalog.pg_constraint as k
-                                  join pg_catalog.pg_class as r on r.oid = k.confrelid
-                                 where k.conrelid = c.oid and k.contype = 'f' and k.conkey = array[a.attnum] limit 1))
-               order by a.attnum)
-          from pg_catalog.pg_attribute as a
-          left join pg_catalog.pg_attrdef as v on v.adrelid = a.attrelid and v.adnum = a.attnum
-         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)::text as columns
-  from isobase.tables as t
-  join isobase.databases as d on d.id = t.database_id
-  join pg_catalog.pg_namespace as n on n.nspname = d.schema_name
-  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.name
-"""
 # One round trip for a request about rows: the database, what the caller ($1) is in it, and the table.
 _SELECT_FOR_ROWS = """
 select d.id, d.name, d.schema_name, d.created_at,
@@ -72,8 +38,6 @@ select d.id, d.name, d.schema_name, d.created_at,
   join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.name
  where d.id = $2 and t.id = $3
 """
-_SHORT_TYPES = {"timestamp with time zone": "timestamptz", "time without time zone": "time"}
-_ON_DELETE = {"a": OnDelete.NO_ACTION, "r": OnDelete.RESTRICT, "c": OnDelete.CASCADE, "n": OnDelete.SET_NULL}
 
 
 class TableStore:
@@ -82,6 +46,7 @@ class TableStore:
     def __init__(self, platform: Platform, limits: DynamicSettings) -> None:
         self._platform = platform
         self._limits = limits
+        self._publication = platform.settings.realtime.publication
 
     async def create(self, actor: Actor, database_id: UUID, spec: TableSpec) -> Table:
         """Make a table with its policies and grants; all of it or nothing.
@@ -89,10 +54,11 @@ class TableStore:
         Raises ``BadRequest`` for a definition that cannot be, ``Conflict`` for a name in use, ``Forbidden`` for who
         may not and (``quota_reached``) beyond the limit, ``NotFound`` for an unknown database.
         """
+        await self._check_expressions(actor, database_id, spec)
         async with definition_transaction(self._platform) as connection:
             database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
             known = await self._known(connection, database)
-            check_table(spec, known, self._limits.columns_per_table)
+            check_table(spec, known, self._limits.columns_per_table, self._limits.indexes_per_table)
             if spec.name in known or await self._is_taken(connection, database.schema, spec.name):
                 raise Conflict(f"The database has a table named {spec.name} already", code="table_exists")
             if len(known) >= self._limits.tables_per_database:
@@ -101,10 +67,7 @@ class TableStore:
                     code="quota_reached",
                     hint="Delete one first",
                 )
-            for statement in create_table_sql(database_id, database.schema, spec):
-                await connection.execute(statement)
-            # Where the server gives service_role no BYPASSRLS, a policy lets it in.
-            await connection.execute("select isobase.open_tables_to_service_role()")
+            await self._make(TableSteps(connection, database_id, database.schema, spec.name), spec)
             table_id = uuid4()
             await connection.execute(
                 "insert into isobase.tables (id, database_id, name, access) values ($1, $2, $3, $4)",
@@ -114,8 +77,41 @@ class TableStore:
                 spec.access.value,
             )
             await announce(connection)
-            await _show_qualified(connection)
-            return await self._table(connection, database_id, table_id)
+            return await find_table(connection, database_id, table_id, self._publication)
+
+    async def _check_expressions(self, actor: Actor, database_id: UUID, spec: TableSpec) -> None:
+        """Let PostgreSQL read the client's expressions as a role without rights, before anything is made."""
+        if not spec.policies and all(column.check is None for column in spec.columns):
+            return
+        async with self._platform.pools.transaction(None) as connection:
+            database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES)
+            known = await self._known(connection, database)
+        check_table(spec, known, self._limits.columns_per_table, self._limits.indexes_per_table)
+        for column in spec.columns:
+            if column.check is not None:
+                what = [(column.check, f"check of column {column.name}")]
+                await check_without_rights(self._platform, spec.name, {column.name: str(column.type)}, what)
+        own = {OWN_KEY: "uuid", "created_at": "timestamptz", "owner": "uuid"}
+        row = {**own, **{column.name: str(column.type) for column in spec.columns}}
+        await check_without_rights(self._platform, spec.name, row, policy_expressions(spec.policies))
+
+    async def _make(self, steps: TableSteps, spec: TableSpec) -> None:
+        for column in spec.columns:
+            await steps.check_default(column)
+        for statement in create_table_sql(steps.schema, spec):
+            await steps.run(statement)
+        for column in spec.columns:
+            if column.check is not None:
+                await steps.add_check(column.name, column.check)
+        await steps.set_access(spec.access, spec.policies)
+        for index in spec.indexes:
+            await steps.add_index(index)
+        if spec.is_live:
+            await steps.set_live(self._publication, is_live=True)
+        if spec.comment:
+            await steps.set_comment(spec.comment)
+        # Where the server gives service_role no BYPASSRLS, a policy lets it in.
+        await steps.run("select isobase.open_tables_to_service_role()")
 
     @staticmethod
     async def _known(connection: Connection, database: Database) -> set[str]:
@@ -139,25 +135,19 @@ class TableStore:
         """All tables of a database, oldest first."""
         async with self._platform.pools.transaction(None) as connection:
             await self._database(connection, actor, database_id, Act.SEE_DEFINITIONS)
-            await _show_qualified(connection)
-            rows = await connection.fetch(
-                f"{_SELECT} where t.database_id = $1 order by t.created_at, t.id",
-                database_id,
-            )
-        return [_table_of(row) for row in rows]
+            return await list_tables(connection, database_id, self._publication)
 
     async def get(self, actor: Actor, database_id: UUID, table_id: UUID) -> Table:
         """One table. Raises ``NotFound``."""
         async with self._platform.pools.transaction(None) as connection:
             await self._database(connection, actor, database_id, Act.SEE_DEFINITIONS)
-            await _show_qualified(connection)
-            return await self._table(connection, database_id, table_id)
+            return await find_table(connection, database_id, table_id, self._publication)
 
     async def delete(self, actor: Actor, database_id: UUID, table_id: UUID) -> None:
         """Drop a table with its rows. Raises ``Conflict`` while another table refers to it."""
         async with definition_transaction(self._platform) as connection:
             database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
-            table = await self._table(connection, database_id, table_id)
+            table = await find_table(connection, database_id, table_id, self._publication)
             target = qualified(database.schema, table.name)
             users = await connection.fetch(
                 "select distinct r.relname from pg_catalog.pg_constraint as k"
@@ -196,42 +186,3 @@ class TableStore:
         database = await find_database(connection, database_id, actor.user_id, locks=locks)
         require(decide(standing_of(actor, database), act), "database")
         return database
-
-    @staticmethod
-    async def _table(connection: Connection, database_id: UUID, table_id: UUID) -> Table:
-        row = await connection.fetchrow(f"{_SELECT} where t.database_id = $1 and t.id = $2", database_id, table_id)
-        if row is None:
-            raise NotFound("There is no such table", code="table_not_found")
-        return _table_of(row)
-
-
-async def _show_qualified(connection: Connection) -> None:
-    """Let PostgreSQL write every name in a default with its schema, whatever the owner's own search_path is."""
-    await connection.execute("set local search_path = ''")
-
-
-def _table_of(row: asyncpg.Record) -> Table:
-    return Table(
-        id=row["id"],
-        database_id=row["database_id"],
-        name=row["name"],
-        access=Access(row["access"]),
-        created_at=row["created_at"],
-        columns=tuple(_column(raw) for raw in json.loads(row["columns"] or "[]")),
-    )
-
-
-def _column(raw: Mapping[str, Any]) -> ShownColumn:
-    reference = raw["references"]
-    return ShownColumn(
-        name=raw["name"],
-        type=_SHORT_TYPES.get(raw["type"], raw["type"]),
-        is_nullable=raw["nullable"],
-        default=raw["default"],
-        is_unique=raw["unique"],
-        references=(
-            ReferenceSpec(reference["table"], _ON_DELETE.get(reference["on_delete"], OnDelete.NO_ACTION))
-            if reference is not None
-            else None
-        ),
-    )

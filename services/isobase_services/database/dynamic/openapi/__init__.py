@@ -8,8 +8,10 @@ from typing import Any
 from isobase_services.database.dynamic.bodies import (
     ColumnBody,
     DatabaseBody,
+    IndexBody,
     MemberBody,
     NewMemberBody,
+    PolicyBody,
     ReferenceBody,
     TableBody,
 )
@@ -29,7 +31,9 @@ __all__ = ["OPENAPI"]
 OPENAPI: Mapping[str, Any] = {
     "paths": {**databases.PATHS, **tables.PATHS, **rows.PATHS},
     "schemas": {
-        **definitions(DatabaseBody, TableBody, ColumnBody, ReferenceBody, MemberBody, NewMemberBody),
+        **definitions(
+            DatabaseBody, TableBody, ColumnBody, ReferenceBody, PolicyBody, IndexBody, MemberBody, NewMemberBody
+        ),
         "Database": object_schema(
             database_id=UUID,
             name=TEXT,
@@ -44,6 +48,9 @@ OPENAPI: Mapping[str, Any] = {
             name=TEXT,
             access=reference("Access"),
             columns={"type": "array", "items": reference("TableColumn")},
+            indexes={"type": "array", "items": reference("TableIndex")},
+            comment={"type": ["string", "null"]},
+            realtime={"type": "boolean", "description": "Whether realtime sends the table's changes"},
             created_at=TIME,
         ),
         "TableColumn": object_schema(
@@ -52,7 +59,13 @@ OPENAPI: Mapping[str, Any] = {
             nullable={"type": "boolean"},
             default={"type": ["string", "null"], "description": "An SQL expression"},
             unique={"type": "boolean"},
+            primary_key={"type": "boolean"},
+            identity={"type": "boolean"},
             references={"anyOf": [reference("ReferenceBody"), {"type": "null"}]},
+            check={"type": ["string", "null"], "description": "An SQL expression"},
+        ),
+        "TableIndex": object_schema(
+            name=TEXT, columns={"type": "array", "items": TEXT}, unique={"type": "boolean"}, method=TEXT
         ),
         "Row": ROW_SCHEMA,
     },

@@ -22,7 +22,7 @@ NEW_TABLE: dict[str, Any] = {
     "name": "items",
     "columns": [
         {"name": "title", "type": "text", "nullable": False},
-        {"name": "quantity", "type": "integer", "default": 1},
+        {"name": "quantity", "type": "integer", "default": 1, "check": "quantity >= 0"},
         {"name": "shelf_id", "type": "uuid", "references": {"table": "shelves", "on_delete": "cascade"}},
     ],
     "access": "private",
@@ -39,7 +39,10 @@ TABLE: dict[str, Any] = {
             "nullable": False,
             "default": "gen_random_uuid()",
             "unique": True,
+            "primary_key": True,
+            "identity": False,
             "references": None,
+            "check": None,
         },
         {
             "name": "title",
@@ -47,9 +50,15 @@ TABLE: dict[str, Any] = {
             "nullable": False,
             "default": None,
             "unique": False,
+            "primary_key": False,
+            "identity": False,
             "references": None,
+            "check": None,
         },
     ],
+    "indexes": [{"name": "items_owner_idx", "columns": ["owner"], "unique": False, "method": "btree"}],
+    "comment": None,
+    "realtime": False,
     "created_at": AT,
 }
 MEMBER = {"user_id": USER_ID, "role": "editor", "created_at": AT}

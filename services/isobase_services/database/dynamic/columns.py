@@ -1,0 +1,145 @@
+"""Plan: one wanted column, or index, checked and as SQL. Pure.
+
+Names are checked here and quoted by the one helper; the only other texts that enter SQL are members of closed lists and
+defaults that ``defaults`` wrote. Neighbour: ``definition``, for whole tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from isobase_platform.errors import BadRequest
+from isobase_platform.sql import MAX_IDENTIFIER_BYTES, qualified, quote_identifier
+from isobase_services.database.dynamic.column_types import BaseType
+from isobase_services.database.dynamic.defaults import default_sql
+from isobase_services.database.dynamic.expressions import check_text
+from isobase_services.database.dynamic.models import ColumnSpec, IndexMethod, IndexSpec, OnDelete, ReferenceSpec
+
+__all__ = [
+    "FIXED_COLUMNS",
+    "OWN_KEY",
+    "check_column",
+    "check_column_name",
+    "check_index",
+    "check_name",
+    "check_reference",
+    "column_sql",
+    "index_sql",
+    "reference_sql",
+]
+
+FIXED_COLUMNS = ("created_at", "owner")
+"""Columns that every table has, whatever it is made of."""
+OWN_KEY = "id"
+"""The primary key of a table that names none."""
+
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_NUMBERED = frozenset({BaseType.SMALLINT, BaseType.INTEGER, BaseType.BIGINT})
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise ``BadRequest`` for a name of a table, column or index that is not ``^[a-z_][a-z0-9_]*$`` within 63 bytes."""
+    if not _NAME.fullmatch(name) or len(name) > MAX_IDENTIFIER_BYTES:
+        article = "An" if what.startswith("i") else "A"
+        raise BadRequest(
+            f"{article} {what} name is 1 to {MAX_IDENTIFIER_BYTES} lower-case letters, digits and _,"
+            " and begins with no digit",
+            code="invalid_name",
+            details=f"got {name[:80]!r}",
+        )
+
+
+def check_column_name(name: str, *, is_key: bool = False) -> None:
+    """Raise ``BadRequest`` for what a column cannot be called; ``id`` is a primary key's name only (``is_key``)."""
+    check_name(name, "column")
+    if name in FIXED_COLUMNS or name in _SYSTEM_COLUMNS or (name == OWN_KEY and not is_key):
+        raise BadRequest(
+            f"The column name {name} is reserved",
+            code="reserved_name",
+            hint="Every table has created_at and owner without being asked, and id where no column is its primary key",
+        )
+
+
+def check_column(column: ColumnSpec, table: str, known_tables: Collection[str]) -> None:
+    """Can the column be? ``table`` is the one that it is for. Raises ``BadRequest`` naming the column."""
+    check_column_name(column.name, is_key=column.is_primary_key)
+    is_json = column.type.base is BaseType.JSON
+    if (column.is_unique and (column.type.base is BaseType.JSONB or column.type.is_array)) or (
+        is_json and (column.is_unique or column.is_primary_key)
+    ):
+        raise BadRequest(f"The column {column.name} of type {column.type} cannot be unique", code="invalid_column")
+    if column.is_identity and (column.type.base not in _NUMBERED or column.type.is_array or column.default is not None):
+        raise BadRequest(
+            f"The column {column.name} can be an identity only as smallint, integer or bigint without a default",
+            code="invalid_column",
+        )
+    if column.default is not None:
+        default_sql(column.name, column.type, column.default)
+    if column.check is not None:
+        check_text(column.check, f"check of column {column.name}")
+    if column.references is not None:
+        check_reference(column.name, column.references, table, known_tables, is_nullable=column.is_nullable)
+
+
+def check_reference(
+    column: str, reference: ReferenceSpec, table: str, known_tables: Collection[str], *, is_nullable: bool
+) -> None:
+    """Can the column refer to that? Types are PostgreSQL's to compare. Raises ``BadRequest`` naming the column."""
+    check_name(reference.table, "table")
+    if reference.column is not None:
+        check_name(reference.column, "column")
+    if reference.table != table and reference.table not in known_tables:
+        raise BadRequest(
+            f"The column {column} refers to the table {reference.table}, which this database does not have",
+            code="invalid_reference",
+        )
+    if reference.on_delete is OnDelete.SET_NULL and not is_nullable:
+        raise BadRequest(
+            f"The column {column} is set to null on delete and so must be nullable", code="invalid_reference"
+        )
+
+
+def column_sql(schema: str, column: ColumnSpec) -> str:
+    """The column as CREATE TABLE and ADD COLUMN take it, without its check and without the primary key."""
+    parts = [quote_identifier(column.name), str(column.type)]
+    if not column.is_nullable:
+        parts.append("not null")
+    if column.is_identity:
+        parts.append("generated by default as identity")
+    if column.default is not None:
+        parts.append(f"default {default_sql(column.name, column.type, column.default)}")
+    if column.is_unique:
+        parts.append("unique")
+    if column.references is not None:
+        parts.append(reference_sql(schema, column.references))
+    return " ".join(parts)
+
+
+def reference_sql(schema: str, reference: ReferenceSpec) -> str:
+    """The REFERENCES clause."""
+    column = f" ({quote_identifier(reference.column)})" if reference.column is not None else ""
+    return f"references {qualified(schema, reference.table)}{column} on delete {reference.on_delete.value}"
+
+
+def check_index(index: IndexSpec) -> None:
+    """Can the index be? Whether there are such columns is PostgreSQL's to say. Raises ``BadRequest``."""
+    if index.name is not None:
+        check_name(index.name, "index")
+    for name in index.columns:
+        check_name(name, "column")
+    if len(set(index.columns)) != len(index.columns):
+        raise BadRequest("An index names each column once", code="invalid_index")
+    if index.is_unique and index.method is not IndexMethod.BTREE:
+        raise BadRequest("A unique index is a btree", code="invalid_index")
+    if len(index.columns) > 1 and index.method is IndexMethod.HASH:
+        raise BadRequest("A hash index has one column", code="invalid_index")
+
+
+def index_sql(schema: str, table: str, index: IndexSpec) -> str:
+    """CREATE INDEX of a checked index."""
+    unique = "unique " if index.is_unique else ""
+    name = f"{quote_identifier(index.name)} " if index.name is not None else ""
+    columns = ", ".join(quote_identifier(column) for column in index.columns)
+    return f"create {unique}index {name}on {qualified(schema, table)} using {index.method.value} ({columns})"
