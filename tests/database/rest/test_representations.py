@@ -101,3 +101,9 @@ def test_so_are_those_of_a_patch_and_a_put(pens: Api) -> None:
 def test_csv_shows_the_same(pens: Api) -> None:
     answer = pens.get("/pens?select=id,tint&id=eq.1", headers={"accept": "text/csv"})
     assert answer.text == 'id,tint\n1,"""#FF0000"""'
+
+
+def test_rows_are_grouped_by_what_is_stored(pens: Api, open_api: Api) -> None:
+    pens.rows("insert into public.pens values (3, 'again', 255, 7) returning id")
+    answer = open_api.get("/pens?select=colour:tint,count()&order=tint")
+    assert answer.json() == [{"colour": "#0000FF", "count": 2}, {"colour": "#FF0000", "count": 1}]

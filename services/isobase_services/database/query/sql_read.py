@@ -115,15 +115,17 @@ def _shown(node: ReadNode, scope: Scope, parameters: Parameters, embeds_as: Json
     shown: list[str] = []
     groups: list[str] = []
 
-    def add(expression: str, *, is_aggregate: bool) -> None:
+    def add(expression: str, *, is_aggregate: bool, stored: str | None = None) -> None:
         shown.append(expression)
         if not is_aggregate:
-            # By place: a name could mean an input column, and a JSON path has its keys in parameters of its own.
-            groups.append(str(len(shown)))
+            # By place: a name could mean an input column, and a JSON path has its keys in parameters of its own. What is
+            # shown as JSON is grouped as it is ``stored``: json has no equality.
+            groups.append(stored or str(len(shown)))
 
     for item in node.items:
         applies = item.aggregate is not None and not node.passes_aggregates_on
-        add(_column_sql(item, scope, parameters, applies=applies), is_aggregate=applies)
+        stored = scope.column(item.field.name) if _format(item, scope) is not None and not item.field.steps else None
+        add(_column_sql(item, scope, parameters, applies=applies), is_aggregate=applies, stored=stored)
     for embed in node.embeds:
         if embed.item.is_spread:
             for part in embed.parts:
@@ -145,14 +147,19 @@ def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters, *, appli
         # Counted as rows of this relation; a parent's row without one counts none.
         expression, is_named = "*" if applies else "1", True
     else:
-        known = scope.representations.get(item.field.name)
-        formats = known.to_json if known is not None else None
+        formats = _format(item, scope)
         expression = _cast(converted(formats, field_sql(item.field, scope, parameters)), item.cast)
         is_named = item.cast is None and formats is None
     if applies and item.aggregate is not None:
         expression = _aggregated(expression, item.aggregate, item.aggregate_cast)
     label = item.label if item.label is not None or is_named or applies else item.field.name
     return f"{expression} as {quote_identifier(label)}" if label is not None else expression
+
+
+def _format(item: ColumnItem, scope: Scope) -> tuple[str, str] | None:
+    """The function that a column is shown through, where its domain has one."""
+    known = scope.representations.get(item.field.name)
+    return known.to_json if known is not None else None
 
 
 def _cast(expression: str, kind: str | None) -> str:
