@@ -1,7 +1,10 @@
-"""uvicorn's HTTP protocol with limits on a request's head: how large it may be, and how long it may take.
+"""uvicorn's HTTP protocol with limits on a request's head, and with one write for a small answer.
 
-uvicorn has neither with httptools: whoever sends headers without end fills the memory of a process that serves everybody, and
-needs no key to do it. A body has its limits where it is read.
+Limits: how large a head may be, and how long it may take. uvicorn has neither with httptools: whoever sends headers without
+end fills the memory of a process that serves everybody, and needs no key to do it. A body has its limits where it is read.
+
+Writes: uvicorn writes the head of an answer and then its body, a system call each, which for a small answer is a good part of
+all its costs. ``JoinedWrites`` hands both to the socket at once.
 """
 
 from __future__ import annotations
@@ -11,18 +14,59 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "LimitedHttpProtocol"]
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "JoinedWrites", "LimitedHttpProtocol"]
 
 MAX_HEAD_BYTES = 128 * 1024
 """Request line and headers together. Long lists in filters make long URLs; tokens have 16 KiB at most."""
 HEAD_TIMEOUT_S = 60.0
 """How long a connection may take for its next request's head, from its first byte (or from the connection) on."""
 
+MAX_JOINED_BYTES = 64 * 1024
+"""What is gathered beyond this is written at once: joining gains nothing then, and flow control must see it."""
+
 _TOO_LARGE = b"Request header or URL too large"
 _ANSWER = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(_TOO_LARGE), _TOO_LARGE)
 )
+
+
+class JoinedWrites:
+    """A transport that gathers what is written within one turn of the event loop, up to ``MAX_JOINED_BYTES``."""
+
+    __slots__ = ("_gathered", "_gathered_bytes", "_loop", "transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport = transport
+        self._loop = loop
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Write ``data`` soon."""
+        if not data:
+            return
+        if not self._gathered:
+            self._loop.call_soon(self.flush)
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes > MAX_JOINED_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered now."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._gathered_bytes = 0
+            self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def close(self) -> None:
+        """Close when everything is written."""
+        self.flush()
+        self.transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
 
 
 class _HeadTooLarge(Exception):
@@ -41,7 +85,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn, with a time limit for the first request."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,6 +106,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse()
         else:
             super().send_400_response(msg)
+
+    def handle_websocket_upgrade(self) -> None:
+        """As uvicorn; a socket's frames are gathered by its own protocol."""
+        joined: object = self.transport
+        if isinstance(joined, JoinedWrites):
+            joined.flush()
+            self.transport = joined.transport
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         """A request begins."""

@@ -28,7 +28,7 @@ from isobase_platform.config import Settings
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
 from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, LOST_CONNECTION_FAILURES, discard
 from isobase_platform.sql import quote_identifier, quote_literal
-from isobase_platform.wire import Parameter, Row, Step, WireConnection, quiet_query
+from isobase_platform.wire import Parameter, Row, Silent, Step, WireConnection, quiet_query
 from isobase_platform.wire_pool import WirePool
 
 __all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
@@ -45,6 +45,19 @@ _CLEAN = (
 )
 
 _CLEAN_MESSAGE = quiet_query(_CLEAN)
+
+# The same inside a transaction that only reads: nothing of it can be deferred to the commit, where the role still counts, and
+# it cannot have made temporary tables. One answer less to send and to read.
+_CLEAN_AFTER_READ = Silent(
+    [
+        ("RESET SESSION AUTHORIZATION", "RESET"),
+        ("RESET ROLE", "RESET"),
+        ("RESET ALL", "RESET"),
+        ("CLOSE ALL", "CLOSE CURSOR ALL"),
+        ("UNLISTEN *", "UNLISTEN"),
+        ("SELECT FROM pg_catalog.pg_advisory_unlock_all()", "SELECT 1"),
+    ]
+)
 
 # What a statement that was prepared before may meet: somebody's DEALLOCATE, or DDL that changed what it returns.
 _STALE_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.InvalidCachedStatementError)
@@ -230,8 +243,13 @@ class RlsDoor:
         while True:
             connection = self._pool.take() or await self._pool.acquire()
             try:
-                rows = await connection.pipeline(all_steps, group=caller.role, after=_CLEAN_MESSAGE)
+                if read_only:
+                    rows = await connection.pipeline(all_steps, group=caller.role, silent=_CLEAN_AFTER_READ)
+                else:
+                    rows = await connection.pipeline(all_steps, group=caller.role, after=_CLEAN_MESSAGE)
             except asyncpg.PostgresError as error:
+                if read_only and not connection.is_closed():
+                    connection.send_after(_CLEAN_MESSAGE)
                 if may_retry and isinstance(error, _STALE_STATEMENTS):
                     connection.forget_statements()
                     may_retry = False

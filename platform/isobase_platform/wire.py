@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     _Base = _AsyncpgConnection
 
-__all__ = ["MAX_STATEMENTS", "Binary", "Parameter", "Row", "Step", "WireConnection", "quiet_query"]
+__all__ = ["MAX_STATEMENTS", "Binary", "Parameter", "Row", "Silent", "Step", "WireConnection", "quiet_query"]
 
 MAX_STATEMENTS = 256
 """Prepared statements that one connection keeps; the least recently used goes first."""
@@ -38,6 +38,7 @@ _LENGTH = struct.Struct("!i")
 _SHORT = struct.Struct("!H")
 _SYNC = b"S\x00\x00\x00\x04"
 _EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
+_READY = b"Z\x00\x00\x00\x05I"
 _NULL = b"\xff\xff\xff\xff"
 # One format for all result columns: binary, which for text and bytea is the bytes themselves.
 _BINARY_RESULTS = b"\x00\x01\x00\x01"
@@ -56,14 +57,47 @@ Step: TypeAlias = "tuple[str, Sequence[Parameter]]"
 """One statement of an exchange: its SQL and the values of its parameters."""
 
 
+class Silent:
+    """Statements that run at the end of an exchange for their effect. ``tags`` are the command tags that they answer with.
+
+    A statement that answers ``SELECT`` must give one row without columns.
+    """
+
+    __slots__ = ("reply", "statements")
+
+    def __init__(self, statements: Sequence[tuple[str, str]]) -> None:
+        self.statements = tuple(sql for sql, _ in statements)
+        self.reply = b"".join(_silent_reply(tag) for _, tag in statements) + _READY
+
+
+def _silent_reply(tag: str) -> bytes:
+    row = b"D\x00\x00\x00\x06\x00\x00" if tag.startswith("SELECT") else b""
+    text = tag.encode() + b"\x00"
+    return b"2\x00\x00\x00\x04" + row + _HEADER.pack(b"C", 4 + len(text)) + text
+
+
 class _Exchange:
     """What is awaited: one ``ReadyForQuery``, after which ``done`` holds the rows of each step, or an error."""
 
-    __slots__ = ("done", "error", "prepared", "rows")
+    __slots__ = ("done", "end", "error", "made_silent", "prepared", "rows", "steps")
 
-    def __init__(self, done: asyncio.Future[list[list[Row]]] | None, prepared: list[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        done: asyncio.Future[list[list[Row]]] | None,
+        prepared: list[tuple[str, str]],
+        steps: int,
+        end: bytes,
+        *,
+        made_silent: bool = False,
+    ) -> None:
         self.done = done
         self.prepared = prepared
+        self.made_silent = made_silent
+        """Whether the silent statements are prepared in this very exchange."""
+        self.steps = steps
+        """Statements whose rows are wanted; what more there is in the exchange is silent."""
+        self.end = end
+        """What the server sends behind the last wanted row, if nothing unusual happens."""
         self.rows: list[list[Row]] = [[]]
         self.error: asyncpg.PostgresError | None = None
 
@@ -102,7 +136,19 @@ class _Demultiplexer(asyncio.Protocol):
             if kind == 68:  # D: a row
                 exchange.rows[-1].append(_row(data, at + 5))
             elif kind == 67:  # C: a statement is complete
-                exchange.rows.append([])
+                rows = exchange.rows
+                rows.append([])
+                if len(rows) > exchange.steps and data.startswith(exchange.end, after):
+                    # What follows is, byte for byte, what the rest answers when all goes well.
+                    self.exchanges.popleft()
+                    self._wire.finish(exchange)
+                    at = after + len(exchange.end)
+                    if self.exchanges:
+                        exchange = self.exchanges[0]
+                        continue
+                    if at < end:
+                        self._inner.data_received(data[at:])
+                    return
             elif kind == 90:  # Z: ready for the next exchange
                 self.exchanges.popleft()
                 self._wire.finish(exchange)
@@ -168,7 +214,7 @@ def _error(body: bytes) -> asyncpg.PostgresError:
 class WireConnection(_Base):
     """A connection of asyncpg that can also ``pipeline``. The two ways must not be used at the same time."""
 
-    __slots__ = ("_demultiplexer", "_events", "_serial", "_statements", "_writer", "uses_statements")
+    __slots__ = ("_demultiplexer", "_events", "_serial", "_silent", "_statements", "_writer", "uses_statements")
 
     def __init__(
         self,
@@ -183,6 +229,7 @@ class WireConnection(_Base):
         self._events = loop
         # (SQL, group) -> its name on the server, the least recently used first.
         self._statements: dict[tuple[str, str], bytes] = {}
+        self._silent: dict[Silent, bytes] = {}
         self._serial = 0
         self.uses_statements = True
         """False behind a transaction pooler: statements are then parsed in every exchange, without a name."""
@@ -207,30 +254,61 @@ class WireConnection(_Base):
     def forget_statements(self) -> None:
         """Prepare everything anew, after the server said that a prepared statement is of no use any more."""
         self._statements.clear()
+        self._silent.clear()
 
     def pipeline(
-        self, steps: Sequence[Step], *, group: str = "", after: bytes = b""
+        self, steps: Sequence[Step], *, group: str = "", silent: Silent | None = None, after: bytes = b""
     ) -> asyncio.Future[list[list[Row]]]:
         """Send ``steps`` in one write; the result has the rows of each step, when all are done and committed.
 
         Parameters: ``group`` keeps the prepared statements of one role apart from another's, for which PostgreSQL would plan
-        anew each time; ``after`` a message that is sent behind, whose answer nobody awaits (``quiet_query``). The
-        future's errors are asyncpg's: ``PostgresError`` (nothing is kept), ``ConnectionDoesNotExistError``.
+        anew each time; ``silent`` statements that run last in the same transaction, whose rows nobody wants; ``after`` a
+        message that is sent behind it, whose answer nobody awaits (``quiet_query``). The future's errors are asyncpg's:
+        ``PostgresError`` (nothing is kept), ``ConnectionDoesNotExistError``.
         """
         out = bytearray()
         prepared: list[tuple[str, str]] = []
+        made_silent = False
         for sql, values in steps:
-            name = self._name(sql, group, out, prepared)
-            _bind(out, name, values)
+            _bind(out, self._name(sql, group, out, prepared), values)
+        end = _READY
+        if silent is not None:
+            known = self._silent.get(silent)
+            if known is None:
+                known = self._prepared_silent(silent, out)
+                made_silent = True
+            out += known
+            end = silent.reply
         out += _SYNC
         done: asyncio.Future[list[list[Row]]] = self._events.create_future()
         queue = self._demultiplexer.exchanges
-        queue.append(_Exchange(done, prepared))
+        queue.append(_Exchange(done, prepared, len(steps), end, made_silent=made_silent))
         if after:
-            queue.append(_Exchange(None, []))
+            queue.append(_Exchange(None, [], 0, _READY))
             out += after
         self._writer.write(bytes(out))
         return done
+
+    def send_after(self, after: bytes) -> None:
+        """Send a message whose answer nobody awaits (``quiet_query``)."""
+        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, _READY))
+        self._writer.write(after)
+
+    def _prepared_silent(self, silent: Silent, out: bytearray) -> bytes:
+        """What runs the silent statements; what prepares them goes to ``out``. The messages are the same every time."""
+        running = bytearray()
+        for sql in silent.statements:
+            name = self._new_name()
+            _parse(out, name, sql)
+            _bind(running, name, ())
+        made = bytes(running)
+        if self.uses_statements:
+            self._silent[silent] = made
+        return made
+
+    def _new_name(self) -> bytes:
+        self._serial += 1
+        return b"isobase_%d" % self._serial
 
     def _name(self, sql: str, group: str, out: bytearray, prepared: list[tuple[str, str]]) -> bytes:
         """The name of the statement on the server; where it has none yet, the message that makes it goes to ``out``."""
@@ -244,8 +322,7 @@ class WireConnection(_Base):
             if len(statements) >= MAX_STATEMENTS:
                 oldest = next(iter(statements))
                 _close(out, statements.pop(oldest))
-            self._serial += 1
-            name = b"isobase_%d" % self._serial
+            name = self._new_name()
             _parse(out, name, sql)
             prepared.append(key)
         statements[key] = name
@@ -257,6 +334,8 @@ class WireConnection(_Base):
             for key in exchange.prepared:
                 # Whether these were made before the error is not known; their names are not used again.
                 self._statements.pop(key, None)
+            if exchange.made_silent:
+                self._silent.clear()
         done = exchange.done
         if done is None:
             if exchange.error is not None:
@@ -267,8 +346,8 @@ class WireConnection(_Base):
         if exchange.error is not None:
             done.set_exception(exchange.error)
         else:
-            exchange.rows.pop()  # opened for a statement that did not come
-            done.set_result(exchange.rows)
+            # Behind the wanted ones stand those of silent statements, and one opened for a statement that did not come.
+            done.set_result(exchange.rows[: exchange.steps])
 
     def lost(self) -> None:
         """Called by the protocol when the connection is gone."""

@@ -31,6 +31,12 @@ begin
   create temp table left_behind (n int);
   return 'done';
 end $$;
+create function public.read_and_leave_traces() returns text language plpgsql as $$
+begin
+  perform set_config('role', 'service_role', false), set_config('request.jwt.claims', '{"sub":"nobody"}', false),
+          set_config('app.secret', 'left', false), pg_advisory_lock(42);
+  return 'done';
+end $$;
 create function public.drop_statements() returns text language plpgsql as $$
 begin deallocate all; return 'done'; end $$;
 """
@@ -87,8 +93,23 @@ async def test_a_read_only_exchange_cannot_write(platform: Platform) -> None:
     await platform.door.once(caller(ALICE), [("insert into public.notes (id) values (1)", ())])
 
 
-async def test_nothing_that_a_function_leaves_on_the_session_is_met_by_the_next_caller(platform: Platform) -> None:
-    await platform.door.once(caller(ALICE), [("select public.leave_traces()", ())])
+@pytest.mark.parametrize(
+    ("statement", "read_only", "sqlstate"),
+    [
+        ("select public.leave_traces()", False, None),
+        ("select public.read_and_leave_traces()", True, None),
+        ("select public.read_and_leave_traces(), 1 / 0", True, "22012"),
+    ],
+)
+async def test_nothing_that_a_function_leaves_on_the_session_is_met_by_the_next_caller(
+    platform: Platform, statement: str, read_only: bool, sqlstate: str | None
+) -> None:
+    if sqlstate is None:
+        await platform.door.once(caller(ALICE), [(statement, ())], read_only=read_only)
+    else:
+        with pytest.raises(DatabaseError) as caught:
+            await platform.door.once(caller(ALICE), [(statement, ())], read_only=read_only)
+        assert caught.value.sqlstate == sqlstate
     [rows] = await platform.door.once(
         caller(BOB),
         [
