@@ -30,8 +30,8 @@ MAX_EMBEDS = 200
 _NAME = r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+)'
 _ALIAS_FOLLOWS = re.compile(rf"{_NAME}:(?!:)")
 _ITEM_BEGINS = re.compile(rf'[\w $"-]|\*(?=[,)]|\Z)|\.\.\.{_NAME}(?:!{_NAME})*\(')
+_EVERYTHING = re.compile(r"\*(?=[,)]|\Z)")
 _CAST = re.compile(r"[\w $]+")
-_AGGREGATE = re.compile(rf"\.({'|'.join(get_args(Aggregate))})\(\)")
 
 
 def parse_select(text: str, *, is_strict: bool = False) -> tuple[SelectItem, ...]:
@@ -68,6 +68,8 @@ def _items(scanner: Scanner, depth: int) -> tuple[SelectItem, ...]:
 def _item(scanner: Scanner, depth: int) -> SelectItem:
     if scanner.take("..."):
         return _relation(scanner, scanner.name(), None, depth, is_spread=True)
+    if scanner.match(_EVERYTHING):
+        return ColumnItem(Field("*"))
     alias: str | None = None
     if _ALIAS_FOLLOWS.match(scanner.text, scanner.position):
         alias = scanner.name()
@@ -75,15 +77,24 @@ def _item(scanner: Scanner, depth: int) -> SelectItem:
     if scanner.take("count()"):
         return _ended(scanner, ColumnItem(Field("*"), alias, None, "count", _cast(scanner)))
     field = scanner.field()
-    if not field.steps and (scanner.peek("(") or scanner.peek("!")):
+    # As upstream, count is no relation's name.
+    if not field.steps and field.name != "count" and (scanner.peek("(") or scanner.peek("!")):
         return _relation(scanner, field.name, alias, depth, is_spread=False)
     cast_to = _cast(scanner)
     aggregate: Aggregate | None = None
     aggregate_cast: str | None = None
-    if found := scanner.match(_AGGREGATE):
-        aggregate = cast(Aggregate, found[1:-2])
+    if scanner.take("."):
+        aggregate = _aggregate(scanner)
         aggregate_cast = _cast(scanner)
     return _ended(scanner, ColumnItem(field, alias, cast_to, aggregate, aggregate_cast))
+
+
+def _aggregate(scanner: Scanner) -> Aggregate:
+    for name in get_args(Aggregate):
+        if scanner.take(name):
+            scanner.expect("()")
+            return cast(Aggregate, name)
+    raise scanner.error('expecting "sum", "avg", "count", "max" or "min"')
 
 
 def _ended(scanner: Scanner, item: ColumnItem) -> ColumnItem:

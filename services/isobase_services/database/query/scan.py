@@ -116,7 +116,7 @@ class Scanner:
 
     def field(self) -> Field:
         """A name and the JSON steps behind it."""
-        name = "*" if self.take("*") else self.name()
+        name = self.name()
         steps: list[JsonStep] = []
         while self.peek("->"):
             as_text = self.take("->>")
