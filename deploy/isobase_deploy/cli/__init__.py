@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from isobase_deploy.cli.parser import build_parser
+from isobase_deploy.cli.parser import build_parser, parse
 
 __all__ = ["main"]
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ``arguments``: without the program's name, default the process's. Expected failures are one message on standard error.
     """
     parser = build_parser()
-    parsed = parser.parse_args(arguments)
+    parsed = parse(parser, arguments)
     if parsed.command is None:
         parser.print_help()
         return 2

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["build_parser"]
+__all__ = ["build_parser", "parse"]
 
 MAX_WORKERS = 64
 SERVICES = ("auth", "database", "storage", "realtime")
@@ -31,6 +32,17 @@ def build_parser() -> argparse.ArgumentParser:
     _add_migration(commands)
     _add_keys(commands)
     return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed arguments; ends the process with a message where they cannot be parsed."""
+    parsed, rest = parser.parse_known_args(arguments)
+    # argparse takes an optional place right behind `database` only; PostgREST's file may follow the flags.
+    if parsed.command == "serve" and parsed.file is None and len(rest) == 1 and not rest[0].startswith("-"):
+        parsed.file = Path(rest.pop())
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return parsed
 
 
 def _version() -> str:
@@ -103,6 +115,7 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="run one service alone")
+    parser.add_argument("-v", "--version", action="version", version=f"isobase {_version()}")
     parser.add_argument("service", choices=SERVICES, help="which one")
     _add_server_flags(parser)
     postgrest = parser.add_argument_group(
@@ -114,6 +127,10 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     postgrest.add_argument("--workers", type=_workers, metavar="N", help="processes that serve (default: 1)")
     postgrest.add_argument("--dump-config", action="store_true", help="print the configuration in force and end")
+    postgrest.add_argument("--dump-schema", action="store_true", help="print the schema cache as JSON and end")
+    postgrest.add_argument(
+        "-e", "--example", action="store_true", help="print a configuration file with the defaults and end"
+    )
     postgrest.add_argument("--ready", action="store_true", help="ask the running server's admin port, print and end")
     parser.set_defaults(handler="serve:run")
 

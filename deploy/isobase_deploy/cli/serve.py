@@ -11,6 +11,7 @@ import asyncio
 import os
 
 from isobase_deploy.cli import start
+from isobase_platform.config_postgrest import Sources
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.observe import configure_logging
 
@@ -27,19 +28,24 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _is_postgrest(parsed: argparse.Namespace) -> bool:
-    is_asked = parsed.file is not None or parsed.workers is not None or parsed.dump_config or parsed.ready
+    prints = parsed.dump_config or parsed.dump_schema or parsed.ready or parsed.example
+    is_asked = parsed.file is not None or parsed.workers is not None or prints
     return is_asked or (parsed.service == "database" and any(name.startswith("PGRST_") for name in os.environ))
 
 
 def _run_as_postgrest(parsed: argparse.Namespace) -> int:
-    from isobase_deploy.postgrest import create_program
-    from isobase_deploy.postgrest.commands import dump_config, is_ready
+    from isobase_deploy.postgrest import commands, create_program
 
-    program = create_program(parsed.file, os.environ)
+    if parsed.example:
+        return int(commands.print_example())
+    sources = Sources(os.environ, parsed.file)
     if parsed.ready:
-        return int(is_ready(program))
+        return int(commands.ask_ready(sources.read()))
     if parsed.dump_config:
-        return int(asyncio.run(dump_config(program)))
+        return int(asyncio.run(commands.dump_config(sources)))
+    program = create_program(sources)
+    if parsed.dump_schema:
+        return int(asyncio.run(commands.dump_schema(program)))
     configure_logging(program.settings.log_level, program.settings.log_format)
     from isobase_deploy.postgrest.program import open_listeners
     from isobase_deploy.postgrest.server import serve

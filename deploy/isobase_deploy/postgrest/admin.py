@@ -22,7 +22,7 @@ from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.query.schema_cache import SchemaCache
 
-__all__ = ["AdminServer"]
+__all__ = ["AdminServer", "cache_json"]
 
 REACH_TIMEOUT_S = 2.0
 
@@ -56,7 +56,7 @@ class AdminServer:
             case "ready":
                 return Response(status_code=await self._readiness())
             case "schema_cache":
-                return Response(_cache_json(self._keeper.cache_or_none), media_type="application/json")
+                return Response(cache_json(self._keeper.cache_or_none), media_type="application/json")
             case "metrics":
                 return Response(generate_latest(self._platform.metrics.registry), media_type=CONTENT_TYPE_LATEST)
             case _:
@@ -120,7 +120,7 @@ class _Figures(Collector):
         return figures
 
 
-def _cache_json(cache: SchemaCache | None) -> str:
+def cache_json(cache: SchemaCache | None) -> str:
     """The schema cache for people who look into it; its form is no promise, as upstream's is none."""
     if cache is None:
         return ""

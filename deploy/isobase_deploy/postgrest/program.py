@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +36,10 @@ class Program:
         return to_rest_settings(self.sources.read(database_uri=uri), self.settings.rest)
 
 
-def create_program(path: Path | None, environment: Mapping[str, str]) -> Program:
+def create_program(sources: Sources) -> Program:
     """Read the configuration file, where one is given, and the environment. Raises ``ConfigurationError``."""
-    sources = Sources(environment, path)
     options = sources.read()
-    url = connection_url(str(options.values["db-uri"]), environment)
+    url = connection_url(str(options.values["db-uri"]), sources.environment)
     return Program(sources, options, to_settings(options, load_settings(), url))
 
 

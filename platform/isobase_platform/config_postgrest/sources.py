@@ -51,8 +51,8 @@ class Sources:
         values = {option.name: reading.value(option) for option in ALL}
         if values["admin-server-host"] is None:
             values["admin-server-host"] = values["server-host"]
-        values["jwt-secret"] = _from_file("jwt-secret", values["jwt-secret"])
-        values["db-uri"] = database_uri or _from_file("db-uri", values["db-uri"])
+        values |= _secret(values["jwt-secret"], is_base64=values["jwt-secret-is-base64"])
+        values["db-uri"] = database_uri or _uri(values["db-uri"])
         app = {name: _shown(value) for name, value in file.items() if name.startswith(APP_SETTINGS)}
         for name, text in variables.items():
             if name.startswith(_APP_VARIABLE):
@@ -137,16 +137,32 @@ def _shown(raw: FileValue) -> str:
     return f"Number {raw}" if isinstance(raw, float) else f"List {raw}"
 
 
-def _from_file(name: str, value: Value) -> Value:
-    """``@file`` stands for the file's content, without the end of its last line."""
+def _uri(value: Value) -> Value:
+    """``@file`` stands for the file's content."""
     if not isinstance(value, str) or not value.startswith("@"):
         return value
     try:
-        content = Path(value[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise _refused(f"{name}: cannot read the file {value[1:]}: {reason}") from error
-    return content.strip() if name == "db-uri" else content.removesuffix("\n")
+        return _content("db-uri", value).decode().strip()
+    except UnicodeDecodeError as error:
+        raise _refused(f"db-uri: the file {value[1:]} is not UTF-8") from error
+
+
+def _secret(value: Value, *, is_base64: Value) -> dict[str, Value]:
+    """``@file`` stands for the file's content without the end of its last line; bytes that are no text become base64."""
+    if isinstance(value, str) and value.startswith("@"):
+        content = _content("jwt-secret", value).removesuffix(b"\n")
+        try:
+            value = content.decode()
+        except UnicodeDecodeError:
+            value, is_base64 = base64.b64encode(content).decode(), True
+    return {"jwt-secret": value, "jwt-secret-is-base64": is_base64}
+
+
+def _content(name: str, value: str) -> bytes:
+    try:
+        return Path(value[1:]).read_bytes()
+    except OSError as error:
+        raise _refused(f"{name}: cannot read the file {value[1:]}: {error.strerror}") from error
 
 
 def _check(values: Mapping[str, Value]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from isobase_platform import __version__
+from isobase_platform.sql import quote_identifier
 from isobase_services.database.query.schema_cache import (
     Argument,
     Column,
@@ -40,7 +42,13 @@ _JSON_TYPES = {
     "json": None,
     "jsonb": None,
 }
-_FORMATS = {"smallint": "int32", "integer": "int32", "bigint": "int64", "bpchar": "character"}
+_FORMATS = {
+    "smallint": "int32",
+    "integer": "int32",
+    "bigint": "int64",
+    "bpchar": "character",
+    "bpchar[]": "character[]",
+}
 _LENGTH = re.compile(r"character(?: varying)?\((\d+)\)")
 _SECURITY: Mapping[str, Json] = {
     "securityDefinitions": {
@@ -63,13 +71,15 @@ def describe(
     *,
     comment: str | None,
     url: str,
+    path: Sequence[str],
     has_security: bool = False,
 ) -> dict[str, Json]:
     """The document.
 
     ``comment`` of the schema gives the title (its first line) and the description (the rest); ``url`` is where clients
-    reach the API, its path included; ``has_security`` adds that tokens travel in Authorization. Of several functions of one
-    name the last stands, as a path can be described once.
+    reach the API, its path included; ``path`` are the schemas whose types functions' arguments name without their schema, as
+    PostgreSQL shows them to whoever has these on the search path; ``has_security`` adds that tokens travel in Authorization.
+    Of several functions of one name the last stands, as a path can be described once.
     """
     place = urlsplit(url)
     host = f"[{place.hostname}]" if ":" in (place.hostname or "") else place.hostname
@@ -91,7 +101,7 @@ def describe(
         "paths": {
             "/": {"get": _root_operation()},
             **{f"/{one.name}": _relation_path(one) for one in relations},
-            **{f"/rpc/{one.name}": _function_path(one) for one in functions},
+            **{f"/rpc/{one.name}": _function_path(_relative(one, path)) for one in functions},
         },
         "definitions": {one.name: _definition(one, relationships.get(one.key, ())) for one in relations},
         "parameters": {
@@ -216,6 +226,20 @@ def _relation_path(relation: Relation) -> dict[str, Json]:
         "responses": no_content,
     }
     return path
+
+
+def _relative(function: Function, path: Sequence[str]) -> Function:
+    """The function with the types of its arguments as they read with ``path`` as the search path."""
+    arguments = tuple(replace(one, type=_unqualified(one.type, path)) for one in function.arguments)
+    return replace(function, arguments=arguments)
+
+
+def _unqualified(sql_type: str, path: Sequence[str]) -> str:
+    for schema in path:
+        for prefix in (f"{schema}.", f"{quote_identifier(schema)}."):
+            if sql_type.startswith(prefix):
+                return sql_type.removeprefix(prefix)
+    return sql_type
 
 
 def _function_path(function: Function) -> dict[str, Json]:

@@ -65,6 +65,7 @@ async def root(engine: Engine, request: ApiRequest, cache: SchemaCache, caller: 
         cache.relationships,
         comment=row["comment"],
         url=settings.openapi_server_proxy_uri or url,
+        path=(request.schema, *settings.extra_search_path),
         has_security=settings.openapi_security_active,
     )
     return Response(json.dumps(document, ensure_ascii=False, separators=(",", ":")), headers=headers)
