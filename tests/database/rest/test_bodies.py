@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.parameters import Operand, Parameters
 from isobase_services.database.rest.csv_rows import SLICE_ROWS, csv_rows
 from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, SLICE_CHARS, JsonShape, shape_of, walk_shape
 from isobase_services.database.rest.payload import parse_write_body
@@ -198,3 +199,16 @@ def test_numbers_reach_the_database_as_they_were_written(api: Api) -> None:
 def test_a_nul_in_csv_is_postgresqls_to_refuse(api: Api) -> None:
     answer = api.call("POST", "/people", content=b"id,name\n9,a\x00b\n", headers={"content-type": "text/csv"})
     assert refusal(answer) == (400, "22P05")
+
+
+def test_a_kept_plan_holds_no_body() -> None:
+    body = b'[{"id": 1}]'
+    parameters = Parameters(body)
+    parameters.add(body)
+    parameters.add(Operand.at(0, "seven"))
+    parameters.add("always")
+    parameters.add([Operand.at(1, "a"), Operand.at(2, "b")])
+    bound = parameters.bound()
+    assert bound.constants == (body, "seven", "always", '{"a","b"}')
+    assert bound.emptied().constants == (None, None, "always", None)
+    assert bound.emptied().bind(["eight", "c", "d"], b"[]") == [b"[]", "eight", "always", '{"c","d"}']

@@ -8,7 +8,7 @@ put another request's operands there. All values travel as text whose type Postg
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from isobase_platform.wire import Parameter
@@ -57,6 +57,12 @@ class Bound:
         for place, slots in self.lists:
             values[place] = array_literal([operands[slot] for slot in slots])
         return values
+
+    def emptied(self) -> Bound:
+        """The recipe alone: without the operands and the body of the request that it was made of, which may be large."""
+        filled = {place for place, *_ in (*self.places, *self.lists)}
+        constants = tuple(None if place in filled else value for place, value in enumerate(self.constants))
+        return replace(self, constants=constants)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isobase_platform.sql import qualified, quote_identifier
-from isobase_platform.wire import Binary
 from isobase_services.database.query.ast import Filter, LogicTree
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.parameters import Parameters
@@ -50,7 +49,7 @@ class Upsert:
 class Payload:
     """The rows to write: JSON text of an object or an array of objects, and the columns that are taken from it."""
 
-    json: str
+    json: str | bytes
     is_object: bool
     columns: tuple[str, ...]
     fills_defaults: bool = False
@@ -204,21 +203,18 @@ def _where(relation: Relation, filters: Sequence[Filter | LogicTree], parameters
     return f" where {' and '.join(conditions)}" if conditions else ""
 
 
-def call_whole_sql(
-    function: Function, body: str | bytes, parameters: Parameters, returning: Sequence[str] = ("*",)
-) -> str:
-    """``select`` over a call with the whole body as the one unnamed argument."""
+def call_whole_sql(function: Function, body: bytes, parameters: Parameters, returning: Sequence[str] = ("*",)) -> str:
+    """``select`` over a call with the whole body as the one unnamed argument: ``Binary`` for bytea, text for the others."""
     kind = function.arguments[0].type
-    cast = "bytea" if isinstance(body, bytes) else f"text::{kind}"
-    value = Binary(body) if isinstance(body, bytes) else body
-    call = f"{qualified(function.schema, function.name)}({parameters.add(value)}::{cast})"
+    cast = kind if kind == "bytea" else f"text::{kind}"
+    call = f"{qualified(function.schema, function.name)}({parameters.add(body)}::{cast})"
     return _selected(function, call, returning)
 
 
 def call_sql(
     function: Function,
     names: Sequence[str],
-    values: Mapping[str, str | list[str]] | str,
+    values: Mapping[str, str | list[str]] | bytes,
     parameters: Parameters,
     *,
     is_object: bool = True,
@@ -236,7 +232,7 @@ def call_sql(
     passed = []
     for argument in arguments:
         name = quote_identifier(argument.name)
-        if isinstance(values, str):
+        if isinstance(values, bytes):
             value = f"a.{name}"
         else:
             given = values[argument.name]
@@ -244,7 +240,7 @@ def call_sql(
             value = f"{parameters.add(given)}::{shape}::{argument.type}"
         passed.append(f"{'variadic ' if argument.is_variadic else ''}{name} := {value}")
     call = f"{target}({', '.join(passed)})"
-    if not isinstance(values, str):
+    if not isinstance(values, bytes):
         return _selected(function, call, returning)
     shape = ", ".join(f"{quote_identifier(argument.name)} {argument.type}" for argument in arguments)
     source = "json_to_record" if is_object else "json_to_recordset"

@@ -35,6 +35,8 @@ from isobase_services.database.rest.write import prepare_delete, prepare_insert,
 
 __all__ = ["create_rest_app"]
 
+_OTHER_BODY = b"[]"
+"""Stands for any other body of the same keys."""
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _READS = frozenset({"GET", "HEAD"})
 # The headers that a plan depends on.
@@ -198,7 +200,7 @@ class _Job:
     ) -> bool:
         """Plan once more, with another operand at every place: the SQL must be the same, and its values in their places."""
         other_query = self._query.with_other_operands()
-        other_body = None if body is None else replace(body, json=f"{body.json} ")
+        other_body = None if body is None else replace(body, json=_OTHER_BODY)
         other_given = replace(given, operands=other_query.operands, body=given_body(other_body))
         try:
             other = _prepared(engine, self._parse(engine, other_query), cache, other_body)

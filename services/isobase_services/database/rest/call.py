@@ -47,21 +47,10 @@ def chosen_call_sql(
         values = _texts(function, request.arguments)
         return call_sql(function, tuple(values), values, parameters, returning=returning)
     if len(function.arguments) == 1 and function.arguments[0].name == "":
-        takes_bytes = body.raw is not None and function.arguments[0].type == "bytea"
-        whole = body.raw if takes_bytes and body.raw is not None else _decoded(body)
-        return call_whole_sql(function, whole, parameters, returning)
+        return call_whole_sql(function, body.json if body.raw is None else body.raw, parameters, returning)
     if body.form:
         return call_sql(function, body.keys, _texts(function, body.form), parameters, returning=returning)
     return call_sql(function, body.keys, body.json, parameters, is_object=body.is_object, returning=returning)
-
-
-def _decoded(body: Body) -> str:
-    if body.raw is None:
-        return body.json
-    try:
-        return body.raw.decode()
-    except UnicodeDecodeError as error:
-        raise RequestError("The body is not valid UTF-8", code="PGRST102") from error
 
 
 def _texts(function: Function, given: Sequence[tuple[str, str]]) -> Mapping[str, str | list[str]]:

@@ -25,7 +25,7 @@ _CELL = re.compile(r'"([^"]*(?:""[^"]*)*)("|\Z)|([^,\n\r"]*)')
 _SEPARATOR = re.compile(r",|\r\n|\n|\r|\Z")
 
 
-def csv_rows(text: str) -> Generator[None, None, tuple[str, tuple[str, ...]]]:
+def csv_rows(text: str) -> Generator[None, None, tuple[bytes, tuple[str, ...]]]:
     """JSON text of an array of objects, and their keys; yields after every ``SLICE_ROWS``.
 
     A cell ``NULL`` is null. Raises PGRST102 (400) for what cannot be read and for rows of unequal length.
@@ -51,16 +51,20 @@ def csv_rows(text: str) -> Generator[None, None, tuple[str, tuple[str, ...]]]:
     if objects:
         parts.append(orjson.dumps(objects)[1:-1])
     names = tuple(name for name in dict.fromkeys(header) if keys is not None and name in keys)
-    return f"[{b','.join(parts).decode()}]", names
+    return b"[" + b",".join(parts) + b"]", names
 
 
 def _rows(text: str) -> Iterator[list[str]]:
     """The lines' cells. The first must have an end; one at the end of the text begins no further line."""
     if '"' not in text:
-        lines = _LINE_END.split(text)
-        if len(lines) == 1:
+        start = 0
+        for end in _LINE_END.finditer(text):
+            yield text[start : end.start()].split(",")
+            start = end.end()
+        if not start:
             raise _unreadable("not enough input", "")
-        yield from (line.split(",") for line in (lines if lines[-1] else lines[:-1]))
+        if start < len(text):
+            yield text[start:].split(",")
         return
     place, is_header = 0, True
     while place < len(text):

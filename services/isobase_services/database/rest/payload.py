@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
+from isobase_platform.wire import Binary
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.rest.csv_rows import csv_rows
 from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, shape_of, walk_shape
@@ -19,6 +21,7 @@ from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, shape_of
 __all__ = ["Body", "given_body", "parse_call_body", "parse_write_body"]
 
 T = TypeVar("T")
+_OBJECT = re.compile(rb"[ \t\r\n]*\{")
 
 _ARGUMENT_TYPES = {
     "text/plain": ("text",),
@@ -33,20 +36,21 @@ _UNEQUAL_KEYS = "All object keys must match"
 class Body:
     """A body, read.
 
-    ``json`` is JSON text of an object or array and ``keys`` its members' names; ``form`` instead holds a call's form;
-    ``raw`` instead the whole body that is one argument of a type in ``argument_types``.
+    ``json`` is JSON text of an object or array, as bytes that PostgreSQL gets as they are, and ``keys`` its members' names;
+    ``form`` instead holds a call's form; ``raw`` instead the whole body that is one argument of a type in
+    ``argument_types``.
     """
 
     kind: str
-    json: str = "[]"
+    json: bytes = b"[]"
     is_object: bool = False
     keys: tuple[str, ...] = ()
     form: tuple[tuple[str, str], ...] = ()
-    raw: bytes | None = None
+    raw: Binary | None = None
     argument_types: tuple[str, ...] = ()
 
 
-def given_body(body: Body | None) -> str | bytes | None:
+def given_body(body: Body | None) -> bytes | None:
     """What of a body is one parameter of the statement, if anything is."""
     if body is None or body.form:
         return None
@@ -66,7 +70,7 @@ async def parse_write_body(body: bytes, content_type: str | None, columns: tuple
             return await _csv_body(body)
         case "application/x-www-form-urlencoded":
             pairs = dict(_form(body))
-            return Body(kind, json.dumps(pairs), True, tuple(pairs))
+            return Body(kind, json.dumps(pairs).encode(), True, tuple(pairs))
         case _:
             raise RequestError(f"Content-Type not acceptable: {kind}", code="PGRST102")
 
@@ -75,9 +79,9 @@ async def parse_call_body(body: bytes, content_type: str | None, columns: tuple[
     """The body of a POST of a function; an empty JSON body calls without arguments. Errors as ``parse_write_body``."""
     kind = _media_type(content_type)
     if kind == "application/json" and not body and columns is None:
-        return Body(kind, "{}", True, argument_types=("json", "jsonb"))
+        return Body(kind, b"{}", True, argument_types=("json", "jsonb"))
     if kind in _ARGUMENT_TYPES:
-        return Body(kind, raw=body, argument_types=_ARGUMENT_TYPES[kind])
+        return Body(kind, raw=Binary(body), argument_types=_ARGUMENT_TYPES[kind])
     if kind == "application/x-www-form-urlencoded":
         pairs = tuple(_form(body))
         return Body(kind, form=pairs, keys=tuple(dict(pairs)))
@@ -106,18 +110,16 @@ async def _json_body(body: bytes, columns: tuple[str, ...] | None) -> Body:
     kind, types = "application/json", ("json", "jsonb")
     if columns is not None:
         # As upstream: where the columns are named, what the body is made of is PostgreSQL's to see.
-        text = _text(body)
-        return Body(kind, text, text.lstrip(" \t\r\n").startswith("{"), columns, argument_types=types)
+        return Body(kind, body, _OBJECT.match(body) is not None, columns, argument_types=types)
     try:
-        text = body.decode()
-        shape = shape_of(body) if len(body) <= LARGE_BODY_BYTES else await _in_slices(walk_shape(text))
+        shape = shape_of(body) if len(body) <= LARGE_BODY_BYTES else await _in_slices(walk_shape(body.decode()))
     except (ValueError, RecursionError) as error:
         raise RequestError(_INVALID_JSON, code="PGRST102") from error
     if shape.is_ragged:
         raise RequestError(_UNEQUAL_KEYS, code="PGRST102")
     if not shape.is_object and not shape.has_rows:
-        return Body(kind, "[]", argument_types=types)
-    return Body(kind, text, shape.is_object, shape.keys, argument_types=types)
+        return Body(kind, argument_types=types)
+    return Body(kind, body, shape.is_object, shape.keys, argument_types=types)
 
 
 async def _csv_body(body: bytes) -> Body:

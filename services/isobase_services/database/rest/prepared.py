@@ -9,7 +9,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.responses import Response
 
@@ -87,9 +87,10 @@ class Plans:
         self.requests[key] = request
 
     def keep(self, key: Hashable, prepared: Prepared) -> None:
-        """Remember a plan."""
+        """Remember a plan, without the values of the request that it was made for."""
         _make_room(self.prepared)
-        self.prepared[key] = prepared
+        steps = tuple((sql, bound.emptied()) for sql, bound in prepared.steps)
+        self.prepared[key] = replace(prepared, steps=steps)
 
 
 def _make_room(kept: dict[Hashable, ApiRequest] | dict[Hashable, Prepared]) -> None:
