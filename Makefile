@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start suite-supabase-js
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -46,6 +47,9 @@ docs: install ## write the pages that are generated from the code (docs/settings
 
 bench-start: install ## measure time to first answer and idle memory (prints the table of benchmarks/README.md)
 	$(BIN)/python benchmarks/start.py
+
+bench-rest: test-deps ## measure the data API beside PostgREST (needs wrk and pgbench; about 15 minutes)
+	$(BIN)/python -m benchmarks.rest $(BENCH_ARGS)
 
 suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
 	scripts/suite-supabase-js $(CHECKOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.types import Scope
@@ -46,9 +47,14 @@ def client_ip(scope: Scope) -> str | None:
 
 def headers_json(scope: Scope) -> str:
     """All headers as a JSON object with lower-case names; of repeated ones the last counts, as in PostgREST."""
-    headers = {str(key, "latin-1"): str(value, "latin-1") for key, value in scope["headers"]}
-    # NUL cannot travel to PostgreSQL and has no place in a header; HTTP servers refuse it before this point.
-    return json.dumps(headers, ensure_ascii=False)
+    return _headers_json(tuple(scope["headers"]))
+
+
+@lru_cache(maxsize=256)
+def _headers_json(headers: tuple[tuple[bytes, bytes], ...]) -> str:
+    # One client sends the same headers again and again. NUL cannot travel to PostgreSQL and has no place in a header; HTTP
+    # servers refuse it before this point.
+    return json.dumps({str(key, "latin-1"): str(value, "latin-1") for key, value in headers}, ensure_ascii=False)
 
 
 def request_facts(scope: Scope) -> RequestFacts:

@@ -6,6 +6,7 @@ Source: PostgREST v14 ``Response.hs`` and ``RangeQuery.hs``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import itemgetter
 from urllib.parse import quote
 
@@ -106,6 +107,11 @@ def content_location(name: str, pairs: Sequence[Pair]) -> str:
     """The canonical place of what was read: parameters sorted by name, the values of a repeated one joined by commas."""
     values: dict[str, list[str]] = {}
     for key, value, _ in sorted(pairs, key=itemgetter(0)):
-        values.setdefault(quote(key, safe=""), []).append(quote(value, safe=""))
-    text = "&".join(f"{key}={','.join(found)}" for key, found in values.items())
-    return f"/{quote(name, safe='')}" + (f"?{text}" if text else "")
+        values.setdefault(_encoded(key), []).append(value if value.isalnum() and value.isascii() else quote(value, safe=""))
+    text = "&".join([f"{key}={','.join(found)}" for key, found in values.items()])
+    return f"/{_encoded(name)}?{text}" if text else f"/{_encoded(name)}"
+
+
+@lru_cache(maxsize=512)
+def _encoded(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,104 @@
+"""The load: wrk for HTTP, pgbench for the SQL alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rest.scenarios import ME, NOTES_PER_USER, Scenario, user_id
+
+__all__ = ["Figures", "check_programs", "pgbench", "wrk"]
+
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
+
+# Loads prepared requests, and sends them in turn.
+_SCRIPT = """
+local requests = dofile(os.getenv("REQUESTS"))
+local count, sent = #requests, 0
+request = function()
+  sent = sent + 1
+  return requests[sent % count + 1]
+end
+"""
+
+
+@dataclass(slots=True, frozen=True)
+class Figures:
+    """One run: requests per second, 99th percentile in ms, and how many requests there were."""
+
+    per_s: float
+    p99_ms: float
+    requests: int
+
+
+def check_programs() -> None:
+    """Exit where a program that the benchmark needs is missing."""
+    for program, package in (("wrk", "wrk"), ("pgbench", "postgresql-contrib or postgresql-15")):
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is missing (Debian: apt-get install {package})")
+
+
+def wrk(requests: Sequence[bytes], port: int, *, clients: int, seconds: float) -> Figures:
+    """Send ``requests`` in turn over ``clients`` connections. Exits when an answer is no success."""
+    with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
+        data, script = Path(name) / "requests.lua", Path(name) / "script.lua"
+        data.write_text("return {" + ",".join(_lua(one) for one in requests) + "}")
+        script.write_text(_SCRIPT)
+        done = subprocess.run(
+            [
+                "wrk",
+                "--threads=1",
+                f"--connections={clients}",
+                f"--duration={seconds:g}s",
+                "--latency",
+                f"--script={script}",
+                f"http://127.0.0.1:{port}",
+            ],
+            env={"REQUESTS": str(data)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    if "Non-2xx" in done or "Socket errors" in done:
+        raise SystemExit(f"not every request succeeded:\n{done}")
+    found = re.search(r"99%\s+([\d.]+)(us|ms|s|m)", done)
+    count = re.search(r"(\d+) requests in", done)
+    per_s = re.search(r"Requests/sec:\s+([\d.]+)", done)
+    assert found is not None
+    assert count is not None
+    assert per_s is not None
+    return Figures(float(per_s.group(1)), float(found.group(1)) * _UNITS[found.group(2)], int(count.group(1)))
+
+
+def _lua(data: bytes) -> str:
+    return '"' + "".join(chr(one) if 32 <= one < 127 and one not in b'"\\' else f"\\{one:03d}" for one in data) + '"'
+
+
+def pgbench(scenario: Scenario, url: str, *, clients: int, seconds: float) -> float:
+    """Transactions per second of the scenario's SQL with role and claims set in each, statements prepared."""
+    claims = f'{{"role": "{scenario.role}", "sub": "{user_id(ME)}"}}'
+    lines = [
+        f"\\set id {ME * NOTES_PER_USER} + random(0, {NOTES_PER_USER - 1})",
+        "begin;",
+        f"select set_config('request.jwt.claims', '{claims}', true), set_config('role', '{scenario.role}', true);",
+        f"{scenario.sql};",
+        "commit;",
+    ]
+    with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
+        script = Path(name) / "script.sql"
+        script.write_text("\n".join(lines))
+        done = subprocess.run(
+            ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-T", f"{seconds:.0f}", "-f", str(script), url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    if done.returncode != 0 or found is None:
+        raise SystemExit(f"pgbench failed for {scenario.name}:\n{done.stderr}")
+    return float(found.group(1))
