@@ -125,13 +125,23 @@ def _tree_value(scanner: Scanner) -> str:
     return scanner.match(_BRACES) or scanner.match(_LIST_TEXT) or ""
 
 
+def _names(key: str) -> list[str]:
+    """Names with dots between them; as upstream, what follows the last one nobody reads."""
+    scanner = Scanner(key, "logic path")
+    names = [scanner.name()]
+    while scanner.take("."):
+        names.append(scanner.name())
+    return names
+
+
 def parse_logic(key: str, text: str) -> tuple[tuple[str, ...], LogicTree]:
     """``and``, ``or``, ``not.and``, ``embed.or`` and their value: the path of embeds and the tree. Raises ``ParseError``."""
-    parts = key.split(".")
+    parts = _names(key)
     operator = parts.pop()
-    is_negated = bool(parts) and parts[-1] == "not"
-    if is_negated:
-        parts.pop()
+    if operator not in {"and", "or"}:
+        raise ParseError(f'"failed to parse logic path ({key})" (line 1, column {len(operator) + 1})')
+    is_negated = "not" in parts
+    parts = [part for part in parts if part != "not"]
     if not is_negated and not text.lstrip().startswith("("):
         # Upstream reads the name and the value as one text: without a bracket that is a filter of a column "orNAME".
         whole = Scanner(operator + text, "logic tree")

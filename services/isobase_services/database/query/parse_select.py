@@ -26,6 +26,8 @@ MAX_EMBED_DEPTH = 32
 """Deeper selects are refused before they become SQL that no planner would take."""
 MAX_EMBEDS = 200
 """Embeds in one select. PostgreSQL parses thousands of joins for seconds, and no statement_timeout interrupts that."""
+MAX_EMBED_WORDS = 2
+"""Words behind ``!``: a hint and a kind of join; of two of a kind the first counts, as upstream."""
 
 _NAME = r'\s*(?:"(?:[^"\\]|\\.)*"|(?:[\w $]|-(?!>))+)'
 _ALIAS_FOLLOWS = re.compile(rf"{_NAME}:(?!:)")
@@ -85,8 +87,9 @@ def _item(scanner: Scanner, depth: int) -> SelectItem:
     aggregate_cast: str | None = None
     if scanner.take("."):
         aggregate = _aggregate(scanner)
-        aggregate_cast = _cast(scanner)
-    return _ended(scanner, ColumnItem(field, alias, cast_to, aggregate, aggregate_cast))
+    # As upstream, a second cast without an aggregate is read and means nothing.
+    aggregate_cast = _cast(scanner)
+    return _ended(scanner, ColumnItem(field, alias, cast_to, aggregate, aggregate_cast if aggregate else None))
 
 
 def _aggregate(scanner: Scanner) -> Aggregate:
@@ -116,14 +119,13 @@ def _cast(scanner: Scanner) -> str | None:
 def _relation(scanner: Scanner, name: str, alias: str | None, depth: int, *, is_spread: bool) -> RelationItem:
     hint: str | None = None
     join: JoinKind | None = None
-    while scanner.take("!"):
-        word = scanner.name()
-        if word in {"inner", "left"} and join is None:
-            join = JoinKind(word)
-        elif hint is None:
-            hint = word
-        else:
-            raise scanner.error('expecting "("')
+    for _ in range(MAX_EMBED_WORDS):
+        if scanner.take("!"):
+            word = scanner.name()
+            if word in {"inner", "left"}:
+                join = join or JoinKind(word)
+            else:
+                hint = hint or word
     scanner.expect("(")
     children = _items(scanner, depth + 1)
     scanner.expect(")")

@@ -189,6 +189,7 @@ def plan_read(
     relationship), 201 (several), 108 (a filter on what is not embedded), 118 (an order by a to-many one), 123 (aggregates
     that are not allowed), 127 (aggregates in a spread of many rows).
     """
+    _check_paths(select, (*filters, *orders, *ranges))
     names = _Names()
     root = ReadNode(relation, tuple(columns), types, names.take(relation[1], 0), source=source)
     known = cache.relations.get(relation)
@@ -214,6 +215,19 @@ def plan_read(
 
 def _least(limit: int | None, cap: int | None) -> int | None:
     return cap if limit is None else limit if cap is None else min(limit, cap)
+
+
+def _check_paths(select: Sequence[SelectItem], paths: Sequence[tuple[str, ...]]) -> None:
+    """PGRST108 for a path that leads nowhere; upstream says so before it looks for relationships."""
+    for path in paths:
+        items = select
+        for name in path:
+            found = next(
+                (one for one in items if isinstance(one, RelationItem) and name in {one.name, one.alias}), None
+            )
+            if found is None:
+                raise _not_embedded(name)
+            items = found.children
 
 
 def _at(root: ReadNode, path: tuple[str, ...]) -> ReadNode:
@@ -303,10 +317,12 @@ def _check_order(node: ReadNode, relation: str) -> None:
     if embed is None:
         raise _not_embedded(relation)
     if not embed.relationship.is_to_one:
+        # Upstream's name for what a function or a write returned.
+        place = node.relation[1] if node.source is None else "pgrst_source"
         raise RequestError(
             f"A related order on '{relation}' is not possible",
             code="PGRST118",
-            details=f"'{node.relation[1]}' and '{relation}' do not form a many-to-one or one-to-one relationship",
+            details=f"'{place}' and '{relation}' do not form a many-to-one or one-to-one relationship",
         )
 
 
