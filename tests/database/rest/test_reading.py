@@ -43,7 +43,6 @@ from tests.database.rest.conftest import Api, refusal
         ("mood=eq.wild", [1]),
         ("mood=isdistinct.calm", [1, 3]),
         ("size=gte.5", [1, 3]),
-        ("spot=eq.(1,2)", [1]),
         ("spot->x=eq.1", [1]),
         ("title_length=eq.6", [2]),
         ("or=(id.eq.1,title.eq.third)", [1, 3]),
@@ -240,3 +239,24 @@ def test_a_table_whose_name_holds_slash_and_percent_is_found(api: Api) -> None:
     assert (answer.status_code, answer.json()) == (200, [])
     assert answer.headers["content-location"] == "/half%2F100%2525?select=id"
     assert refusal(api.get("/half/100%2525")) == (404, "PGRST125")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code", "message"),
+    [
+        ("spot=eq.(1,2)", 400, "0A000", "input of anonymous composite types is not implemented"),
+        ("raw=eq.{}", 404, "42883", "operator does not exist: json = unknown"),
+        ("mood=like.w*", 404, "42883", "operator does not exist: mood ~~ unknown"),
+        ("meta->>a->b=eq.1", 404, "42883", "operator does not exist: text -> unknown"),
+        ("mood=eq.angry", 400, "22P02", 'invalid input value for enum mood: "angry"'),
+        ("id=eq.x", 400, "22P02", 'invalid input syntax for type integer: "x"'),
+        ("id=in.(1,x)", 400, "22P02", 'invalid input syntax for type integer: "x"'),
+        ("offset=99999999999999999999", 400, "22003", 'value "99999999999999999999" is out of range for type bigint'),
+    ],
+)
+def test_the_type_of_a_value_is_found_by_its_operator(
+    api: Api, query: str, status: int, code: str, message: str
+) -> None:
+    answer = api.get(f"/notes?select=id&{query}")
+    assert refusal(answer) == (status, code)
+    assert answer.json()["message"] == message

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from isobase_platform.sql import quote_identifier
 from isobase_services.database.query.ast import Field, Filter, LogicTree, OrderTerm
-from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.parameters import Parameters, like_pattern, list_literal
 from isobase_services.database.query.representations import Representation, converted
 
@@ -44,7 +43,6 @@ _TEXT_SEARCH = {
     "wfts": "websearch_to_tsquery",
 }
 _IS = {"null": "is null", "not_null": "is not null", "true": "is true", "false": "is false", "unknown": "is unknown"}
-_TEXT_OPERATORS = frozenset({"like", "ilike", "match", "imatch"})
 _UNREPRESENTED = frozenset({"like", "ilike", "isdistinct"})
 """Operators whose value upstream takes as it is, also for a column with a representation."""
 
@@ -65,11 +63,9 @@ class Scope:
         """The quoted column reference."""
         return f"{self.alias}.{quote_identifier(name)}"
 
-    def type_of(self, target: Field) -> str:
-        """The SQL type that a value compared with ``target`` must have."""
-        if target.steps:
-            return "text" if target.steps[-1].as_text else "jsonb"
-        return self.types.get(target.name, "text")
+    def is_vector(self, target: Field) -> bool:
+        """Whether full-text search takes the column as it is."""
+        return not target.steps and self.types.get(target.name) == "tsvector"
 
 
 def field_sql(target: Field, scope: Scope, parameters: Parameters) -> str:
@@ -80,9 +76,7 @@ def field_sql(target: Field, scope: Scope, parameters: Parameters) -> str:
     base = column if scope.types.get(target.name) in {"json", "jsonb"} else f"to_jsonb({column})"
     for step in target.steps:
         arrow = "->>" if step.as_text else "->"
-        # As text first: PostgreSQL itself then says what is wrong with a number that is no int.
-        kind = "text::int" if step.is_index else "text"
-        base = f"{base}{arrow}{parameters.add(step.key)}::{kind}"
+        base = f"{base}{arrow}{parameters.add(step.key)}{'::int' if step.is_index else ''}"
     return f"({base})"
 
 
@@ -98,32 +92,29 @@ def filter_sql(one: Filter, scope: Scope, parameters: Parameters) -> str:
     if known is not None and known.from_text is not None:
         condition = _represented_condition(one, left, known.from_text, parameters)
     if condition is None:
-        condition = _condition(one, left, scope.type_of(one.field), parameters)
+        condition = _condition(one, left, parameters, is_vector=scope.is_vector(one.field))
     return f"not ({condition})" if one.is_negated else condition
 
 
-def _condition(one: Filter, left: str, kind: str, parameters: Parameters) -> str:
+def _condition(one: Filter, left: str, parameters: Parameters, *, is_vector: bool) -> str:
+    """One comparison. Its value has the type that PostgreSQL finds for it, as a literal would: the operator decides."""
     if one.operator == "is":
         return f"{left} {_IS[one.value]}"
     if one.operator == "in":
-        return f"{left} = any ({_members(one, parameters)}::{_array_of(kind)})"
+        return f"{left} = any ({_members(one, parameters)})"
     if one.operator in _TEXT_SEARCH:
-        language = f"{parameters.add(one.language)}::text::regconfig, " if one.language else ""
-        vector = left if kind == "tsvector" else f"to_tsvector({language}{left})"
-        return f"{vector} @@ {_TEXT_SEARCH[one.operator]}({language}{parameters.add(one.value)}::text)"
-    operator = _COMPARISONS[one.operator]
-    form = like_pattern if one.operator in {"like", "ilike"} else None
-    if one.operator in _TEXT_OPERATORS or (kind == "json" and not one.field.steps):
-        kind = "text"
-    placeholder = f"{parameters.add(one.value, form)}::text"
+        language = f"{parameters.add(one.language)}, " if one.language else ""
+        vector = left if is_vector else f"to_tsvector({language}{left})"
+        return f"{vector} @@ {_TEXT_SEARCH[one.operator]}({language}{parameters.add(one.value)})"
+    placeholder = parameters.add(one.value, like_pattern if one.operator in {"like", "ilike"} else None)
     if one.quantifier is not None:
-        return f"{left} {operator} {one.quantifier} ({placeholder}::{_array_of(kind)})"
-    return f"{left} {operator} {placeholder}::{kind}"
+        placeholder = f"{one.quantifier} ({placeholder})"
+    return f"{left} {_COMPARISONS[one.operator]} {placeholder}"
 
 
 def _members(one: Filter, parameters: Parameters) -> str:
-    """The values of ``in`` as one text array: any number of them is one parameter and one plan."""
-    return (parameters.add(one.value, list_literal) if one.value else parameters.add(one.values)) + "::text[]"
+    """The values of ``in`` as one array: any number of them is one parameter and one plan."""
+    return parameters.add(one.value, list_literal) if one.value else parameters.add(one.values)
 
 
 def _represented_condition(one: Filter, left: str, parse: tuple[str, str], parameters: Parameters) -> str | None:
@@ -136,15 +127,9 @@ def _represented_condition(one: Filter, left: str, parse: tuple[str, str], param
         operator, quantifier = _COMPARISONS[one.operator], one.quantifier or ""
     if not quantifier:
         return f"{left} {operator} {converted(parse, f'{parameters.add(one.value)}::text')}"
-    values = _members(one, parameters) if one.operator == "in" else f"{parameters.add(one.value)}::text::text[]"
-    each = converted(parse, f"unnest({values})")
+    values = _members(one, parameters) if one.operator == "in" else parameters.add(one.value)
+    each = converted(parse, f"unnest({values}::text[])")
     return f"{left} {operator} {quantifier} (select {each})"
-
-
-def _array_of(kind: str) -> str:
-    if kind.endswith("[]"):
-        raise RequestError(f"could not find array type for data type {kind}", code="42704")
-    return f"{kind}[]"
 
 
 def logic_sql(tree: Filter | LogicTree, scope: Scope, parameters: Parameters) -> str:

@@ -222,8 +222,8 @@ def _order_terms(node: ReadNode, scope: Scope, parameters: Parameters) -> list[s
 
 
 def _range_sql(node: ReadNode, parameters: Parameters) -> str:
-    # As text first: a number beyond bigint is then PostgreSQL's to refuse, with its own code.
-    parts = [f"limit {parameters.add(str(node.limit))}::text::bigint"] if node.limit is not None else []
+    # A number beyond bigint is PostgreSQL's to refuse, with its own code.
+    parts = [f"limit {parameters.add(str(node.limit))}"] if node.limit is not None else []
     if node.offset:
-        parts.append(f"offset {parameters.add(Operand.at(node.offset_slot, str(node.offset)))}::text::bigint")
+        parts.append(f"offset {parameters.add(Operand.at(node.offset_slot, str(node.offset)))}")
     return " ".join(parts)
