@@ -65,6 +65,10 @@ class DatabaseSettings(SettingsGroup):
     """Connections at most in each pool that a service uses for itself."""
     acquire_timeout_s: float = Field(default=10.0, gt=0)
     """How long a request waits for a connection before it is answered 503 (PostgREST: 504 PGRST003)."""
+    pool_max_idle_s: float = Field(default=60.0, gt=0)
+    """How long a connection may lie unused in a pool before it is closed."""
+    pool_max_life_s: float = Field(default=1800.0, gt=0)
+    """How old a connection that serves users' statements may become before another takes its place."""
     mode: Literal["direct", "transaction_pooler"] = "direct"
     """transaction_pooler: PgBouncer or RDS Proxy stands between; no prepared statements are kept, no LISTEN is used."""
     migrations_enabled: bool = True

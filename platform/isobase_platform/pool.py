@@ -27,10 +27,17 @@ else:
     PooledConnection = asyncpg.pool.PoolConnectionProxy
     Pool = asyncpg.Pool
 
-__all__ = ["CONNECT_TIMEOUT_S", "DATABASE_FAILURES", "LOST_CONNECTION_FAILURES", "Connection", "Pools", "discard"]
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "DATABASE_FAILURES",
+    "LOST_CONNECTION_FAILURES",
+    "Connection",
+    "Pools",
+    "application_name",
+    "discard",
+]
 
 CONNECT_TIMEOUT_S = 10.0
-IDLE_CONNECTION_LIFE_S = 60.0
 
 LOST_CONNECTION_FAILURES = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg and the socket raise when the server went away; database_error maps them to Unavailable."""
@@ -41,7 +48,7 @@ DATABASE_FAILURES = (asyncpg.PostgresError, *LOST_CONNECTION_FAILURES)
 class Pools:
     """The pools of one process, by login role; ``None`` stands for the owner of the schema.
 
-    A pool starts empty and gives idle connections back after ``IDLE_CONNECTION_LIFE_S``: an idle Isobase holds few.
+    A pool starts empty and gives idle connections back after ``database.pool_max_idle_s``: an idle Isobase holds few.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,7 +65,7 @@ class Pools:
             pool = self._pools.get(role)
             if pool is None:
                 pooled = self._settings.database.mode == "transaction_pooler"
-                server_settings = {"application_name": f"isobase {role or 'owner'}"}
+                server_settings = application_name(self._settings.dsn(role), f"isobase {role or 'owner'}")
                 if role is None and not pooled:
                     # The owner may be a superuser, and schemas of its own path (public, one of its own name) are open to
                     # the role of migrations: no function or operator from there may stand in for PostgreSQL's.
@@ -68,7 +75,7 @@ class Pools:
                         self._settings.dsn(role),
                         min_size=min_size,
                         max_size=max_size or self._settings.database.service_pool_max_size,
-                        max_inactive_connection_lifetime=IDLE_CONNECTION_LIFE_S,
+                        max_inactive_connection_lifetime=self._settings.database.pool_max_idle_s,
                         timeout=CONNECT_TIMEOUT_S,
                         statement_cache_size=0 if pooled else 512,
                         max_cached_statement_lifetime=0,
@@ -141,6 +148,11 @@ async def _release(pool: Pool, connection: PooledConnection) -> None:
         await pool.release(connection, timeout=5.0)
     except (TimeoutError, *DATABASE_FAILURES):
         discard(connection)
+
+
+def application_name(dsn: str, name: str) -> dict[str, str]:
+    """The setting by which PostgreSQL lists a connection as ``name``, unless ``dsn`` names it already."""
+    return {} if "application_name=" in dsn else {"application_name": name}
 
 
 def discard(connection: Connection) -> None:

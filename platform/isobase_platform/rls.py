@@ -26,7 +26,13 @@ import asyncpg
 from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
-from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, LOST_CONNECTION_FAILURES, discard
+from isobase_platform.pool import (
+    CONNECT_TIMEOUT_S,
+    DATABASE_FAILURES,
+    LOST_CONNECTION_FAILURES,
+    application_name,
+    discard,
+)
 from isobase_platform.sql import quote_identifier, quote_literal
 from isobase_platform.wire import Parameter, Row, Silent, Step, WireConnection, quiet_query
 from isobase_platform.wire_pool import WirePool
@@ -62,14 +68,18 @@ _CLEAN_AFTER_READ = Silent(
 # What a statement that was prepared before may meet: somebody's DEALLOCATE, or DDL that changed what it returns.
 _STALE_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.InvalidCachedStatementError)
 
+_ISOLATION_LEVELS = {"repeatable read": "REPEATABLE READ", "serializable": "SERIALIZABLE"}
+
 # A role's own settings are applied by PostgreSQL at login only; these may be set by whoever became the role (PostgREST
-# does the same). Others, such as log_statement, need a superuser and are left alone.
+# does the same). Others, such as log_statement, need a superuser and are left alone, unless the login role was granted them.
 _ROLE_SETTINGS_SQL = """
 select r.rolname, lower(split_part(c.setting, '=', 1)), substring(c.setting from position('=' in c.setting) + 1)
   from pg_catalog.pg_db_role_setting s
   join pg_catalog.pg_roles r on r.oid = s.setrole
   cross join lateral unnest(s.setconfig) as c (setting)
-  join pg_catalog.pg_settings g on g.name = lower(split_part(c.setting, '=', 1)) and g.context = 'user'
+  join pg_catalog.pg_settings g on g.name = lower(split_part(c.setting, '=', 1))
+                                 and (g.context = 'user' or g.context = 'superuser'
+                                        and pg_catalog.has_parameter_privilege(session_user, g.name, 'set'))
  where s.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
    and pg_catalog.pg_has_role(session_user, r.oid, 'member')
    and r.rolname <> session_user
@@ -192,6 +202,8 @@ class RlsDoor:
             self._connect,
             max_size=settings.database.pool_max_size,
             acquire_timeout_s=settings.database.acquire_timeout_s,
+            max_idle_s=settings.database.pool_max_idle_s,
+            max_life_s=settings.database.pool_max_life_s,
         )
         self._role_settings: Mapping[str, Mapping[str, str]] = {}
         self._role_settings_at_s = float("-inf")
@@ -203,7 +215,7 @@ class RlsDoor:
             timeout=CONNECT_TIMEOUT_S,
             statement_cache_size=0 if self._is_pooled else 100,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": f"isobase {LOGIN_ROLE}"},
+            server_settings=application_name(self._settings.dsn(LOGIN_ROLE), f"isobase {LOGIN_ROLE}"),
         )
         connection.uses_statements = not self._is_pooled
         return connection
@@ -211,6 +223,15 @@ class RlsDoor:
     async def close(self) -> None:
         """Close the connections; those in use are closed when they come back."""
         await self._pool.close()
+
+    def renew_connections(self) -> None:
+        """Log in anew before the next use of each connection; those in use are closed when they come back."""
+        self._pool.renew()
+
+    @property
+    def pool_waits(self) -> tuple[int, int]:
+        """(callers that wait for a connection now, those that waited in vain so far), for the metrics."""
+        return self._pool.waits
 
     @property
     def pool_sizes(self) -> tuple[int, int]:
@@ -230,10 +251,11 @@ class RlsDoor:
 
         Parameters as ``transaction``; values travel as text of types that PostgreSQL infers. When it returns, all is
         committed; when it raises, nothing is kept. Errors as ``transaction``. Behind a transaction pooler the same takes a
-        round trip per step, because a pooler may hand the session on between the commit and the resets.
+        round trip per step, because a pooler may hand the session on between the commit and the resets; so it does for a role
+        or function with an isolation level of its own, which only BEGIN can set.
         """
         await self._read_role_settings()
-        if self._is_pooled:
+        if self._is_pooled or self._isolation(caller, settings or {}) is not None:
             async with self.transaction(
                 caller, read_only=read_only, search_path=search_path, settings=settings
             ) as transaction:
@@ -336,8 +358,16 @@ class RlsDoor:
     ) -> str:
         """The transaction's first message."""
         path = [("search_path", _path_text(tuple(search_path)))] if search_path else []
-        begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-        return f"{begin}; {_set_configs([*path, *self._identity(caller, settings)])}"
+        level = self._isolation(caller, settings)
+        begin = "BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level}"
+        mode = " READ ONLY" if read_only else ""
+        return f"{begin}{mode}; {_set_configs([*path, *self._identity(caller, settings)])}"
+
+    def _isolation(self, caller: Caller, settings: Mapping[str, str]) -> str | None:
+        """The isolation level that the function called or the role asks for; None for PostgreSQL's default."""
+        name = "default_transaction_isolation"
+        level = settings.get(name) or self._role_settings.get(caller.role, {}).get(name)
+        return _ISOLATION_LEVELS.get(level.lower()) if level else None
 
     def _first_step(
         self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]

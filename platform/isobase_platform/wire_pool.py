@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from isobase_platform.errors import Unavailable, database_error
-from isobase_platform.pool import DATABASE_FAILURES, IDLE_CONNECTION_LIFE_S, discard
+from isobase_platform.pool import DATABASE_FAILURES, discard
 from isobase_platform.wire import WireConnection
 
 __all__ = ["WirePool"]
@@ -21,17 +21,29 @@ __all__ = ["WirePool"]
 class WirePool:
     """At most ``max_size`` connections, made by ``connect`` when they are first needed.
 
-    A connection that nobody used for ``IDLE_CONNECTION_LIFE_S`` is closed. Callers that find none free wait in line for at
-    most ``acquire_timeout_s`` seconds.
+    A connection that nobody used for ``max_idle_s`` seconds is closed, and one that is older than ``max_life_s`` when it comes
+    back. Callers that find none free wait in line for at most ``acquire_timeout_s`` seconds.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[WireConnection]], *, max_size: int, acquire_timeout_s: float
+        self,
+        connect: Callable[[], Awaitable[WireConnection]],
+        *,
+        max_size: int,
+        acquire_timeout_s: float,
+        max_idle_s: float,
+        max_life_s: float,
     ) -> None:
         self._connect = connect
         self._max_size = max_size
         self._acquire_timeout_s = acquire_timeout_s
+        self._max_idle_s = max_idle_s
+        self._max_life_s = max_life_s
         self._size = 0
+        self._timeouts = 0
+        # When each connection was made, by the loop's clock; none made before ``_renewed_s`` is used again.
+        self._made_s: dict[WireConnection, float] = {}
+        self._renewed_s = float("-inf")
         # (when it became free, connection); the one given back last is taken first, so that the others grow old.
         self._free: deque[tuple[float, WireConnection]] = deque()
         self._waiting: deque[asyncio.Future[WireConnection | None]] = deque()
@@ -43,13 +55,24 @@ class WirePool:
         """(connections open, of which free)."""
         return self._size, len(self._free)
 
+    @property
+    def waits(self) -> tuple[int, int]:
+        """(callers that wait now, callers that waited in vain so far)."""
+        return len(self._waiting), self._timeouts
+
+    def renew(self) -> None:
+        """Close every free connection now and the others when they come back; new ones take their places."""
+        self._renewed_s = asyncio.get_running_loop().time()
+        while self._free:
+            self._drop(self._free.popleft()[1])
+
     def take(self) -> WireConnection | None:
         """A free connection, or None where ``acquire`` must be awaited."""
         while self._free:
             connection = self._free.pop()[1]
             if not connection.is_closed():
                 return connection
-            self._size -= 1
+            self._drop(connection)
         return None
 
     async def acquire(self) -> WireConnection:
@@ -69,13 +92,21 @@ class WirePool:
     async def _open(self) -> WireConnection:
         self._size += 1
         try:
-            return await self._connect()
+            connection = await self._connect()
         except BaseException as error:
             self._size -= 1
             self._wake(None)  # the next in line may have more luck, and must not wait for what never comes
             if isinstance(error, DATABASE_FAILURES):
                 raise database_error(error) from error
             raise
+        self._made_s[connection] = asyncio.get_running_loop().time()
+        return connection
+
+    def _drop(self, connection: WireConnection) -> None:
+        """Close a connection that is in nobody's hands."""
+        discard(connection)
+        del self._made_s[connection]
+        self._size -= 1
 
     async def _wait(self) -> WireConnection | None:
         """The connection that somebody gives back; None where there is room for a new one."""
@@ -94,22 +125,24 @@ class WirePool:
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             if isinstance(error, TimeoutError):
+                self._timeouts += 1
                 raise Unavailable("No database connection became free in time", code="pool_timeout") from error
             raise
 
     def release(self, connection: WireConnection) -> None:
         """Give a connection back; a closed one makes room for another."""
-        if self._is_closed or connection.is_closed():
-            discard(connection)
-            self._size -= 1
+        loop = asyncio.get_running_loop()
+        made_s = self._made_s[connection]
+        is_old = made_s < self._renewed_s or loop.time() - made_s > self._max_life_s
+        if self._is_closed or is_old or connection.is_closed():
+            self._drop(connection)
             self._wake(None)
             return
         if self._wake(connection):
             return
-        loop = asyncio.get_running_loop()
         self._free.append((loop.time(), connection))
         if self._reaper is None:
-            self._reaper = loop.call_later(IDLE_CONNECTION_LIFE_S, self._reap)
+            self._reaper = loop.call_later(self._max_idle_s, self._reap)
 
     def _wake(self, connection: WireConnection | None) -> bool:
         """Hand ``connection``, or the room for one, to who waits longest; False where nobody does."""
@@ -124,10 +157,9 @@ class WirePool:
         """Close what has been free for too long."""
         loop = asyncio.get_running_loop()
         self._reaper = None
-        oldest_s = loop.time() - IDLE_CONNECTION_LIFE_S
+        oldest_s = loop.time() - self._max_idle_s
         while self._free and self._free[0][0] <= oldest_s:
-            discard(self._free.popleft()[1])
-            self._size -= 1
+            self._drop(self._free.popleft()[1])
         if self._free:
             self._reaper = loop.call_later(self._free[0][0] - oldest_s + 0.1, self._reap)
 
@@ -137,7 +169,6 @@ class WirePool:
         if self._reaper is not None:
             self._reaper.cancel()
         while self._free:
-            discard(self._free.popleft()[1])
-            self._size -= 1
+            self._drop(self._free.popleft()[1])
         while self._wake(None):
             pass

@@ -92,6 +92,7 @@ class _Figures(Collector):
 
     def collect(self) -> list[Metric]:
         """The figures of this process."""
+        free, (waiting, timeouts) = self._platform.door.pool_sizes[1], self._platform.door.pool_waits
         counts, verifier = self._keeper.counts, self._keeper.authenticator.verifier
         loads = CounterMetricFamily(
             "pgrst_schema_cache_loads", "The total number of times the schema cache was loaded", labels=["status"]
@@ -108,6 +109,9 @@ class _Figures(Collector):
             GaugeMetricFamily(
                 "pgrst_db_pool_max", "Max pool connections", self._platform.settings.database.pool_max_size
             ),
+            GaugeMetricFamily("pgrst_db_pool_available", "Available connections in the pool", free),
+            GaugeMetricFamily("pgrst_db_pool_waiting", "Requests waiting to acquire a pool connection", waiting),
+            CounterMetricFamily("pgrst_db_pool_timeouts", "The total number of pool connection timeouts", timeouts),
         ]
         if verifier is not None:
             for name, what, count in (

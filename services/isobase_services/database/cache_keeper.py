@@ -84,7 +84,7 @@ class CacheKeeper:
         self._listener: NoticeListener | None = None
         if settings.channel_enabled:
             self._listener = NoticeListener(
-                platform.settings.dsn(), settings.channel, self._noticed, self._listening_again
+                platform.settings.dsn(), settings.channel, self._noticed, self._listening_again, self._lost
             )
         self.counts = LoadCounts()
         self.ended: asyncio.Future[IsobaseError] = asyncio.get_running_loop().create_future()
@@ -182,6 +182,7 @@ class CacheKeeper:
 
     def want_reload(self) -> None:
         """Ask for a reload of the schema cache soon; the settings in the database are read again with it, as upstream."""
+        self._platform.door.forget_role_settings()
         self._wants_cache = True
         self._wanted.set()
 
@@ -256,6 +257,8 @@ class CacheKeeper:
                 return
             self._state = await self._loaded(state)
             self._done = covered
+        # Settings of the login role count from the next login on, and sessions may hold plans of what is gone.
+        self._platform.door.renew_connections()
         extra = {"relations": len(self.cache.relations), "functions": len(self.cache.functions)}
         _log.info("schema cache loaded", extra={**extra, "duration_ms": round(self.counts.last_s * 1000, 1)})
 
@@ -277,6 +280,10 @@ class CacheKeeper:
             self.want_reload()
         elif payload == "reload config":
             self.want_configuration()
+
+    def _lost(self) -> None:
+        if not self.settings.automatic_recovery and not self.ended.done():
+            self.ended.set_result(Unavailable("The connection that listens for notices was lost"))
 
     def _listening_again(self) -> None:
         """Notices may have been missed."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import asyncpg
 
 from isobase_platform.errors import DatabaseError, Unavailable, database_error
-from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES
+from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, application_name
 
 __all__ = ["NoticeListener"]
 
@@ -28,16 +28,22 @@ class NoticeListener:
     """One per process.
 
     Parameters: ``dsn`` to connect with; ``channel`` by its name; ``on_notice`` is called with each payload; ``on_reconnect``
-    after a connection was lost and made again, as notices may have been missed.
+    after a connection was lost and made again, as notices may have been missed; ``on_lost`` when it is lost.
     """
 
     def __init__(
-        self, dsn: str, channel: str, on_notice: Callable[[str], None], on_reconnect: Callable[[], None]
+        self,
+        dsn: str,
+        channel: str,
+        on_notice: Callable[[str], None],
+        on_reconnect: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._dsn = dsn
         self._channel = channel
         self._on_notice = on_notice
         self._on_reconnect = on_reconnect
+        self._on_lost = on_lost
         self._lost = asyncio.Event()
         self._hearing = asyncio.Lock()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -51,7 +57,9 @@ class NoticeListener:
         """Begin to listen. Raises ``Unavailable`` or ``DatabaseError`` where that cannot be."""
         try:
             connection = await asyncpg.connect(
-                self._dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": "isobase schema cache"}
+                self._dsn,
+                timeout=CONNECT_TIMEOUT_S,
+                server_settings=application_name(self._dsn, "isobase schema cache"),
             )
             self._lost.clear()
             connection.add_termination_listener(lambda _: self._lost.set())
@@ -78,6 +86,7 @@ class NoticeListener:
                 if self._connection is not None:
                     await self._lost.wait()
                     _log.warning("the listener for notices lost its connection")
+                    self._on_lost()
                     await asyncio.sleep(delay_s)
                 try:
                     await self.connect()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,12 +62,13 @@ class Front:
             await self._app(scope, receive, send)
             return
         started_s = time.perf_counter()
-        status = 0
+        status, facts = 0, {"method": scope["method"], "path": scope["path"]}
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                facts.update(_error_code(message) if status >= 400 else {})
             await send(message)
 
         try:
@@ -76,8 +77,7 @@ class Front:
             level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
             if _access.isEnabledFor(level):
                 duration_ms = round((time.perf_counter() - started_s) * 1000, 2)
-                facts = {"method": scope["method"], "path": scope["path"], "status": status, "duration_ms": duration_ms}
-                _access.log(level, "request", extra=facts)
+                _access.log(level, "request", extra={**facts, "status": status, "duration_ms": duration_ms})
 
     def _shared(self, app: ASGIApp) -> ASGIApp:
         """``app`` for browsers of the allowed origins; other origins get answers that browsers do not show to pages."""
@@ -111,6 +111,13 @@ class Front:
         if origin not in origins:
             return {}
         return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
+
+
+def _error_code(message: Message) -> dict[str, str]:
+    """The code of an error, as the Proxy-Status header tells it."""
+    status = Headers(raw=message["headers"]).get("proxy-status", "")
+    _, _, code = status.partition("error=")
+    return {"error": code} if code else {}
 
 
 def _preflight(scope: Scope, allowed: dict[str, str]) -> Response:
