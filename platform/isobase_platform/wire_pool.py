@@ -21,8 +21,8 @@ __all__ = ["WirePool"]
 class WirePool:
     """At most ``max_size`` connections, made by ``connect`` when they are first needed.
 
-    A connection that nobody used for ``max_idle_s`` seconds is closed, and one that is older than ``max_life_s`` when it comes
-    back. Callers that find none free wait in line for at most ``acquire_timeout_s`` seconds.
+    A connection that nobody used for ``max_idle_s`` seconds is closed, and one that is older than ``max_life_s`` when it
+    comes back. Callers that find none free wait in line for at most ``acquire_timeout_s`` seconds.
     """
 
     def __init__(

@@ -84,7 +84,11 @@ class CacheKeeper:
         self._listener: NoticeListener | None = None
         if settings.channel_enabled:
             self._listener = NoticeListener(
-                platform.settings.dsn(), settings.channel, self._noticed, self._listening_again, self._lost
+                platform.settings.dsn(),
+                settings.channel,
+                on_notice=self._noticed,
+                on_reconnect=self._listening_again,
+                on_lost=self._lost,
             )
         self.counts = LoadCounts()
         self.ended: asyncio.Future[IsobaseError] = asyncio.get_running_loop().create_future()

@@ -35,6 +35,7 @@ class NoticeListener:
         self,
         dsn: str,
         channel: str,
+        *,
         on_notice: Callable[[str], None],
         on_reconnect: Callable[[], None],
         on_lost: Callable[[], None],

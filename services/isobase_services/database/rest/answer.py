@@ -107,7 +107,9 @@ def content_location(name: str, pairs: Sequence[Pair]) -> str:
     """The canonical place of what was read: parameters sorted by name, the values of a repeated one joined by commas."""
     values: dict[str, list[str]] = {}
     for key, value, _ in sorted(pairs, key=itemgetter(0)):
-        values.setdefault(_encoded(key), []).append(value if value.isalnum() and value.isascii() else quote(value, safe=""))
+        values.setdefault(_encoded(key), []).append(
+            value if value.isalnum() and value.isascii() else quote(value, safe="")
+        )
     text = "&".join([f"{key}={','.join(found)}" for key, found in values.items()])
     return f"/{_encoded(name)}?{text}" if text else f"/{_encoded(name)}"
 
