@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-postgrest
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-rest: test-deps ## measure the data API beside PostgREST (needs wrk and pg
 
 suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
 	scripts/suite-supabase-js $(CHECKOUT)
+
+suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
+	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)
 
 clean: ## remove what was built (not .isobase data)
 	rm -rf $(VENV) $(NODE_DIR)/node_modules .pytest_cache .mypy_cache .ruff_cache dist build
