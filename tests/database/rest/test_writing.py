@@ -16,6 +16,7 @@ def people(api: Api) -> list[tuple[object, ...]]:
     return api.rows("select id, name from public.people order by id")
 
 
+JSON_BODY = {"content-type": "application/json"}
 ALL_PEOPLE = [(1, "Ann"), (2, "Ben"), (3, "Cid")]
 
 
@@ -340,3 +341,39 @@ def test_a_body_beyond_the_limit_is_413(api: Api) -> None:
     answer = api.call("POST", "/people", content=json.dumps([{"id": 4, "name": "x" * 300_000}]))
     assert answer.status_code == 413
     assert people(api) == ALL_PEOPLE
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("returns", ["headers-only", "representation"])
+def test_a_column_that_is_not_there_stops_a_write_that_would_tell_of_it(api: Api, method: str, returns: str) -> None:
+    body = {"id": 9, "name": "Ida"} if method != "DELETE" else None
+    answer = api.call(method, "/people?select=nothing&id=gt.0", json=body, prefer=f"return={returns}")
+    assert refusal(answer) == (400, "42703")
+    assert people(api) == ALL_PEOPLE
+
+
+def test_an_empty_select_of_written_rows_shows_their_key(api: Api) -> None:
+    answer = api.call("POST", "/people?select=", json={"id": 4, "name": "Dee"}, prefer=REPRESENTATION)
+    assert answer.json() == [{"id": 4}]
+
+
+def test_of_two_bad_values_the_one_of_the_first_name_is_told(api: Api) -> None:
+    answer = api.call("POST", "/notes", content=b'{"size": "many", "owner": "me"}', headers=JSON_BODY)
+    assert answer.json()["message"] == 'invalid input syntax for type uuid: "me"'
+
+
+def test_a_put_names_its_key_as_the_column_is_called(api: Api) -> None:
+    answer = api.call("PUT", '/people?"id"=eq.1', json={"id": 1, "name": "x"})
+    assert refusal(answer) == (405, "PGRST105")
+    assert people(api) == ALL_PEOPLE
+
+
+def test_an_argument_is_read_though_nobody_asks_for_the_result(api: Api) -> None:
+    for method in ("GET", "HEAD"):
+        assert api.call(method, "/rpc/people_of?team=red").status_code == 400
+
+
+def test_an_empty_body_is_no_json_for_an_argument_that_takes_it_whole(api: Api) -> None:
+    answer = api.call("POST", "/rpc/whole_json", content=b"", headers=JSON_BODY)
+    assert refusal(answer) == (400, "22P02")
+    assert api.call("POST", "/rpc/motto", content=b"", headers=JSON_BODY).json() == "Hello you"

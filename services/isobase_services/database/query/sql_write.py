@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isobase_platform.sql import qualified, quote_identifier
+from isobase_platform.wire import Binary
 from isobase_services.database.query.ast import Filter, LogicTree
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.parameters import Parameters
@@ -33,8 +34,8 @@ __all__ = [
 INSERTED_SETTING = "isobase.inserted"
 """Counts, in the transaction, the rows that an upsert inserted and did not merge."""
 
-# The payload's rows; always used with a dot.
-_BODY = "isobase_body"
+# The payload's rows; always used with a dot. PostgreSQL's errors tell the name, so it is upstream's.
+_BODY = "pgrst_body"
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,7 +58,7 @@ class Payload:
 
 
 def returning_columns(node: ReadNode) -> list[str]:
-    """The columns that the answer needs of a written row: RETURNING asks for the right to read no more than these."""
+    """The columns that the answer needs of a row that was written or that a function returned."""
     wanted: dict[str, None] = {}
     for item in node.items:
         if item.field.name == "*":
@@ -86,7 +87,7 @@ def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_
     """A FROM item: the payload as rows with the relation's types."""
     if payload.is_object and not payload.columns:
         return f"(values (1)) as {_BODY}"  # and no parameter: a value that no placeholder takes is an error
-    data = f"{parameters.add(payload.json)}::text::json"
+    data = f"{parameters.add(payload.json)}::json"
     if not payload.columns:
         return f"json_array_elements({data}) as {_BODY}"
     for name in payload.columns:
@@ -206,7 +207,8 @@ def _where(relation: Relation, filters: Sequence[Filter | LogicTree], parameters
 def call_whole_sql(function: Function, body: bytes, parameters: Parameters, returning: Sequence[str] = ("*",)) -> str:
     """``select`` over a call with the whole body as the one unnamed argument: ``Binary`` for bytea, text for the others."""
     kind = function.arguments[0].type
-    cast = kind if kind == "bytea" else f"text::{kind}"
+    # Bytes in binary format are those of a text, whatever the argument's own binary format is.
+    cast = f"text::{kind}" if isinstance(body, Binary) and kind != "bytea" else kind
     call = f"{qualified(function.schema, function.name)}({parameters.add(body)}::{cast})"
     return _selected(function, call, returning)
 
@@ -236,15 +238,15 @@ def call_sql(
             value = f"a.{name}"
         else:
             given = values[argument.name]
-            shape = "text[]" if isinstance(given, list) else "text"
-            value = f"{parameters.add(given)}::{shape}::{argument.type}"
+            # A parameter of the argument's own type: its value is read before the call, also where nobody asks for a result.
+            value = f"{parameters.add(given)}::{argument.type}"
         passed.append(f"{'variadic ' if argument.is_variadic else ''}{name} := {value}")
     call = f"{target}({', '.join(passed)})"
     if not isinstance(values, bytes):
         return _selected(function, call, returning)
     shape = ", ".join(f"{quote_identifier(argument.name)} {argument.type}" for argument in arguments)
     source = "json_to_record" if is_object else "json_to_recordset"
-    rows = f"(select * from {source}({parameters.add(values)}::text::json) as r ({shape}) limit 1) as a"
+    rows = f"(select * from {source}({parameters.add(values)}::json) as r ({shape}) limit 1) as a"
     return _selected(function, call, returning, f"{rows}, lateral ")
 
 

@@ -193,7 +193,7 @@ class _Job:
         """The key of a plan that takes a body of these keys; a form's values are parameters of their own."""
         if self._key is None or body.form or body.raw is not None or sum(map(len, body.keys)) > MAX_SHAPE_CHARS:
             return None
-        return self._key, body.kind, body.keys, body.is_object
+        return self._key, body.kind, tuple(sorted(body.keys)), body.is_object
 
     def _depends_on_shape_alone(
         self, engine: Engine, cache: SchemaCache, prepared: Prepared, given: Given, body: Body | None

@@ -76,10 +76,10 @@ async def parse_write_body(body: bytes, content_type: str | None, columns: tuple
 
 
 async def parse_call_body(body: bytes, content_type: str | None, columns: tuple[str, ...] | None) -> Body:
-    """The body of a POST of a function; an empty JSON body calls without arguments. Errors as ``parse_write_body``."""
+    """The body of a POST of a function; an empty JSON body names no arguments. Errors as ``parse_write_body``."""
     kind = _media_type(content_type)
     if kind == "application/json" and not body and columns is None:
-        return Body(kind, b"{}", True, argument_types=("json", "jsonb"))
+        return Body(kind, b"", True, argument_types=("json", "jsonb"))
     if kind in _ARGUMENT_TYPES:
         return Body(kind, raw=Binary(body), argument_types=_ARGUMENT_TYPES[kind])
     if kind == "application/x-www-form-urlencoded":

@@ -54,6 +54,8 @@ class ApiRequest:
     """Whether the schema was chosen among several, which the answer then says."""
     select: tuple[SelectItem, ...]
     filters: Mapping[Path, tuple[Filter | LogicTree, ...]]
+    filter_keys: frozenset[str]
+    """The names of the parameters that are plain filters, as they were sent."""
     orders: Mapping[Path, tuple[OrderTerm, ...]]
     ranges: Mapping[Path, tuple[int | None, int | None]]
     columns: tuple[str, ...] | None
@@ -114,6 +116,7 @@ def parse_request(
         is_negotiated=is_negotiated,
         select=parsed.select,
         filters={key: tuple(value) for key, value in parsed.filters.items()},
+        filter_keys=frozenset(parsed.filter_keys),
         orders=parsed.orders,
         ranges=ranges,
         columns=parsed.columns,
@@ -177,6 +180,7 @@ def _schema(scope: Scope, method: str, schemas: Sequence[str], listed: Sequence[
 class _Parsed:
     select: tuple[SelectItem, ...] = ()
     filters: dict[Path, list[Filter | LogicTree]] = field(default_factory=dict)
+    filter_keys: list[str] = field(default_factory=list)
     orders: dict[Path, tuple[OrderTerm, ...]] = field(default_factory=dict)
     limits: dict[Path, int | None] = field(default_factory=dict)
     offsets: dict[Path, int | None] = field(default_factory=dict)
@@ -228,6 +232,7 @@ def _filter_or_argument(parsed: _Parsed, key: str, value: str, slot: int | None,
         parsed.arguments.append((target.name, Operand.at(slot, value)))
     else:
         parsed.filters.setdefault(path, []).append(found)
+        parsed.filter_keys.append(key)
 
 
 def _names(text: str, what: str) -> tuple[str, ...]:

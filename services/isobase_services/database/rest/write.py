@@ -81,7 +81,7 @@ def prepare_put(engine: Engine, request: ApiRequest, cache: SchemaCache, body: B
         if isinstance(one, Filter)
         and (one.operator, one.is_negated, one.quantifier, one.field.steps) == ("eq", False, None, ())
     ]
-    is_by_key = len(by_key) == len(filters) and {one.field.name for one in by_key} == set(relation.primary_key)
+    is_by_key = len(by_key) == len(filters) and request.filter_keys == set(relation.primary_key)
     if not relation.primary_key or not is_by_key:
         raise RequestError(
             "Filters must include all and only primary key columns with 'eq' operators", code="PGRST105", status=405
@@ -89,7 +89,7 @@ def prepare_put(engine: Engine, request: ApiRequest, cache: SchemaCache, body: B
     parameters = Parameters(body.json)
     written = insert_sql(
         relation,
-        Payload(body.json, body.is_object, body.keys),
+        Payload(body.json, body.is_object, tuple(sorted(body.keys))),
         parameters,
         upsert=Upsert(relation.primary_key, merges=True),
         returning=_returning(request, node, relation),
@@ -160,13 +160,16 @@ def _planned(engine: Engine, request: ApiRequest, cache: SchemaCache) -> tuple[R
 
 
 def _payload(body: Body, request: ApiRequest) -> Payload:
-    return Payload(body.json, body.is_object, body.keys, request.preferences.missing == "default")
+    # In order of their names, as upstream: it decides which of two bad values is told of.
+    return Payload(body.json, body.is_object, tuple(sorted(body.keys)), request.preferences.missing == "default")
 
 
 def _returning(request: ApiRequest, node: ReadNode, relation: Relation) -> list[str]:
-    if request.preferences.wants_rows:
-        return returning_columns(node)
-    return list(relation.primary_key) if request.preferences.returns == "headers-only" else []
+    """As upstream: what the select needs and the primary key, where rows or their place are told, else nothing."""
+    if request.preferences.returns not in {"representation", "headers-only"}:
+        return []
+    selected = returning_columns(node) if request.select or node.has_formats else []
+    return selected if selected == ["*"] else list(dict.fromkeys([*selected, *relation.primary_key]))
 
 
 def _write_sql(
