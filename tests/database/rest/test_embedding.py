@@ -139,3 +139,44 @@ def wait_for(api: Api, path: str, status: int = 200) -> None:
     deadline_s = time.monotonic() + 5
     while api.get(path).status_code != status and time.monotonic() < deadline_s:
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "keys"),
+    [
+        ("", ["name", "lead", "helper", "teams"]),
+        ("&teams.id=gt.0", ["name", "teams", "lead", "helper"]),
+        ("&teams.id=gt.0&helper.id=gt.0", ["name", "teams", "helper", "lead"]),
+        ("&teams.id=gt.0&helper.order=id", ["name", "helper", "teams", "lead"]),
+        ("&lead.limit=1&helper.or=(id.eq.1,id.eq.2)&teams.order=id", ["name", "helper", "lead", "teams"]),
+    ],
+)
+def test_embeds_with_parameters_of_their_own_come_first_as_upstream(api: Api, parameters: str, keys: list[str]) -> None:
+    select = "name,lead:people!tasks_lead(name),helper:people!tasks_helper(name),teams(name)"
+    answer = api.get(f"/tasks?select={select}&id=eq.1{parameters}")
+    assert [list(row) for row in answer.json()] == [keys]
+
+
+def test_a_name_that_several_embeds_go_by_means_the_first(api: Api) -> None:
+    path = "/teams?select=one:tasks(name),two:tasks(name)&id=eq.1&tasks.name=eq.dig&one.order=id&two.order=id"
+    (row,) = api.get(path).json()
+    assert {name: len(tasks) for name, tasks in row.items()} == {"one": 1, "two": 2}
+
+
+def test_what_is_not_embedded_is_told_before_two_embeds_of_one_name(api: Api) -> None:
+    twice = "/teams?select=tasks(id),tasks(name)"
+    assert refusal(api.get(f"{twice}&people.id=eq.1")) == (400, "PGRST108")
+    assert refusal(api.get(f"{twice}&order=tasks(id)")) == (400, "PGRST118")
+    assert refusal(api.get(twice)) == (400, "42712")
+
+
+def test_an_error_calls_rows_behind_a_junction_by_their_relation(api: Api) -> None:
+    answer = api.get("/people?select=name,teams(nosuch)")
+    assert (refusal(answer), answer.json()["message"]) == ((400, "42703"), "column teams.nosuch does not exist")
+    answer = api.get("/teams?select=name,tasks(nosuch)")
+    assert (refusal(answer), answer.json()["message"]) == ((400, "42703"), "column tasks_1.nosuch does not exist")
+
+
+def test_rows_are_sorted_by_what_is_embedded_in_a_related_row(api: Api) -> None:
+    answer = api.get("/tasks?select=name,people!tasks_lead(passports(number))&order=people(passports),id")
+    assert [row["name"] for row in answer.json()] == ["dig", "fill", "rest"]

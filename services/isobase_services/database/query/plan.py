@@ -26,6 +26,7 @@ from isobase_services.database.query.find_relationship import find_relationship
 from isobase_services.database.query.fuzzy import nearest
 from isobase_services.database.query.representations import Representation
 from isobase_services.database.query.schema_cache import Relation, Relationship, SchemaCache
+from isobase_services.database.query.wanted import Wanted, not_embedded, wanted_tree
 
 __all__ = ["Embed", "ReadNode", "SpreadPart", "find_relation", "plan_read"]
 
@@ -58,10 +59,6 @@ class ReadNode:
     """Whether this is spread into its one parent row: what it aggregates is then aggregated over the parent's rows."""
     representations: Mapping[str, Representation] = field(default_factory=dict)
     """How columns are shown and compared, where their domain says so."""
-
-    def embed_named(self, name: str) -> Embed | None:
-        """The embed that a parameter such as ``name.order`` is for: by its relation's name or by its alias."""
-        return next((embed for embed in self.embeds if name in {embed.item.name, embed.item.alias}), None)
 
     def embed_labelled(self, name: str) -> Embed | None:
         """The embed that the answer shows as ``name``."""
@@ -154,12 +151,15 @@ class _Names:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def take(self, wanted: str, depth: int) -> str:
-        """``wanted`` itself at the top, ``wanted_1`` one level below, ...; quoted. A number more where that is taken."""
+    def take(self, wanted: str, depth: int, *, suffix: int | None = None) -> str:
+        """``wanted`` itself at depth 0, ``wanted_1`` one level below, ...; quoted. A number more where that is taken.
+
+        ``suffix``: what stands for the depth then.
+        """
         name = wanted if depth == 0 else f"{_cut(wanted)}_{depth}"
         while name in self._taken:
             # Two embeds of one relation, or a relation that is really called name_1.
-            name = f"{_cut(wanted)}_{depth}_{len(self._taken)}"
+            name = f"{_cut(wanted)}_{depth if suffix is None else suffix}_{len(self._taken)}"
         self._taken.add(name)
         return quote_identifier(name)
 
@@ -189,27 +189,20 @@ def plan_read(
     relationship), 201 (several), 108 (a filter on what is not embedded), 118 (an order by a to-many one), 123 (aggregates
     that are not allowed), 127 (aggregates in a spread of many rows).
     """
-    _check_paths(select, (*filters, *orders, *ranges))
+    wanted = wanted_tree(select, filters, orders, ranges)
     names = _Names()
     root = ReadNode(relation, tuple(columns), types, names.take(relation[1], 0), source=source)
     known = cache.relations.get(relation)
     root.representations = known.representations if known is not None else {}
-    _grow(cache, root, select, names, max_rows, 1)
+    _grow(cache, root, wanted, names, max_rows, 1)
     if not root.items and not root.embeds:
         root.items.append(ColumnItem(_ALL))
-    for path, found in filters.items():
-        _at(root, path).filters.extend(found)
-    for path, terms in orders.items():
-        _at(root, path).order = terms
-    for path, (limit, offset) in ranges.items():
-        node = _at(root, path)
-        node.limit = _least(limit, max_rows)
-        node.offset = offset
     _expand(root)
     _check_orders(root)
     if not allows_aggregates:
         _check_no_aggregates(root)
     _check_spreads(root)
+    _check_labels(root, 1)
     return root
 
 
@@ -217,70 +210,29 @@ def _least(limit: int | None, cap: int | None) -> int | None:
     return cap if limit is None else limit if cap is None else min(limit, cap)
 
 
-def _check_paths(select: Sequence[SelectItem], paths: Sequence[tuple[str, ...]]) -> None:
-    """PGRST108 for a path that leads nowhere; upstream says so before it looks for relationships."""
-    for path in paths:
-        items = select
-        for name in path:
-            found = next(
-                (one for one in items if isinstance(one, RelationItem) and name in {one.name, one.alias}), None
-            )
-            if found is None:
-                raise _not_embedded(name)
-            items = found.children
-
-
-def _at(root: ReadNode, path: tuple[str, ...]) -> ReadNode:
-    node = root
-    for name in path:
-        embed = node.embed_named(name)
-        if embed is None:
-            raise _not_embedded(name)
-        node = embed.node
-    return node
-
-
-def _not_embedded(name: str) -> RequestError:
-    return RequestError(
-        f"'{name}' is not an embedded resource in this request",
-        code="PGRST108",
-        hint=f"Verify that '{name}' is included in the 'select' query parameter.",
-    )
-
-
-def _grow(
-    cache: SchemaCache, node: ReadNode, select: Sequence[SelectItem], names: _Names, max_rows: int | None, depth: int
-) -> None:
-    """Add what ``select`` says to a node, and the nodes below it."""
-    node.limit = max_rows
-    for item in select:
-        if isinstance(item, ColumnItem):
-            node.items.append(item)
-            continue
+def _grow(cache: SchemaCache, node: ReadNode, wanted: Wanted, names: _Names, max_rows: int | None, depth: int) -> None:
+    """Add to a node what is asked of it, and the nodes below it."""
+    node.items, node.filters, node.order = wanted.columns, wanted.filters, wanted.order
+    node.limit, node.offset = _least(wanted.limit, max_rows), wanted.offset
+    for below in wanted.embeds:
+        item = below.item
+        assert item is not None  # only the top has none
         relationship = find_relationship(cache, node.relation, item)
-        label = item.alias or item.name
-        _check_label(node, label, depth)
         target = cache.relations.get(relationship.target)
+        name = relationship.target[1]
         child = ReadNode(
             relationship.target,
             tuple(target.columns) if target is not None else (),
             target.types if target is not None else {},
-            names.take(relationship.target[1], depth),
+            # As upstream, which PostgreSQL's errors show: behind a junction rows go by their relation's own name.
+            names.take(name, depth) if relationship.junction is None else names.take(name, 0, suffix=depth),
             passes_aggregates_on=item.is_spread and relationship.is_to_one,
             representations=target.representations if target is not None else {},
         )
-        alias = names.take(f"{node.relation[1]}_{label}", depth)
-        _grow(cache, child, item.children, names, max_rows, depth + 1)
+        alias = names.take(f"{node.relation[1]}_{item.alias or item.name}", depth)
+        _grow(cache, child, below, names, max_rows, depth + 1)
         junction = names.take(relationship.junction.name, depth) if relationship.junction is not None else ""
         node.embeds.append(Embed(item, relationship, child, node.row, alias, junction))
-
-
-def _check_label(node: ReadNode, label: str, depth: int) -> None:
-    """Two embeds of one name cannot both be shown; PostgreSQL's refusal of upstream's SQL says so."""
-    if node.embed_labelled(label) is not None:
-        raise RequestError(
-            f'table name "{node.relation[1]}_{label}_{depth}" specified more than once', code="42712", status=400
-        )
 
 
 def _expand(node: ReadNode, *, is_forced: bool = False, spread: Embed | None = None) -> None:
@@ -315,7 +267,7 @@ def _check_orders(node: ReadNode) -> None:
 def _check_order(node: ReadNode, relation: str) -> None:
     embed = node.embed_labelled(relation)
     if embed is None:
-        raise _not_embedded(relation)
+        raise not_embedded(relation)
     if not embed.relationship.is_to_one:
         # Upstream's name for what a function or a write returned.
         place = node.relation[1] if node.source is None else "pgrst_source"
@@ -343,3 +295,14 @@ def _check_spreads(node: ReadNode) -> None:
                 details="Aggregates are not implemented for one-to-many or many-to-many spreads.",
             )
         _check_spreads(embed.node)
+
+
+def _check_labels(node: ReadNode, depth: int) -> None:
+    """Two embeds of one name cannot both be shown; PostgreSQL's refusal of upstream's SQL says so."""
+    labels: set[str] = set()
+    for embed in node.embeds:
+        if embed.label in labels:
+            name = f"{node.relation[1]}_{embed.label}_{depth}"
+            raise RequestError(f'table name "{name}" specified more than once', code="42712", status=400)
+        labels.add(embed.label)
+        _check_labels(embed.node, depth + 1)

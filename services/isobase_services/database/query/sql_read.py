@@ -211,13 +211,15 @@ def _join_sql(embed: Embed, parameters: Parameters, embeds_as: JsonType) -> str:
 def _order_terms(node: ReadNode, scope: Scope, parameters: Parameters) -> list[str]:
     terms = []
     for term in node.order:
-        within = scope
+        within, cast = scope, ""
         if term.relation is not None:
             # By what the embed shows, under the name that it is shown with.
             embed = node.embed_labelled(term.relation)
             assert embed is not None  # the plan has seen to it
             within = Scope(embed.alias, {})
-        terms.append(order_sql(term, field_sql(term.field, within, parameters)))
+            if embed.node.embed_labelled(term.field.name) is not None and not term.field.steps:
+                cast = "::jsonb"  # json has no order
+        terms.append(order_sql(term, field_sql(term.field, within, parameters) + cast))
     return terms
 
 
