@@ -30,8 +30,8 @@ __all__ = ["MAX_STATEMENTS", "Binary", "Parameter", "Row", "Silent", "Step", "Wi
 
 MAX_STATEMENTS = 256
 """Prepared statements that one connection keeps; the least recently used goes first."""
-MAX_PARAMETERS = 65_535
-"""What the protocol counts in two bytes."""
+LARGE_PART_BYTES = 64 * 1024
+"""A part beyond this is handed to the socket as it is, and not joined with the others."""
 
 _HEADER = struct.Struct("!ci")
 _LENGTH = struct.Struct("!i")
@@ -266,7 +266,7 @@ class WireConnection(_Base):
         message that is sent behind it, whose answer nobody awaits (``quiet_query``). The future's errors are asyncpg's:
         ``PostgresError`` (nothing is kept), ``ConnectionDoesNotExistError``.
         """
-        out = bytearray()
+        out: list[bytes] = []
         prepared: list[tuple[str, str]] = []
         made_silent = False
         for sql, values in steps:
@@ -277,31 +277,38 @@ class WireConnection(_Base):
             if known is None:
                 known = self._prepared_silent(silent, out)
                 made_silent = True
-            out += known
+            out.append(known)
             end = silent.reply
-        out += _SYNC
+        out.append(_SYNC)
         done: asyncio.Future[list[list[Row]]] = self._events.create_future()
         queue = self._demultiplexer.exchanges
         queue.append(_Exchange(done, prepared, len(steps), end, made_silent=made_silent))
         if after:
             queue.append(_Exchange(None, [], 0, _READY))
-            out += after
-        self._writer.write(bytes(out))
+            out.append(after)
+        self._write(out)
         return done
+
+    def _write(self, parts: list[bytes]) -> None:
+        """In one write; what is large is not copied for that."""
+        if max(map(len, parts)) > LARGE_PART_BYTES:
+            self._writer.writelines(parts)
+        else:
+            self._writer.write(b"".join(parts))
 
     def send_after(self, after: bytes) -> None:
         """Send a message whose answer nobody awaits (``quiet_query``)."""
         self._demultiplexer.exchanges.append(_Exchange(None, [], 0, _READY))
         self._writer.write(after)
 
-    def _prepared_silent(self, silent: Silent, out: bytearray) -> bytes:
+    def _prepared_silent(self, silent: Silent, out: list[bytes]) -> bytes:
         """What runs the silent statements; what prepares them goes to ``out``. The messages are the same every time."""
-        running = bytearray()
+        running: list[bytes] = []
         for sql in silent.statements:
             name = self._new_name()
             _parse(out, name, sql)
             _bind(running, name, ())
-        made = bytes(running)
+        made = b"".join(running)
         if self.uses_statements:
             self._silent[silent] = made
         return made
@@ -310,7 +317,7 @@ class WireConnection(_Base):
         self._serial += 1
         return b"isobase_%d" % self._serial
 
-    def _name(self, sql: str, group: str, out: bytearray, prepared: list[tuple[str, str]]) -> bytes:
+    def _name(self, sql: str, group: str, out: list[bytes], prepared: list[tuple[str, str]]) -> bytes:
         """The name of the statement on the server; where it has none yet, the message that makes it goes to ``out``."""
         if not self.uses_statements:
             _parse(out, b"", sql)
@@ -360,22 +367,24 @@ def quiet_query(sql: str) -> bytes:
     return _HEADER.pack(b"Q", len(text) + 4) + text
 
 
-def _parse(out: bytearray, name: bytes, sql: str) -> None:
+def _parse(out: list[bytes], name: bytes, sql: str) -> None:
     text = sql.encode()
-    out += _HEADER.pack(b"P", 4 + len(name) + 1 + len(text) + 1 + 2)
-    out += name + b"\x00" + text + b"\x00\x00\x00"
+    out.append(_HEADER.pack(b"P", 4 + len(name) + 1 + len(text) + 1 + 2))
+    out.append(name + b"\x00" + text + b"\x00\x00\x00")
 
 
-def _close(out: bytearray, name: bytes) -> None:
-    out += _HEADER.pack(b"C", 4 + 1 + len(name) + 1)
-    out += b"S" + name + b"\x00"
+def _close(out: list[bytes], name: bytes) -> None:
+    out.append(_HEADER.pack(b"C", 4 + 1 + len(name) + 1))
+    out.append(b"S" + name + b"\x00")
 
 
-def _bind(out: bytearray, name: bytes, values: Sequence[Parameter]) -> None:
+def _bind(out: list[bytes], name: bytes, values: Sequence[Parameter]) -> None:
     """Bind and Execute."""
     count = _SHORT.pack(len(values))
     formats = _ALL_TEXT
-    parts = [b"\x00", name, b"\x00", formats, count]
+    # Everything but the values: length, portal, name, formats, counts.
+    size = 4 + 1 + len(name) + 1 + 2 + len(_BINARY_RESULTS) + 4 * len(values)
+    parts: list[bytes] = []
     for value in values:
         if value is None:
             parts.append(_NULL)
@@ -383,11 +392,10 @@ def _bind(out: bytearray, name: bytes, values: Sequence[Parameter]) -> None:
         if value.__class__ is str:
             value = value.encode()
         elif value.__class__ is Binary:
-            parts[3] = count + b"".join(b"\x00\x01" if isinstance(one, Binary) else b"\x00\x00" for one in values)
+            formats = count + b"".join([b"\x00\x01" if isinstance(one, Binary) else b"\x00\x00" for one in values])
+        size += len(value)
         parts.append(_LENGTH.pack(len(value)))
         parts.append(value)  # type: ignore[arg-type]
-    parts.append(_BINARY_RESULTS)
-    body = b"".join(parts)
-    out += _HEADER.pack(b"B", len(body) + 4)
-    out += body
-    out += _EXECUTE
+    out.append(_HEADER.pack(b"B", size + len(formats)) + b"\x00" + name + b"\x00" + formats + count)
+    out += parts
+    out.append(_BINARY_RESULTS + _EXECUTE)
