@@ -17,6 +17,7 @@ from tests.database.rest.conftest import Api, refusal
         ("/tasks?select=...people!tasks_lead(*,passports(number))&id=eq.1",
          [{"id": 1, "name": "Ann", "passports": {"number": "P-1"}}]),
         ("/tasks?select=name,...teams()&id=eq.1", [{"name": "dig"}]),
+        ("/tasks?select=task:name,...teams(*,*)&id=eq.1", [{"task": "dig", "id": 1, "name": "Red"}]),
         ("/teams?select=name,...captain(lead:name)&id=eq.2", [{"name": "Blue", "lead": "Ann"}]),
     ],
 )  # fmt: skip

@@ -244,9 +244,11 @@ def _expand(node: ReadNode, *, is_forced: bool = False, spread: Embed | None = N
     is_forced = is_forced or is_to_many or node.is_grouped or any(item.aggregate for item in node.items)
     must_name = is_forced or node.has_formats or (spread is not None and bool(node.columns))
     items: list[ColumnItem] = []
-    for item in node.items:
+    for place, item in enumerate(node.items):
         if item.field == _ALL and item.aggregate is None and must_name:
-            items.extend(ColumnItem(Field(name)) for name in node.columns)
+            # A second star shows nothing new, and would make the names of what a spread hands over ambiguous.
+            again = spread is not None and item in node.items[:place]
+            items.extend(ColumnItem(Field(name)) for name in (() if again else node.columns))
         elif spread is not None and item.aggregate is not None and item.alias is None:
             items.append(replace(item, alias=item.aggregate))
         else:
