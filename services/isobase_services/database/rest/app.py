@@ -33,7 +33,7 @@ from isobase_services.database.rest.shape import MAX_SHAPE_CHARS, Query, read_qu
 from isobase_services.database.rest.timing import Stopwatch
 from isobase_services.database.rest.write import prepare_delete, prepare_insert, prepare_put, prepare_update
 
-__all__ = ["create_rest_app"]
+__all__ = ["RestApp", "create_rest_app"]
 
 _OTHER_BODY = b"[]"
 """Stands for any other body of the same keys."""
@@ -47,11 +47,11 @@ _STALE = frozenset({"42P01", "42703", "42883", "42804", "42704", "42P10", "42809
 
 def create_rest_app(platform: Platform, keeper: CacheKeeper, url: str) -> ASGIApp:
     """The app of the mount; ``url`` is where clients reach it."""
-    return ErrorBoundary(_RestApp(platform, keeper, url), render_error)
+    return ErrorBoundary(RestApp(platform, keeper, url), render_error)
 
 
-class _RestApp:
-    """Plans are kept as long as schema cache and settings stay the same."""
+class RestApp:
+    """The app inside its error boundary. Plans are kept as long as schema cache and settings stay the same."""
 
     def __init__(self, platform: Platform, keeper: CacheKeeper, url: str) -> None:
         self._platform = platform
@@ -59,8 +59,13 @@ class _RestApp:
         self._url = url
         self._plans: Plans | None = None
 
+    @property
+    def kept_plans(self) -> int:
+        """How many plans are kept now."""
+        return 0 if self._plans is None else len(self._plans.prepared)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request. Raises what ``ErrorBoundary`` renders."""
         stopwatch = Stopwatch() if self._keeper.settings.server_timing_enabled else None
         caller = self._keeper.authenticator.caller(scope)
         if stopwatch is not None:
