@@ -3,8 +3,9 @@
     scripts/suite_postgrest.py MIRROR [--tag v14.17] [--out DIR] [--variant NAME ...]
 
 MIRROR is a bare clone of PostgREST's repository. The runner that turns the suite into requests (extract.py, oracle.py,
-run.py) is taken from the folder that --runner or SPEC_RUNNER names. PostgreSQL is the newest one installed (PG_BIN overrides), with
-its contrib modules and, for the cases of GeoJSON, PostGIS; it runs on scratch data that is removed at the end.
+run.py) is taken from the folder that --runner or SPEC_RUNNER names. PostgreSQL is the newest one installed (PG_BIN
+overrides), with its contrib modules and, for the cases of GeoJSON, PostGIS; it runs on scratch data that is removed at the
+end.
 """
 
 from __future__ import annotations

@@ -166,9 +166,10 @@ def place(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def program(place: Place) -> Iterator[Program]:
     """The command with settings that change nothing for most tests."""
-    settings = {
-        "server_trace_header": "X-Trace",
-        "server_cors_allowed_origins": "http://one.example, http://two.example",
-    }
-    with place.serving(**settings, app_settings_region="north", log_level="info") as found:
+    with place.serving(
+        server_trace_header="X-Trace",
+        server_cors_allowed_origins="http://one.example, http://two.example",
+        app_settings_region="north",
+        log_level="info",
+    ) as found:
         yield found
