@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.parameters import Operand, Parameters
@@ -212,3 +216,38 @@ def test_a_kept_plan_holds_no_body() -> None:
     assert bound.constants == (body, "seven", "always", '{"a","b"}')
     assert bound.emptied().constants == (None, None, "always", None)
     assert bound.emptied().bind(["eight", "c", "d"], b"[]") == [b"[]", "eight", "always", '{"c","d"}']
+
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner), max_leaves=20
+)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(
+    value=_VALUES | st.lists(st.fixed_dictionaries({"a": _VALUES, "b": _VALUES})),
+    indent=st.sampled_from([None, 1]),
+    is_ascii=st.booleans(),
+)
+def test_large_and_small_bodies_are_read_alike(value: object, indent: int | None, is_ascii: bool) -> None:
+    body = json.dumps(value, indent=indent, ensure_ascii=is_ascii).encode("utf-8", "replace")
+    small, large = shape_of(body), walked(body)
+    assert (small.is_object, small.is_ragged, small.has_rows) == (large.is_object, large.is_ragged, large.has_rows)
+    assert small.is_ragged or small.keys == large.keys
+    with pytest.raises(ValueError):
+        walked(body[:-1] + b"}]")
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=2)),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_csv_that_python_writes_is_read_as_it_was_meant(rows: list[list[str]], end: str) -> None:
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([["a", "b"], *rows])
+    found, _ = read_csv(written.getvalue())
+    assert found == [
+        {"a": None if first == "NULL" else first, "b": None if second == "NULL" else second} for first, second in rows
+    ]
