@@ -65,8 +65,12 @@ _CLEAN_AFTER_READ = Silent(
     ]
 )
 
-# What a statement that was prepared before may meet: somebody's DEALLOCATE, or DDL that changed what it returns.
-_STALE_STATEMENTS = (asyncpg.InvalidSQLStatementNameError, asyncpg.InvalidCachedStatementError)
+# What a statement that was prepared before may meet: somebody's DEALLOCATE or PREPARE, or DDL that changed what it returns.
+_STALE_STATEMENTS = (
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.InvalidCachedStatementError,
+)
 
 _ISOLATION_LEVELS = {"repeatable read": "REPEATABLE READ", "serializable": "SERIALIZABLE"}
 

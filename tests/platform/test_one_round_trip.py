@@ -37,6 +37,13 @@ begin
           set_config('app.secret', 'left', false), pg_advisory_lock(42);
   return 'done';
 end $$;
+create function public.take_names() returns text language plpgsql as $$
+begin
+  for n in 1..40 loop
+    begin execute format('prepare isobase_%s as select 1', n); exception when duplicate_prepared_statement then null; end;
+  end loop;
+  return 'done';
+end $$;
 create function public.drop_statements() returns text language plpgsql as $$
 begin deallocate all; return 'done'; end $$;
 """
@@ -140,6 +147,25 @@ async def test_a_table_that_changed_is_read_as_it_is_now(platform: Platform) -> 
     await connection.close()
     [rows] = await platform.door.once(caller(ALICE), [read])
     assert rows == [[f'{{"id":1,"owner":"{ALICE}"}}'.encode()]]
+
+
+async def test_a_name_that_somebody_took_for_a_statement_is_no_obstacle(platform: Platform) -> None:
+    await platform.door.once(caller(ALICE), [("select public.take_names()", ())])
+    [rows] = await platform.door.once(caller(ALICE), [("select 2::text", ())])
+    assert rows == [[b"2"]]
+
+
+async def test_a_statement_ends_by_the_timeout_of_its_role_and_not_by_that_of_another(platform: Platform) -> None:
+    connection = await asyncpg.connect(platform.settings.dsn())
+    await connection.execute("alter role anon set statement_timeout to '200ms'")
+    await connection.close()
+    platform.door.forget_role_settings()
+    slow = ("select 'slept' from pg_sleep(0.5)", ())
+    with pytest.raises(DatabaseError) as caught:
+        await platform.door.once(caller(None, "anon"), [slow])
+    assert caught.value.sqlstate == "57014"
+    [rows] = await platform.door.once(caller(ALICE), [slow])
+    assert rows == [[b"slept"]]
 
 
 async def test_prepared_statements_stay_bounded(platform: Platform) -> None:
