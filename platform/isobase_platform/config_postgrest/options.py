@@ -32,7 +32,8 @@ class Kind(Enum):
 
 @dataclass(slots=True, frozen=True)
 class Option:
-    """One option. ``target`` is the path of the setting, as in ``Settings``; ``alias`` a former name of the option."""
+    """One option. ``alias`` is a former name of it; ``target`` the path of the setting, as in ``Settings``, or empty for what
+    is only read and shown again."""
 
     name: str
     kind: Kind
@@ -116,7 +117,7 @@ ALL: tuple[Option, ...] = (
         choices=("crit", "error", "warn", "info", "debug"),
         refusal="Invalid logging level. Check your configuration.",
     ),
-    Option("log-query", Kind.FLAG, False, "rest.log_query"),
+    Option("log-query", Kind.FLAG, False, ""),
     Option(
         "openapi-mode",
         Kind.TEXT,

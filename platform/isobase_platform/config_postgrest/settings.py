@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from isobase_platform.config import DatabaseSettings, Settings
+from isobase_platform.config import Settings
 from isobase_platform.config_postgrest.options import BY_NAME, IN_DATABASE, Value
 from isobase_platform.config_postgrest.sources import Options, read_text
 from isobase_platform.config_rest import RestSettings
@@ -30,9 +30,9 @@ def to_settings(options: Options, base: Settings, database_url: str) -> Settings
     database: dict[str, Any] = {"url": database_url, "logs_in_as_url_user": True}
     for name, option in BY_NAME.items():
         group, _, field = option.target.rpartition(".")
-        if group == "":
+        if group == "" and field:
             plain[field] = _setting(name, options.values[name])
-        elif group == "database" and name != "db-uri" and field in DatabaseSettings.model_fields:
+        elif group == "database" and name != "db-uri":
             database[field] = _setting(name, options.values[name])
     values = base.model_dump() | plain
     values["database"] = base.database.model_dump() | database
@@ -45,7 +45,7 @@ def to_rest_settings(options: Options, base: RestSettings) -> RestSettings:
     values: dict[str, Any] = {
         option.target.removeprefix("rest."): _setting(name, options.values[name])
         for name, option in BY_NAME.items()
-        if option.target.removeprefix("rest.") in RestSettings.model_fields
+        if option.target.startswith("rest.")
     }
     return _validated(RestSettings, base.model_dump() | values | {"app_settings": options.app_settings})
 
@@ -59,11 +59,7 @@ def over_rest_settings(base: RestSettings, in_database: Mapping[str, str]) -> Re
     for name, text in in_database.items():
         option = IN_DATABASE.get(name)
         value = None if option is None else read_text(option, text)
-        if (
-            option is not None
-            and value is not None
-            and option.target.removeprefix("rest.") in RestSettings.model_fields
-        ):
+        if option is not None and value is not None and option.target.startswith("rest."):
             values[option.target.removeprefix("rest.")] = _setting(option.name, value)
     return _validated(RestSettings, base.model_dump() | values) if values else base
 

@@ -31,6 +31,7 @@ Ranges = dict[Path, tuple[int | None, int | None]]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 _CALL_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _ROOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_KEY_BEGINNINGS = ("eyJ", "sb_publishable_", "sb_secret_")
 _RANGE = re.compile(r"(\d{1,18})-(\d{0,18})")
 _NUMBER = re.compile(r"-?\d{1,100}")
 
@@ -210,8 +211,8 @@ def _parameters(pairs: Sequence[Pair], *, is_call_by_get: bool) -> _Parsed:
         elif last in {"and", "or"}:
             path, tree = parse_logic(key, value)
             parsed.filters.setdefault(path, []).append(tree)
-        elif key == "apikey":
-            continue  # the gateway's key may travel in the query string
+        elif key == "apikey" and value.startswith(_KEY_BEGINNINGS):
+            continue  # the gateway's key may travel in the query string; anything else filters a column of that name
         else:
             _filter_or_argument(parsed, key, value, slot, is_call_by_get=is_call_by_get)
     parsed.select = parse_select("*" if select is None else select)
