@@ -144,10 +144,13 @@ class CacheKeeper:
             self._tasks.append(asyncio.create_task(self._listener.keep(), name="schema cache notices"))
 
     async def stop(self) -> None:
-        """End the background tasks."""
+        """End the background tasks, also those of a start that failed."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+            await asyncio.sleep(0)  # the loop closes the socket in its next round
 
     async def is_connected(self) -> bool:
         """Whether the database can be reached: the listener is up or, without one, a query is answered."""

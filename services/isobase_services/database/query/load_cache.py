@@ -5,13 +5,15 @@ Source: PostgREST docs, schema_cache; the queries are in ``catalog``, what follo
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
-from isobase_services.database.query.media_handlers import load_media_handlers
+from isobase_services.database.query.media_handlers import MediaHandlers, load_media_handlers
 from isobase_services.database.query.relationships import (
     add_view_keys,
     foreign_relationships,
@@ -33,47 +35,90 @@ __all__ = ["load_schema_cache"]
 _Row: TypeAlias = "asyncpg.Record"
 
 
+_Origins: TypeAlias = Mapping[int, Sequence[tuple[int, int, int]]]
+
+
+@dataclass(slots=True, frozen=True)
+class _Rows:
+    """What the queries gave, each as it came."""
+
+    relations: Sequence[_Row]
+    computed: Sequence[_Row]
+    computed_relationships: Sequence[_Row]
+    keys: Sequence[_Row]
+    primary_keys: Sequence[_Row]
+    origins: _Origins
+    names: Sequence[_Row]
+    functions: Sequence[_Row]
+    handlers: MediaHandlers
+    representations: Mapping[str, Representation]
+
+
 async def load_schema_cache(connection: Connection, schemas: Sequence[str], hoisted: Sequence[str]) -> SchemaCache:
     """Read the cache for the exposed ``schemas``, in one repeatable-read transaction so that its parts fit together.
 
-    ``hoisted`` names the settings of functions that are to hold for whole transactions.
+    ``hoisted`` names the settings of functions that are to hold for whole transactions. What the rows mean is found out in
+    another thread: on a large schema it takes so long that requests would wait.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         # Compiling these wide queries would take ten times as long as running them once.
         await connection.execute("set local search_path to ''; set local jit to off")
-        relation_rows = await connection.fetch(catalog.RELATIONS, list(schemas))
-        computed_rows = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
-        computed_relationship_rows = await connection.fetch(catalog.COMPUTED_RELATIONSHIPS, list(schemas))
-        key_rows = await connection.fetch(catalog.FOREIGN_KEYS)
-        primary_key_rows = await connection.fetch(catalog.PRIMARY_KEYS)
-        rule_rows = await connection.fetch(catalog.VIEW_RULES)
-        origins = {row["view"]: list(origin_columns(row["rule"])) for row in rule_rows}
+        relations = await connection.fetch(catalog.RELATIONS, list(schemas))
+        computed = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
+        computed_relationships = await connection.fetch(catalog.COMPUTED_RELATIONSHIPS, list(schemas))
+        keys = await connection.fetch(catalog.FOREIGN_KEYS)
+        primary_keys = await connection.fetch(catalog.PRIMARY_KEYS)
+        origins = await asyncio.to_thread(_origins, await connection.fetch(catalog.VIEW_RULES))
         mentioned = {relation for entries in origins.values() for _, relation, _ in entries} | origins.keys()
-        name_rows = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
-        function_rows = await connection.fetch(catalog.FUNCTIONS, list(schemas), [name.lower() for name in hoisted])
+        names = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
+        functions = await connection.fetch(catalog.FUNCTIONS, list(schemas), [name.lower() for name in hoisted])
         handlers = await load_media_handlers(connection, schemas)
         representations = await load_representations(connection)
+    rows = _Rows(
+        relations,
+        computed,
+        computed_relationships,
+        keys,
+        primary_keys,
+        origins,
+        names,
+        functions,
+        handlers,
+        representations,
+    )
+    return await asyncio.to_thread(_cache, rows)
+
+
+def _origins(rule_rows: Sequence[_Row]) -> _Origins:
+    """The columns of tables that each view shows, by the view's rewrite rule."""
+    return {row["view"]: list(origin_columns(row["rule"])) for row in rule_rows}
+
+
+def _cache(rows: _Rows) -> SchemaCache:
+    """The rows put together; does no I/O."""
     computed: dict[int, dict[str, str]] = defaultdict(dict)
-    for row in computed_rows:
+    for row in rows.computed:
         computed[row["relation"]][row["name"]] = row["base"]
-    relations = {row["oid"]: _relation(row, computed.get(row["oid"], {}), representations) for row in relation_rows}
-    names = {(row["relation"], row["number"]): row["name"] for row in name_rows}
-    through = shown_columns(origins, names, relations)
-    add_view_keys(relations, {row["relation"]: row["columns"] for row in primary_key_rows}, through)
-    foreign = foreign_relationships(key_rows, relations, through)
+    relations = {
+        row["oid"]: _relation(row, computed.get(row["oid"], {}), rows.representations) for row in rows.relations
+    }
+    names = {(row["relation"], row["number"]): row["name"] for row in rows.names}
+    through = shown_columns(rows.origins, names, relations)
+    add_view_keys(relations, {row["relation"]: row["columns"] for row in rows.primary_keys}, through)
+    foreign = foreign_relationships(rows.keys, relations, through)
     by_oid = {oid: relation.key for oid, relation in relations.items()}
     functions: dict[tuple[str, str], list[Function]] = defaultdict(list)
-    for row in function_rows:
+    for row in rows.functions:
         function = _function(row, by_oid)
         if function.is_callable:
             functions[function.schema, function.name].append(function)
     by_key = {relation.key: relation for relation in relations.values()}
-    related = with_computed(with_junctions(foreign, by_key), computed_relationship_rows, by_key)
+    related = with_computed(with_junctions(foreign, by_key), rows.computed_relationships, by_key)
     return SchemaCache(
         relations=by_key,
         relationships={key: tuple(found) for key, found in related.items()},
         functions={key: tuple(found) for key, found in functions.items()},
-        media_handlers=handlers,
+        media_handlers=rows.handlers,
     )
 
 
