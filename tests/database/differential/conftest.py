@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -32,7 +32,8 @@ from isobase_services.database import create_service
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 START_TIMEOUT_S = 20.0
-SCHEMAS = ("public", "shop")
+SCHEMAS = ("public", "shop", "lab")
+FIXTURES = ("fixture.sql", "lab.sql")
 ALICE = "11111111-1111-4111-8111-111111111111"
 ROW_LIMIT = 1000
 REQUEST_TIMEOUT_S = 20.0
@@ -67,13 +68,30 @@ class Side:
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """Send one request to freshly filled tables. The path goes out as it is written."""
-        self._run("select harness.refill()")
+        self.run("select harness.refill()")
+        answer = self.send(method, path, headers, body)
+        return replace(answer, content=self.run("select harness.content('{public,shop}')"))
+
+    def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """Send one request to the tables as they are; ``content`` stays empty."""
         request = self.client.build_request(method, self.url, headers=dict(headers), content=body)
         request.url = request.url.copy_with(raw_path=path.encode())
         response = self.client.send(request)
-        return Answer(response.status_code, response.headers, response.content, self._run("select harness.content()"))
+        return Answer(response.status_code, response.headers, response.content, "")
 
-    def _run(self, sql: str) -> str:
+    def ask_lab(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, *, is_write: bool
+    ) -> Answer:
+        """Send one request to the schema ``lab``, which is full; one that may write leaves it full again."""
+        answer = self.send(method, path, headers, body)
+        if not is_write:
+            return answer
+        content = self.run("select harness.content('{lab}')")
+        self.run("select lab.refill()")
+        return replace(answer, content=content)
+
+    def run(self, sql: str) -> str:
+        """The single value of a statement that the superuser runs in this side's database."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
             row = cursor.fetchone()
@@ -93,6 +111,11 @@ class Pair:
         """An HS256 token by the shared secret."""
         return self.issuer.sign_with_secret(claims)
 
+    def refill_lab(self) -> None:
+        """Fill the schema of the generated requests on both sides."""
+        self.upstream.run("select lab.refill()")
+        self.ours.run("select lab.refill()")
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -106,7 +129,8 @@ def _database(postgres: DatabaseServer, name: str) -> Iterator[str]:
     try:
         dsn = postgres.dsn(name)
         with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
-            cursor.execute((Path(__file__).parent / "fixture.sql").read_text())
+            for fixture in FIXTURES:
+                cursor.execute((Path(__file__).parent / fixture).read_text())
             cursor.execute("select harness.refill(); analyze")
         connection.close()
         yield dsn
@@ -121,7 +145,8 @@ def _upstream(binary: str, dsn: str, settings: Settings, directory: Path) -> Ite
     config = directory / "postgrest.conf"
     config.write_text(
         f'db-uri = "{login}"\ndb-schemas = "{", ".join(SCHEMAS)}"\ndb-anon-role = "anon"\n'
-        f'db-extra-search-path = "public, extensions"\ndb-max-rows = {ROW_LIMIT}\nserver-host = "127.0.0.1"\n'
+        f'db-extra-search-path = "public, extensions"\ndb-max-rows = {ROW_LIMIT}\ndb-aggregates-enabled = true\n'
+        f'server-host = "127.0.0.1"\n'
         f'server-port = {port}\njwt-secret = "{settings.jwt_secret.get_secret_value()}"\ndb-pool = 4\nlog-level = "error"\n'
     )
     with (directory / "postgrest.log").open("wb") as log:
@@ -200,7 +225,7 @@ def pair(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> 
     directory = tmp_path_factory.mktemp("differential")
     with _database(postgres, "differential_upstream") as theirs, _database(postgres, "differential_ours") as mine:
         base = settings_for(mine, directory)
-        rest = base.rest.model_copy(update={"schemas": SCHEMAS, "max_rows": ROW_LIMIT})
+        rest = base.rest.model_copy(update={"schemas": SCHEMAS, "max_rows": ROW_LIMIT, "aggregates_enabled": True})
         settings = base.model_copy(update={"rest": rest})
         with _upstream(binary, theirs, settings, directory) as upstream_url, _ours(settings) as our_url:
             issuer = TokenIssuer(KeyRing(settings.jwt_secret.get_secret_value(), []))

@@ -162,8 +162,8 @@ create function harness.refill() returns void language sql set client_min_messag
   insert into shop.clients values (1, 'shop client');
 $$;
 
--- Every row of every table, as one text: two databases that say the same hold the same.
-create function harness.content() returns text language plpgsql stable as $$
+-- Every row of every table of the schemas, as one text: two databases that say the same hold the same.
+create function harness.content(schemas text[]) returns text language plpgsql stable as $$
 declare
   place regclass;
   rows text;
@@ -171,7 +171,7 @@ declare
 begin
   for place in
     select oid from pg_class
-     where relkind = 'r' and relnamespace in ('public'::regnamespace, 'shop'::regnamespace) order by relname, relnamespace
+     where relkind = 'r' and relnamespace = any (schemas::regnamespace[]) order by relname, relnamespace
   loop
     execute format('select string_agg(t::text, e''\n'' order by t::text) from %s as t', place) into rows;
     said := said || place::text || ': ' || coalesce(rows, '') || e'\n';
