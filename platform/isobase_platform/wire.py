@@ -13,6 +13,7 @@ message formats.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import struct
 from collections import deque
 from collections.abc import Sequence
@@ -214,7 +215,16 @@ def _error(body: bytes) -> asyncpg.PostgresError:
 class WireConnection(_Base):
     """A connection of asyncpg that can also ``pipeline``. The two ways must not be used at the same time."""
 
-    __slots__ = ("_demultiplexer", "_events", "_serial", "_silent", "_statements", "_writer", "uses_statements")
+    __slots__ = (
+        "_demultiplexer",
+        "_events",
+        "_prefix",
+        "_serial",
+        "_silent",
+        "_statements",
+        "_writer",
+        "uses_statements",
+    )
 
     def __init__(
         self,
@@ -231,6 +241,8 @@ class WireConnection(_Base):
         self._statements: dict[tuple[str, str], bytes] = {}
         self._silent: dict[Silent, bytes] = {}
         self._serial = 0
+        # Names that a user's PREPARE will not have taken by chance.
+        self._prefix = f"isobase_{secrets.token_hex(4)}_".encode()
         self.uses_statements = True
         """False behind a transaction pooler: statements are then parsed in every exchange, without a name."""
         self._demultiplexer = _Demultiplexer(protocol, self)
@@ -315,7 +327,7 @@ class WireConnection(_Base):
 
     def _new_name(self) -> bytes:
         self._serial += 1
-        return b"isobase_%d" % self._serial
+        return b"%s%d" % (self._prefix, self._serial)
 
     def _name(self, sql: str, group: str, out: list[bytes], prepared: list[tuple[str, str]]) -> bytes:
         """The name of the statement on the server; where it has none yet, the message that makes it goes to ``out``."""

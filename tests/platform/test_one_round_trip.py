@@ -157,7 +157,9 @@ async def test_a_name_that_somebody_took_for_a_statement_is_no_obstacle(platform
 
 async def test_a_statement_ends_by_the_timeout_of_its_role_and_not_by_that_of_another(platform: Platform) -> None:
     connection = await asyncpg.connect(platform.settings.dsn())
-    await connection.execute("alter role anon set statement_timeout to '200ms'")
+    # For this database only: the role belongs to the whole cluster.
+    name = await connection.fetchval("select quote_ident(current_database())")
+    await connection.execute(f"alter role anon in database {name} set statement_timeout to '200ms'")
     await connection.close()
     platform.door.forget_role_settings()
     slow = ("select 'slept' from pg_sleep(0.5)", ())
