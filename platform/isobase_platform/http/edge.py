@@ -7,8 +7,8 @@ API-key gate; the mount's app with its prefix in ``root_path``. Answers stream t
 from __future__ import annotations
 
 import logging
+import os
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,16 @@ from isobase_platform.http.request import REQUEST_ID_KEY, header
 from isobase_platform.service import Mount
 
 if TYPE_CHECKING:
+    from prometheus_client import Counter, Histogram
+
     from isobase_platform.observe import Metrics
     from isobase_platform.tokens import ApiKeys
 
 __all__ = ["Edge", "split_path"]
 
 MAX_REQUEST_ID_LENGTH_CHARS = 128
+MAX_COUNTERS = 1000
+"""Counters found by their labels that are remembered."""
 CORS_MAX_AGE_S = 3600
 CORS_METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS"
 
@@ -60,6 +64,7 @@ class Edge:
         self._require_api_key = require_api_key
         self._pages = dict(pages or {})
         self._bare = bare
+        self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +81,7 @@ class Edge:
     def _identified(scope: Scope) -> Scope:
         given = header(scope, "x-request-id")
         is_usable = given is not None and 0 < len(given) <= MAX_REQUEST_ID_LENGTH_CHARS and given.isascii()
-        return {**scope, REQUEST_ID_KEY: given if is_usable and given.isprintable() else uuid.uuid4().hex}  # type: ignore[union-attr]
+        return {**scope, REQUEST_ID_KEY: given if is_usable and given.isprintable() else os.urandom(16).hex()}  # type: ignore[union-attr]
 
     async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
@@ -109,8 +114,7 @@ class Edge:
             self.in_flight -= 1
             self._metrics.in_flight.dec()
             duration_s = time.perf_counter() - started_s
-            self._metrics.requests.labels(mount_name, scope["method"], str(status)).inc()
-            self._metrics.duration_s.labels(mount_name).observe(duration_s)
+            self._count(mount_name, scope["method"], status, duration_s)
             if _access.isEnabledFor(logging.DEBUG) or status >= 500:
                 _access.log(
                     logging.WARNING if status >= 500 else logging.DEBUG,
@@ -123,6 +127,20 @@ class Edge:
                         "duration_ms": round(duration_s * 1000, 2),
                     },
                 )
+
+    def _count(self, mount_name: str, method: str, status: int, duration_s: float) -> None:
+        """Add one request to the metrics; finding a label's counter by its texts costs more than counting."""
+        key = (mount_name, method, status)
+        found = self._counters.get(key)
+        if found is None:
+            found = (
+                self._metrics.requests.labels(mount_name, method, str(status)),
+                self._metrics.duration_s.labels(mount_name),
+            )
+            if len(self._counters) < MAX_COUNTERS:
+                self._counters[key] = found
+        found[0].inc()
+        found[1].observe(duration_s)
 
     def _find(self, path: str) -> tuple[Mount | None, str]:
         for mount in self._mounts:
