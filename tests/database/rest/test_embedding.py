@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.database.rest.conftest import Api, refusal
@@ -180,3 +182,15 @@ def test_an_error_calls_rows_behind_a_junction_by_their_relation(api: Api) -> No
 def test_rows_are_sorted_by_what_is_embedded_in_a_related_row(api: Api) -> None:
     answer = api.get("/tasks?select=name,people!tasks_lead(passports(number))&order=people(passports),id")
     assert [row["name"] for row in answer.json()] == ["dig", "fill", "rest"]
+
+
+def test_arrays_are_read_for_the_rows_that_a_limit_leaves_only(open_api: Api) -> None:
+    accept = 'application/vnd.pgrst.plan+json; for="application/json"; options=analyze'
+    answer = open_api.get("/teams?select=name,tasks(name)&order=name&limit=1", headers={"accept": accept})
+    (plan,) = answer.json()
+
+    def loops(node: dict[str, Any]) -> list[int]:
+        own = [node["Actual Loops"]] if node.get("Relation Name") == "tasks" else []
+        return own + [count for child in node.get("Plans", ()) for count in loops(child)]
+
+    assert loops(plan["Plan"]) == [1]

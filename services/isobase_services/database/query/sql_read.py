@@ -1,14 +1,14 @@
 """A planned read as one SQL statement that lets PostgreSQL build the JSON.
 
-Each level is a SELECT whose embeds are lateral joins: an object for a to-one relationship, an array for a to-many one,
-columns for a spread. The rows of a level go by the relation's name, its embeds by ``relation_embed_N``; both are always used
-with a dot, as a bare name would mean a column of that name first.
+Each level is a SELECT whose embeds are lateral joins or subqueries: an object for a to-one relationship, an array for a
+to-many one, columns for a spread. The rows of a level go by the relation's name, its embeds by ``relation_embed_N``; both are
+always used with a dot, as a bare name would mean a column of that name first.
 Source: PostgREST v14 ``Query/QueryBuilder.hs`` for the shape of the joins, which decides the order of unordered rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from isobase_platform.sql import qualified, quote_identifier
@@ -35,15 +35,19 @@ def read_sql(node: ReadNode, parameters: Parameters, *, link: Embed | None = Non
     """
     embeds_as = "jsonb" if node.is_grouped else embeds_as
 
+    tested: set[str] = set()
+
     def is_null(embed: Embed, is_negated: bool) -> str:
+        tested.add(embed.label)
         result = f"{embed.alias}.*" if embed.relationship.is_to_one else f"{embed.alias}.{_DATA}"
         return f"({result}) is {'' if is_negated else 'not '}distinct from null"
 
     scope = Scope(node.row, node.types, _embed_test(node, is_null), node.representations)
-    shown, groups = _shown(node, scope, parameters, embeds_as)
-    joins = [_join_sql(embed, parameters, embeds_as) for embed in node.embeds]
     source, conditions = _source(node, link)
     conditions += [logic_sql(one, scope, parameters) for one in node.filters]
+    late = [embed for embed in node.embeds if _is_late(node, embed) and embed.label not in tested]
+    shown, groups = _shown(node, scope, parameters, embeds_as, late)
+    joins = [_join_sql(embed, parameters, embeds_as) for embed in node.embeds if embed not in late]
     parts = [f"select {', '.join(shown)} from {source}", *joins]
     if conditions:
         parts.append(f"where {' and '.join(conditions)}")
@@ -110,8 +114,24 @@ def _equal(child: str, parent: str, pairs: tuple[tuple[str, str], ...]) -> list[
     return [f"{child}.{quote_identifier(theirs)} = {parent}.{quote_identifier(ours)}" for ours, theirs in pairs]
 
 
-def _shown(node: ReadNode, scope: Scope, parameters: Parameters, embeds_as: JsonType) -> tuple[list[str], list[str]]:
-    """What a level selects, and the places in it (from 1) that its rows are grouped by where they are aggregated."""
+def _is_late(node: ReadNode, embed: Embed) -> bool:
+    """Whether an embed is an array that has no say in which rows there are, and only some rows are shown.
+
+    Such a one is a subquery of the select list: PostgreSQL computes that for the rows that are left after ORDER BY and LIMIT,
+    and a lateral join for all before. Without a limit nothing is won, and an outer query could compute the array twice.
+    """
+    is_array = not embed.relationship.is_to_one and not embed.item.is_spread
+    only_shows = is_array and not embed.is_inner and embed.node.shows_anything
+    return only_shows and node.limit is not None and not node.is_grouped
+
+
+def _shown(
+    node: ReadNode, scope: Scope, parameters: Parameters, embeds_as: JsonType, late: Sequence[Embed]
+) -> tuple[list[str], list[str]]:
+    """What a level selects, and the places in it (from 1) that its rows are grouped by where they are aggregated.
+
+    ``late``: the embeds that are not joined.
+    """
     shown: list[str] = []
     groups: list[str] = []
 
@@ -131,6 +151,10 @@ def _shown(node: ReadNode, scope: Scope, parameters: Parameters, embeds_as: Json
             for part in embed.parts:
                 applies = part.aggregate is not None and not node.passes_aggregates_on
                 add(_part_sql(part, embed, embeds_as, applies=applies), is_aggregate=applies)
+        elif embed in late:
+            inner = read_sql(embed.node, parameters, link=embed)
+            rows = f"coalesce(json_agg({_ROW}), '[]'){_cast_of(embeds_as)}"
+            add(f"(select {rows} from ({inner}) as {_ROW}) as {quote_identifier(embed.label)}", is_aggregate=False)
         elif embed.node.shows_anything:
             add(_embedded_sql(embed, embeds_as), is_aggregate=False)
     if not shown and not node.embeds:
@@ -178,7 +202,7 @@ def _part_sql(part: SpreadPart, embed: Embed, embeds_as: JsonType, *, applies: b
     name = quote_identifier(part.name)
     if applies and part.aggregate is not None:
         return f"{_aggregated(f'{embed.alias}.{name}', part.aggregate, part.cast)} as {name}"
-    cast = "::jsonb" if embeds_as == "jsonb" and not embed.relationship.is_to_one else ""
+    cast = "" if embed.relationship.is_to_one else _cast_of(embeds_as)
     return f"{embed.alias}.{name}{cast}"
 
 
@@ -187,8 +211,12 @@ def _embedded_sql(embed: Embed, embeds_as: JsonType) -> str:
     label = quote_identifier(embed.label)
     if embed.relationship.is_to_one:
         return f"{'to_jsonb' if embeds_as == 'jsonb' else 'row_to_json'}({embed.alias}.*) as {label}"
-    cast = "::jsonb" if embeds_as == "jsonb" else ""
-    return f"coalesce({embed.alias}.{_DATA}, '[]'){cast} as {label}"
+    return f"coalesce({embed.alias}.{_DATA}, '[]'){_cast_of(embeds_as)} as {label}"
+
+
+def _cast_of(embeds_as: JsonType) -> str:
+    """What makes jsonb of json where it has to be."""
+    return "::jsonb" if embeds_as == "jsonb" else ""
 
 
 def _join_sql(embed: Embed, parameters: Parameters, embeds_as: JsonType) -> str:
