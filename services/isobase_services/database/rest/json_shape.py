@@ -55,8 +55,12 @@ def shape_of(body: bytes) -> JsonShape:
     if not isinstance(value, list) or not value:
         return JsonShape()
     first: object = value[0]
-    if not isinstance(first, dict) or any(not isinstance(row, dict) or row.keys() != first.keys() for row in value):
+    if not isinstance(first, dict):
         return JsonShape(is_ragged=True, has_rows=True)
+    keys = first.keys()
+    for row in value:
+        if not isinstance(row, dict) or row.keys() != keys:
+            return JsonShape(is_ragged=True, has_rows=True)
     return JsonShape(keys=tuple(first), has_rows=True)
 
 
