@@ -18,7 +18,7 @@ _METHODS = {
     f"{_DB}/members": {"GET", "POST"},
     f"{_DB}/members/{NOBODY}": {"PUT", "PATCH", "DELETE"},
     _TABLES: {"GET", "POST"},
-    f"{_TABLES}/{NOBODY}": {"GET", "DELETE"},
+    f"{_TABLES}/{NOBODY}": {"GET", "PATCH", "DELETE"},
     f"{_TABLES}/{NOBODY}/rows": {"GET", "POST"},
     f"{_TABLES}/{NOBODY}/rows/{NOBODY}": {"GET", "PATCH", "DELETE"},
 }
@@ -117,3 +117,7 @@ async def test_the_examples_of_the_description_are_accepted(server: Server) -> N
         f"{url}/{row.json()['id']}", json=bodies[rows + "/{row_id}", "patch"], headers=server.alice
     )
     assert changed.status_code == 200
+    table = await server.http.patch(
+        url.removesuffix("/rows"), json=bodies["/db/{database_id}/tables/{table_id}", "patch"], headers=server.alice
+    )
+    assert table.status_code == 200, table.text

@@ -25,6 +25,7 @@ from isobase_services.database.dynamic.bodies import (
     TableBody,
     read_body_model,
 )
+from isobase_services.database.dynamic.change_bodies import TableChangeBody
 from isobase_services.database.dynamic.members import MemberStore
 from isobase_services.database.dynamic.models import RowsTable
 from isobase_services.database.dynamic.render import (
@@ -39,6 +40,7 @@ from isobase_services.database.dynamic.render import (
 from isobase_services.database.dynamic.rows import RowStore, parse_new_rows, parse_row_change
 from isobase_services.database.dynamic.rows_query import parse_rows_query
 from isobase_services.database.dynamic.store import DatabaseStore
+from isobase_services.database.dynamic.table_changes import TableChanger
 from isobase_services.database.dynamic.tables import TableStore
 
 __all__ = ["create_dynamic_app"]
@@ -63,7 +65,7 @@ def create_dynamic_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
             DELETE=face.remove_member,
         ),
         _route(tables, GET=face.list_tables, POST=face.create_table),
-        _route(tables + "/{table_id}", GET=face.get_table, DELETE=face.delete_table),
+        _route(tables + "/{table_id}", GET=face.get_table, PATCH=face.change_table, DELETE=face.delete_table),
         _route(rows, GET=face.read_rows, POST=face.insert_rows),
         _route(rows + "/{row_id}", GET=face.get_row, PATCH=face.update_row, DELETE=face.delete_row),
     ]
@@ -98,6 +100,7 @@ class _DynamicFace:
         self._databases = DatabaseStore(platform, limits)
         self._members = MemberStore(platform, limits)
         self._tables = TableStore(platform, limits)
+        self._changer = TableChanger(platform, limits)
         self._rows = RowStore(platform, keeper)
 
     # -- databases ------------------------------------------------------------------------------------------------------
@@ -165,6 +168,13 @@ class _DynamicFace:
     async def get_table(self, request: Request) -> Response:
         actor = self._signed_in(request)
         return json_answer(table_body(await self._tables.get(actor, _id(request, "database"), _id(request, "table"))))
+
+    async def change_table(self, request: Request) -> Response:
+        actor, database_id, table_id = self._signed_in(request), _id(request, "database"), _id(request, "table")
+        body = read_body_model(TableChangeBody, await self._definition(request))
+        table = await self._changer.change(actor, database_id, table_id, body.change())
+        await self._show_to_clients()
+        return json_answer(table_body(table))
 
     async def delete_table(self, request: Request) -> Response:
         actor, database_id, table_id = self._signed_in(request), _id(request, "database"), _id(request, "table")

@@ -90,7 +90,7 @@ class ColumnType:
 
     def __str__(self) -> str:
         """PostgreSQL's way to write it; made of a closed list and numbers, so it may stand in SQL."""
-        modifiers = ", ".join(str(number) for number in (self.first, self.second) if number is not None)
+        modifiers = ",".join(str(number) for number in (self.first, self.second) if number is not None)
         return f"{self.base.value}{f'({modifiers})' if modifiers else ''}{'[]' if self.is_array else ''}"
 
     @property

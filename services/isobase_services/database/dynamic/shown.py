@@ -11,9 +11,11 @@ import asyncpg
 
 from isobase_platform.errors import NotFound
 from isobase_platform.pool import Connection
+from isobase_platform.sql import qualified
 from isobase_services.database.dynamic.column_types import shown_type
 from isobase_services.database.dynamic.models import (
     Access,
+    Database,
     OnDelete,
     PolicyCommand,
     PolicyRole,
@@ -24,7 +26,7 @@ from isobase_services.database.dynamic.models import (
     Table,
 )
 
-__all__ = ["find_table", "list_tables"]
+__all__ = ["custom_policies", "find_table", "is_name_taken", "known_tables", "list_tables"]
 
 # A table that somebody dropped by SQL has no pg_class row, and is as if it were not there.
 _SELECT = """
@@ -84,6 +86,16 @@ select t.id, t.database_id, t.name, t.access, t.created_at, pg_catalog.obj_descr
   join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.name
  where t.database_id = $1
 """
+_CUSTOM_POLICIES = """
+select p.polname as name,
+       json_build_object('command', p.polcmd, 'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid),
+                         'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid),
+                         'roles', (select json_agg(r.rolname) from pg_catalog.pg_roles as r
+                                    where r.oid = any(p.polroles)))::text as policy
+  from pg_catalog.pg_policy as p
+ where p.polrelid = $1::text::regclass and p.polname like 'custom %'
+ order by p.polname
+"""
 _ON_DELETE = {"a": OnDelete.NO_ACTION, "r": OnDelete.RESTRICT, "c": OnDelete.CASCADE, "n": OnDelete.SET_NULL}
 _COMMANDS = {
     "r": PolicyCommand.SELECT,
@@ -108,6 +120,30 @@ async def find_table(connection: Connection, database_id: UUID, table_id: UUID, 
     if row is None:
         raise NotFound("There is no such table", code="table_not_found")
     return _table_of(row)
+
+
+async def known_tables(connection: Connection, database: Database) -> set[str]:
+    """The names of a database's tables; those that somebody dropped by SQL are forgotten, so that their names are free."""
+    await connection.execute(
+        "delete from isobase.tables as t where t.database_id = $1"
+        " and pg_catalog.to_regclass(pg_catalog.format('%I.%I', $2::text, t.name)) is null",
+        database.id,
+        database.schema,
+    )
+    rows = await connection.fetch("select name from isobase.tables where database_id = $1", database.id)
+    return {str(row["name"]) for row in rows}
+
+
+async def is_name_taken(connection: Connection, schema: str, name: str) -> bool:
+    """Whether the schema has a relation of the name that a migration made; an index or sequence counts as well."""
+    found = await connection.fetchval("select to_regclass($1) is not null", qualified(schema, name))
+    return bool(found)
+
+
+async def custom_policies(connection: Connection, target: str) -> list[tuple[str, PolicySpec]]:
+    """The policies that a definition gave a (quoted) table: their names, and expressions as PostgreSQL writes them."""
+    rows = await connection.fetch(_CUSTOM_POLICIES, target)
+    return [(row["name"], _policy(json.loads(row["policy"]))) for row in rows]
 
 
 async def _show_qualified(connection: Connection) -> None:

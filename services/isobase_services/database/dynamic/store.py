@@ -28,7 +28,7 @@ from isobase_services.database.dynamic.access import Act, Actor, decide, require
 from isobase_services.database.dynamic.definition import create_schema_sql, drop_schema_sql, schema_name_of
 from isobase_services.database.dynamic.models import Database, DatabaseRole
 
-__all__ = ["DatabaseStore", "announce", "database_of", "definition_transaction", "find_database"]
+__all__ = ["DatabaseStore", "allowed_database", "announce", "database_of", "definition_transaction", "find_database"]
 
 LOCK_TIMEOUT_S = 5
 """How long a change of definitions waits for running statements; longer it would hold up those that come after it."""
@@ -81,6 +81,16 @@ async def find_database(
     if row is None:
         raise NotFound("There is no such database", code="database_not_found")
     return database_of(row)
+
+
+async def allowed_database(
+    connection: Connection, actor: Actor, database_id: UUID, act: Act, *, locks: bool = False
+) -> Database:
+    """The database, if the actor may do ``act`` with it. Raises ``NotFound``, to a stranger too, ``Forbidden``, 401."""
+    require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")  # anon learns of no id
+    database = await find_database(connection, database_id, actor.user_id, locks=locks)
+    require(decide(standing_of(actor, database), act), "database")
+    return database
 
 
 def database_of(row: asyncpg.Record) -> Database:
@@ -165,24 +175,15 @@ class DatabaseStore:
     async def get(self, actor: Actor, database_id: UUID) -> Database:
         """One database. Raises ``NotFound``, to a stranger too."""
         async with self._platform.pools.acquire(None) as connection:
-            return await self._allowed(connection, actor, database_id, Act.SEE_DEFINITIONS)
+            return await allowed_database(connection, actor, database_id, Act.SEE_DEFINITIONS)
 
     async def delete(self, actor: Actor, database_id: UUID) -> None:
         """Drop a database with all its tables and rows."""
         async with definition_transaction(self._platform) as connection:
-            database = await self._allowed(connection, actor, database_id, Act.DELETE_DATABASE, locks=True)
+            database = await allowed_database(connection, actor, database_id, Act.DELETE_DATABASE, locks=True)
             await connection.execute(drop_schema_sql(database.schema))
             await connection.execute("delete from isobase.databases where id = $1", database_id)
             await announce(connection)
-
-    @staticmethod
-    async def _allowed(
-        connection: Connection, actor: Actor, database_id: UUID, act: Act, *, locks: bool = False
-    ) -> Database:
-        require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")  # anon learns of no id
-        database = await find_database(connection, database_id, actor.user_id, locks=locks)
-        require(decide(standing_of(actor, database), act), "database")
-        return database
 
 
 def _user_gone(error: IsobaseError) -> IsobaseError:

@@ -17,7 +17,7 @@ from isobase_services.database.dynamic.columns import index_sql
 from isobase_services.database.dynamic.defaults import default_sql, shown_value
 from isobase_services.database.dynamic.expressions import check_tree
 from isobase_services.database.dynamic.models import Access, ColumnSpec, IndexSpec, PolicySpec
-from isobase_services.database.dynamic.policies import access_sql
+from isobase_services.database.dynamic.policies import KEEP_OWNER_TRIGGER, access_sql, policy_sql
 
 __all__ = ["TableSteps"]
 
@@ -86,8 +86,17 @@ class TableSteps:
         """Give a table without policies those of its access. Custom ones are looked at before they are ever evaluated."""
         for statement in access_sql(self.target, self.database_id, access, policies):
             await self.run(statement)
-        if access is not Access.CUSTOM:
-            return
+        if access is Access.CUSTOM:
+            await self._check_policies()
+
+    async def add_policies(self, policies: Sequence[tuple[str, PolicySpec]]) -> None:
+        """Make policies by their names, beside the grants that there are."""
+        for name, policy in policies:
+            await self.run(policy_sql(self.target, name, policy))
+        if policies:
+            await self._check_policies()
+
+    async def _check_policies(self) -> None:
         rows = await self.connection.fetch(
             "select polname, concat_ws(' ', polqual::text, polwithcheck::text) as tree from pg_catalog.pg_policy"
             " where polrelid = $1::text::regclass and polname like 'custom %'",
@@ -95,6 +104,52 @@ class TableSteps:
         )
         for row in rows:
             await check_tree(self.connection, row["tree"], f"expression of policy {row['polname'].split()[1]}")
+
+    async def drop_policies(self, names: Sequence[str] | None = None) -> None:
+        """Drop policies by name, or all but the one that lets the service in."""
+        if names is None:
+            rows = await self.connection.fetch(
+                "select polname from pg_catalog.pg_policy"
+                " where polrelid = $1::text::regclass and polname <> 'isobase_service_role'",
+                self.target,
+            )
+            names = [row["polname"] for row in rows]
+        for name in names:
+            await self.run(f"drop policy {quote_identifier(name)} on {self.target}")
+
+    async def drop_keep_owner(self) -> None:
+        """Drop the trigger of tables whose rows members change though another made them, where there is one."""
+        await self.run(f"drop trigger if exists {KEEP_OWNER_TRIGGER} on {self.target}")
+
+    async def drop_index(self, name: str) -> None:
+        """Drop an index of the table."""
+        await self.run(f"drop index {qualified(self.schema, name)}")
+
+    async def drop_constraints(self, column: str, kind: str) -> int:
+        """Drop the constraints of a kind (pg_constraint's letter) over this column alone; returns how many."""
+        rows = await self.connection.fetch(
+            "select k.conname from pg_catalog.pg_constraint as k"
+            " join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and k.conkey = array[a.attnum]"
+            ' where k.conrelid = $1::text::regclass and a.attname = $2 and k.contype = $3::text::"char"',
+            self.target,
+            column,
+            kind,
+        )
+        for row in rows:
+            await self.run(f"alter table {self.target} drop constraint {quote_identifier(row['conname'])}", column)
+        return len(rows)
+
+    async def index_reference(self, column: str) -> None:
+        """Make an index on a column that refers to another table, where none begins with it."""
+        has_one = await self.connection.fetchval(
+            "select exists (select from pg_catalog.pg_index as i"
+            " join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]"
+            " where i.indrelid = $1::text::regclass and a.attname = $2)",
+            self.target,
+            column,
+        )
+        if not has_one:
+            await self.add_index(IndexSpec((column,)))
 
     async def add_index(self, index: IndexSpec) -> None:
         """Make a checked index."""

@@ -10,17 +10,16 @@ from uuid import UUID, uuid4
 
 from isobase_platform.config import DynamicSettings
 from isobase_platform.errors import Conflict, Forbidden, NotFound
-from isobase_platform.pool import Connection
 from isobase_platform.runtime import Platform
 from isobase_platform.sql import qualified
 from isobase_services.database.dynamic.access import Act, Actor, decide, require, standing_of
 from isobase_services.database.dynamic.columns import OWN_KEY
 from isobase_services.database.dynamic.definition import check_table, create_table_sql
 from isobase_services.database.dynamic.expressions import check_without_rights
-from isobase_services.database.dynamic.models import Access, Database, RowsTable, Table, TableSpec
+from isobase_services.database.dynamic.models import Access, RowsTable, Table, TableSpec
 from isobase_services.database.dynamic.policies import policy_expressions
-from isobase_services.database.dynamic.shown import find_table, list_tables
-from isobase_services.database.dynamic.store import announce, database_of, definition_transaction, find_database
+from isobase_services.database.dynamic.shown import find_table, is_name_taken, known_tables, list_tables
+from isobase_services.database.dynamic.store import allowed_database, announce, database_of, definition_transaction
 from isobase_services.database.dynamic.table_steps import TableSteps
 
 __all__ = ["TableStore"]
@@ -56,10 +55,10 @@ class TableStore:
         """
         await self._check_expressions(actor, database_id, spec)
         async with definition_transaction(self._platform) as connection:
-            database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
-            known = await self._known(connection, database)
+            database = await allowed_database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
+            known = await known_tables(connection, database)
             check_table(spec, known, self._limits.columns_per_table, self._limits.indexes_per_table)
-            if spec.name in known or await self._is_taken(connection, database.schema, spec.name):
+            if spec.name in known or await is_name_taken(connection, database.schema, spec.name):
                 raise Conflict(f"The database has a table named {spec.name} already", code="table_exists")
             if len(known) >= self._limits.tables_per_database:
                 raise Forbidden(
@@ -84,8 +83,8 @@ class TableStore:
         if not spec.policies and all(column.check is None for column in spec.columns):
             return
         async with self._platform.pools.transaction(None) as connection:
-            database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES)
-            known = await self._known(connection, database)
+            database = await allowed_database(connection, actor, database_id, Act.CHANGE_TABLES)
+            known = await known_tables(connection, database)
         check_table(spec, known, self._limits.columns_per_table, self._limits.indexes_per_table)
         for column in spec.columns:
             if column.check is not None:
@@ -113,40 +112,22 @@ class TableStore:
         # Where the server gives service_role no BYPASSRLS, a policy lets it in.
         await steps.run("select isobase.open_tables_to_service_role()")
 
-    @staticmethod
-    async def _known(connection: Connection, database: Database) -> set[str]:
-        """The names of the tables; those that somebody dropped by SQL are forgotten, so that their names are free."""
-        await connection.execute(
-            "delete from isobase.tables as t where t.database_id = $1"
-            " and pg_catalog.to_regclass(pg_catalog.format('%I.%I', $2::text, t.name)) is null",
-            database.id,
-            database.schema,
-        )
-        rows = await connection.fetch("select name from isobase.tables where database_id = $1", database.id)
-        return {str(row["name"]) for row in rows}
-
-    @staticmethod
-    async def _is_taken(connection: Connection, schema: str, name: str) -> bool:
-        """Whether the schema has a relation of the name that a migration made; an index or sequence counts as well."""
-        found = await connection.fetchval("select to_regclass($1) is not null", qualified(schema, name))
-        return bool(found)
-
     async def list_tables(self, actor: Actor, database_id: UUID) -> list[Table]:
         """All tables of a database, oldest first."""
         async with self._platform.pools.transaction(None) as connection:
-            await self._database(connection, actor, database_id, Act.SEE_DEFINITIONS)
+            await allowed_database(connection, actor, database_id, Act.SEE_DEFINITIONS)
             return await list_tables(connection, database_id, self._publication)
 
     async def get(self, actor: Actor, database_id: UUID, table_id: UUID) -> Table:
         """One table. Raises ``NotFound``."""
         async with self._platform.pools.transaction(None) as connection:
-            await self._database(connection, actor, database_id, Act.SEE_DEFINITIONS)
+            await allowed_database(connection, actor, database_id, Act.SEE_DEFINITIONS)
             return await find_table(connection, database_id, table_id, self._publication)
 
     async def delete(self, actor: Actor, database_id: UUID, table_id: UUID) -> None:
         """Drop a table with its rows. Raises ``Conflict`` while another table refers to it."""
         async with definition_transaction(self._platform) as connection:
-            database = await self._database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
+            database = await allowed_database(connection, actor, database_id, Act.CHANGE_TABLES, locks=True)
             table = await find_table(connection, database_id, table_id, self._publication)
             target = qualified(database.schema, table.name)
             users = await connection.fetch(
@@ -178,11 +159,3 @@ class TableStore:
             raise NotFound("There is no such table", code="table_not_found")
         require(decide(standing_of(actor, database_of(row)), act, Access(row["access"])), "table")
         return RowsTable(row["schema_name"], row["table_name"], row["oid"], tuple(row["columns"]))
-
-    async def _database(
-        self, connection: Connection, actor: Actor, database_id: UUID, act: Act, *, locks: bool = False
-    ) -> Database:
-        require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")  # anon learns of no id
-        database = await find_database(connection, database_id, actor.user_id, locks=locks)
-        require(decide(standing_of(actor, database), act), "database")
-        return database

@@ -15,6 +15,7 @@ from isobase_services.database.dynamic.bodies import (
     ReferenceBody,
     TableBody,
 )
+from isobase_services.database.dynamic.change_bodies import TableChangeBody
 from isobase_services.database.dynamic.openapi import databases, rows, tables
 from isobase_services.database.dynamic.openapi.parts import (
     ROW_SCHEMA,
@@ -32,7 +33,15 @@ OPENAPI: Mapping[str, Any] = {
     "paths": {**databases.PATHS, **tables.PATHS, **rows.PATHS},
     "schemas": {
         **definitions(
-            DatabaseBody, TableBody, ColumnBody, ReferenceBody, PolicyBody, IndexBody, MemberBody, NewMemberBody
+            DatabaseBody,
+            TableChangeBody,
+            TableBody,
+            ColumnBody,
+            ReferenceBody,
+            PolicyBody,
+            IndexBody,
+            MemberBody,
+            NewMemberBody,
         ),
         "Database": object_schema(
             database_id=UUID,

@@ -57,6 +57,34 @@ PATHS: dict[str, Any] = {
             {"200": answer("The table", reference("Table"), TABLE), "404": NO_TABLE},
             parameters=OF_TABLE,
         ),
+        "patch": operation(
+            "Change a table",
+            {
+                "200": answer("The table as it is now", reference("Table"), TABLE),
+                "400": error("What cannot be", "unknown_column", "The table items has no column tilte"),
+                "403": FORBIDDEN,
+                "404": NO_TABLE,
+                "409": error(
+                    "The rows do not allow it",
+                    "value_does_not_fit",
+                    "The column quantity cannot become smallint: it holds a value that would be lost",
+                ),
+            },
+            description="All of it or nothing. Columns are dropped, renamed, changed and added in this order.",
+            parameters=OF_TABLE,
+            requestBody=body(
+                reference("TableChangeBody"),
+                {
+                    "columns": {
+                        "rename": {"title": "label"},
+                        "change": [{"name": "quantity", "type": "bigint", "default": 0}],
+                        "add": [{"name": "price", "type": "numeric(10, 2)", "check": "price > 0"}],
+                    },
+                    "indexes": {"add": [{"columns": ["label", "price"], "unique": True}]},
+                    "realtime": True,
+                },
+            ),
+        ),
         "delete": operation(
             "Delete a table with all its rows",
             {
