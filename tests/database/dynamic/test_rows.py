@@ -100,7 +100,8 @@ async def test_select_count_and_embeds(server: Server) -> None:
     await server.http.post(url, json=rows, headers=server.alice)
     query = "select=name:title,shelves(label)&order=title&limit=1&count=exact"
     answer = await server.http.get(f"{url}?{query}", headers=server.alice)
-    assert answer.json() == {"rows": [{"name": "a", "shelves": {"label": "top"}}], "count": 3}
+    assert answer.json()["rows"] == [{"name": "a", "shelves": {"label": "top"}}]
+    assert answer.json()["count"] == 3
     answer = await server.http.get(
         f"{base}/{shelves['table_id']}/rows?select=items(title)&items.order=title.desc", headers=server.alice
     )
@@ -121,7 +122,7 @@ async def test_select_count_and_embeds(server: Server) -> None:
         ("select=title,nothing(id)", "unknown_relationship"),
         ("title=18", "invalid_query"),
         ("title=eqq.a", "invalid_query"),
-        ("quantity=eq.x", "22P02"),
+        ("quantity=eq.x", "invalid_value"),
         ("limit=x", "invalid_query"),
         ("limit=-1", "invalid_query"),
         ("offset=1.5", "invalid_query"),
@@ -161,9 +162,9 @@ async def test_an_unknown_column_comes_with_the_nearest_name(server: Server) -> 
         (b'[{"title":"a"},null]', 400, "invalid_body"),
         (b'"x"', 400, "invalid_body"),
         (b'{"title":"a\\u0000b"}', 400, "invalid_text"),
-        (b'{"title":"a","quantity":"many"}', 400, "22P02"),
-        (b'{"title":"a","quantity":99999999999}', 400, "22003"),
-        (b'{"title":"a","quantity":NaN}', 400, "22P02"),
+        (b'{"title":"a","quantity":"many"}', 400, "invalid_value"),
+        (b'{"title":"a","quantity":99999999999}', 400, "invalid_value"),
+        (b'{"title":"a","quantity":NaN}', 400, "invalid_json"),
         (b'{"quantity":1}', 400, "23502"),
         (b'{"title":"a","owner":"22222222-2222-4222-8222-222222222222"}', 400, "read_only_column"),
         (b'{"title":"a","created_at":"2020-01-01"}', 400, "read_only_column"),

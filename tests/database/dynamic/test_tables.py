@@ -33,7 +33,7 @@ _DEFAULTS: list[tuple[str, object, object]] = [
     ("uuid[]", [_SAMPLE], [_SAMPLE]),
     ("varchar", "x'y", "x'y"),
     ("varchar(3)", "abc", "abc"),
-    ("numeric(5, 2)", "123.45", 123.45),
+    ("numeric(5,2)", "123.45", 123.45),
     ("timestamp", "2026-01-31T12:00:00", "2026-01-31T12:00:00"),
     ("interval", "1 day 02:00:00", "1 day 02:00:00"),
     ("interval", "P1DT2H", "1 day 02:00:00"),
@@ -114,7 +114,7 @@ async def test_defaults_of_every_type_come_back_as_they_were_given(server: Serve
         ("tstzrange", "[now,today)"),
         ("daterange", "[2026-02-31,)"),
         ("interval", "1 fortnight of things"),
-        ("numeric(3, 2)", "12345"),
+        ("numeric(3,2)", "12345"),
     ],
 )
 async def test_a_default_of_another_type_names_the_column_and_the_type(

@@ -32,12 +32,14 @@ from isobase_services.database.dynamic.render import (
     database_body,
     json_answer,
     member_body,
+    page_answer,
     render_error,
     row_answer,
     rows_answer,
     table_body,
 )
-from isobase_services.database.dynamic.rows import RowStore, parse_new_rows, parse_row_change
+from isobase_services.database.dynamic.row_bodies import parse_insert_options, parse_new_rows, parse_row_change
+from isobase_services.database.dynamic.rows import RowStore
 from isobase_services.database.dynamic.rows_query import parse_rows_query
 from isobase_services.database.dynamic.store import DatabaseStore
 from isobase_services.database.dynamic.table_changes import TableChanger
@@ -67,7 +69,7 @@ def create_dynamic_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
         _route(tables, GET=face.list_tables, POST=face.create_table),
         _route(tables + "/{table_id}", GET=face.get_table, PATCH=face.change_table, DELETE=face.delete_table),
         _route(rows, GET=face.read_rows, POST=face.insert_rows),
-        _route(rows + "/{row_id}", GET=face.get_row, PATCH=face.update_row, DELETE=face.delete_row),
+        _route(rows + "/{row_id:path}", GET=face.get_row, PATCH=face.update_row, DELETE=face.delete_row),
     ]
     return ErrorBoundary(_in_app(Router(routes=routes, redirect_slashes=False)), render_error)
 
@@ -186,31 +188,35 @@ class _DynamicFace:
 
     async def insert_rows(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.INSERT_ROWS)
+        options = parse_insert_options(request.scope["query_string"])
         new = parse_new_rows(await self._row_body(request), self._limits.rows_per_request)
-        rows = await self._rows.insert(actor, table, new)
-        return row_answer(rows.strip()[1:-1], 201) if new.is_single else rows_answer(rows, status=201)
+        rows, number = await self._rows.insert(actor, table, new, options)
+        status = 201 if options.upsert is None else 200
+        if options.is_minimal:
+            return json_answer({"written": number}, status)
+        is_one = new.is_single and options.upsert != "ignore"
+        return row_answer(rows.strip()[1:-1], status) if is_one else rows_answer(rows, status)
 
     async def read_rows(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.READ_ROWS)
         query = parse_rows_query(request.scope["query_string"])
-        rows, count = await self._rows.read(actor, table, query)
-        return rows_answer(rows, count)
+        return page_answer(await self._rows.read(actor, table, query))
 
     async def get_row(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.READ_ROWS)
         query = parse_rows_query(request.scope["query_string"])
-        return row_answer(await self._rows.get(actor, table, _id(request, "row"), query))
+        return row_answer(await self._rows.get(actor, table, request.path_params["row_id"], query))
 
     async def update_row(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
-        row_id, change = _id(request, "row"), parse_row_change(await self._row_body(request))
+        row_id, change = request.path_params["row_id"], parse_row_change(await self._row_body(request))
         return row_answer(await self._rows.update(actor, table, row_id, change))
 
     async def delete_row(self, request: Request) -> Response:
         actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
-        row_id = _id(request, "row")
+        row_id = request.path_params["row_id"]
         await self._rows.delete(actor, table, row_id)
-        return json_answer({"row_id": str(row_id), "deleted": True})
+        return json_answer({"row_id": row_id, "deleted": True})
 
     # -- what several need ----------------------------------------------------------------------------------------------
 

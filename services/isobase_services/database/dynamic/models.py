@@ -255,7 +255,8 @@ class RowsTable:
     schema: str
     name: str
     oid: int
-    columns: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    """Names and types as PostgreSQL writes them."""
 
 
 @dataclass(slots=True, frozen=True)

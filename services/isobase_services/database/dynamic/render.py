@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -10,9 +11,19 @@ from starlette.types import Scope
 from isobase_platform.errors import DatabaseError, Forbidden, IsobaseError, NotFound
 from isobase_platform.http.errors import render_simple
 from isobase_services.database.dynamic.models import Access, Database, Member, PolicySpec, ShownColumn, Table
+from isobase_services.database.dynamic.page import Page
 from isobase_services.database.query.errors import RequestError
 
-__all__ = ["database_body", "json_answer", "member_body", "render_error", "row_answer", "rows_answer", "table_body"]
+__all__ = [
+    "database_body",
+    "json_answer",
+    "member_body",
+    "page_answer",
+    "render_error",
+    "row_answer",
+    "rows_answer",
+    "table_body",
+]
 
 _WORDS = {"PGRST200": "unknown_relationship", "PGRST201": "ambiguous_relationship", "PGRST204": "unknown_column"}
 
@@ -89,10 +100,20 @@ def json_answer(body: object, status: int = 200) -> Response:
     return JSONResponse(body, status_code=status)
 
 
-def rows_answer(rows: str, count: int | None = None, status: int = 200) -> Response:
-    """``{"rows": [...]}``, with ``count`` where it was asked for; ``rows`` is PostgreSQL's JSON, handed on as it is."""
-    tail = f',"count":{count}' if count is not None else ""
-    return Response(f'{{"rows":{rows}{tail}}}', status_code=status, media_type="application/json")
+def rows_answer(rows: str, status: int = 200) -> Response:
+    """``{"rows": [...]}``; ``rows`` is PostgreSQL's JSON, handed on as it is."""
+    return Response(f'{{"rows":{rows}}}', status_code=status, media_type="application/json")
+
+
+def page_answer(page: Page) -> Response:
+    """``{"rows": [...]}``, with ``count`` where it was asked for and ``next_cursor`` where there are more rows.
+
+    Where a cursor was asked for, ``next_cursor`` is there on the last page too, and null.
+    """
+    count = f',"count":{page.count}' if page.count is not None else ""
+    has_cursor = page.next_cursor is not None or page.is_paged
+    cursor = f',"next_cursor":{json.dumps(page.next_cursor)}' if has_cursor else ""
+    return Response(f'{{"rows":{page.rows}{count}{cursor}}}', media_type="application/json")
 
 
 def row_answer(row: str, status: int = 200) -> Response:

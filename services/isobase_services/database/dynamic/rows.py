@@ -1,17 +1,16 @@
 """Execute: rows of a table made at run time, each request one transaction of the caller at the RLS door.
 
 The policies of the table decide; here only what no policy can say is refused. PostgreSQL builds the JSON.
-Neighbours: ``rows_query`` (parse), ``query`` (plan and SQL), ``tables`` (finds the table).
+Neighbours: ``rows_query`` and ``row_bodies`` (parse), ``page`` and ``query`` (plan and SQL), ``tables`` (finds the table),
+``row_errors`` (which value was wrong).
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from uuid import UUID
+from dataclasses import replace
 
 from isobase_platform.errors import (
     BadRequest,
@@ -24,65 +23,26 @@ from isobase_platform.errors import (
 )
 from isobase_platform.rls import DoorConnection
 from isobase_platform.runtime import Platform
-from isobase_platform.sql import qualified
+from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic.access import Actor
+from isobase_services.database.dynamic.column_types import shown_type
 from isobase_services.database.dynamic.definition import OWNER_CONSTRAINT
 from isobase_services.database.dynamic.models import RowsTable
+from isobase_services.database.dynamic.page import Page, plan_page
+from isobase_services.database.dynamic.row_bodies import InsertOptions, NewRows, parse_row_id
+from isobase_services.database.dynamic.row_errors import ValueFinder, is_value_error
 from isobase_services.database.dynamic.rows_query import RowsQuery, check_columns, unknown_column
 from isobase_services.database.query.ast import Field, Filter
 from isobase_services.database.query.parameters import Parameters
-from isobase_services.database.query.plan import plan_read
 from isobase_services.database.query.schema_cache import Relation, SchemaCache
-from isobase_services.database.query.sql_read import count_sql, read_sql
-from isobase_services.database.query.sql_write import Payload, delete_sql, insert_sql, update_sql
+from isobase_services.database.query.sql_filter import Scope, logic_sql
+from isobase_services.database.query.sql_write import Payload, Upsert, delete_sql, insert_sql, update_sql
 
-__all__ = ["NewRows", "RowStore", "parse_new_rows", "parse_row_change"]
+__all__ = ["RowStore"]
 
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""NUL as JSON writes it, and not a backslash followed by u0000. PostgreSQL's text cannot hold it."""
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 _SET_BY_SERVER = ("created_at", "owner")
-
-
-@dataclass(slots=True, frozen=True)
-class NewRows:
-    """Rows to insert as JSON text, the names in any of them, and whether the body was one object."""
-
-    payload: str
-    names: tuple[str, ...]
-    is_single: bool
-
-
-def parse_new_rows(raw: bytes, max_rows: int) -> NewRows:
-    """A body of one object or a list of objects, which need not have the same names. Raises ``BadRequest``."""
-    text, value = _json(raw)
-    rows: list[object] = value if isinstance(value, list) else [value]
-    objects = [row for row in rows if isinstance(row, dict)]
-    if not objects or len(objects) != len(rows):
-        raise BadRequest("The body must be an object or a list of objects, at least one", code="invalid_body")
-    if len(rows) > max_rows:
-        raise BadRequest(f"At most {max_rows} rows can be inserted at once", code="too_many_rows")
-    names = tuple(dict.fromkeys(name for row in objects for name in row))
-    return NewRows(text, names, not isinstance(value, list))
-
-
-def parse_row_change(raw: bytes) -> NewRows:
-    """A body of one object with the columns to change, at least one. Raises ``BadRequest``."""
-    text, value = _json(raw)
-    if not isinstance(value, dict) or not value:
-        raise BadRequest("The body must be an object with the columns to change", code="invalid_body")
-    return NewRows(text, tuple(value), True)
-
-
-def _json(raw: bytes) -> tuple[str, object]:
-    try:
-        text = raw.decode()
-        value: object = json.loads(text)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise BadRequest("The request body is not valid JSON", code="invalid_json") from error
-    if _NUL.search(text):
-        raise BadRequest("A text must not hold NUL", code="invalid_text")
-    return text, value
 
 
 class RowStore:
@@ -93,81 +53,123 @@ class RowStore:
         self._keeper = keeper
         self._rest = platform.settings.rest
 
-    async def read(self, actor: Actor, table: RowsTable, query: RowsQuery) -> tuple[str, int | None]:
-        """The rows as a JSON array in text, and the number of all that match where it was asked for."""
+    async def read(self, actor: Actor, table: RowsTable, query: RowsQuery) -> Page:
+        """The rows that the caller may see. Raises ``BadRequest`` naming the column of a filter's value that does not fit."""
         cache, relation = await self._relation(table)
         check_columns(query, relation)
-        node = plan_read(
-            cache,
-            relation.key,
-            tuple(relation.columns),
-            relation.types,
-            select=query.select,
-            filters=query.filters,
-            orders=query.orders,
-            ranges=query.ranges,
-            max_rows=self._rest.max_rows,
-        )
-        parameters = Parameters()
-        source = read_sql(node, parameters)
-        total = f"(select count(*) from ({count_sql(node, parameters)}) as c)" if query.counts else "null::bigint"  # noqa: S608  composed by the engine
-        sql = f"select coalesce(json_agg(s)::text, '[]') as body, {total} as total from ({source}) as s"  # noqa: S608  composed by the engine
-        with _sign_in_for_more(actor):
-            [rows] = await self._platform.door.once(
-                actor.caller, [(sql, parameters.values)], read_only=True, search_path=self._search_path(table.schema)
-            )
-        text, number = rows[0]  # an aggregate always gives a row
-        return (text or b"").decode(), None if number is None else int.from_bytes(number)
+        statement = plan_page(cache, relation, query, self._rest.max_rows)
+        try:
+            with _sign_in_for_more(actor):
+                [rows] = await self._platform.door.once(
+                    actor.caller,
+                    [(statement.sql, statement.values)],
+                    read_only=True,
+                    search_path=self._search_path(table.schema),
+                )
+        except DatabaseError as error:
+            finder = ValueFinder(self._platform, actor, relation)
+            found = await finder.in_filters(query.filters.get((), ())) if is_value_error(error) else None
+            raise found or error from error
+        return statement.page(rows[0])  # an aggregate always gives a row
 
-    async def get(self, actor: Actor, table: RowsTable, row_id: UUID, query: RowsQuery) -> str:
+    async def get(self, actor: Actor, table: RowsTable, row_id: str, query: RowsQuery) -> str:
         """One row as a JSON object in text. Raises ``NotFound`` for one that is not there or not visible."""
+        _, relation = await self._relation(table)
+        key = _key(relation, row_id)
+        if not await self._can_be_key(actor, relation, key):
+            raise _no_row()
         only = replace(
             query,
-            filters={**query.filters, (): (*query.filters.get((), ()), _by_id(row_id))},
-            ranges={path: cut for path, cut in query.ranges.items() if path},
+            filters={**query.filters, (): (*query.filters.get((), ()), *_by(key))},
+            ranges={**query.ranges, (): (1, None)},
             counts=False,
+            cursor=None,
         )
-        body, _ = await self.read(actor, table, only)
-        if body == "[]":
+        page = await self.read(actor, table, only)
+        if page.rows == "[]":
             raise _no_row()
-        return body.strip()[1:-1]
+        return page.rows.strip()[1:-1]
 
-    async def insert(self, actor: Actor, table: RowsTable, new: NewRows) -> str:
-        """Insert, and return the rows as a JSON array in text, in the order given. All of them or none.
+    async def insert(self, actor: Actor, table: RowsTable, new: NewRows, options: InsertOptions) -> tuple[str, int]:
+        """Insert, and return the rows as a JSON array in text, in the order given, and their number. All of them or none.
 
-        Raises 401 (``user_not_found``) for a token whose user is gone.
+        Raises 401 (``user_not_found``) for a token whose user is gone; ``BadRequest`` (``invalid_value``) naming column,
+        type and value; ``DatabaseError`` for what constraints and policies refuse.
         """
         _, relation = await self._relation(table)
         self._check_names(actor, relation, new.names, is_insert=True)
+        for name in options.conflict:
+            if name not in relation.columns:
+                raise unknown_column(name, relation)
         parameters = Parameters()
         payload = Payload(new.payload, new.is_single, new.names, fills_defaults=True)
-        written = insert_sql(relation, payload, parameters, upsert=None, returning=tuple(relation.columns))
+        upsert = Upsert(options.conflict or relation.primary_key, options.upsert == "merge") if options.upsert else None
+        returning = () if options.is_minimal else tuple(relation.columns)
+        written = insert_sql(relation, payload, parameters, upsert=upsert, returning=returning)
         try:
             return await self._write(actor, table, written, parameters)
         except DatabaseError as error:
             if error.constraint == OWNER_CONSTRAINT and not actor.caller.is_service:
                 raise IsobaseError("The user of the token is gone", code="user_not_found", status=401) from error
-            raise
+            if error.sqlstate == "42P10":
+                names = ", ".join(options.conflict)
+                raise BadRequest(f"There is no unique key of {names} to tell rows by", code="invalid_query") from error
+            raise await self._explained(actor, relation, new, error) from error
 
-    async def update(self, actor: Actor, table: RowsTable, row_id: UUID, change: NewRows) -> str:
+    async def update(self, actor: Actor, table: RowsTable, row_id: str, change: NewRows) -> str:
         """Change one row, and return it as a JSON object in text.
 
-        Raises ``NotFound`` for a row that is not there or not visible, ``Forbidden`` for one that the caller may only read.
+        Raises ``NotFound`` for a row that is not there or not visible, ``Forbidden`` for one that the caller may only
+        read; else as ``insert``.
         """
         _, relation = await self._relation(table)
+        key = _key(relation, row_id)
         self._check_names(actor, relation, change.names, is_insert=False)
         parameters = Parameters()
         payload = Payload(change.payload, True, change.names)
-        written = update_sql(relation, payload, [_by_id(row_id)], parameters, tuple(relation.columns))
-        body = await self._write(actor, table, written, parameters, (relation, row_id))
+        written = update_sql(relation, payload, _by(key), parameters, tuple(relation.columns))
+        try:
+            body, _ = await self._write(actor, table, written, parameters, (relation, key))
+        except DatabaseError as error:
+            if is_value_error(error) and not await self._can_be_key(actor, relation, key):
+                raise _no_row() from error
+            raise await self._explained(actor, relation, change, error) from error
         return body.strip()[1:-1]
 
-    async def delete(self, actor: Actor, table: RowsTable, row_id: UUID) -> None:
+    async def delete(self, actor: Actor, table: RowsTable, row_id: str) -> None:
         """Delete one row. Raises as ``update``."""
         _, relation = await self._relation(table)
+        key = _key(relation, row_id)
         parameters = Parameters()
-        written = delete_sql(relation, [_by_id(row_id)], parameters, ("id",))
-        await self._write(actor, table, written, parameters, (relation, row_id))
+        written = delete_sql(relation, _by(key), parameters, relation.primary_key)
+        try:
+            await self._write(actor, table, written, parameters, (relation, key))
+        except DatabaseError as error:
+            if is_value_error(error) and not await self._can_be_key(actor, relation, key):
+                raise _no_row() from error
+            raise
+
+    async def _can_be_key(self, actor: Actor, relation: Relation, key: Mapping[str, str]) -> bool:
+        """Whether the columns of the key can hold these values; asked of PostgreSQL where Python cannot tell."""
+        types = {relation.columns[name].type for name in key}
+        if types <= {"text"}:
+            return True
+        if types == {"uuid"}:
+            return all(_UUID.fullmatch(value) for value in key.values())
+        return await ValueFinder(self._platform, actor, relation).is_key(key)
+
+    async def _explained(self, actor: Actor, relation: Relation, new: NewRows, error: DatabaseError) -> IsobaseError:
+        """The error of a write with column, expected type and value, where it is about a value."""
+        if is_value_error(error):
+            return await ValueFinder(self._platform, actor, relation).in_rows(new) or error
+        column = relation.columns.get(error.column or "") if error.sqlstate == "23502" else None
+        if column is None:
+            return error
+        return BadRequest(
+            f"The column {column.name} must not be null",
+            code=error.sqlstate,
+            details=f"expected {shown_type(column.type)}, got null",
+        )
 
     async def _write(
         self,
@@ -175,17 +177,18 @@ class RowStore:
         table: RowsTable,
         written: str,
         parameters: Parameters,
-        target: tuple[Relation, UUID] | None = None,
-    ) -> str:
+        target: tuple[Relation, Mapping[str, str]] | None = None,
+    ) -> tuple[str, int]:
         shown = "select coalesce(json_agg(w)::text, '[]') as body, count(*) as rows from written as w"
         sql = f"with written as ({written}) {shown}"
         path = self._search_path(table.schema)
         with _sign_in_for_more(actor):
             async with self._platform.door.transaction(actor.caller, search_path=path) as connection:
                 [[body, count]] = await connection.run(sql, parameters.values)  # an aggregate always gives a row
-                if target is not None and int.from_bytes(count or b"") == 0:
+                number = int.from_bytes(count or b"")
+                if target is not None and number == 0:
                     raise await _why_not_written(connection, *target)
-        return (body or b"").decode()
+        return (body or b"").decode(), number
 
     async def _relation(self, table: RowsTable) -> tuple[SchemaCache, Relation]:
         """The table in the schema cache. Another process may have made it a moment ago: then the cache is read anew."""
@@ -199,15 +202,16 @@ class RowStore:
 
     def _cached(self, table: RowsTable) -> Relation | None:
         relation = self._keeper.cache.relations.get((table.schema, table.name))
-        is_same = relation is not None and relation.oid == table.oid and tuple(relation.columns) == table.columns
-        return relation if is_same else None
+        if relation is None or relation.oid != table.oid:
+            return None
+        return relation if tuple((one.name, one.type) for one in relation.columns.values()) == table.columns else None
 
     @staticmethod
     def _check_names(actor: Actor, relation: Relation, names: Sequence[str], *, is_insert: bool) -> None:
         for name in names:
             if name not in relation.columns:
                 raise unknown_column(name, relation)
-            is_fixed = name in _SET_BY_SERVER or (name == "id" and not is_insert)
+            is_fixed = name in _SET_BY_SERVER or (name in relation.primary_key and not is_insert)
             if is_fixed and not actor.caller.is_service:
                 raise BadRequest(f"The column {name} is set by the server", code="read_only_column")
 
@@ -226,15 +230,28 @@ def _sign_in_for_more(actor: Actor) -> Iterator[None]:
         raise
 
 
-def _by_id(row_id: UUID) -> Filter:
-    return Filter(Field("id"), "eq", str(row_id))
+def _key(relation: Relation, row_id: str) -> dict[str, str]:
+    """The values of the primary key by the names of its columns. Raises ``NotFound`` for a text that can be none."""
+    values = parse_row_id(row_id, len(relation.primary_key)) if relation.primary_key else None
+    if values is None:
+        raise _no_row()
+    return dict(zip(relation.primary_key, values, strict=True))
 
 
-async def _why_not_written(connection: DoorConnection, relation: Relation, row_id: UUID) -> NotFound | Forbidden:
-    """A row that the caller sees and yet did not change is one that he may only read."""
-    target = qualified(*relation.key)
-    sql = f"select exists (select from {target} where id = $1)"  # noqa: S608  a quoted name
-    is_visible = await connection.fetchval(sql, row_id)
+def _by(key: Mapping[str, str]) -> list[Filter]:
+    return [Filter(Field(name), "eq", value) for name, value in key.items()]
+
+
+async def _why_not_written(
+    connection: DoorConnection, relation: Relation, key: Mapping[str, str]
+) -> NotFound | Forbidden:
+    """A row that the caller sees and yet did not change is one that they may only read."""
+    parameters = Parameters()
+    name = quote_identifier(relation.name)
+    scope = Scope(name, relation.types)
+    where = " and ".join(logic_sql(one, scope, parameters) for one in _by(key))
+    sql = f"select 1 from {qualified(*relation.key)} as {name} where {where}"  # noqa: S608  quoted names
+    is_visible = bool(await connection.run(sql, parameters.values))
     return Forbidden("You may read this row and not change it") if is_visible else _no_row()
 
 

@@ -17,7 +17,7 @@ from isobase_services.database.query.parse_filter import parse_filter, parse_key
 from isobase_services.database.query.parse_select import parse_order, parse_select
 from isobase_services.database.query.schema_cache import Relation
 
-__all__ = ["RowsQuery", "check_columns", "parse_rows_query", "unknown_column"]
+__all__ = ["RowsQuery", "check_columns", "parse_rows_query", "query_pairs", "unknown_column"]
 
 MAX_QUERY_LENGTH_CHARS = 64 * 1024
 _LOGIC_KEY = re.compile(r"(?:.+\.)?(?:not\.)?(?:and|or)")
@@ -35,6 +35,8 @@ class RowsQuery:
     orders: Mapping[Path, tuple[OrderTerm, ...]] = field(default_factory=dict)
     ranges: Mapping[Path, tuple[int | None, int | None]] = field(default_factory=dict)
     counts: bool = False
+    cursor: str | None = None
+    """Where the page begins: ``next_cursor`` of another one, empty for the first; None where none was asked for."""
 
 
 def parse_rows_query(raw: bytes) -> RowsQuery:
@@ -48,7 +50,8 @@ def parse_rows_query(raw: bytes) -> RowsQuery:
     orders: dict[Path, tuple[OrderTerm, ...]] = {}
     ranges: dict[Path, tuple[int | None, int | None]] = {}
     counts = False
-    for key, value in _pairs(raw):
+    cursor: str | None = None
+    for key, value in query_pairs(raw):
         *above, last = key.split(".")
         path = tuple(above)
         if key == "select":
@@ -58,6 +61,9 @@ def parse_rows_query(raw: bytes) -> RowsQuery:
             continue  # the gateway's key may travel in the query string
         elif key == "count" and value == "exact":
             counts = True
+        elif key == "cursor":
+            _once(cursor is None, key)
+            cursor = value
         elif last == "order":
             _once(path not in orders, key)
             orders[path] = parse_order(value)
@@ -72,10 +78,11 @@ def parse_rows_query(raw: bytes) -> RowsQuery:
         else:
             path, target = parse_key(key)
             filters.setdefault(path, []).append(parse_filter(target, value))
-    return RowsQuery(parse_select(select_text or "*", is_strict=True), filters, orders, ranges, counts)
+    return RowsQuery(parse_select(select_text or "*", is_strict=True), filters, orders, ranges, counts, cursor)
 
 
-def _pairs(raw: bytes) -> list[tuple[str, str]]:
+def query_pairs(raw: bytes) -> list[tuple[str, str]]:
+    """A query string as pairs of names and values. Raises ``BadRequest`` for what is too long, no UTF-8, or holds NUL."""
     if len(raw) > MAX_QUERY_LENGTH_CHARS:
         raise BadRequest(f"The query string is longer than {MAX_QUERY_LENGTH_CHARS} characters", code="invalid_query")
     try:

@@ -122,6 +122,8 @@ class TableChanger:
         for column in change.add_columns:
             await steps.check_default(column)
             await steps.run(f"{alter} add column {column_sql(steps.schema, column)}", column.name)
+            if column.is_identity:
+                await steps.open_sequences()
             if column.check is not None:
                 await steps.add_check(column.name, column.check)
             if column.references is not None and not column.is_unique:

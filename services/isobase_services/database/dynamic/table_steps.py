@@ -82,6 +82,12 @@ class TableSteps:
             await check_tree(self.connection, row["tree"], what)
             await self.run(f"alter table {self.target} validate constraint {quote_identifier(row['conname'])}", column)
 
+    async def open_sequences(self) -> None:
+        """Let the API roles number rows: of several rows at once some may name an identity column and others not."""
+        await self.run(
+            f"grant usage on all sequences in schema {quote_identifier(self.schema)} to anon, authenticated, service_role"
+        )
+
     async def set_access(self, access: Access, policies: Sequence[PolicySpec]) -> None:
         """Give a table without policies those of its access. Custom ones are looked at before they are ever evaluated."""
         for statement in access_sql(self.target, self.database_id, access, policies):

@@ -29,8 +29,8 @@ _SELECT_FOR_ROWS = """
 select d.id, d.name, d.schema_name, d.created_at,
        (select m.role from isobase.members as m where m.database_id = d.id and m.user_id = $1::uuid) as role,
        t.name as table_name, t.access, c.oid::int8 as oid,
-       (select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute as a
-         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
+       (select array_agg(array[a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod)] order by a.attnum)
+          from pg_catalog.pg_attribute as a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
   from isobase.tables as t
   join isobase.databases as d on d.id = t.database_id
   join pg_catalog.pg_namespace as n on n.nspname = d.schema_name
@@ -102,6 +102,8 @@ class TableStore:
         for column in spec.columns:
             if column.check is not None:
                 await steps.add_check(column.name, column.check)
+        if any(column.is_identity for column in spec.columns):
+            await steps.open_sequences()
         await steps.set_access(spec.access, spec.policies)
         for index in spec.indexes:
             await steps.add_index(index)
@@ -158,4 +160,5 @@ class TableStore:
             require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "table")
             raise NotFound("There is no such table", code="table_not_found")
         require(decide(standing_of(actor, database_of(row)), act, Access(row["access"])), "table")
-        return RowsTable(row["schema_name"], row["table_name"], row["oid"], tuple(row["columns"]))
+        columns = tuple((name, kind) for name, kind in row["columns"])
+        return RowsTable(row["schema_name"], row["table_name"], row["oid"], columns)

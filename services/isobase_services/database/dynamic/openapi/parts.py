@@ -130,13 +130,23 @@ POLICIES = error("Policies do not allow it", "forbidden", "The table's policies 
 IN_DATABASE = [path("database", DATABASE_ID)]
 OF_MEMBER = [*IN_DATABASE, path("user", USER_ID)]
 OF_TABLE = [*IN_DATABASE, path("table", TABLE_ID)]
-OF_ROW = [*OF_TABLE, path("row", ROW_ID)]
+OF_ROW = [
+    *OF_TABLE,
+    path("row", ROW_ID)
+    | {"schema": TEXT, "description": "The primary key's value; those of several columns are separated by commas"},
+]
+WRITE_OPTIONS = [
+    query("upsert", "merge or ignore: what becomes of rows that are there already", "merge"),
+    query("on_conflict", "The unique columns that tell rows; default is the primary key", "title"),
+    query("return", "minimal: answer with the number of written rows only", "minimal"),
+]
 FILTERS = [
     query("{column}", "A filter, operator and value, as in /rest/v1; any number of them", "gte.18"),
     query("select", "Columns, aliases, casts and tables that are referred to", "title,shelves(name)"),
     query("order", "Columns to sort by", "quantity.desc"),
     query("limit", "At most so many rows", "20"),
     query("offset", "Leave out the first so many", "40"),
+    query("cursor", "next_cursor of the page before; empty for the first page", ""),
     query("count", "exact: say in count how many rows match, whatever the limit", "exact"),
 ]
 

@@ -15,6 +15,7 @@ from isobase_services.database.dynamic.openapi.parts import (
     ROW,
     ROW_ID,
     ROW_SCHEMA,
+    WRITE_OPTIONS,
     answer,
     body,
     deleted,
@@ -37,9 +38,8 @@ PATHS: dict[str, Any] = {
                     {"oneOf": [ROW_SCHEMA, list_schema("Row", "rows")]},
                     ROW,
                 ),
-                "400": error(
-                    "A column or value that cannot be", "unknown_column", "The table items has no column tilte"
-                ),
+                "200": answer("Merged or left, with upsert", list_schema("Row", "rows"), {"rows": [ROW]}),
+                "400": error("A column or value that cannot be", "invalid_value", "The column quantity takes integer"),
                 "403": POLICIES,
                 "404": NO_TABLE,
                 "409": error(
@@ -51,7 +51,7 @@ PATHS: dict[str, Any] = {
                     "The body is too large", "body_too_large", "The request body is larger than 52428800 bytes"
                 ),
             },
-            parameters=OF_TABLE,
+            parameters=[*OF_TABLE, *WRITE_OPTIONS],
             requestBody=body(
                 {"oneOf": [ROW_SCHEMA, {"type": "array", "items": ROW_SCHEMA}]}, {"title": "Lamp", "quantity": 2}
             ),
@@ -66,6 +66,7 @@ PATHS: dict[str, Any] = {
                         "properties": {
                             "rows": {"type": "array", "items": ROW_SCHEMA},
                             "count": {"type": "integer", "description": "With count=exact: all rows that match"},
+                            "next_cursor": {"type": ["string", "null"], "description": "Where there are more rows"},
                         },
                     },
                     {"rows": [ROW], "count": 1},
