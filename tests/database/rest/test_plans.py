@@ -121,6 +121,10 @@ async def test_writes_of_one_shape_share_a_plan_and_not_their_bodies(
         ("/notes?id=eq(any).{1,2}", "/notes?id=eq(any).{3}"),
         ("/rpc/over?a=1", "/rpc/over?a=1&b=2"),
         ("/notes?id=eq.1&size=eq.5", "/notes?size=eq.5&id=eq.3"),
+        ("/notes?order=id&offset=1", "/notes?order=id&offset="),
+        ("/notes?id=gt.0&order=id&offset=1", "/notes?id=gt.0&order=id&offset="),
+        ("/notes?id=gt.0&order=id&offset=", "/notes?id=gt.0&order=id&offset=1"),
+        ("/rpc/add?a=1", "/rpc/add?a=eq.1"),
     ],
 )
 async def test_requests_of_different_shapes_do_not_share_a_plan(served: Served, first: str, second: str) -> None:

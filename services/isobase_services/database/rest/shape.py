@@ -34,10 +34,10 @@ Pair: TypeAlias = tuple[str, str, int | None]
 
 @dataclass(slots=True, frozen=True)
 class Query:
-    """A query string, read. ``heads`` are the texts of the pairs without their operands."""
+    """A query string, read. ``heads``: the pairs without their operands, and whether there was one."""
 
     pairs: tuple[Pair, ...]
-    heads: tuple[tuple[str, str], ...]
+    heads: tuple[tuple[str, str, bool], ...]
     operands: tuple[str, ...]
     offset: int
     """The offset where it is an operand, else 0."""
@@ -75,7 +75,7 @@ def read_query(raw: bytes, *, is_call: bool, slots_offset: bool) -> Query:
     # Of repeated ones the last counts, which is the parser's business.
     slots_offset = slots_offset and text.count("offset=") == 1
     pairs: list[Pair] = []
-    heads: list[tuple[str, str]] = []
+    heads: list[tuple[str, str, bool]] = []
     operands: list[str] = []
     offset = 0
     for part in text.split("&"):
@@ -88,11 +88,11 @@ def read_query(raw: bytes, *, is_call: bool, slots_offset: bool) -> Query:
             if name == "offset" and slots_offset and _OFFSET.fullmatch(value):
                 offset = int(value)
                 pairs.append((name, value, len(operands)))
-                heads.append((name, ""))
+                heads.append((name, "", True))
                 operands.append(value)
             else:
                 pairs.append((name, value, None))
-                heads.append((name, value))
+                heads.append((name, value, False))
             continue
         head = _HEAD.match(value) or _LIST_HEAD.match(value)
         if head is not None:
@@ -101,10 +101,10 @@ def read_query(raw: bytes, *, is_call: bool, slots_offset: bool) -> Query:
             end = 0
         else:
             pairs.append((name, value, None))
-            heads.append((name, value))
+            heads.append((name, value, False))
             continue
         pairs.append((name, value, len(operands)))
-        heads.append((name, value[:end]))
+        heads.append((name, value[:end], True))
         operands.append(value[end:])
     return Query(tuple(pairs), tuple(heads), tuple(operands), offset)
 
