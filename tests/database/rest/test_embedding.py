@@ -194,3 +194,35 @@ def test_arrays_are_read_for_the_rows_that_a_limit_leaves_only(open_api: Api) ->
         return own + [count for child in node.get("Plans", ()) for count in loops(child)]
 
     assert loops(plan["Plan"]) == [1]
+
+
+LONG = "x" * 80
+
+
+@pytest.mark.parametrize(
+    ("path", "row"),
+    [
+        (f"/tasks?select={LONG}:name&id=eq.1", {LONG[:63]: "dig"}),
+        (f"/tasks?select={LONG}:teams(name)&id=eq.1&{LONG}.id=gt.0", {LONG[:63]: {"name": "Red"}}),
+        (f"/tasks?select=...teams({LONG}:name)&id=eq.1", {LONG[:63]: "Red"}),
+        (f"/tasks?select={'é' * 40}:name&id=eq.1", {"é" * 31: "dig"}),
+        ("/tasks?select=isobase_answer:name,id&id=eq.1", {"isobase_answer": "dig", "id": 1}),
+        ("/teams?select=isobase_row:tasks(isobase_row:name)&id=eq.1&isobase_row.id=eq.1",
+         {"isobase_row": [{"isobase_row": "dig"}]}),
+        ("/teams?select=...tasks(isobase_data:name)&id=eq.1&tasks.id=eq.1", {"isobase_data": ["dig"]}),
+        ("/tasks?select=tasks_teams_1:name,teams(tasks_teams_1:name)&id=eq.1&order=teams(tasks_teams_1)",
+         {"tasks_teams_1": "dig", "teams": {"tasks_teams_1": "Red"}}),
+    ],
+)  # fmt: skip
+def test_an_alias_may_be_any_name_and_is_cut_as_postgresql_cuts_names(
+    api: Api, path: str, row: dict[str, object]
+) -> None:
+    answer = api.get(path)
+    assert (answer.status_code, answer.json()) == (200, [row]), answer.text
+
+
+@pytest.mark.parametrize("select", ['"":name', '"":teams(name)', '...teams("":name)', 'teams("")'])
+def test_an_empty_name_is_refused(api: Api, select: str) -> None:
+    answer = api.get(f"/tasks?select={select}")
+    assert refusal(answer) == (400, "42601")
+    assert answer.json()["message"] == 'zero-length delimited identifier at or near """"'

@@ -47,7 +47,7 @@ from tests.database.rest.conftest import Api, refusal
         ("/people?offset=99999999999999999999", (400, "22003")),
         ("/people?id=eq.%00", (400, "22021")),
         ("/people?id=eq.%FF", (400, "PGRST100")),
-        ("/people?" + "x" * 70 + "=eq.1", (400, "42601")),
+        ("/people?" + "x" * 70 + "=eq.1", (400, "42703")),
         ("/notes?mood=eq.angry", (400, "22P02")),
         ("/notes?tags=in.(a)", (400, "42704")),
         ("/notes?raw=eq.x", (404, "42883")),

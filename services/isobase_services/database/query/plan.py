@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from isobase_platform.sql import MAX_IDENTIFIER_BYTES, quote_identifier
 from isobase_services.database.query.ast import (
     Aggregate,
     ColumnItem,
@@ -24,14 +23,13 @@ from isobase_services.database.query.ast import (
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.find_relationship import find_relationship
 from isobase_services.database.query.fuzzy import nearest
+from isobase_services.database.query.names import UniqueNames
 from isobase_services.database.query.representations import Representation
 from isobase_services.database.query.schema_cache import Relation, Relationship, SchemaCache
 from isobase_services.database.query.wanted import Wanted, not_embedded, wanted_tree
 
 __all__ = ["Embed", "ReadNode", "SpreadPart", "find_relation", "plan_read"]
 
-SUFFIX_BYTES = 12
-"""Room that a row's name keeps for what tells it from others."""
 _ALL = Field("*")
 
 
@@ -101,7 +99,7 @@ class Embed:
     @property
     def label(self) -> str:
         """The key in the answer."""
-        return self.item.alias or self.item.name
+        return self.item.name if self.item.alias is None else self.item.alias
 
     @property
     def is_inner(self) -> bool:
@@ -145,30 +143,6 @@ def find_relation(cache: SchemaCache, schema: str, name: str) -> Relation:
     return found
 
 
-class _Names:
-    """Names of the generated SQL, unique within one statement."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def take(self, wanted: str, depth: int, *, suffix: int | None = None) -> str:
-        """``wanted`` itself at depth 0, ``wanted_1`` one level below, ...; quoted. A number more where that is taken.
-
-        ``suffix``: what stands for the depth then.
-        """
-        name = wanted if depth == 0 else f"{_cut(wanted)}_{depth}"
-        while name in self._taken:
-            # Two embeds of one relation, or a relation that is really called name_1.
-            name = f"{_cut(wanted)}_{depth if suffix is None else suffix}_{len(self._taken)}"
-        self._taken.add(name)
-        return quote_identifier(name)
-
-
-def _cut(name: str) -> str:
-    """Room for a suffix within PostgreSQL's limit."""
-    return name.encode()[: MAX_IDENTIFIER_BYTES - SUFFIX_BYTES].decode(errors="ignore")
-
-
 def plan_read(
     cache: SchemaCache,
     relation: tuple[str, str],
@@ -190,7 +164,7 @@ def plan_read(
     that are not allowed), 127 (aggregates in a spread of many rows).
     """
     wanted = wanted_tree(select, filters, orders, ranges)
-    names = _Names()
+    names = UniqueNames()
     root = ReadNode(relation, tuple(columns), types, names.take(relation[1], 0), source=source)
     known = cache.relations.get(relation)
     root.representations = known.representations if known is not None else {}
@@ -210,7 +184,9 @@ def _least(limit: int | None, cap: int | None) -> int | None:
     return cap if limit is None else limit if cap is None else min(limit, cap)
 
 
-def _grow(cache: SchemaCache, node: ReadNode, wanted: Wanted, names: _Names, max_rows: int | None, depth: int) -> None:
+def _grow(
+    cache: SchemaCache, node: ReadNode, wanted: Wanted, names: UniqueNames, max_rows: int | None, depth: int
+) -> None:
     """Add to a node what is asked of it, and the nodes below it."""
     node.items, node.filters, node.order = wanted.columns, wanted.filters, wanted.order
     node.limit, node.offset = _least(wanted.limit, max_rows), wanted.offset
@@ -229,7 +205,7 @@ def _grow(cache: SchemaCache, node: ReadNode, wanted: Wanted, names: _Names, max
             passes_aggregates_on=item.is_spread and relationship.is_to_one,
             representations=target.representations if target is not None else {},
         )
-        alias = names.take(f"{node.relation[1]}_{item.alias or item.name}", depth)
+        alias = names.take(f"{node.relation[1]}_{item.name if item.alias is None else item.alias}", depth)
         _grow(cache, child, below, names, max_rows, depth + 1)
         junction = names.take(relationship.junction.name, depth) if relationship.junction is not None else ""
         node.embeds.append(Embed(item, relationship, child, node.row, alias, junction))

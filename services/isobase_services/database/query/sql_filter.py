@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from isobase_platform.sql import quote_identifier
 from isobase_services.database.query.ast import Field, Filter, LogicTree, OrderTerm
+from isobase_services.database.query.names import identifier
 from isobase_services.database.query.parameters import Parameters, like_pattern, list_literal
 from isobase_services.database.query.representations import Representation, converted
 
@@ -61,7 +61,7 @@ class Scope:
 
     def column(self, name: str) -> str:
         """The quoted column reference."""
-        return f"{self.alias}.{quote_identifier(name)}"
+        return f"{self.alias}.{identifier(name)}"
 
     def is_vector(self, target: Field) -> bool:
         """Whether full-text search takes the column as it is."""

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from isobase_platform.sql import qualified, quote_identifier
 from isobase_services.database.query.ast import Aggregate, ColumnItem
+from isobase_services.database.query.names import identifier
 from isobase_services.database.query.parameters import Operand, Parameters
 from isobase_services.database.query.plan import Embed, ReadNode, SpreadPart
 from isobase_services.database.query.representations import converted
@@ -20,7 +21,6 @@ from isobase_services.database.query.sql_filter import Scope, field_sql, logic_s
 
 __all__ = ["count_sql", "read_sql"]
 
-# Names that no column has: a bare alias would mean the column of that name first.
 _ROW = "isobase_row"
 _DATA = "isobase_data"
 
@@ -39,7 +39,7 @@ def read_sql(node: ReadNode, parameters: Parameters, *, link: Embed | None = Non
 
     def is_null(embed: Embed, is_negated: bool) -> str:
         tested.add(embed.label)
-        result = f"{embed.alias}.*" if embed.relationship.is_to_one else f"{embed.alias}.{_DATA}"
+        result = f"{embed.alias}.*" if embed.relationship.is_to_one else f"{embed.alias}.{_data(embed)}"
         return f"({result}) is {'' if is_negated else 'not '}distinct from null"
 
     scope = Scope(node.row, node.types, _embed_test(node, is_null), node.representations)
@@ -153,8 +153,8 @@ def _shown(
                 add(_part_sql(part, embed, embeds_as, applies=applies), is_aggregate=applies)
         elif embed in late:
             inner = read_sql(embed.node, parameters, link=embed)
-            rows = f"coalesce(json_agg({_ROW}), '[]'){_cast_of(embeds_as)}"
-            add(f"(select {rows} from ({inner}) as {_ROW}) as {quote_identifier(embed.label)}", is_aggregate=False)
+            rows = f"coalesce(json_agg({_ROW}.*), '[]'){_cast_of(embeds_as)}"
+            add(f"(select {rows} from ({inner}) as {_ROW}) as {identifier(embed.label)}", is_aggregate=False)
         elif embed.node.shows_anything:
             add(_embedded_sql(embed, embeds_as), is_aggregate=False)
     if not shown and not node.embeds:
@@ -177,7 +177,7 @@ def _column_sql(item: ColumnItem, scope: Scope, parameters: Parameters, *, appli
     if applies and item.aggregate is not None:
         expression = _aggregated(expression, item.aggregate, item.aggregate_cast)
     label = item.label if item.label is not None or is_named or applies else item.field.name
-    return f"{expression} as {quote_identifier(label)}" if label is not None else expression
+    return f"{expression} as {identifier(label)}" if label is not None else expression
 
 
 def _format(item: ColumnItem, scope: Scope) -> tuple[str, str] | None:
@@ -199,7 +199,7 @@ def _aggregated(expression: str, aggregate: Aggregate, cast: str | None) -> str:
 def _part_sql(part: SpreadPart, embed: Embed, embeds_as: JsonType, *, applies: bool) -> str:
     if part.name == "*":
         return f"{embed.alias}.*"
-    name = quote_identifier(part.name)
+    name = identifier(part.name)
     if applies and part.aggregate is not None:
         return f"{_aggregated(f'{embed.alias}.{name}', part.aggregate, part.cast)} as {name}"
     cast = "" if embed.relationship.is_to_one else _cast_of(embeds_as)
@@ -208,10 +208,19 @@ def _part_sql(part: SpreadPart, embed: Embed, embeds_as: JsonType, *, applies: b
 
 def _embedded_sql(embed: Embed, embeds_as: JsonType) -> str:
     """The object or array of an embed."""
-    label = quote_identifier(embed.label)
+    label = identifier(embed.label)
     if embed.relationship.is_to_one:
         return f"{'to_jsonb' if embeds_as == 'jsonb' else 'row_to_json'}({embed.alias}.*) as {label}"
-    return f"coalesce({embed.alias}.{_DATA}, '[]'){_cast_of(embeds_as)} as {label}"
+    return f"coalesce({embed.alias}.{_data(embed)}, '[]'){_cast_of(embeds_as)} as {label}"
+
+
+def _data(embed: Embed) -> str:
+    """The column that holds an array of rows, or their number in a spread: beside the spread's, whatever they are called."""
+    names = {part.name for part in embed.parts} if embed.item.is_spread else frozenset[str]()
+    name = _DATA
+    while name in names:
+        name += "_"
+    return name
 
 
 def _cast_of(embeds_as: JsonType) -> str:
@@ -226,13 +235,13 @@ def _join_sql(embed: Embed, parameters: Parameters, embeds_as: JsonType) -> str:
     inner = read_sql(embed.node, parameters, link=embed, embeds_as=embeds_as if embed.item.is_spread else "json")
     if embed.relationship.is_to_one:
         return f"{kind} join lateral ({inner}) as {embed.alias} on true"
-    columns = [f"json_agg({_ROW}) as {_DATA}"]
+    columns = [f"json_agg({_ROW}.*) as {_data(embed)}"]
     if embed.item.is_spread:
         # All arrays see the rows in the order that the subquery gives them, so that their elements belong together.
-        names = [quote_identifier(part.name) for part in embed.parts]
-        columns = [f"nullif(count(*), 0) as {_DATA}"]
+        names = [identifier(part.name) for part in embed.parts]
+        columns = [f"nullif(count(*), 0) as {_data(embed)}"]
         columns += [f"coalesce(json_agg({_ROW}.{name}), '[]') as {name}" for name in names]
-    condition = f"{embed.alias}.{_DATA} is not null" if embed.is_inner else "true"
+    condition = f"{embed.alias}.{_data(embed)} is not null" if embed.is_inner else "true"
     return f"{kind} join lateral (select {', '.join(columns)} from ({inner}) as {_ROW}) as {embed.alias} on {condition}"
 
 

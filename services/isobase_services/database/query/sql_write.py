@@ -13,6 +13,7 @@ from isobase_platform.sql import qualified, quote_identifier
 from isobase_platform.wire import Binary
 from isobase_services.database.query.ast import Filter, LogicTree
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.query.names import identifier
 from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode
 from isobase_services.database.query.representations import converted
@@ -146,7 +147,7 @@ def insert_sql(
 def _conflict(upsert: Upsert | None, names: Sequence[str]) -> str:
     if upsert is None or not upsert.target:
         return ""
-    target = ", ".join(quote_identifier(name) for name in upsert.target)
+    target = ", ".join(identifier(name) for name in upsert.target)
     if not upsert.merges or not names:
         return f" on conflict ({target}) do nothing"
     updates = ", ".join(f"{quote_identifier(name)} = excluded.{quote_identifier(name)}" for name in names)
@@ -168,7 +169,7 @@ def _target(relation: Relation) -> str:
 
 def _returning(relation: Relation, names: Sequence[str]) -> str:
     row = _target(relation)
-    shown = ", ".join(f"{row}.*" if name == "*" else f"{row}.{quote_identifier(name)}" for name in names)
+    shown = ", ".join(f"{row}.*" if name == "*" else f"{row}.{identifier(name)}" for name in names)
     return f" returning {shown or '1'}"
 
 
@@ -254,5 +255,5 @@ def _selected(function: Function, call: str, returning: Sequence[str], before: s
     if function.is_scalar:
         return f"select c.pgrst_scalar from {before}(select {call} as pgrst_scalar) as c"
     # Named one by one where the request names them: a computed column exists on the function's own row type only.
-    shown = ", ".join("c.*" if name == "*" else f"c.{quote_identifier(name)}" for name in returning)
+    shown = ", ".join("c.*" if name == "*" else f"c.{identifier(name)}" for name in returning)
     return f"select {shown or 'c.*'} from {before}{call} as c"

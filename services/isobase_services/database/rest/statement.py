@@ -20,7 +20,7 @@ from isobase_services.database.rest.media import Builtin, Explain, Media, MediaT
 
 __all__ = ["JSON_PLAN", "Outcome", "answer_sql", "explain_sql", "limited", "planned_rows", "pre_request_sql"]
 
-# A name that no column has: a bare reference to an alias would mean the column of that name first.
+# Always used with a dot: bare it would mean a column of that name first.
 _ROW = "isobase_answer"
 
 
@@ -87,7 +87,7 @@ def answer_sql(
             f" from written as w limit 1) as d, json_each_text(d.data) as k where k.key = any({names}::text[])) end"
         )
     # A call of one result counts as one row even where a filter or limit leaves none of it.
-    rows = f"greatest(count({_ROW}), 1)" if function is not None and not function.returns_set else f"count({_ROW})"
+    rows = f"greatest(count({_ROW}.*), 1)" if function is not None and not function.returns_set else f"count({_ROW}.*)"
     inserted = f"nullif(current_setting('{INSERTED_SETTING}', true), '')" if counts_inserted else "null::text"
     return (
         f"with {ctes}{counted} select {body} as body, {rows} as rows, {total_column} as total, {location} as location,"
@@ -101,16 +101,16 @@ def _body(handler: Builtin | MediaHandler, function: Function | None) -> str:
         return _handled(handler, function)
     if handler is Builtin.GEOJSON:
         # As upstream by its bare name: PostGIS lives in whichever schema of the path it was installed in.
-        features = f"coalesce(json_agg(ST_AsGeoJSON({_ROW})::json), '[]')"
+        features = f"coalesce(json_agg(ST_AsGeoJSON({_ROW}.*)::json), '[]')"
         return f"json_build_object('type', 'FeatureCollection', 'features', {features})::text"
     if handler is Builtin.CSV:
         return (
             "(select coalesce(string_agg(k, ','), '') from json_object_keys((select row_to_json(f) from source as f limit 1))"
             " as k)"
-            f" || e'\\n' || coalesce(string_agg(substring({_ROW}::text, 2, length({_ROW}::text) - 2), e'\\n'), '')"
+            f" || e'\\n' || coalesce(string_agg(substring(({_ROW}.*)::text, 2, length(({_ROW}.*)::text) - 2), e'\\n'), '')"
         )
     is_scalar = function is not None and function.is_scalar
-    rows = f"json_agg({_ROW}.pgrst_scalar)" if is_scalar else f"json_agg({_ROW})"
+    rows = f"json_agg({_ROW}.pgrst_scalar)" if is_scalar else f"json_agg({_ROW}.*)"
     is_single = handler in {Builtin.OBJECT, Builtin.OBJECT_STRIPPED} or (
         function is not None and not function.returns_set
     )
@@ -126,7 +126,7 @@ def _handled(handler: MediaHandler, function: Function | None) -> str:
     if function is not None and function.is_scalar and not function.returns_set:
         # In a query of its own: the row of the answer is there even when the call gives none.
         return f"(select {send}({called}(s.pgrst_scalar)) from source as s limit 1)"
-    row = _ROW if handler.target is None else f"{_ROW}::{qualified(*handler.target)}"
+    row = f"{_ROW}.*" if handler.target is None else f"({_ROW}.*)::{qualified(*handler.target)}"
     return f"{send}({called}({row}))"
 
 
