@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -33,18 +34,8 @@ def traced(app: ASGIApp, keeper: CacheKeeper) -> ASGIApp:
     """``app``, whose answers repeat the request header that ``trace_header`` names; an empty one where it was not sent."""
 
     async def tracing(scope: Scope, receive: Receive, send: Send) -> None:
-        name = keeper.settings.trace_header
-        if name is None:
-            await app(scope, receive, send)
-            return
-        value = header(scope, name.lower()) or ""
-
-        async def send_on(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[name] = value
-            await send(message)
-
-        await app(scope, receive, send_on)
+        added = _trace(scope, keeper.settings.trace_header)
+        await app(scope, receive, _adding(send, added) if added else send)
 
     return tracing
 
@@ -53,64 +44,78 @@ class Front:
     """Stands before the data API's app; the settings are those in force when a request comes."""
 
     def __init__(self, app: ASGIApp, keeper: CacheKeeper) -> None:
+        self._app = app
         self._keeper = keeper
-        self._app = traced(self._shared(app), keeper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, and log it: as an error from status 500 on, as a warning from 400 on."""
-        if not _access.isEnabledFor(logging.ERROR):
-            await self._app(scope, receive, send)
-            return
+        if _access.isEnabledFor(logging.ERROR):
+            await self._logged(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _logged(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
-        status, facts = 0, {"method": scope["method"], "path": scope["path"]}
+        status = 0
+        error: dict[str, str] = {}
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, error
             if message["type"] == "http.response.start":
                 status = message["status"]
-                facts.update(_error_code(message) if status >= 400 else {})
+                error = _error_code(message) if status >= 400 else error
             await send(message)
 
         try:
-            await self._app(scope, receive, send_on)
+            await self._serve(scope, receive, send_on)
         finally:
             level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
             if _access.isEnabledFor(level):
                 duration_ms = round((time.perf_counter() - started_s) * 1000, 2)
-                _access.log(level, "request", extra={**facts, "status": status, "duration_ms": duration_ms})
+                facts = {"method": scope["method"], "path": scope["path"], "status": status, "duration_ms": duration_ms}
+                _access.log(level, "request", extra={**facts, **error})
 
-    def _shared(self, app: ASGIApp) -> ASGIApp:
-        """``app`` for browsers of the allowed origins; other origins get answers that browsers do not show to pages."""
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Browsers of the allowed origins may read the answer; to pages of others they do not show it."""
+        settings = self._keeper.settings
+        added = _trace(scope, settings.trace_header)
+        allowed = _allowed(header(scope, "origin"), settings.cors_allowed_origins)
+        if (
+            allowed
+            and scope["method"] == "OPTIONS"
+            and header(scope, "access-control-request-method") in _ASKED_METHODS
+        ):
+            await _preflight(scope, {**allowed, **added})(scope, receive, send)
+            return
+        if allowed:
+            added = {**added, **allowed, "Access-Control-Expose-Headers": _EXPOSED_HEADERS}
+        await self._app(scope, receive, _adding(send, added) if added else send)
 
-        async def sharing(scope: Scope, receive: Receive, send: Send) -> None:
-            allowed = self._allowed(header(scope, "origin"))
-            if not allowed:
-                await app(scope, receive, send)
-                return
-            if scope["method"] == "OPTIONS" and header(scope, "access-control-request-method") in _ASKED_METHODS:
-                await _preflight(scope, allowed)(scope, receive, send)
-                return
 
-            async def send_on(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    headers = MutableHeaders(scope=message)
-                    headers.update({**allowed, "Access-Control-Expose-Headers": _EXPOSED_HEADERS})
-                await send(message)
+def _trace(scope: Scope, name: str | None) -> dict[str, str]:
+    return {} if name is None else {name: header(scope, name.lower()) or ""}
 
-            await app(scope, receive, send_on)
 
-        return sharing
+def _allowed(origin: str | None, origins: Sequence[str] | None) -> dict[str, str]:
+    """The headers that let a page of ``origin`` read the answer; none where it may not, or no browser asks."""
+    if origin is None:
+        return {}
+    if origins is None:
+        return {"Access-Control-Allow-Origin": "*"}
+    if origin not in origins:
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
 
-    def _allowed(self, origin: str | None) -> dict[str, str]:
-        """The headers that let a page of ``origin`` read the answer; none where it may not, or no browser asks."""
-        origins = self._keeper.settings.cors_allowed_origins
-        if origin is None:
-            return {}
-        if origins is None:
-            return {"Access-Control-Allow-Origin": "*"}
-        if origin not in origins:
-            return {}
-        return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
+
+def _adding(send: Send, headers: Mapping[str, str]) -> Send:
+    """``send``, with ``headers`` on the answer in the place of those of the same names."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return send_on
 
 
 def _error_code(message: Message) -> dict[str, str]:
