@@ -47,16 +47,18 @@ def _run_as_postgrest(parsed: argparse.Namespace) -> int:
     if parsed.dump_schema:
         return int(asyncio.run(commands.dump_schema(program)))
     configure_logging(program.settings.log_level, program.settings.log_format)
+    from isobase_deploy.postgrest.figures import SharedFigures
     from isobase_deploy.postgrest.program import open_listeners
     from isobase_deploy.postgrest.server import serve
     from isobase_deploy.postgrest.workers import supervise
 
     count = parsed.workers or 1
+    figures = SharedFigures(count)
     with open_listeners(program.settings) as listeners:
 
         def run_worker(number: int) -> int:
             with asyncio.Runner(loop_factory=start.new_event_loop) as runner:
-                return int(runner.run(serve(program, listeners, has_admin=number == 0)))
+                return int(runner.run(serve(program, listeners, figures, number)))
 
         if count == 1:
             return run_worker(0)

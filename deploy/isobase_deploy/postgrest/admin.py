@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -34,7 +32,6 @@ class AdminServer:
         self._platform = platform
         self._keeper = keeper
         self._listener = listener
-        platform.metrics.registry.register(_Figures(platform, keeper))
 
     @property
     def app(self) -> AdminServer:
@@ -81,47 +78,6 @@ class AdminServer:
             return False
         writer.close()
         return True
-
-
-class _Figures(Collector):
-    """PostgREST's metrics by their names, read when they are asked for."""
-
-    def __init__(self, platform: Platform, keeper: CacheKeeper) -> None:
-        self._platform = platform
-        self._keeper = keeper
-
-    def collect(self) -> list[Metric]:
-        """The figures of this process."""
-        free, (waiting, timeouts) = self._platform.door.pool_sizes[1], self._platform.door.pool_waits
-        counts, verifier = self._keeper.counts, self._keeper.authenticator.verifier
-        loads = CounterMetricFamily(
-            "pgrst_schema_cache_loads", "The total number of times the schema cache was loaded", labels=["status"]
-        )
-        loads.add_metric(["SUCCESS"], counts.succeeded)
-        loads.add_metric(["FAIL"], counts.failed)
-        figures: list[Metric] = [
-            loads,
-            GaugeMetricFamily(
-                "pgrst_schema_cache_query_time_seconds",
-                "The query time in seconds of the last schema cache load",
-                counts.last_s,
-            ),
-            GaugeMetricFamily(
-                "pgrst_db_pool_max", "Max pool connections", self._platform.settings.database.pool_max_size
-            ),
-            GaugeMetricFamily("pgrst_db_pool_available", "Available connections in the pool", free),
-            GaugeMetricFamily("pgrst_db_pool_waiting", "Requests waiting to acquire a pool connection", waiting),
-            CounterMetricFamily("pgrst_db_pool_timeouts", "The total number of pool connection timeouts", timeouts),
-        ]
-        if verifier is not None:
-            for name, what, count in (
-                ("requests", "lookups", verifier.lookups),
-                ("hits", "hits", verifier.hits),
-                ("evictions", "evictions", verifier.evictions),
-            ):
-                told = f"The total number of JWT cache {what}"
-                figures.append(CounterMetricFamily(f"pgrst_jwt_cache_{name}", told, count))
-        return figures
 
 
 def cache_json(cache: SchemaCache | None) -> str:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from isobase_deploy.cli.exit_codes import ExitCode, exit_code_of
 from isobase_deploy.http_server import HttpServer, ending_on_signals
 from isobase_deploy.postgrest.admin import AdminServer
+from isobase_deploy.postgrest.figures import Figures, SharedFigures
 from isobase_deploy.postgrest.program import Listeners, Program, url_of
 from isobase_platform.errors import IsobaseError
 from isobase_platform.runtime import Platform
@@ -25,21 +26,25 @@ __all__ = ["serve"]
 _log = logging.getLogger("isobase.start")
 
 
-async def serve(program: Program, listeners: Listeners, *, has_admin: bool = True) -> ExitCode:
+async def serve(program: Program, listeners: Listeners, figures: SharedFigures, worker: int) -> ExitCode:
     """Serve until a signal, or until it is pointless to go on.
 
-    ``has_admin``: whether this process, among several, is the one that serves the admin's socket.
+    ``worker`` is this process's number among those that share ``figures``; the first one serves the admin's socket.
     """
     async with Platform.open(program.settings) as platform, contextlib.AsyncExitStack() as opened:
         service = RestService(platform, program.read_rest_settings, _public_url(program))
         server = HttpServer(service, listeners.api, program.settings)
         keeper = service.keeper
         keeper.ended.add_done_callback(lambda _: server.end())
-        if has_admin and listeners.admin is not None:
+        own_figures = Figures(platform, keeper, figures, worker)
+        platform.metrics.registry.register(own_figures)
+        if worker == 0 and listeners.admin is not None:
             admin = AdminServer(platform, keeper, listeners.api)
             await opened.enter_async_context(_served(HttpServer(admin, listeners.admin, program.settings)))
             _log.info("admin server listening", extra={"address": url_of(listeners.admin)})
         service.start()
+        writing = asyncio.create_task(own_figures.keep_written(), name="figures")
+        opened.callback(writing.cancel)
         reloads = {signal.SIGUSR1: keeper.want_reload, signal.SIGUSR2: keeper.want_configuration}
         with ending_on_signals(server.end), _calling_on_signals(reloads):
             await server.serve(lambda: _log.info("API listening", extra={"address": url_of(listeners.api)}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -47,7 +48,11 @@ def test_workers_share_the_port_and_a_killed_one_is_replaced(place: Place) -> No
         place.execute("create table api.for_all (id int); grant select on api.for_all to serve_anon; notify pgrst")
         for _ in range(8):
             program.eventually("/for_all", 200)
-        assert program.admin("/metrics").status_code == 200
+        metrics = program.admin("/metrics").text
+        assert "pgrst_db_pool_max 20.0" in metrics
+        loads = re.search(r'pgrst_schema_cache_loads_total\{status="SUCCESS"\} (\d+)', metrics)
+        assert loads is not None
+        assert int(loads.group(1)) >= 3, "those of both workers: at start, and for the notice"
 
 
 def test_sigterm_lets_every_worker_end_what_it_answers(place: Place) -> None:
