@@ -1615,10 +1615,13 @@ $open$;
 
 create or replace function extensions.pgrst_ddl_watch() returns event_trigger language plpgsql set search_path to '' as $$
 begin
-  -- Temporary objects are nobody else's business. PostgreSQL folds equal notices of one transaction into one.
+  -- Temporary objects are nobody else's business. PostgreSQL folds equal notices of one transaction into one. What the service changes in
+  -- a database made at run time it tells of by the name of its schema, so that nobody reads everything for one table.
   if exists (
     select from pg_catalog.pg_event_trigger_ddl_commands() as c
      where c.schema_name is distinct from 'pg_temp'
+       and (pg_catalog.current_setting('isobase.definition', true) is distinct from 'on'
+            or coalesce(c.schema_name, '') || ' ' || coalesce(c.object_identity, '') !~ '\mdb_[0-9a-f]{32}\M')
        and (c.command_tag ~ '^(CREATE|ALTER) (SCHEMA|TABLE|FOREIGN TABLE|VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|TYPE|DOMAIN)$'
             or c.command_tag in ('CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER', 'CREATE RULE', 'COMMENT'))
   ) then
@@ -1632,6 +1635,9 @@ begin
   if exists (
     select from pg_catalog.pg_event_trigger_dropped_objects() as o
      where not o.is_temporary
+       and (pg_catalog.current_setting('isobase.definition', true) is distinct from 'on'
+            or coalesce(o.schema_name, '') || ' ' || coalesce(o.object_identity, '')
+               !~ '\mdb_[0-9a-f]{32}\M|RI_ConstraintTrigger')
        and o.object_type in ('schema', 'table', 'table column', 'table constraint', 'foreign table', 'view', 'materialized view',
                              'function', 'procedure', 'trigger', 'type', 'domain', 'rule')
   ) then

@@ -19,7 +19,7 @@ from isobase_platform.errors import ConfigurationError, DatabaseError, IsobaseEr
 from isobase_platform.rls import LOGIN_ROLE
 from isobase_platform.runtime import Platform
 from isobase_services.database.notices import NoticeListener
-from isobase_services.database.query.load_cache import load_schema_cache
+from isobase_services.database.query.load_cache import load_part, load_schema_cache
 from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.rest.authenticate import Authenticator, create_authenticator
 from isobase_services.database.stored_settings import read_stored_settings
@@ -28,6 +28,8 @@ __all__ = ["CacheKeeper", "LoadCounts"]
 
 FIRST_RETRY_DELAY_S = 1.0
 MAX_RETRY_DELAY_S = 32.0
+DATABASE_NOTICE = "reload schema "
+"""The notice that the tables of one dynamic database changed; the name of its schema follows."""
 LOGIN_REFUSED = frozenset({"28000", "28P01"})
 """SQLSTATEs of a wrong user or password: trying again does not help."""
 
@@ -78,6 +80,7 @@ class CacheKeeper:
         self._wanted = asyncio.Event()
         self._wants_cache = self._wants_configuration = False
         self._reloading = asyncio.Lock()
+        self._changed: set[str] = set()
         self._asked = 0
         self._done = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -171,12 +174,25 @@ class CacheKeeper:
             self._state = await self._loaded(self._state)
             self._done = covered
 
+    async def reload_database(self, schema: str) -> None:
+        """Read the tables of a dynamic database anew, and of others that changed meanwhile; else as ``reload``.
+
+        Callers that wait while a load runs share the next one, so that many tables made at once cost few loads.
+        """
+        self._changed.add(schema)
+        async with self._reloading:
+            if schema in self._changed:
+                await self._reload_changed()
+
     async def catch_up(self, cache: SchemaCache) -> bool:
         """Whether there is a newer schema cache than ``cache``; a reload that has been asked for is awaited."""
         if self._state.cache is cache and self._listener is not None:
             await self._listener.hear()
         if self._state.cache is cache and (self._wants_cache or self._asked > self._done):
             await self.reload()
+        elif self._state.cache is cache and self._changed:
+            async with self._reloading:
+                await self._reload_changed()
         return self._state.cache is not cache
 
     async def time_zones(self) -> frozenset[str]:
@@ -212,6 +228,37 @@ class CacheKeeper:
         self.counts.last_s = time.perf_counter() - started_s
         self.is_pending = False
         return replace(state, schemas=schemas, cache=cache)
+
+    async def _reload_changed(self) -> None:
+        """Read the dynamic databases that changed, all at once. Under the lock. What failed stays to be read."""
+        changed, self._changed = self._changed, set()
+        if not changed:
+            return
+        before = self._state.cache
+        try:
+            self._state = await self._partly_loaded(self._state, changed)
+        except BaseException:
+            self._changed |= changed
+            raise
+        now = self.cache.relations
+        if before is not None and any(
+            now.get(key) != relation for key, relation in before.relations.items() if key[0] in changed
+        ):
+            self._platform.door.renew_connections()  # sessions may hold plans of what is gone
+
+    async def _partly_loaded(self, state: _State, changed: set[str]) -> _State:
+        if state.cache is None or self._is_bare:
+            return await self._loaded(state)
+        async with self._platform.pools.acquire(None) as connection:
+            rows = await connection.fetch(
+                "select schema_name from isobase.databases where schema_name = any($1::text[])", list(changed)
+            )
+            living = [row["schema_name"] for row in rows]
+            cache = await load_part(connection, state.cache, changed, living)
+        if cache is None:
+            return await self._loaded(state)
+        others = [schema for schema in state.schemas if schema not in changed or schema in state.settings.schemas]
+        return replace(state, schemas=(*others, *living), cache=cache)
 
     async def _configured(self) -> _State:
         """The state with the settings read anew, its cache still the old one."""
@@ -249,6 +296,10 @@ class CacheKeeper:
             self.ended.set_result(error)
 
     async def _reload_what_is_wanted(self) -> None:
+        if self._changed and not (self._wants_cache or self._wants_configuration):
+            async with self._reloading:
+                await self._reload_changed()
+            return
         async with self._reloading:
             covered = self._asked
             wants_cache, self._wants_cache = self._wants_cache, False
@@ -285,6 +336,9 @@ class CacheKeeper:
         self._platform.door.forget_role_settings()
         if payload in {"reload schema", ""}:
             self.want_reload()
+        elif payload.startswith(DATABASE_NOTICE):
+            self._changed.add(payload.removeprefix(DATABASE_NOTICE))
+            self._wanted.set()
         elif payload == "reload config":
             self.want_configuration()
 

@@ -26,6 +26,7 @@ from isobase_services.database.dynamic.bodies import (
     read_body_model,
 )
 from isobase_services.database.dynamic.change_bodies import TableChangeBody
+from isobase_services.database.dynamic.definition import schema_name_of
 from isobase_services.database.dynamic.members import MemberStore
 from isobase_services.database.dynamic.models import RowsTable
 from isobase_services.database.dynamic.render import (
@@ -111,7 +112,7 @@ class _DynamicFace:
         actor = self._signed_in(request)
         body = read_body_model(DatabaseBody, await self._definition(request))
         database = await self._databases.create(actor, body.name)
-        await self._show_to_clients()
+        await self._show_to_clients(database.schema)
         return json_answer(database_body(database), 201)
 
     async def list_databases(self, request: Request) -> Response:
@@ -124,8 +125,8 @@ class _DynamicFace:
 
     async def delete_database(self, request: Request) -> Response:
         actor, database_id = self._signed_in(request), _id(request, "database")
-        await self._databases.delete(actor, database_id)
-        await self._show_to_clients()
+        database = await self._databases.delete(actor, database_id)
+        await self._show_to_clients(database.schema)
         return json_answer({"database_id": str(database_id), "deleted": True})
 
     # -- members --------------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ class _DynamicFace:
         actor, database_id = self._signed_in(request), _id(request, "database")
         body = read_body_model(TableBody, await self._definition(request))
         table = await self._tables.create(actor, database_id, body.spec())
-        await self._show_to_clients()
+        await self._show_to_clients(schema_name_of(database_id))
         return json_answer(table_body(table), 201)
 
     async def list_tables(self, request: Request) -> Response:
@@ -175,13 +176,13 @@ class _DynamicFace:
         actor, database_id, table_id = self._signed_in(request), _id(request, "database"), _id(request, "table")
         body = read_body_model(TableChangeBody, await self._definition(request))
         table = await self._changer.change(actor, database_id, table_id, body.change())
-        await self._show_to_clients()
+        await self._show_to_clients(schema_name_of(database_id))
         return json_answer(table_body(table))
 
     async def delete_table(self, request: Request) -> Response:
         actor, database_id, table_id = self._signed_in(request), _id(request, "database"), _id(request, "table")
         await self._tables.delete(actor, database_id, table_id)
-        await self._show_to_clients()
+        await self._show_to_clients(schema_name_of(database_id))
         return json_answer({"table_id": str(table_id), "deleted": True})
 
     # -- rows -----------------------------------------------------------------------------------------------------------
@@ -240,10 +241,10 @@ class _DynamicFace:
     async def _row_body(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._platform.settings.rest.max_body_bytes)
 
-    async def _show_to_clients(self) -> None:
-        """Read the schema anew before the answer goes out, so that the client's next request finds what it made."""
+    async def _show_to_clients(self, schema: str) -> None:
+        """Read the database anew before the answer goes out, so that the client's next request finds what it made."""
         try:
-            await self._keeper.reload()
+            await self._keeper.reload_database(schema)
         except IsobaseError as error:
             # What was asked for is done and committed; only who sees it at once is open.
             _log.warning("schema cache reload failed, trying again", extra={"reason": error.message})

@@ -194,7 +194,7 @@ class RowStore:
         """The table in the schema cache. Another process may have made it a moment ago: then the cache is read anew."""
         found = self._cached(table)
         if found is None:
-            await self._keeper.reload()
+            await self._keeper.reload_database(table.schema)
             found = self._cached(table)
         if found is None:
             raise NotFound("There is no such table", code="table_not_found")  # dropped meanwhile

@@ -52,7 +52,8 @@ async def definition_transaction(platform: Platform) -> AsyncIterator[Connection
             await connection.execute(
                 f"set local lock_timeout = '{LOCK_TIMEOUT_S}s'; set local statement_timeout = '{STATEMENT_TIMEOUT_S}s';"
                 # Names and texts mean the same whatever the owner's own settings are.
-                " set local search_path = ''; set local standard_conforming_strings = on; set local timezone = 'UTC'"
+                " set local search_path = ''; set local standard_conforming_strings = on; set local timezone = 'UTC';"
+                " set local isobase.definition = 'on'"
             )
             yield connection
     except DatabaseError as error:
@@ -61,9 +62,13 @@ async def definition_transaction(platform: Platform) -> AsyncIterator[Connection
         raise
 
 
-async def announce(connection: Connection) -> None:
-    """Tell all processes to read the schema anew; also where no event trigger could be made to do it."""
-    await connection.execute("notify pgrst, 'reload schema'")
+async def announce(connection: Connection, schema: str) -> None:
+    """Tell all processes to read the tables of one database anew, as soon as the transaction commits.
+
+    The event triggers that tell of any change of definitions leave a definition's transaction out, or else every table made
+    would have every process read the whole database.
+    """
+    await connection.execute("select pg_notify('pgrst', $1)", f"reload schema {schema}")
 
 
 async def find_database(
@@ -143,7 +148,7 @@ class DatabaseStore:
                 raise _user_gone(database_error(error)) from error
             for statement in create_schema_sql(schema):
                 await connection.execute(statement)
-            await announce(connection)
+            await announce(connection, schema)
         assert row is not None  # RETURNING of one inserted row
         return database_of(row)
 
@@ -177,13 +182,14 @@ class DatabaseStore:
         async with self._platform.pools.acquire(None) as connection:
             return await allowed_database(connection, actor, database_id, Act.SEE_DEFINITIONS)
 
-    async def delete(self, actor: Actor, database_id: UUID) -> None:
-        """Drop a database with all its tables and rows."""
+    async def delete(self, actor: Actor, database_id: UUID) -> Database:
+        """Drop a database with all its tables and rows; returns what it was."""
         async with definition_transaction(self._platform) as connection:
             database = await allowed_database(connection, actor, database_id, Act.DELETE_DATABASE, locks=True)
             await connection.execute(drop_schema_sql(database.schema))
             await connection.execute("delete from isobase.databases where id = $1", database_id)
-            await announce(connection)
+            await announce(connection, database.schema)
+        return database
 
 
 def _user_gone(error: IsobaseError) -> IsobaseError:

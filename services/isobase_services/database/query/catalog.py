@@ -62,7 +62,8 @@ select c.oid::int8 as oid, n.nspname as schema, c.relname as name, c.relkind::te
 """
 )
 
-# All foreign keys between relations of any schema, as column pairs, with what tells one-to-one from one-to-many.
+# The foreign keys of relations of the schemas in $1 (null: of any), as column pairs, with what tells one-to-one from
+# one-to-many.
 FOREIGN_KEYS = """
 select k.conname::text as name, k.conrelid::int8 as source, k.confrelid::int8 as target,
        (select array_agg(a.attname::text order by u.place) from unnest(k.conkey) with ordinality u (attnum, place)
@@ -76,6 +77,7 @@ select k.conname::text as name, k.conrelid::int8 as source, k.confrelid::int8 as
                       = (select array_agg(x order by x) from unnest(k.conkey) x)) as is_unique
   from pg_constraint k
  where k.contype = 'f' and k.conparentid = 0
+   and ($1::text[] is null or k.connamespace in (select n.oid from pg_namespace n where n.nspname = any($1)))
  order by k.conrelid, k.conname
 """
 
@@ -86,6 +88,7 @@ select i.indrelid::int8 as relation,
           join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum) as columns
   from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
  where i.indisprimary and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+   and ($1::text[] is null or n.nspname = any($1))
 """
 
 # The rewrite rules of all views but the system's and extensions': their target lists tell which columns are plain columns of

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.database.query import catalog
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from isobase_platform.pool import Connection
 
-__all__ = ["load_schema_cache"]
+__all__ = ["load_part", "load_schema_cache"]
 
 _Row: TypeAlias = "asyncpg.Record"
 
@@ -66,8 +66,8 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str], hois
         relations = await connection.fetch(catalog.RELATIONS, list(schemas))
         computed = await connection.fetch(catalog.COMPUTED_COLUMNS, list(schemas))
         computed_relationships = await connection.fetch(catalog.COMPUTED_RELATIONSHIPS, list(schemas))
-        keys = await connection.fetch(catalog.FOREIGN_KEYS)
-        primary_keys = await connection.fetch(catalog.PRIMARY_KEYS)
+        keys = await connection.fetch(catalog.FOREIGN_KEYS, None)
+        primary_keys = await connection.fetch(catalog.PRIMARY_KEYS, None)
         origins = await asyncio.to_thread(_origins, await connection.fetch(catalog.VIEW_RULES))
         mentioned = {relation for entries in origins.values() for _, relation, _ in entries} | origins.keys()
         names = await connection.fetch(catalog.COLUMN_NAMES, list(mentioned))
@@ -87,6 +87,54 @@ async def load_schema_cache(connection: Connection, schemas: Sequence[str], hois
         representations,
     )
     return await asyncio.to_thread(_cache, rows)
+
+
+async def load_part(
+    connection: Connection, before: SchemaCache, changed: Collection[str], living: Sequence[str]
+) -> SchemaCache | None:
+    """``before`` with the schemas ``changed`` as they are now; ``living`` are those of them that are still there.
+
+    For schemas of tables alone, whose foreign keys stay among them. None where one holds views or functions, or a media
+    handler is for its relations: what these mean is found out from the whole database.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute("set local search_path to ''; set local jit to off")
+        if await connection.fetchval(_IS_MORE_THAN_TABLES, list(living)):
+            return None
+        rows = _Rows(
+            relations=await connection.fetch(catalog.RELATIONS, list(living)),
+            computed=(),
+            computed_relationships=(),
+            keys=await connection.fetch(catalog.FOREIGN_KEYS, list(living)),
+            primary_keys=(),
+            origins={},
+            names=(),
+            functions=(),
+            handlers={},
+            representations={},
+        )
+    return await asyncio.to_thread(_merged, before, frozenset(changed), rows)
+
+
+_IS_MORE_THAN_TABLES = """
+select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = any($1::text[]) and c.relkind in ('v', 'm', 'f'))
+    or exists (select from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+                where n.nspname = any($1::text[]))
+    or exists (select from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+                where n.nspname = any($1::text[]) and t.typtype = 'd')
+"""
+
+
+def _merged(before: SchemaCache, changed: frozenset[str], rows: _Rows) -> SchemaCache:
+    part = _cache(rows)
+    return replace(
+        before,
+        relations={key: one for key, one in before.relations.items() if key[0] not in changed} | {**part.relations},
+        relationships={key: one for key, one in before.relationships.items() if key[0] not in changed}
+        | {**part.relationships},
+        functions={key: one for key, one in before.functions.items() if key[0] not in changed},
+    )
 
 
 def _origins(rule_rows: Sequence[_Row]) -> _Origins:
