@@ -64,6 +64,9 @@ def _plain(facets: dict[str, object]) -> dict[str, object]:
     """
     headers = facets["headers"]
     assert isinstance(headers, dict)
+    if "content-type" in headers:
+        # 12.0.2 sends two with PGRST116.
+        headers = headers | {"content-type": str(headers["content-type"]).partition(",")[0]}
     for name in ("location", "content-location"):
         if name in headers:
             path, mark, query = str(headers[name]).partition("?")
