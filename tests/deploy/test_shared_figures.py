@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from isobase_deploy.postgrest.figures import SharedFigures
 
 WORKER = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.25, 7.0, 8.0)
 
 
-def test_figures_of_copied_processes_are_added_up() -> None:
+def test_figures_of_workers_are_added_up() -> None:
     shared = SharedFigures(2)
-    process_id = os.fork()
-    if process_id == 0:
-        shared.write(1, WORKER)
-        os._exit(0)
-    os.waitpid(process_id, 0)
+    shared.write(1, WORKER)
     shared.write(0, [2 * figure for figure in WORKER])
     sums = shared.sums()
     assert (sums["loads"], sums["failed_loads"], sums["waiting"]) == (3.0, 6.0, 24.0)

@@ -33,12 +33,30 @@ def _is_postgrest(parsed: argparse.Namespace) -> bool:
     return is_asked or (parsed.service == "database" and any(name.startswith("PGRST_") for name in os.environ))
 
 
+def _flags(parsed: argparse.Namespace) -> dict[str, str]:
+    """The flags that `serve` has for every service, as PostgREST's variables, over which they win."""
+    meaningless = {
+        "--workdir": parsed.workdir,
+        "--data-dir": parsed.data_dir,
+        "--db-port": parsed.db_port,
+        "--production": parsed.production or None,
+    }
+    if given := [name for name, value in meaningless.items() if value is not None]:
+        raise ConfigurationError(f"{', '.join(given)}: there is no project where PostgREST's settings are served")
+    named = {
+        "PGRST_SERVER_HOST": parsed.host,
+        "PGRST_SERVER_PORT": parsed.port,
+        "PGRST_DB_URI": parsed.database_url,
+    }
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
 def _run_as_postgrest(parsed: argparse.Namespace) -> int:
     from isobase_deploy.postgrest import commands, create_program
 
     if parsed.example:
         return int(commands.print_example())
-    sources = Sources(os.environ, parsed.file)
+    sources = Sources({**os.environ, **_flags(parsed)}, parsed.file)
     if parsed.ready:
         return int(commands.ask_ready(sources.read()))
     if parsed.dump_config:

@@ -26,7 +26,8 @@ def to_settings(options: Options, base: Settings, database_url: str) -> Settings
 
     Raises ``ConfigurationError`` for a value that no server can work with.
     """
-    plain: dict[str, Any] = {}
+    # The project's own keys, whose defaults production refuses, open nothing here.
+    plain: dict[str, Any] = {"env": "local"}
     database: dict[str, Any] = {"url": database_url, "logs_in_as_url_user": True}
     for name, option in BY_NAME.items():
         group, _, field = option.target.rpartition(".")

@@ -137,9 +137,9 @@ class Place:
             finally:
                 process.kill()
 
-    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, service: str = "database", **settings: str) -> subprocess.CompletedProcess[str]:
         """The command with flags that let it end by itself."""
-        command = [str(ISOBASE), "serve", "database", *arguments]
+        command = [str(ISOBASE), "serve", service, *arguments]
         environment = self.environment(settings)
         return subprocess.run(
             command, capture_output=True, text=True, cwd=self.directory, env=environment, timeout=60, check=False

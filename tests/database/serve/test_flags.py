@@ -58,6 +58,21 @@ def test_a_running_server_is_asked_whether_it_is_ready(program: Program, place: 
     assert "not running" in place.run("--ready").stderr
 
 
+def test_flags_of_serve_win_and_those_of_a_project_are_refused(place: Place) -> None:
+    printed = place.run("--dump-config", "--port", "4321", "--host", "localhost", server_port="1")
+    assert "server-port = 4321" in printed.stdout
+    assert 'server-host = "localhost"' in printed.stdout
+    refused = place.run("--data-dir", "somewhere", "--production")
+    assert refused.returncode == 5
+    assert "--data-dir, --production: there is no project" in refused.stderr
+
+
+def test_what_is_served_in_place_of_postgrest_is_the_data_api_alone(place: Place) -> None:
+    refused = place.run("--dump-config", service="storage")
+    assert refused.returncode == 5
+    assert "for `isobase serve database` only" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
