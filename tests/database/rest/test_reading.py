@@ -260,3 +260,10 @@ def test_the_type_of_a_value_is_found_by_its_operator(
     answer = api.get(f"/notes?select=id&{query}")
     assert refusal(answer) == (status, code)
     assert answer.json()["message"] == message
+
+
+def test_a_semicolon_parts_parameters_and_an_escaped_one_does_not(api: Api) -> None:
+    assert api.get("/people?select=name;id=eq.1").json() == [{"name": "Ann"}]
+    assert api.get("/people?name=eq.Ann%3Bid&select=id").json() == []
+    assert api.get("/rpc/motto?name=a;b", headers={"accept": "text/plain"}).text == "Hello a"
+    assert len(api.get("/people?name&id").json()) == 3

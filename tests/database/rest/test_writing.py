@@ -56,9 +56,12 @@ def test_representation_returns_the_rows_with_select_order_and_embeds(api: Api) 
     [
         ("application/json", '{"id": 4, "name": "Dee"}'),
         ("application/json; charset=utf-8", '[{"id": 4, "name": "Dee"}]'),
+        ("APPLICATION/Json", '{"id": 4, "name": "Dee"}'),
+        ("application/vnd.pgrst.array+json", '[{"id": 4, "name": "Dee"}]'),
         ("text/csv", "id,name\n4,Dee\n"),
         ("text/csv", 'id,name\r\n4,"Dee"'),
         ("application/x-www-form-urlencoded", "id=4&name=Dee"),
+        ("application/x-www-form-urlencoded; charset=utf-8", "name=D%65e;id=4"),
     ],
 )
 def test_a_row_may_come_as_json_csv_or_form(api: Api, content_type: str, body: str) -> None:
@@ -308,6 +311,8 @@ def test_an_upsert_cannot_take_over_a_strangers_row(api: Api) -> None:
         ("application/json", '[{"id": 4}, {"name": "x"}]', "All object keys must match"),
         ("text/csv", "id,name\n4\n5,x", "All lines must have same number of fields"),
         ("text/html", "<p>", "Content-Type not acceptable: text/html"),
+        ("a/b; c=d", "x", "Content-Type not acceptable: a/b; c=d"),
+        ("", "x", "Content-Type not acceptable: "),
         ("application/octet-stream", "x", "Content-Type not acceptable: application/octet-stream"),
     ],
 )

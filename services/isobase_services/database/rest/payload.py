@@ -17,6 +17,7 @@ from isobase_platform.wire import Binary
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.rest.csv_rows import csv_rows
 from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, shape_of, walk_shape
+from isobase_services.database.rest.media import parse_media_type
 
 __all__ = ["Body", "given_body", "parse_call_body", "parse_write_body"]
 
@@ -89,7 +90,8 @@ async def parse_call_body(body: bytes, content_type: str | None, columns: tuple[
 
 
 def _media_type(content_type: str | None) -> str:
-    return (content_type or "application/json").partition(";")[0].strip().lower()
+    """Read as Accept is, so that ``application/vnd.pgrst.array+json`` is JSON too."""
+    return "application/json" if content_type is None else parse_media_type(content_type).mime
 
 
 def _decoded(body: bytes) -> str:
@@ -97,13 +99,6 @@ def _decoded(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError as error:
         raise RequestError("The body is not valid UTF-8", code="PGRST102") from error
-
-
-def _text(body: bytes) -> str:
-    text = _decoded(body)
-    if "\x00" in text:
-        raise RequestError("The body contains NUL", code="PGRST102")
-    return text
 
 
 async def _json_body(body: bytes, columns: tuple[str, ...] | None) -> Body:
@@ -139,10 +134,8 @@ async def _in_slices(work: Generator[None, None, T]) -> T:
 
 
 def _form(body: bytes) -> list[tuple[str, str]]:
+    """The pairs of a form, which a semicolon parts too, as upstream. A NUL in them is PostgreSQL's to refuse."""
     try:
-        pairs = parse_qsl(_text(body), keep_blank_values=True, errors="strict")
+        return parse_qsl(_decoded(body).replace(";", "&"), keep_blank_values=True, errors="strict")
     except ValueError as error:
         raise RequestError("The form cannot be read", code="PGRST102") from error
-    if any("\x00" in part for pair in pairs for part in pair):
-        raise RequestError("The body contains NUL", code="PGRST102")
-    return pairs

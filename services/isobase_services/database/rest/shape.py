@@ -71,6 +71,7 @@ def read_query(raw: bytes, *, is_call: bool, slots_offset: bool) -> Query:
         text = raw.decode("ascii")
     except UnicodeDecodeError as error:
         raise ParseError("The query string is not valid UTF-8") from error
+    text = text.replace(";", "&")  # which part parameters alike, as upstream
     is_escaped = "%" in text or "+" in text
     # Of repeated ones the last counts, which is the parser's business.
     slots_offset = slots_offset and text.count("offset=") == 1
@@ -79,9 +80,9 @@ def read_query(raw: bytes, *, is_call: bool, slots_offset: bool) -> Query:
     operands: list[str] = []
     offset = 0
     for part in text.split("&"):
-        if not part:
-            continue
-        name, _, value = part.partition("=")
+        name, equals, value = part.partition("=")
+        if not equals:
+            continue  # as upstream: a name alone says nothing
         if is_escaped:
             name, value = _unescaped(name), _unescaped(value)
         if name in _WHOLE or name.rpartition(".")[2] in _WHOLE:
