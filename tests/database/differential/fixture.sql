@@ -178,3 +178,11 @@ begin
   end loop;
   return said;
 end $$;
+
+-- Relationships that functions give.
+create function public.client_of(public.projects) returns setof public.clients rows 1 stable language sql
+  as 'select * from public.clients where id = $1.client_id';
+create function public.one_client_of(public.projects) returns public.clients stable language sql
+  as 'select * from public.clients where id = $1.client_id';
+create function public.work_of(public.people) returns setof public.tasks stable language sql
+  as 'select * from public.tasks where author_id = $1.id order by id';

@@ -6,6 +6,7 @@ from tests.database.differential.cases.asking import AUTH, PREFER, ROUTES
 from tests.database.differential.cases.calling import CALL
 from tests.database.differential.cases.case import Case
 from tests.database.differential.cases.embedding import EMBED, MEDIA, PROFILE
+from tests.database.differential.cases.language import AGGREGATE, COMPUTED
 from tests.database.differential.cases.reading import (
     BROKEN,
     FILTER,
@@ -30,6 +31,8 @@ CASES: tuple[Case, ...] = (
     *EMBED,
     *MEDIA,
     *PROFILE,
+    *AGGREGATE,
+    *COMPUTED,
     *INSERT,
     *UPSERT,
     *UPDATE,
