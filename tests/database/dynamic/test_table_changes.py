@@ -277,6 +277,36 @@ async def test_access_is_changed_by_owners_alone(server: Server) -> None:
     assert [tuple(grant) for grant in grants] == [("anon", "SELECT")]
 
 
+TELLING: list[dict[str, Any]] = [
+    {"columns": {"change": [{"name": "title", "type": "varchar(3)"}]}},
+    {"columns": {"change": [{"name": "title", "unique": True}]}},
+    {"columns": {"change": [{"name": "title", "check": "title <> 'secret'"}]}},
+    {"columns": {"change": [{"name": "quantity", "nullable": False}]}},
+    {"indexes": {"add": [{"columns": ["title"], "unique": True}]}},
+]
+
+
+@pytest.mark.parametrize("body", TELLING)
+async def test_an_editor_learns_nothing_of_rows_that_are_not_his_by_changing_their_table(
+    server: Server, body: dict[str, Any]
+) -> None:
+    url, rows = await table_of(server)
+    for _ in range(2):
+        await server.insert(rows, server.alice, title="secret", quantity=None)
+    member = f"/db/{url.split('/')[2]}/members/{BOB}"
+    await server.http.put(member, json={"role": "editor"}, headers=server.alice)
+    answer = await server.http.patch(url, json=body, headers=server.bob)
+    assert refusal(answer) == (403, "forbidden")
+    assert "secret" not in answer.text
+    assert refusal(await change(server, url, **body))[0] == 409  # the owner is told
+    harmless = {
+        "columns": {"add": [{"name": "colour", "type": "text"}], "change": [{"name": "quantity", "default": 2}]}
+    }
+    assert (await server.http.patch(url, json=harmless, headers=server.bob)).status_code == 200
+    await changed(server, url, access="members")  # all members see all rows
+    assert refusal(await server.http.patch(url, json=body, headers=server.bob))[0] == 409
+
+
 async def test_policies_follow_a_column_that_gets_another_name_and_type(server: Server) -> None:
     policies = [{"command": "all", "to": ["authenticated"], "using": "quantity > 1", "check": "quantity > 1"}]
     url, rows = await table_of(server, "custom", policies=policies)

@@ -26,13 +26,14 @@ from isobase_services.database.dynamic.models import (
     ColumnChange,
     ColumnSpec,
     Missing,
+    ReferenceSpec,
     ShownColumn,
     Table,
     TableChange,
 )
 from isobase_services.database.dynamic.policies import check_policies
 
-__all__ = ["check_change", "columns_to_be", "known_type", "spec_to_be"]
+__all__ = ["check_change", "columns_to_be", "known_type", "spec_to_be", "tells_of_rows"]
 
 
 def check_change(change: TableChange, table: Table, known_tables: Collection[str], limits: DynamicSettings) -> None:
@@ -68,6 +69,18 @@ def check_change(change: TableChange, table: Table, known_tables: Collection[str
         check_index(index)
         for name in index.columns:
             _require(name, [*wanted, *(one.name for one in change.add_columns)], table)
+
+
+def tells_of_rows(change: TableChange) -> bool:
+    """Whether what becomes of the change depends on what the rows hold: its refusal would tell of rows."""
+    return any(index.is_unique for index in change.add_indexes) or any(
+        column.is_nullable is False
+        or column.is_unique is True
+        or not isinstance(column.type, Missing)
+        or isinstance(column.references, ReferenceSpec)
+        or isinstance(column.check, str)
+        for column in change.change_columns
+    )
 
 
 def columns_to_be(change: TableChange, table: Table) -> dict[str, ShownColumn]:

@@ -112,6 +112,7 @@ async def check_without_rights(
 
 
 _NODE = re.compile(r"(?<!\\)\{([A-Z_]+)")
+_SYSTEM_COLUMN = re.compile(r":varattno -")
 _CALLS = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)")
 _OPERATORS = re.compile(r":opnos? (?:\(o ([0-9 ]+)\)|([0-9]+))")
 _TABLES = re.compile(r":(?:rtable|cteList|setOperations|jointree \{FROMEXPR :fromlist) (<>|\S)")
@@ -135,7 +136,7 @@ select o.oprname from pg_catalog.pg_operator as o
 async def check_tree(connection: Connection, tree: str, what: str) -> None:
     """Raise ``BadRequest`` unless all that ``tree`` (a pg_node_tree as text) holds is harmless, whoever evaluates it."""
     unknown = {name for name in _NODE.findall(tree) if name not in NODES}
-    if unknown or any(found != "<>" for found in _TABLES.findall(tree)):
+    if unknown or _SYSTEM_COLUMN.search(tree) or any(found != "<>" for found in _TABLES.findall(tree)):
         raise _refusal(what, "it must hold nothing but columns, values, operators and functions")
     calls = [int(oid) for oid in _CALLS.findall(tree) if oid != "0"]
     operators = [

@@ -11,8 +11,14 @@ from isobase_platform.config import DynamicSettings
 from isobase_platform.errors import BadRequest, Conflict
 from isobase_platform.runtime import Platform
 from isobase_platform.sql import quote_identifier
-from isobase_services.database.dynamic.access import Act, Actor
-from isobase_services.database.dynamic.alteration import check_change, columns_to_be, known_type, spec_to_be
+from isobase_services.database.dynamic.access import Act, Actor, decide, require, standing_of
+from isobase_services.database.dynamic.alteration import (
+    check_change,
+    columns_to_be,
+    known_type,
+    spec_to_be,
+    tells_of_rows,
+)
 from isobase_services.database.dynamic.columns import column_sql, reference_sql
 from isobase_services.database.dynamic.defaults import default_sql
 from isobase_services.database.dynamic.expressions import check_without_rights
@@ -35,6 +41,10 @@ from isobase_services.database.dynamic.table_steps import TableSteps
 __all__ = ["TableChanger"]
 
 
+_UNSHARED = frozenset({Access.PRIVATE, Access.CUSTOM})
+"""Access by which members do not see all rows: who may not open them to himself must not learn of them by refusals either."""
+
+
 class TableChanger:
     """Changes tables."""
 
@@ -54,6 +64,9 @@ class TableChanger:
         async with definition_transaction(self._platform) as connection:
             database = await allowed_database(connection, actor, database_id, act, locks=True)
             table = await find_table(connection, database_id, table_id, self._publication)
+            if table.access in _UNSHARED and tells_of_rows(change):
+                may_know = decide(standing_of(actor, database), Act.CHANGE_ACCESS)
+                require(may_know, "table")
             known = await known_tables(connection, database)
             check_change(change, table, known, self._limits)
             steps = TableSteps(connection, database_id, database.schema, table.name)

@@ -1,0 +1,41 @@
+"""Tables made at run time, driven by the official supabase-js, unmodified: ``schema(NAME).from(...)`` and realtime."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.stack import Stack
+
+NODE_DIRECTORY = Path(__file__).parents[1] / "node"
+VENV_BIN = Path(__file__).parents[2] / ".venv" / "bin"
+STEPS = [
+    "tables were made",
+    "their owner read and wrote them through schema()",
+    "a stranger and anon saw and changed nothing",
+    "row changes reached the owner and no stranger",
+    "a reader saw rows and their changes, and wrote none",
+    "a changed table was there at once, and its changes were sent no more",
+    "the database was dropped",
+]
+
+
+@pytest.mark.e2e
+@pytest.mark.node
+def test_an_app_on_supabase_js_uses_tables_made_at_run_time(stack: Stack) -> None:
+    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
+    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
+        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    run = subprocess.run(
+        [node, "dynamic_tables.mjs", stack.url, stack.anon_key],
+        cwd=NODE_DIRECTORY,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert (run.stdout.splitlines(), run.returncode) == (STEPS, 0), run.stderr
