@@ -18,13 +18,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import Any
 
 import asyncpg
 
 from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
+from isobase_platform.door_connection import DoorConnection
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
 from isobase_platform.pool import (
     CONNECT_TIMEOUT_S,
@@ -33,8 +32,10 @@ from isobase_platform.pool import (
     application_name,
     discard,
 )
-from isobase_platform.sql import quote_identifier, quote_literal
-from isobase_platform.wire import Parameter, Row, Silent, Step, WireConnection, quiet_query
+from isobase_platform.set_config import path_text, set_configs, set_configs_statement
+from isobase_platform.sql import quote_identifier
+from isobase_platform.wire import WireConnection
+from isobase_platform.wire_messages import Row, Silent, Step, packed, quiet_query
 from isobase_platform.wire_pool import WirePool
 
 __all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
@@ -90,110 +91,6 @@ select r.rolname, lower(split_part(c.setting, '=', 1)), substring(c.setting from
    and lower(split_part(c.setting, '=', 1)) not in ('role', 'session_authorization', 'search_path')
  order by s.setdatabase
 """
-
-
-class DoorConnection:
-    """The statements that a caller's transaction offers. Errors are ``DatabaseError`` or ``Unavailable``.
-
-    Obtained from ``RlsDoor.transaction`` only; it is of no use after its block has ended. After a ``DatabaseError`` outside
-    a savepoint PostgreSQL takes no further statement: the block must let the error out.
-    """
-
-    __slots__ = ("_caller", "_connection", "_depth", "_door", "is_aborted")
-
-    def __init__(self, connection: WireConnection, door: RlsDoor, caller: Caller) -> None:
-        self._connection = connection
-        self._door = door
-        self._caller = caller
-        self._depth = 0
-        self.is_aborted = False
-        """True after a statement failed and until the savepoint around it was rolled back."""
-
-    async def run(self, sql: str, values: Sequence[Parameter] = ()) -> list[Row]:
-        """Run one statement whose values travel as text of types that PostgreSQL infers; its rows, columns as bytes."""
-        try:
-            return (await self._connection.pipeline([(sql, values)], group=self._caller.role))[0]
-        except DATABASE_FAILURES as error:
-            raise self._aborted(error) from error
-
-    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
-        """Run one statement and return its rows."""
-        try:
-            return await self._connection.fetch(sql, *args)
-        except DATABASE_FAILURES as error:
-            raise self._aborted(error) from error
-
-    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
-        """Run one statement and return its first row, or None."""
-        try:
-            return await self._connection.fetchrow(sql, *args)
-        except DATABASE_FAILURES as error:
-            raise self._aborted(error) from error
-
-    async def fetchval(self, sql: str, *args: object) -> Any:
-        """Run one statement and return the first column of its first row, or None."""
-        try:
-            return await self._connection.fetchval(sql, *args)
-        except DATABASE_FAILURES as error:
-            raise self._aborted(error) from error
-
-    async def execute(self, sql: str, *args: object) -> str:
-        """Run one statement and return its command tag, such as ``DELETE 2``."""
-        try:
-            return await self._connection.execute(sql, *args)
-        except DATABASE_FAILURES as error:
-            raise self._aborted(error) from error
-
-    async def switch(self, caller: Caller, *, settings: Mapping[str, str] | None = None) -> None:
-        """Run what follows in this transaction as another caller, in one round trip.
-
-        For a service that must look at a row with its own rights and then act with the user's (or the other way round)
-        as one unit. Claims, request facts, role settings and role are those of ``caller``; ``settings`` as in
-        ``RlsDoor.transaction``. Errors as there for a role that cannot be taken.
-        """
-        await self.execute(self._door.identity_change(self._caller, caller, settings or {}))
-        self._caller = caller
-
-    async def set_local(self, settings: Mapping[str, str]) -> None:
-        """Set further settings, local to the transaction, in one round trip."""
-        if settings:
-            await self.execute(_set_configs(list(settings.items())))
-
-    @asynccontextmanager
-    async def rolled_back(self) -> AsyncIterator[None]:
-        """A savepoint that is always rolled back: what is done inside leaves no trace (a dry run under policies)."""
-        name = await self._set_savepoint()
-        try:
-            yield
-        finally:
-            await self._roll_back_to(name)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """A savepoint that is kept when the block ends and rolled back when it raises, leaving the transaction usable."""
-        name = await self._set_savepoint()
-        try:
-            yield
-        except Exception:
-            await self._roll_back_to(name)
-            raise
-        await self.execute(f"RELEASE SAVEPOINT {name}")
-        self._depth -= 1
-
-    async def _set_savepoint(self) -> str:
-        name = quote_identifier(f"isobase_{self._depth + 1}")
-        await self.execute(f"SAVEPOINT {name}")
-        self._depth += 1
-        return name
-
-    async def _roll_back_to(self, name: str) -> None:
-        await self.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
-        self._depth -= 1
-        self.is_aborted = False
-
-    def _aborted(self, error: Exception) -> IsobaseError:
-        self.is_aborted = True
-        return database_error(error)
 
 
 class RlsDoor:
@@ -361,11 +258,11 @@ class RlsDoor:
         self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]
     ) -> str:
         """The transaction's first message."""
-        path = [("search_path", _path_text(tuple(search_path)))] if search_path else []
+        path = [("search_path", path_text(tuple(search_path)))] if search_path else []
         level = self._isolation(caller, settings)
         begin = "BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level}"
         mode = " READ ONLY" if read_only else ""
-        return f"{begin}{mode}; {_set_configs([*path, *self._identity(caller, settings)])}"
+        return f"{begin}{mode}; {set_configs([*path, *self._identity(caller, settings)])}"
 
     def _isolation(self, caller: Caller, settings: Mapping[str, str]) -> str | None:
         """The isolation level that the function called or the role asks for; None for PostgreSQL's default."""
@@ -379,10 +276,12 @@ class RlsDoor:
         """The same for ``once``, as one prepared statement: all of an exchange is one transaction without BEGIN."""
         identity = self._identity(caller, settings)
         if search_path:
-            identity.insert(0, ("search_path", _path_text(tuple(search_path))))
+            identity.insert(0, ("search_path", path_text(tuple(search_path))))
         if read_only:
             identity.insert(0, ("transaction_read_only", "on"))
-        return _set_configs_statement(tuple([name for name, _ in identity])), [value for _, value in identity]
+        return set_configs_statement(tuple([name for name, _ in identity])), packed(
+            tuple([value for _, value in identity])
+        )
 
     def identity_change(self, before: Caller, after: Caller, settings: Mapping[str, str]) -> str:
         """The message that turns a transaction of ``before`` into one of ``after``; for ``DoorConnection.switch``.
@@ -391,7 +290,7 @@ class RlsDoor:
         """
         dropped = self._role_settings.get(before.role, {}).keys() - self._role_settings.get(after.role, {}).keys()
         defaults = "".join(f"SET LOCAL {quote_identifier(name)} TO DEFAULT; " for name in sorted(dropped))
-        return f"{defaults}{_set_configs(self._identity(after, settings))}"
+        return f"{defaults}{set_configs(self._identity(after, settings))}"
 
     def _identity(self, caller: Caller, settings: Mapping[str, str]) -> list[tuple[str, str]]:
         """Everything that says who calls, as settings and their values. The order matters.
@@ -458,23 +357,3 @@ class RlsDoor:
             raise
         finally:
             self._pool.release(connection)
-
-
-def _set_config(name: str, value: str) -> str:
-    return f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, true)"
-
-
-def _set_configs(items: Sequence[tuple[str, str]]) -> str:
-    return f"SELECT {', '.join([_set_config(*item) for item in items])}"
-
-
-@lru_cache(maxsize=512)
-def _set_configs_statement(names: tuple[str, ...]) -> str:
-    """The same with the values as parameters."""
-    calls = [f"pg_catalog.set_config({quote_literal(name)}, ${n}, true)" for n, name in enumerate(names, 1)]
-    return f"SELECT {', '.join(calls)}"
-
-
-@lru_cache(maxsize=512)
-def _path_text(schemas: tuple[str, ...]) -> str:
-    return ", ".join([quote_identifier(schema) for schema in schemas])

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,59 +21,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 from asyncpg.connection import Connection as _AsyncpgConnection
 
+from isobase_platform.wire_messages import READY, SYNC, Row, Silent, Step, bind, close, parse, read_error, read_row
+
 if TYPE_CHECKING:
     _Base: TypeAlias = _AsyncpgConnection[asyncpg.Record]
 else:
     _Base = _AsyncpgConnection
 
-__all__ = ["MAX_STATEMENTS", "Binary", "Parameter", "Row", "Silent", "Step", "WireConnection", "quiet_query"]
+__all__ = ["MAX_STATEMENTS", "WireConnection"]
 
 MAX_STATEMENTS = 256
 """Prepared statements that one connection keeps; the least recently used goes first."""
 LARGE_PART_BYTES = 64 * 1024
 """A part beyond this is handed to the socket as it is, and not joined with the others."""
-
-_HEADER = struct.Struct("!ci")
-_LENGTH = struct.Struct("!i")
-_SHORT = struct.Struct("!H")
-_SYNC = b"S\x00\x00\x00\x04"
-_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
-_READY = b"Z\x00\x00\x00\x05I"
-_NULL = b"\xff\xff\xff\xff"
-# One format for all result columns: binary, which for text and bytea is the bytes themselves.
-_BINARY_RESULTS = b"\x00\x01\x00\x01"
-_ALL_TEXT = b"\x00\x00"
-
-
-class Binary(bytes):
-    """A parameter in PostgreSQL's binary format; for bytea the bytes themselves."""
-
-
-Parameter: TypeAlias = "str | bytes | None"
-"""Text (as ``str`` or encoded already), ``Binary``, or NULL."""
-Row: TypeAlias = "list[bytes | None]"
-"""A row's columns in binary format."""
-Step: TypeAlias = "tuple[str, Sequence[Parameter]]"
-"""One statement of an exchange: its SQL and the values of its parameters."""
-
-
-class Silent:
-    """Statements that run at the end of an exchange for their effect. ``tags`` are the command tags that they answer with.
-
-    A statement that answers ``SELECT`` must give one row without columns.
-    """
-
-    __slots__ = ("reply", "statements")
-
-    def __init__(self, statements: Sequence[tuple[str, str]]) -> None:
-        self.statements = tuple(sql for sql, _ in statements)
-        self.reply = b"".join(_silent_reply(tag) for _, tag in statements) + _READY
-
-
-def _silent_reply(tag: str) -> bytes:
-    row = b"D\x00\x00\x00\x06\x00\x00" if tag.startswith("SELECT") else b""
-    text = tag.encode() + b"\x00"
-    return b"2\x00\x00\x00\x04" + row + _HEADER.pack(b"C", 4 + len(text)) + text
 
 
 class _Exchange:
@@ -135,7 +94,7 @@ class _Demultiplexer(asyncio.Protocol):
                 self._needed = 1 + length
                 break
             if kind == 68:  # D: a row
-                exchange.rows[-1].append(_row(data, at + 5))
+                exchange.rows[-1].append(read_row(data, at + 5))
             elif kind == 67:  # C: a statement is complete
                 rows = exchange.rows
                 rows.append([])
@@ -160,7 +119,7 @@ class _Demultiplexer(asyncio.Protocol):
                     return
                 exchange = self.exchanges[0]
             elif kind == 69:  # E: an error; what follows up to the Sync is skipped by the server
-                exchange.error = exchange.error or _error(data[at + 5 : after])
+                exchange.error = exchange.error or read_error(data[at + 5 : after])
             # ParseComplete, BindComplete, CloseComplete, NoData, notices, parameter status: nothing to do
             at = after
         else:
@@ -189,27 +148,6 @@ class _Demultiplexer(asyncio.Protocol):
     def resume_writing(self) -> None:
         """As asyncpg."""
         self._inner.resume_writing()
-
-
-def _row(data: bytes, at: int) -> Row:
-    count = (data[at] << 8) | data[at + 1]
-    at += 2
-    row: Row = []
-    for _ in range(count):
-        length = int.from_bytes(data[at : at + 4], "big", signed=True)
-        at += 4
-        if length < 0:
-            row.append(None)
-        else:
-            row.append(data[at : at + length])
-            at += length
-    return row
-
-
-def _error(body: bytes) -> asyncpg.PostgresError:
-    fields = {chr(part[0]): part[1:].decode(errors="replace") for part in body.rstrip(b"\x00").split(b"\x00") if part}
-    error: asyncpg.PostgresError = asyncpg.PostgresError.new(fields)
-    return error
 
 
 class WireConnection(_Base):
@@ -282,8 +220,8 @@ class WireConnection(_Base):
         prepared: list[tuple[str, str]] = []
         made_silent = False
         for sql, values in steps:
-            _bind(out, self._name(sql, group, out, prepared), values)
-        end = _READY
+            bind(out, self._name(sql, group, out, prepared), values)
+        end = READY
         if silent is not None:
             known = self._silent.get(silent)
             if known is None:
@@ -291,12 +229,12 @@ class WireConnection(_Base):
                 made_silent = True
             out.append(known)
             end = silent.reply
-        out.append(_SYNC)
+        out.append(SYNC)
         done: asyncio.Future[list[list[Row]]] = self._events.create_future()
         queue = self._demultiplexer.exchanges
         queue.append(_Exchange(done, prepared, len(steps), end, made_silent=made_silent))
         if after:
-            queue.append(_Exchange(None, [], 0, _READY))
+            queue.append(_Exchange(None, [], 0, READY))
             out.append(after)
         self._write(out)
         return done
@@ -310,7 +248,7 @@ class WireConnection(_Base):
 
     def send_after(self, after: bytes) -> None:
         """Send a message whose answer nobody awaits (``quiet_query``)."""
-        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, _READY))
+        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, READY))
         self._writer.write(after)
 
     def _prepared_silent(self, silent: Silent, out: list[bytes]) -> bytes:
@@ -318,8 +256,8 @@ class WireConnection(_Base):
         running: list[bytes] = []
         for sql in silent.statements:
             name = self._new_name()
-            _parse(out, name, sql)
-            _bind(running, name, ())
+            parse(out, name, sql)
+            bind(running, name, ())
         made = b"".join(running)
         if self.uses_statements:
             self._silent[silent] = made
@@ -332,7 +270,7 @@ class WireConnection(_Base):
     def _name(self, sql: str, group: str, out: list[bytes], prepared: list[tuple[str, str]]) -> bytes:
         """The name of the statement on the server; where it has none yet, the message that makes it goes to ``out``."""
         if not self.uses_statements:
-            _parse(out, b"", sql)
+            parse(out, b"", sql)
             return b""
         key = (sql, group)
         statements = self._statements
@@ -340,9 +278,9 @@ class WireConnection(_Base):
         if name is None:
             if len(statements) >= MAX_STATEMENTS:
                 oldest = next(iter(statements))
-                _close(out, statements.pop(oldest))
+                close(out, statements.pop(oldest))
             name = self._new_name()
-            _parse(out, name, sql)
+            parse(out, name, sql)
             prepared.append(key)
         statements[key] = name
         return name
@@ -371,43 +309,3 @@ class WireConnection(_Base):
     def lost(self) -> None:
         """Called by the protocol when the connection is gone."""
         self._statements.clear()
-
-
-def quiet_query(sql: str) -> bytes:
-    """The message of a simple query, which may hold several statements."""
-    text = sql.encode() + b"\x00"
-    return _HEADER.pack(b"Q", len(text) + 4) + text
-
-
-def _parse(out: list[bytes], name: bytes, sql: str) -> None:
-    text = sql.encode()
-    out.append(_HEADER.pack(b"P", 4 + len(name) + 1 + len(text) + 1 + 2))
-    out.append(name + b"\x00" + text + b"\x00\x00\x00")
-
-
-def _close(out: list[bytes], name: bytes) -> None:
-    out.append(_HEADER.pack(b"C", 4 + 1 + len(name) + 1))
-    out.append(b"S" + name + b"\x00")
-
-
-def _bind(out: list[bytes], name: bytes, values: Sequence[Parameter]) -> None:
-    """Bind and Execute."""
-    count = _SHORT.pack(len(values))
-    formats = _ALL_TEXT
-    # Everything but the values: length, portal, name, formats, counts.
-    size = 4 + 1 + len(name) + 1 + 2 + len(_BINARY_RESULTS) + 4 * len(values)
-    parts: list[bytes] = []
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-            continue
-        if value.__class__ is str:
-            value = value.encode()
-        elif value.__class__ is Binary:
-            formats = count + b"".join([b"\x00\x01" if isinstance(one, Binary) else b"\x00\x00" for one in values])
-        size += len(value)
-        parts.append(_LENGTH.pack(len(value)))
-        parts.append(value)  # type: ignore[arg-type]
-    out.append(_HEADER.pack(b"B", size + len(formats)) + b"\x00" + name + b"\x00" + formats + count)
-    out += parts
-    out.append(_BINARY_RESULTS + _EXECUTE)

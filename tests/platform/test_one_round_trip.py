@@ -13,7 +13,8 @@ from isobase_platform.caller import Caller, Claims, RequestFacts
 from isobase_platform.config import Settings
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.runtime import Platform
-from isobase_platform.wire import MAX_STATEMENTS, Binary, WireConnection
+from isobase_platform.wire import MAX_STATEMENTS, WireConnection
+from isobase_platform.wire_messages import Binary
 
 ALICE, BOB = str(uuid4()), str(uuid4())
 

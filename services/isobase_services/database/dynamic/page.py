@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isobase_platform.errors import BadRequest
-from isobase_platform.wire import Parameter
+from isobase_platform.wire_messages import Parameter
 from isobase_services.database.dynamic.cursor import Keyset, keyset_of
 from isobase_services.database.dynamic.rows_query import RowsQuery
 from isobase_services.database.query.ast import Filter, LogicTree, RelationItem, SelectItem

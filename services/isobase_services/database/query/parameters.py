@@ -2,7 +2,7 @@
 
 A filter's operand, an offset and a body differ from request to request while the SQL stays the same. ``Operand`` marks such a
 text where it is parsed; ``Parameters`` sees the mark when the SQL is written and remembers the place, so that ``bind`` can
-put another request's operands there. All values travel as text whose type PostgreSQL infers (``isobase_platform.wire``).
+put another request's operands there. All values travel as text whose type PostgreSQL infers (``wire_messages``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from isobase_platform.wire import Parameter
+from isobase_platform.wire_messages import Parameter
 
 __all__ = ["BODY", "Bound", "Operand", "Parameters", "array_literal", "like_pattern", "list_literal"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isobase_platform.sql import qualified, quote_identifier
-from isobase_platform.wire import Binary
+from isobase_platform.wire_messages import Binary
 from isobase_services.database.query.ast import Filter, LogicTree
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.names import identifier

@@ -5,6 +5,7 @@ Source: PostgREST v14 ``Response.hs`` and ``RangeQuery.hs``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import itemgetter
@@ -43,14 +44,26 @@ def render(
     if media is not None:
         shown.append(("content-type", media.content_type))
     shown += _negotiated(request, applied, has_body=media is not None)
-    given = {name for name, _ in outcome.headers}
     status = status if outcome.status is None else outcome.status
-    response = Response(body, status_code=status)
-    raw = [*((name, value) for name, value in shown if name not in given), *outcome.headers]
-    if not request.is_head and status not in {204, 304} and "content-length" not in given:
-        raw.append(("content-length", str(len(body))))
-    response.raw_headers = [(name.encode(), value.encode()) for name, value in raw]
-    return response
+    if outcome.headers:
+        given = {name for name, _ in outcome.headers}
+        shown = [*[pair for pair in shown if pair[0] not in given], *outcome.headers]
+        has_length = "content-length" in given
+    else:
+        has_length = False
+    if not has_length and not request.is_head and status not in {204, 304}:
+        shown.append(("content-length", str(len(body))))
+    return Answer(body, status, [(name.encode(), value.encode()) for name, value in shown])
+
+
+class Answer(Response):
+    """A response whose headers are made already: Starlette would make its own first."""
+
+    def __init__(self, body: bytes, status: int, raw_headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = body
+        self.status_code = status
+        self.raw_headers = raw_headers
+        self.background = None
 
 
 def check_singular(media: Media, rows: int) -> None:
@@ -107,13 +120,14 @@ def content_location(name: str, pairs: Sequence[Pair]) -> str:
     """The canonical place of what was read: parameters sorted by name, the values of a repeated one joined by commas."""
     values: dict[str, list[str]] = {}
     for key, value, _ in sorted(pairs, key=itemgetter(0)):
-        values.setdefault(_encoded(key), []).append(
-            value if value.isalnum() and value.isascii() else quote(value, safe="")
-        )
+        values.setdefault(_encoded(key), []).append(value if _UNRESERVED.fullmatch(value) else _encoded(value))
     text = "&".join([f"{key}={','.join(found)}" for key, found in values.items()])
     return f"/{_encoded(name)}?{text}" if text else f"/{_encoded(name)}"
 
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
 @lru_cache(maxsize=512)
-def _encoded(name: str) -> str:
-    return quote(name, safe="")
+def _encoded(text: str) -> str:
+    return quote(text, safe="")

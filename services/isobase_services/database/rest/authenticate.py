@@ -24,6 +24,9 @@ __all__ = ["JWT_LEEWAY_S", "Authenticator", "create_authenticator"]
 JWT_LEEWAY_S = 30
 """PostgREST forgives this much clock difference."""
 
+MAX_KNOWN_TOKENS = 1000
+"""Tokens whose role is remembered; they are all forgotten when there are more."""
+
 _NOBODY = Claims({}, "{}")
 
 
@@ -38,6 +41,8 @@ class Authenticator:
         self._anon = settings.anon_role
         self._audience = settings.jwt_aud
         self._role_path = parse_claim_path(settings.jwt_role_claim_key)
+        # Token -> its verified claims, and what they come to. It counts as long as the verifier gives these very claims.
+        self._known: dict[str | None, tuple[Claims, str, Claims]] = {}
 
     def caller(self, scope: Scope) -> Caller:
         """The caller of a request: the anonymous role without a bearer token.
@@ -46,7 +51,19 @@ class Authenticator:
         is neither a role in a token nor an anonymous one. As upstream, the claims that SQL sees always name the role.
         """
         token = given_token(scope)
-        claims = _NOBODY if token is None else self._verified(token)
+        verified = _NOBODY if token is None else self._verified(token)
+        known = self._known.get(token)
+        if known is None or known[0] is not verified:
+            known = (verified, *self._identified(verified))
+            if len(self._known) >= MAX_KNOWN_TOKENS:
+                self._known.clear()
+            self._known[token] = known
+        _, role, claims = known
+        scope[CALLER_IS_KNOWN] = role != self._anon
+        return Caller(role=role, claims=claims, request=request_facts(scope))
+
+    def _identified(self, claims: Claims) -> tuple[str, Claims]:
+        """The role that verified claims stand for, and the claims with it. Raises as ``caller``."""
         self._check_audience(claims.raw.get("aud"))
         found = self._role_path.find(claims.raw)
         role = self._anon if found is None else _role_name(found[0])
@@ -54,10 +71,7 @@ class Authenticator:
             error = RequestError("Anonymous access is disabled", code="PGRST302", status=401)
             error.headers = (("www-authenticate", "Bearer"),)
             raise error
-        if claims.role != role:
-            claims = Claims.from_payload({**claims.raw, "role": role})
-        scope[CALLER_IS_KNOWN] = role != self._anon
-        return Caller(role=role, claims=claims, request=request_facts(scope))
+        return role, claims if claims.role == role else Claims.from_payload({**claims.raw, "role": role})
 
     def _verified(self, token: str) -> Claims:
         if self.verifier is None:

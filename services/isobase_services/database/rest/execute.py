@@ -14,7 +14,7 @@ from starlette.responses import Response
 from isobase_platform.caller import Caller
 from isobase_platform.config import RestSettings
 from isobase_platform.rls import DoorConnection, RlsDoor
-from isobase_platform.wire import Row, Step
+from isobase_platform.wire_messages import Row, Step
 from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode, plan_read
 from isobase_services.database.query.schema_cache import SchemaCache

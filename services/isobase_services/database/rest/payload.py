@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
-from isobase_platform.wire import Binary
+from isobase_platform.wire_messages import Binary
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.rest.csv_rows import csv_rows
 from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, shape_of, walk_shape

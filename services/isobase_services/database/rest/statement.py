@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isobase_platform.sql import qualified, quote_identifier
-from isobase_platform.wire import Row
+from isobase_platform.wire_messages import Row
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.media_handlers import MediaHandler
 from isobase_services.database.query.parameters import Parameters
