@@ -86,8 +86,12 @@ def answer_sql(
             "case when count(*) = 1 then (select json_object_agg(k.key, k.value)::text from (select row_to_json(w) as data"
             f" from written as w limit 1) as d, json_each_text(d.data) as k where k.key = any({names}::text[])) end"
         )
-    # A call of one result counts as one row even where a filter or limit leaves none of it.
-    rows = f"greatest(count({_ROW}.*), 1)" if function is not None and not function.returns_set else f"count({_ROW}.*)"
+    rows = f"count({_ROW}.*)"
+    if function is not None and not function.returns_set:
+        # A call of one result counts as one row even where a filter or limit leaves none of it. Some aggregate there must be,
+        # or there would be no answer either; a body that we make has one.
+        has_aggregate = media is not None and isinstance(media.handler, Builtin)
+        rows = "1::bigint" if has_aggregate else f"greatest({rows}, 1)"
     inserted = f"nullif(current_setting('{INSERTED_SETTING}', true), '')" if counts_inserted else "null::text"
     return (
         f"with {ctes}{counted} select {body} as body, {rows} as rows, {total_column} as total, {location} as location,"
