@@ -52,7 +52,7 @@ def test_only_types_known_by_name_say_their_charset(mime: str, content_type: str
 
 
 def handler(target: tuple[str, str] | None) -> MediaHandler:
-    return MediaHandler(("public", "f"), target, "app/own", ("pg_catalog", "textsend"))
+    return MediaHandler(("public", "f"), target, "app/own")
 
 
 def test_a_relations_own_handler_comes_before_the_one_of_all_relations() -> None:

@@ -21,7 +21,10 @@ ANY_MEDIA_TYPE = "*/*"
 
 @dataclass(slots=True, frozen=True)
 class MediaHandler:
-    """What turns an answer's rows, or a function's scalar, into one value whose bytes are the body."""
+    """What turns an answer's rows, or a function's scalar, into one value.
+
+    The body is that value's bytes in PostgreSQL's binary format, as upstream: of text, xml and bytea the bytes themselves.
+    """
 
     function: tuple[str, str]
     """Schema and name of the aggregate; of the domain itself where a function returns it."""
@@ -29,8 +32,6 @@ class MediaHandler:
     """The relation whose rows the aggregate takes, or the function that returns the domain; None for any relation."""
     produces: str
     """The media type of the body."""
-    send: tuple[str, str]
-    """The function that gives the value's bytes as PostgreSQL sends them: a client of upstream gets exactly these."""
 
 
 MediaHandlers: TypeAlias = Mapping[tuple[tuple[str, str] | None, str], MediaHandler]
@@ -39,13 +40,11 @@ MediaHandlers: TypeAlias = Mapping[tuple[tuple[str, str] | None, str], MediaHand
 # $1 the exposed schemas. A function's domain may live anywhere; an aggregate counts in an exposed schema only.
 _HANDLERS_SQL = r"""
 with media_types as (
-  select t.oid, t.typname::text as name, n.nspname::text as schema,
-         s.nspname::text as send_schema, p.proname::text as send_name
+  select t.oid, t.typname::text as name, n.nspname::text as schema
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
-    join pg_proc p on p.oid = t.typsend join pg_namespace s on s.oid = p.pronamespace
    where t.typtype = 'd' and (t.typname ~ '^[A-Za-z0-9.-]+/[A-Za-z0-9.+-]+$' or t.typname = '*/*')
 )
-select m.name as media_type, m.send_schema, m.send_name, n.nspname::text as schema, f.proname::text as name,
+select m.name as media_type, n.nspname::text as schema, f.proname::text as name,
        an.nspname::text as target_schema, a.typname::text as target_name, a.typname = 'anyelement' as takes_any
   from media_types m join pg_proc f on f.prorettype = m.oid and f.prokind = 'a' and f.pronargs = 1
   join pg_namespace n on n.oid = f.pronamespace
@@ -54,7 +53,7 @@ select m.name as media_type, m.send_schema, m.send_name, n.nspname::text as sche
    and (a.typname = 'anyelement'
         or exists (select from pg_class c where c.oid = a.typrelid and c.relkind in ('v', 'r', 'm', 'f', 'p')))
 union all
-select m.name, m.send_schema, m.send_name, m.schema, m.name, n.nspname::text, f.proname::text, false
+select m.name, m.schema, m.name, n.nspname::text, f.proname::text, false
   from media_types m join pg_proc f on f.prorettype = m.oid and f.prokind = 'f' and not f.proretset
   join pg_namespace n on n.oid = f.pronamespace
  where n.nspname = any($1::text[])
@@ -71,6 +70,5 @@ async def load_media_handlers(connection: Connection, schemas: Sequence[str]) ->
             function=(row["schema"], row["name"]),
             target=target,
             produces="application/octet-stream" if name == ANY_MEDIA_TYPE else name,
-            send=(row["send_schema"], row["send_name"]),
         )
     return found

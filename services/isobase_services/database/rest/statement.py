@@ -1,4 +1,6 @@
-"""The statement around a read, a write or a call: one row with the body as text and all that the answer's head needs.
+"""The statement around a read, a write or a call: one row with the body and all that the answer's head needs.
+
+The body comes in PostgreSQL's binary format, which for json and text is the text itself: no cast copies it once more.
 
 Source: PostgREST v14 ``Query/Statements.hs`` for what is asked for; the SQL is our own.
 """
@@ -43,7 +45,7 @@ class Outcome:
     @classmethod
     def from_row(cls, row: Row) -> Outcome:
         """Decode the row of ``answer_sql``. Raises PGRST111 / PGRST112 for unusable response settings."""
-        body, rows, total, location, inserted, status, headers = row
+        total, rows, body, location, inserted, status, headers = row
         return cls(
             body or b"",
             int.from_bytes(rows or b""),
@@ -71,7 +73,7 @@ def answer_sql(
     counts_inserted: bool = False,
     parameters: Parameters | None = None,
 ) -> str:
-    """``with CTES select body, rows, ...`` over the CTE named ``source``.
+    """``with CTES select total, rows, body, ...`` over the CTE named ``source``.
 
     ``media`` None asks for no body; ``function`` is the called one, whose kind shapes the body; ``total`` a SELECT whose rows
     are counted; ``key`` the columns of ``written`` that name a single new row, with ``parameters`` to take them.
@@ -94,7 +96,7 @@ def answer_sql(
         rows = "1::bigint" if has_aggregate else f"greatest({rows}, 1)"
     inserted = f"nullif(current_setting('{INSERTED_SETTING}', true), '')" if counts_inserted else "null::text"
     return (
-        f"with {ctes}{counted} select {body} as body, {rows} as rows, {total_column} as total, {location} as location,"
+        f"with {ctes}{counted} select {total_column} as total, {rows} as rows, {body} as body, {location} as location,"
         f" {inserted} as inserted, nullif(current_setting('response.status', true), '') as status,"
         f" nullif(current_setting('response.headers', true), '') as headers from source as {_ROW}"
     )
@@ -106,7 +108,7 @@ def _body(handler: Builtin | MediaHandler, function: Function | None) -> str:
     if handler is Builtin.GEOJSON:
         # As upstream by its bare name: PostGIS lives in whichever schema of the path it was installed in.
         features = f"coalesce(json_agg(ST_AsGeoJSON({_ROW}.*)::json), '[]')"
-        return f"json_build_object('type', 'FeatureCollection', 'features', {features})::text"
+        return f"json_build_object('type', 'FeatureCollection', 'features', {features})"
     if handler is Builtin.CSV:
         return (
             "(select coalesce(string_agg(k, ','), '') from json_object_keys((select row_to_json(f) from source as f limit 1))"
@@ -121,17 +123,17 @@ def _body(handler: Builtin | MediaHandler, function: Function | None) -> str:
     shown = f"{rows}->0" if is_single else rows
     if handler in {Builtin.ARRAY_STRIPPED, Builtin.OBJECT_STRIPPED}:
         shown = f"json_strip_nulls({shown})"
-    return f"coalesce(({shown})::text, '{'null' if is_single else '[]'}')"
+    return f"coalesce({shown}, '{'null' if is_single else '[]'}')"
 
 
 def _handled(handler: MediaHandler, function: Function | None) -> str:
-    """The bytes of what a handler makes of the rows, or of a scalar that has the handler's type already."""
-    called, send = qualified(*handler.function), qualified(*handler.send)
+    """What a handler makes of the rows, or of a scalar that has the handler's type already."""
+    called = qualified(*handler.function)
     if function is not None and function.is_scalar and not function.returns_set:
         # In a query of its own: the row of the answer is there even when the call gives none.
-        return f"(select {send}({called}(s.pgrst_scalar)) from source as s limit 1)"
+        return f"(select {called}(s.pgrst_scalar) from source as s limit 1)"
     row = f"{_ROW}.*" if handler.target is None else f"({_ROW}.*)::{qualified(*handler.target)}"
-    return f"{send}({called}({row}))"
+    return f"{called}({row})"
 
 
 def limited(sql: str, rows: int | None) -> str:
