@@ -37,7 +37,7 @@ BEYOND_US = {
     "no-slash": "its path does not begin with a slash, which is no HTTP (RFC 9112, 3.2.1) and is answered 400",
 }
 JSON_SPACES = "requesting parents and children"
-"""The case that counts the spaces which jsonb puts between the members of embedded objects; Isobase writes json, with none."""
+"""The case that counts the spaces which jsonb puts between members of embedded objects; Isobase writes json, with none."""
 DATABASE_ACCOUNT = "postgres"
 """Whom PostgreSQL runs as where this runs as root, which it refuses to be."""
 
