@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform import __version__
 
+from isobase_platform.rls import LOGIN_ROLE
+
 if TYPE_CHECKING:
-    from isobase_platform.rls import LOGIN_ROLE
-from isobase_platform.runtime import Platform
+    from isobase_platform.runtime import Platform
 
 __all__ = ["probe_pages"]
 
