@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-postgrest
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,12 @@ suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=
 
 suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
 	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)
+
+suite-postgrest-js: install ## run postgrest-js's own suite; CHECKOUT=path of supabase-js, DATABASE_URL=a PostgreSQL with PostGIS
+	scripts/suite-postgrest-js $(CHECKOUT)
+
+suite-postgrest-py: install ## run postgrest-py's own suite; CHECKOUT=path of supabase-py, DATABASE_URL=an empty PostgreSQL database
+	scripts/suite-postgrest-py $(CHECKOUT)
 
 clean: ## remove what was built (not .isobase data)
 	rm -rf $(VENV) $(NODE_DIR)/node_modules .pytest_cache .mypy_cache .ruff_cache dist build

@@ -107,11 +107,22 @@ end
 $monitor$;
 
 -- Seeds that were dumped with --data-only begin with `set session_replication_role = replica`, which loads rows in any order. On
--- Supabase supautils lets postgres set these.
+-- Supabase supautils lets postgres set these, and the data API's own: `alter role authenticator set pgrst.db_max_rows = '500'`.
 do $parameters$
+declare
+  name text;
 begin
   if current_user <> 'postgres' then
     grant set on parameter session_replication_role, log_min_messages, log_lock_waits, track_io_timing to postgres;
+    foreach name in array array[
+      'db_aggregates_enabled', 'db_anon_role', 'db_extra_search_path', 'db_hoisted_tx_settings', 'db_max_rows',
+      'db_plan_enabled', 'db_pre_config', 'db_pre_request', 'db_prepared_statements', 'db_root_spec', 'db_schemas',
+      'db_tx_end', 'jwt_aud', 'jwt_cache_max_lifetime', 'jwt_role_claim_key', 'jwt_secret', 'jwt_secret_is_base64',
+      'openapi_mode', 'openapi_security_active', 'openapi_server_proxy_uri', 'server_cors_allowed_origins',
+      'server_timing_enabled', 'server_trace_header'
+    ] loop
+      execute pg_catalog.format('grant set on parameter pgrst.%I to postgres', name);
+    end loop;
   end if;
 exception when insufficient_privilege then
   null; -- a managed server's owner may set them or not; a seed that needs them says so itself

@@ -161,6 +161,12 @@ MIGRATIONS = {
     "time limits of the API roles": """
         alter role anon set statement_timeout = '5s'; alter role anon set statement_timeout = '3s'
     """,
+    "settings of the data API": """
+        alter role authenticator set pgrst.db_max_rows = '500';
+        alter role authenticator set pgrst.db_plan_enabled to 'true';
+        alter role authenticator reset pgrst.db_max_rows;
+        alter role authenticator reset pgrst.db_plan_enabled;
+    """,
     "a dump of data": """
         set session_replication_role = replica;
         insert into auth.identities (provider_id, user_id, identity_data, provider)
