@@ -22,3 +22,10 @@ insert into public.sales values
   (1, 1, 'tea', 2.50, '{"pieces": 1}'), (2, 1, 'tea', 3.50, '{"pieces": 2}'), (3, 1, 'pot', 20, '{"pieces": 1}'),
   (4, 2, 'pot', 10, '{"pieces": 4}'), (5, null, 'tea', null, '{}');
 grant select on public.shops, public.sales to anon, authenticated;
+
+-- Columns that functions give, of a table and of a view.
+create function public.facts(public.shops) returns jsonb stable language sql as $$select jsonb_build_object('n', length($1.name))$$;
+create function public.line(public.led_tasks) returns text stable language sql as $$select $1.name || ' by ' || $1.lead_name$$;
+create function public.line_length(public.led_tasks) returns int stable language sql as $$select length(public.line($1))$$;
+create function public.best(public.shops) returns public.sales stable language sql
+  as 'select * from public.sales s where s.shop_id = $1.id order by amount desc limit 1';
