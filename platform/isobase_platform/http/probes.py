@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform import __version__
-
 from isobase_platform.rls import LOGIN_ROLE
 
 if TYPE_CHECKING:
