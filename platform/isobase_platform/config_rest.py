@@ -84,6 +84,8 @@ class RestSettings(SettingsGroup):
         "default_transaction_isolation",
     )
     """Settings of functions (``create function ... set name = ...``) that hold for the whole transaction of a call."""
+    log_query: bool = False
+    """Whether the SQL of each request is logged, with parameters in the place of values."""
     automatic_recovery: bool = True
     """False: ``isobase serve database`` with PostgREST's settings ends when it loses the database; it does not try again."""
     cors_allowed_origins: tuple[str, ...] | None = None

@@ -32,8 +32,7 @@ class Kind(Enum):
 
 @dataclass(slots=True, frozen=True)
 class Option:
-    """One option. ``alias`` is a former name of it; ``target`` the path of the setting, as in ``Settings``, or empty for what
-    is only read and shown again."""
+    """One option. ``alias`` is a former name of it, ``target`` the path of the setting, as in ``Settings``."""
 
     name: str
     kind: Kind
@@ -117,7 +116,7 @@ ALL: tuple[Option, ...] = (
         choices=("crit", "error", "warn", "info", "debug"),
         refusal="Invalid logging level. Check your configuration.",
     ),
-    Option("log-query", Kind.FLAG, False, ""),
+    Option("log-query", Kind.FLAG, False, "rest.log_query"),
     Option(
         "openapi-mode",
         Kind.TEXT,

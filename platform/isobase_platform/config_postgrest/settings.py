@@ -31,7 +31,7 @@ def to_settings(options: Options, base: Settings, database_url: str) -> Settings
     database: dict[str, Any] = {"url": database_url, "logs_in_as_url_user": True}
     for name, option in BY_NAME.items():
         group, _, field = option.target.rpartition(".")
-        if group == "" and field:
+        if group == "":
             plain[field] = _setting(name, options.values[name])
         elif group == "database" and name != "db-uri":
             database[field] = _setting(name, options.values[name])

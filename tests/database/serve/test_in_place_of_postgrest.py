@@ -182,6 +182,15 @@ def test_without_recovery_a_lost_database_ends_the_command(place: Place) -> None
         assert program.process.wait(30) == 7
 
 
+def test_queries_are_logged_without_their_values(place: Place) -> None:
+    with place.serving(log_query="true") as program:
+        assert program.http.get("/items?name=eq.a-private-name").status_code == 200
+    logged = [line for line in program.log.read_text().splitlines() if '"message": "query"' in line]
+    assert len(logged) == 1
+    assert "items" in logged[0]
+    assert "a-private-name" not in program.log.read_text()
+
+
 def test_a_unix_socket_is_served_and_removed(place: Place, project_dir: Path) -> None:
     path = project_dir / "api.sock"
     stale = socket.socket(socket.AF_UNIX)

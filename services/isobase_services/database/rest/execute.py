@@ -5,6 +5,7 @@ Source: PostgREST v14 ``MainTx.hs`` and ``Query/PreQuery.hs``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.statement import Outcome, explain_sql, planned_rows, pre_request_sql
 
 __all__ = ["Engine", "choose_media", "plan_tree"]
+
+_queries = logging.getLogger("isobase.queries")
 
 
 @dataclass(slots=True, frozen=True)
@@ -88,6 +91,10 @@ class Engine:
         if stopwatch is not None:
             stopwatch.mark("plan")
         steps: list[Step] = [(sql, bound.bind(given.operands, given.body)) for sql, bound in prepared.steps]
+        if self.settings.log_query:
+            for sql, _ in steps:
+                # Values are parameters, and so nobody's data is in the text.
+                _queries.log(_queries.getEffectiveLevel(), "query", extra={"sql": sql, "role": caller.role})
         if prepared.takes_one_exchange:
             outcome = await self._exchange(prepared, steps, caller)
         else:
