@@ -71,6 +71,46 @@ async def test_no_name_of_a_definition_is_run(victim: Server, text: str) -> None
 
 
 @pytest.mark.parametrize("text", HOSTILE)
+async def test_no_text_of_a_change_is_run(victim: Server, text: str) -> None:
+    rows = await victim.make_rows_url()
+    url = rows.removesuffix("/rows")
+    before = (await victim.http.get(url, headers=victim.alice)).json()
+    column = {"name": "a", "type": "text"}
+    bodies: list[dict[str, Any]] = [
+        {"name": text},
+        {"access": text},
+        {"columns": {"drop": [text]}},
+        {"columns": {"rename": {"title": text}}},
+        {"columns": {"rename": {text: "a"}}},
+        {"columns": {"add": [{**column, "name": text}]}},
+        {"columns": {"add": [{**column, "type": text}]}},
+        {"columns": {"add": [{**column, "type": f"varchar({text})"}]}},
+        {"columns": {"add": [{**column, "references": {"table": text}}]}},
+        {"columns": {"add": [{**column, "references": {"table": "items", "column": text}}]}},
+        {"columns": {"add": [{**column, "type": "integer", "default": text}]}},
+        {"columns": {"add": [{**column, "check": text}]}},
+        {"columns": {"change": [{"name": text, "nullable": True}]}},
+        {"columns": {"change": [{"name": "title", "type": text}]}},
+        {"columns": {"change": [{"name": "title", "check": text}]}},
+        {"columns": {"change": [{"name": "quantity", "default": text}]}},
+        {"indexes": {"add": [{"columns": [text]}]}},
+        {"indexes": {"add": [{"columns": ["title"], "name": text}]}},
+        {"indexes": {"add": [{"columns": ["title"], "method": text}]}},
+        {"indexes": {"drop": [text]}},
+        {"policies": [{"command": text, "using": "true"}]},
+        {"policies": [{"command": "select", "to": [text], "using": "true"}]},
+        {"policies": [{"command": "select", "using": text}]},
+        {"policies": [{"command": "insert", "check": text}]},
+    ]
+    for body in bodies:
+        answer = await victim.http.patch(url, json=body, headers=victim.alice)
+        assert refusal(answer)[0] == 400, (body, answer.text)
+    assert (await victim.http.get(url, headers=victim.alice)).json() == before
+    assert (await victim.http.patch(url, json={"comment": text}, headers=victim.alice)).json()["comment"] == text
+    assert await still_there(victim)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
 async def test_text_in_a_database_name_or_a_default_stays_text(victim: Server, text: str) -> None:
     columns = [
         {"name": "title", "type": "text", "default": text},

@@ -17,6 +17,7 @@ __all__ = ["retype"]
 
 _TEXTS = frozenset({BaseType.TEXT, BaseType.VARCHAR})
 _JSONS = frozenset({BaseType.JSON, BaseType.JSONB})
+_BYTES = {BaseType.SMALLINT: 2, BaseType.INTEGER: 4, BaseType.BIGINT: 8}
 _SOFT_INPUT_VERSION = 16
 """The first major version of PostgreSQL that tells whether a text can be read without raising."""
 
@@ -97,13 +98,25 @@ async def _ask(connection: Connection, sql: str) -> str | None:
 
 async def _first_unreadable(steps: TableSteps, name: str, new: ColumnType) -> str | None:
     """The text of a value that PostgreSQL cannot read as ``new``; None where it cannot tell which."""
-    if int(await steps.connection.fetchval("select current_setting('server_version_num')::int / 10000")) < (
-        _SOFT_INPUT_VERSION
-    ):
+    version = await steps.connection.fetchval("select current_setting('server_version_num')::int / 10000")
+    if version >= _SOFT_INPUT_VERSION:
+        sql = f"select {name}::text from {steps.target} where not pg_input_is_valid({name}::text, $1) limit 1"  # noqa: S608  quoted names
+        return _text(await steps.connection.fetchval(sql, str(new)))
+    if new.is_array or new.base not in _BYTES:
+        return None  # an older server's words hold the value
+    try:
+        bound = 1 << (8 * _BYTES[new.base] - 1)
+        return await _ask(
+            steps.connection,
+            f"select {name}::text from {steps.target}"  # noqa: S608  quoted names
+            f" where {name}::numeric not between {-bound} and {bound - 1} limit 1",
+        )
+    except (_NoCast, _Unreadable):
         return None
-    sql = f"select {name}::text from {steps.target} where not pg_input_is_valid({name}::text, $1) limit 1"  # noqa: S608  quoted names
-    found: str | None = await steps.connection.fetchval(sql, str(new))
-    return found
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 async def _evaluate(connection: Connection, sql: str, column: str, new: ColumnType) -> None:
