@@ -46,4 +46,17 @@ async def test_tables_have_their_policies_and_the_service_its_way_in(managed: Se
         for headers in (server.alice, server.service):
             assert (await server.http.get(url, headers=headers)).json() == {"rows": [row]}
         database_url = f"/db/{url.split('/')[2]}"
+        for headers in (server.alice, server.service):
+            members = (await server.http.get(f"{database_url}/members", headers=headers)).json()["members"]
+            assert [member["user_id"] for member in members] == [ALICE]
+        change = {
+            "columns": {"change": [{"name": "quantity", "type": "bigint", "check": "quantity > 0"}]},
+            "policies": [{"command": "select", "using": "owner = (select auth.uid()) and quantity > 0"}],
+            "realtime": True,
+        }
+        answer = await server.http.patch(url.removesuffix("/rows"), json=change, headers=server.alice)
+        assert answer.status_code == 200, answer.text
+        for headers in (server.alice, server.service):
+            assert (await server.http.get(url, headers=headers)).json() == {"rows": [row]}
+        assert (await server.http.get(url, headers=server.bob)).json() == {"rows": []}
         assert (await server.http.delete(database_url, headers=server.alice)).status_code == 200
