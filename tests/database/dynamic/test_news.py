@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,37 @@ async def test_tables_made_at_once_are_read_alone_and_together(server: Server, m
     for one, body in bodies:
         headers = {**server.alice, "accept-profile": one["schema"]}
         assert (await server.http.get(f"/rest/v1/{body['name']}", headers=headers)).json() == []
+
+
+async def test_no_request_about_rows_fails_while_its_table_changes(server: Server) -> None:
+    url = await server.make_rows_url()
+    await server.insert(url, server.alice, title="steady")
+    table, is_over, answers = url.removesuffix("/rows"), False, 0
+
+    async def use(**request: Any) -> None:
+        nonlocal answers
+        while not is_over:
+            answer = await server.http.request(headers=server.alice, **request)
+            assert answer.status_code in {200, 201}, answer.text
+            answers += 1
+
+    tasks = [
+        asyncio.create_task(use(method="GET", url=f"{url}?title=eq.steady")),
+        asyncio.create_task(use(method="POST", url=url, json={"title": "new"})),
+        asyncio.create_task(use(method="GET", url=f"{url}?select=*&limit=3&order=title")),
+    ]
+    for number in range(6):
+        changes: list[dict[str, Any]] = [
+            {"add": [{"name": f"c{number}", "type": "text", "default": "x"}]},
+            {"change": [{"name": "quantity", "type": "bigint" if number % 2 == 0 else "integer"}]},
+            {"drop": [f"c{number}"]},
+        ]
+        for columns in changes:
+            answer = await server.http.patch(table, json={"columns": columns}, headers=server.alice)
+            assert answer.status_code == 200, answer.text
+    is_over = True
+    await asyncio.gather(*tasks)
+    assert answers > 10
 
 
 async def test_embedding_works_on_tables_that_were_read_alone(server: Server) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isobase_platform.errors import IsobaseError, NotFound
+from isobase_platform.errors import DatabaseError, IsobaseError, NotFound
 from isobase_platform.http.body import read_body
 from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.runtime import Platform
@@ -49,6 +49,13 @@ from isobase_services.database.dynamic.tables import TableStore
 __all__ = ["create_dynamic_app"]
 
 _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_RowsWork: TypeAlias = Callable[[Actor, RowsTable], Awaitable[Response]]
+MAX_TRIES = 4
+"""How often a request about rows is tried where its table changes meanwhile."""
+_RAW_BODY = "isobase.row_body"
+_STALE = frozenset({"42703", "42P01", "42804", "0A000"})
+"""SQLSTATEs of a statement that was planned on a table as it is no more."""
 
 _log = logging.getLogger("isobase.database")
 
@@ -188,36 +195,46 @@ class _DynamicFace:
     # -- rows -----------------------------------------------------------------------------------------------------------
 
     async def insert_rows(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, Act.INSERT_ROWS)
-        options = parse_insert_options(request.scope["query_string"])
-        new = parse_new_rows(await self._row_body(request), self._limits.rows_per_request)
-        rows, number = await self._rows.insert(actor, table, new, options)
-        status = 201 if options.upsert is None else 200
-        if options.is_minimal:
-            return json_answer({"written": number}, status)
-        is_one = new.is_single and options.upsert != "ignore"
-        return row_answer(rows.strip()[1:-1], status) if is_one else rows_answer(rows, status)
+        async def work(actor: Actor, table: RowsTable) -> Response:
+            options = parse_insert_options(request.scope["query_string"])
+            new = parse_new_rows(await self._row_body(request), self._limits.rows_per_request)
+            rows, number = await self._rows.insert(actor, table, new, options)
+            status = 201 if options.upsert is None else 200
+            if options.is_minimal:
+                return json_answer({"written": number}, status)
+            is_one = new.is_single and options.upsert != "ignore"
+            return row_answer(rows.strip()[1:-1], status) if is_one else rows_answer(rows, status)
+
+        return await self._on_rows(request, Act.INSERT_ROWS, work)
 
     async def read_rows(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, Act.READ_ROWS)
-        query = parse_rows_query(request.scope["query_string"])
-        return page_answer(await self._rows.read(actor, table, query))
+        async def work(actor: Actor, table: RowsTable) -> Response:
+            query = parse_rows_query(request.scope["query_string"])
+            return page_answer(await self._rows.read(actor, table, query))
+
+        return await self._on_rows(request, Act.READ_ROWS, work)
 
     async def get_row(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, Act.READ_ROWS)
-        query = parse_rows_query(request.scope["query_string"])
-        return row_answer(await self._rows.get(actor, table, request.path_params["row_id"], query))
+        async def work(actor: Actor, table: RowsTable) -> Response:
+            query = parse_rows_query(request.scope["query_string"])
+            return row_answer(await self._rows.get(actor, table, request.path_params["row_id"], query))
+
+        return await self._on_rows(request, Act.READ_ROWS, work)
 
     async def update_row(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
-        row_id, change = request.path_params["row_id"], parse_row_change(await self._row_body(request))
-        return row_answer(await self._rows.update(actor, table, row_id, change))
+        async def work(actor: Actor, table: RowsTable) -> Response:
+            change = parse_row_change(await self._row_body(request))
+            return row_answer(await self._rows.update(actor, table, request.path_params["row_id"], change))
+
+        return await self._on_rows(request, Act.CHANGE_ROWS, work)
 
     async def delete_row(self, request: Request) -> Response:
-        actor, table = await self._table_for_rows(request, Act.CHANGE_ROWS)
-        row_id = request.path_params["row_id"]
-        await self._rows.delete(actor, table, row_id)
-        return json_answer({"row_id": row_id, "deleted": True})
+        async def work(actor: Actor, table: RowsTable) -> Response:
+            row_id = request.path_params["row_id"]
+            await self._rows.delete(actor, table, row_id)
+            return json_answer({"row_id": row_id, "deleted": True})
+
+        return await self._on_rows(request, Act.CHANGE_ROWS, work)
 
     # -- what several need ----------------------------------------------------------------------------------------------
 
@@ -230,16 +247,29 @@ class _DynamicFace:
         require(decide(standing_of(actor, None), Act.CREATE_DATABASE), "database")
         return actor
 
-    async def _table_for_rows(self, request: Request, act: Act) -> tuple[Actor, RowsTable]:
+    async def _on_rows(self, request: Request, act: Act, work: _RowsWork) -> Response:
+        """Find the table, and work on its rows. A table that was changed between the two is found anew."""
         actor = self._actor(request)
-        found = await self._tables.find_for_rows(actor, _id(request, "database"), _id(request, "table"), act=act)
-        return actor, found
+        ids = _id(request, "database"), _id(request, "table")
+        for _ in range(MAX_TRIES - 1):
+            try:
+                return await work(actor, await self._tables.find_for_rows(actor, *ids, act=act))
+            except DatabaseError as error:
+                # Nothing was kept of what failed.
+                if error.sqlstate not in _STALE:
+                    raise
+        return await work(actor, await self._tables.find_for_rows(actor, *ids, act=act))
 
     async def _definition(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._limits.definition_body_bytes)
 
     async def _row_body(self, request: Request) -> bytes:
-        return await read_body(request.scope, request.receive, self._platform.settings.rest.max_body_bytes)
+        """The body, read once."""
+        raw: bytes | None = request.scope.get(_RAW_BODY)
+        if raw is None:
+            limit = self._platform.settings.rest.max_body_bytes
+            raw = request.scope[_RAW_BODY] = await read_body(request.scope, request.receive, limit)
+        return raw
 
     async def _show_to_clients(self, schema: str) -> None:
         """Read the database anew before the answer goes out, so that the client's next request finds what it made."""

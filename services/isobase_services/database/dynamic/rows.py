@@ -197,7 +197,7 @@ class RowStore:
             await self._keeper.reload_database(table.schema)
             found = self._cached(table)
         if found is None:
-            raise NotFound("There is no such table", code="table_not_found")  # dropped meanwhile
+            raise DatabaseError("The table was changed or dropped meanwhile", "42P01")  # the caller looks for it again
         return self._keeper.cache, found
 
     def _cached(self, table: RowsTable) -> Relation | None:
