@@ -68,7 +68,7 @@ def _scenarios() -> tuple[Scenario, ...]:
     ]
     mine = tokens[ME]
     ids = [ME * NOTES_PER_USER + chance.randrange(NOTES_PER_USER) for _ in range(REQUESTS)]
-    line = {"line": "a line of the log", "level": 3}
+    line = {"owner": user_id(ME), "line": "a line of the log", "level": 3}
     row = "select coalesce(json_agg(r)::text, '[]') from"
     embed = "/orders?select=id,total,order_items(id,product,quantity)&order=id&limit=20"
     return (
@@ -101,14 +101,15 @@ def _scenarios() -> tuple[Scenario, ...]:
             "insert one",
             2.0,
             [_request("POST", "/log_lines", mine, line, prefer="return=minimal")],
-            "insert into log_lines (line, level) values ('a line of the log', 3)",
+            f"insert into log_lines (owner, line, level) values ('{user_id(ME)}', 'a line of the log', 3)",
             writes=True,
         ),
         Scenario(
             "insert 100",
             2.0,
             [_request("POST", "/log_lines", mine, [line] * 100, prefer="return=minimal")],
-            "insert into log_lines (line, level) select 'a line of the log', 3 from generate_series(1, 100)",
+            f"insert into log_lines (owner, line, level) select '{user_id(ME)}', 'a line of the log', 3"
+            " from generate_series(1, 100)",
             writes=True,
         ),
         Scenario(
