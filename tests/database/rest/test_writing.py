@@ -382,3 +382,11 @@ def test_an_empty_body_is_no_json_for_an_argument_that_takes_it_whole(api: Api) 
     answer = api.call("POST", "/rpc/whole_json", content=b"", headers=JSON_BODY)
     assert refusal(answer) == (400, "22P02")
     assert api.call("POST", "/rpc/motto", content=b"", headers=JSON_BODY).json() == "Hello you"
+
+
+def test_missing_default_goes_on_with_a_sequence_also_for_rows_that_bring_a_value(api: Api) -> None:
+    rows = [{"id": 900, "title": "given"}, {"title": "counted"}]
+    answer = api.call(
+        "POST", "/notes?columns=id,title", json=rows, prefer="missing=default, return=representation", who=api.alice
+    )
+    assert [row["id"] for row in answer.json()] == [900, 5]

@@ -108,12 +108,17 @@ def _rows(relation: Relation, payload: Payload, parameters: Parameters, *, only_
         shown = ", ".join(f"{value} as {quote_identifier(name)}" for name, value in parsed.items())
         return f"(select {shown} from {source}({data}) as r ({shape}){cut}) as {_BODY}"
     elements = f"json_array_elements(json_build_array({data}))" if payload.is_object else f"json_array_elements({data})"
+    # As upstream every default is computed for every row, also where it is not needed: a sequence goes on all the same.
+    defaults = {name: relation.columns[name].default for name in payload.columns}
+    places = {name: f"d{number}" for number, name in enumerate(payload.columns) if defaults[name] is not None}
+    computed = "".join([f", {defaults[name]} as {place}" for name, place in places.items()])
     filled = ", ".join(
         f"case when e.value::jsonb ? {parameters.add(name)}::text then {parsed[name]} "
-        f"else {relation.columns[name].default or 'null'} end as {quote_identifier(name)}"
+        f"else {f'e.{places[name]}' if name in places else 'null'} end as {quote_identifier(name)}"
         for name in payload.columns
     )
-    return f"(select {filled} from {elements} as e (value), lateral json_to_record(e.value) as r ({shape}){cut}) as {_BODY}"
+    rows = f"(select e.value{computed} from {elements} as e (value)) as e"
+    return f"(select {filled} from {rows}, lateral json_to_record(e.value) as r ({shape}){cut}) as {_BODY}"
 
 
 def insert_sql(

@@ -82,9 +82,16 @@ def _takes_whole(function: Function, body: Body) -> bool:
     )
 
 
+def _rank(function: Function) -> tuple[object, ...]:
+    """Upstream's order of overloads."""
+    arguments = [(argument.name, argument.type) for argument in function.arguments]
+    return len(arguments), function.comment is not None, function.comment or "", arguments
+
+
 def _ambiguous(fitting: Sequence[Function]) -> RequestError:
     described = ", ".join(
-        f"{one.schema}.{one.name}({', '.join(f'{a.name} => {a.type}' for a in one.arguments)})" for one in fitting
+        f"{one.schema}.{one.name}({', '.join(f'{a.name} => {a.type}' for a in one.arguments)})"
+        for one in sorted(fitting, key=_rank)
     )
     return RequestError(
         f"Could not choose the best candidate function between: {described}",
