@@ -13,6 +13,9 @@ from isobase_platform.caller import RequestFacts
 
 __all__ = ["REQUEST_ID_KEY", "bearer_token", "client_ip", "header", "headers_json", "request_facts", "request_id"]
 
+MAX_REMEMBERED_BYTES = 4096
+"""Headers beyond this are written anew each time: what is remembered shall not fill the memory."""
+
 REQUEST_ID_KEY = "isobase.request_id"
 _BEARER = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE)
 
@@ -47,11 +50,17 @@ def client_ip(scope: Scope) -> str | None:
 
 def headers_json(scope: Scope) -> str:
     """All headers as a JSON object with lower-case names; of repeated ones the last counts, as in PostgREST."""
-    return _headers_json(tuple(scope["headers"]))
+    headers = tuple(scope["headers"])
+    is_long = sum([len(name) + len(value) for name, value in headers]) > MAX_REMEMBERED_BYTES
+    return _written(headers) if is_long else _headers_json(headers)
 
 
 @lru_cache(maxsize=256)
 def _headers_json(headers: tuple[tuple[bytes, bytes], ...]) -> str:
+    return _written(headers)
+
+
+def _written(headers: tuple[tuple[bytes, bytes], ...]) -> str:
     # One client sends the same headers again and again. NUL cannot travel to PostgreSQL and has no place in a header; HTTP
     # servers refuse it before this point.
     return json.dumps({str(key, "latin-1"): str(value, "latin-1") for key, value in headers}, ensure_ascii=False)

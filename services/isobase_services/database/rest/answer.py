@@ -128,6 +128,14 @@ def content_location(name: str, pairs: Sequence[Pair]) -> str:
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
-@lru_cache(maxsize=512)
+MAX_REMEMBERED_CHARS = 256
+"""A longer text is encoded anew each time: what is remembered shall not fill the memory."""
+
+
 def _encoded(text: str) -> str:
+    return quote(text, safe="") if len(text) > MAX_REMEMBERED_CHARS else _encoded_once(text)
+
+
+@lru_cache(maxsize=512)
+def _encoded_once(text: str) -> str:
     return quote(text, safe="")

@@ -130,7 +130,7 @@ class _Job:
             slots_offset=all(name != b"range" for name, _ in facts),
         )
         self._key: Hashable | None = None
-        if len(query_string) <= MAX_SHAPE_CHARS:
+        if len(query_string) + len(self._path) + sum([len(value) for _, value in facts]) <= MAX_SHAPE_CHARS:
             self._key = (self._method, self._path, facts, self._query.heads)
 
     async def prepare(self, engine: Engine, plans: Plans) -> tuple[Prepared, Given] | ApiRequest:
@@ -142,9 +142,8 @@ class _Job:
             prepared = plans.prepared.get(self._key)
             if prepared is not None:
                 return prepared, self._given(None)
-        request = plans.requests.get(self._key)
-        if request is None:
-            request = await self._parsed(engine, plans)
+        kept = plans.requests.get(self._key)
+        request = kept or await self._parsed(engine, plans)
         if self._stopwatch is not None:
             self._stopwatch.mark("parse")
         if self._method == "OPTIONS" or request.target.kind == "root":
@@ -154,6 +153,9 @@ class _Job:
         key = self._key if body is None else self._key_with(body)
         prepared = plans.prepared.get(key) if key is not None else None
         if prepared is None:
+            if kept is not None:
+                # What it knows beside its shape are another request's operands, which no unproven plan may be made of.
+                request = await self._parsed(engine, plans)
             prepared = _prepared(engine, request, plans.cache, body)
             if key is not None and self._depends_on_shape_alone(engine, plans.cache, prepared, given, body):
                 plans.keep(key, prepared)

@@ -17,7 +17,7 @@ from isobase_services.database.query.errors import ParseError, RequestError
 __all__ = ["MAX_SHAPE_CHARS", "Pair", "Query", "read_query"]
 
 MAX_SHAPE_CHARS = 4096
-"""A query string beyond this is planned every time: kept plans shall not fill the memory."""
+"""Query string, path and headers beyond this, together, are planned every time: kept plans shall not fill the memory."""
 
 _SIMPLE_OPERATORS = "eq|neq|gte|gt|lte|lt|like|ilike|match|imatch|cs|cd|ov|sl|sr|nxr|nxl|adj|isdistinct"
 _TEXT_SEARCH = r"(?:fts|plfts|phfts|wfts)(?:\([\w $]+\))?"
