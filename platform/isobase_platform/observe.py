@@ -68,7 +68,7 @@ class _TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Send the ``isobase`` loggers to standard error.
+    """Send the ``isobase`` loggers, and the HTTP server's warnings, to standard error.
 
     ``level`` is a logging level's name; ``log_format`` is json, text, or auto (text on a terminal, else json).
     """
@@ -76,9 +76,12 @@ def configure_logging(level: str, log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_TextFormatter() if use_text else _JsonFormatter())
     root = logging.getLogger("isobase")
-    root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    root.propagate = False
+    server = logging.getLogger("uvicorn")  # tells of requests that are no HTTP; else Python prints its lines bare
+    server.setLevel(logging.WARNING)
+    for logger in (root, server):
+        logger.handlers[:] = [handler]
+        logger.propagate = False
 
 
 class Metrics:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 
 from isobase_deploy.cli import start
+from isobase_platform.config import Settings
 from isobase_platform.config_postgrest import Sources
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.observe import configure_logging
@@ -51,6 +53,15 @@ def _flags(parsed: argparse.Namespace) -> dict[str, str]:
     return {name: str(value) for name, value in named.items() if value is not None}
 
 
+def _configure_logging(settings: Settings) -> None:
+    """``log_level`` chooses the requests that are logged; starts, reloads and lost connections are told at every level.
+
+    Source: PostgREST v14 ``Logger.hs``: its default is error, and who starts it still reads where it listens.
+    """
+    configure_logging("debug" if settings.log_level == "debug" else "info", settings.log_format)
+    logging.getLogger("isobase.access").setLevel(settings.log_level.upper())
+
+
 def _run_as_postgrest(parsed: argparse.Namespace) -> int:
     from isobase_deploy.postgrest import commands, create_program
 
@@ -64,7 +75,7 @@ def _run_as_postgrest(parsed: argparse.Namespace) -> int:
     program = create_program(sources)
     if parsed.dump_schema:
         return int(asyncio.run(commands.dump_schema(program)))
-    configure_logging(program.settings.log_level, program.settings.log_format)
+    _configure_logging(program.settings)
     from isobase_deploy.postgrest.figures import SharedFigures
     from isobase_deploy.postgrest.program import open_listeners
     from isobase_deploy.postgrest.server import serve

@@ -61,11 +61,11 @@ def open_listeners(settings: Settings) -> Iterator[Listeners]:
         if settings.unix_socket is not None:
             api = opened.enter_context(_unix_listener(settings.unix_socket, int(settings.unix_socket_mode, 8)))
         else:
-            api = opened.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
+            api = opened.enter_context(contextlib.closing(_listen(settings.host, settings.port, "server")))
         admin = None
         if settings.admin_port is not None:
             host = settings.admin_host or settings.host
-            admin = opened.enter_context(contextlib.closing(_listen(host, settings.admin_port)))
+            admin = opened.enter_context(contextlib.closing(_listen(host, settings.admin_port, "admin-server")))
         yield Listeners(api, admin)
 
 
@@ -77,11 +77,13 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    """``setting`` is how the names of the settings begin that choose the address, for the hint."""
     try:
         return listen(host, port)
     except ConfigurationError as error:
         cause = error.__cause__
+        error.hint = f"stop what uses it, or choose another address with {setting}-host and {setting}-port"
         if host != ANY_ADDRESS or not isinstance(cause, OSError) or cause.errno not in _NO_IPV6:
             raise
         return listen(ANY_IPV4_ADDRESS, port)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -164,6 +166,30 @@ def test_a_database_that_is_not_there_yet_is_answered_503_and_then_served(place:
             assert program.http.get("/").status_code == 200
         finally:
             place.server.execute("drop database if exists served_late with (force)")
+
+
+def test_starts_and_failures_are_told_at_every_log_level(place: Place) -> None:
+    with place.serving(log_level="crit") as program:
+        program.http.get("/nowhere")
+        told = [json.loads(line) for line in program.log.read_text().splitlines()]
+        messages = [line["message"] for line in told]
+        assert "request" not in messages
+        assert {"API listening", "admin server listening", "schema cache loaded"} <= set(messages)
+    with place.serving(wait=False, log_level="error", db_uri="postgresql://nobody@127.0.0.1:1/none") as program:
+        program.wait_until("/ready", 503)
+        deadline_s = time.monotonic() + 10
+        while "trying again" not in program.log.read_text():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+
+
+def test_a_taken_port_is_told_with_the_setting_that_chooses_it(place: Place, program: Program) -> None:
+    for setting, port in (("server", program.port), ("admin-server", program.admin_port)):
+        name = f"{setting}-port".replace("-", "_")
+        ended = place.run("--workers", "1", server_host="127.0.0.1", **{"server_port": "0", name: str(port)})
+        assert ended.returncode == 4
+        assert f"{setting}-port" in ended.stderr
+        assert "config.toml" not in ended.stderr
 
 
 def test_a_refused_login_ends_the_command(place: Place) -> None:
