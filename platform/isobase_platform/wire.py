@@ -32,6 +32,8 @@ __all__ = ["MAX_STATEMENTS", "WireConnection"]
 
 MAX_STATEMENTS = 256
 """Prepared statements that one connection keeps; the least recently used goes first."""
+MAX_STATEMENT_CHARS = 32 * 1024
+"""SQL beyond this is parsed each time and not kept, so that long and rare statements fill neither process."""
 LARGE_PART_BYTES = 64 * 1024
 """A part beyond this is handed to the socket as it is, and not joined with the others."""
 
@@ -269,7 +271,7 @@ class WireConnection(_Base):
 
     def _name(self, sql: str, group: str, out: list[bytes], prepared: list[tuple[str, str]]) -> bytes:
         """The name of the statement on the server; where it has none yet, the message that makes it goes to ``out``."""
-        if not self.uses_statements:
+        if not self.uses_statements or len(sql) > MAX_STATEMENT_CHARS:
             parse(out, b"", sql)
             return b""
         key = (sql, group)

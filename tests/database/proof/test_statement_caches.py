@@ -39,3 +39,17 @@ def test_statements_and_memory_stay_bounded_under_very_many_shapes(things: Setti
         kept = client.post("/rpc/statements", json={}).json()
     assert 0 < kept <= MAX_STATEMENTS + 8
     assert grown < GROWTH_BYTES, f"{grown / 1024 / 1024:.1f} MB more"
+
+
+def test_very_long_statements_are_not_kept(things: Settings) -> None:
+    one_connection = things.database.model_copy(update={"pool_max_size": 1})
+    with serving(things.model_copy(update={"database": one_connection})) as api, api.client() as client:
+        # What the door itself prepares for reads and for writes is there after one of each.
+        client.post("/rpc/statements", json={})
+        client.get("/things?select=id&id=eq.1")
+        before = client.post("/rpc/statements", json={}).json()
+        for number in range(3):
+            filters = "&".join(["id=gte.0"] * (1500 + number))
+            answer = client.get(f"/things?select=id&id=eq.1&{filters}")
+            assert (answer.status_code, answer.json()) == (200, [{"id": 1}])
+        assert client.post("/rpc/statements", json={}).json() == before
