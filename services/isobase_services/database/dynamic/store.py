@@ -62,13 +62,13 @@ async def definition_transaction(platform: Platform) -> AsyncIterator[Connection
         raise
 
 
-async def announce(connection: Connection, schema: str) -> None:
-    """Tell all processes to read the tables of one database anew, as soon as the transaction commits.
+async def announce(connection: Connection, schema: str, channel: str) -> None:
+    """Tell all processes that listen on ``channel`` to read the tables of one database anew, as soon as the transaction commits.
 
     The event triggers that tell of any change of definitions leave a definition's transaction out, or else every table made
     would have every process read the whole database.
     """
-    await connection.execute("select pg_notify('pgrst', $1)", f"reload schema {schema}")
+    await connection.execute("select pg_notify($1, $2)", channel, f"reload schema {schema}")
 
 
 async def find_database(
@@ -148,7 +148,7 @@ class DatabaseStore:
                 raise _user_gone(database_error(error)) from error
             for statement in create_schema_sql(schema):
                 await connection.execute(statement)
-            await announce(connection, schema)
+            await announce(connection, schema, self._platform.settings.rest.channel)
         assert row is not None  # RETURNING of one inserted row
         return database_of(row)
 
@@ -188,7 +188,7 @@ class DatabaseStore:
             database = await allowed_database(connection, actor, database_id, Act.DELETE_DATABASE, locks=True)
             await connection.execute(drop_schema_sql(database.schema))
             await connection.execute("delete from isobase.databases where id = $1", database_id)
-            await announce(connection, database.schema)
+            await announce(connection, database.schema, self._platform.settings.rest.channel)
         return database
 
 

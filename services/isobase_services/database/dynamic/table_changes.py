@@ -88,7 +88,7 @@ class TableChanger:
                     raise Conflict(f"The database has a table named {change.name} already", code="table_exists")
                 await steps.run(f"alter table {steps.target} rename to {quote_identifier(change.name)}")
                 await connection.execute("update isobase.tables set name = $2 where id = $1", table_id, change.name)
-            await announce(connection, database.schema)
+            await announce(connection, database.schema, self._platform.settings.rest.channel)
             return await find_table(connection, database_id, table_id, self._publication)
 
     async def _check_expressions(self, actor: Actor, database_id: UUID, table_id: UUID, change: TableChange) -> None:

@@ -75,7 +75,7 @@ class TableStore:
                 spec.name,
                 spec.access.value,
             )
-            await announce(connection, database.schema)
+            await announce(connection, database.schema, self._platform.settings.rest.channel)
             return await find_table(connection, database_id, table_id, self._publication)
 
     async def _check_expressions(self, actor: Actor, database_id: UUID, spec: TableSpec) -> None:
@@ -146,7 +146,7 @@ class TableStore:
             # Views that a migration put on it go too: they are of no use without it.
             await connection.execute(f"drop table {target} cascade")
             await connection.execute("delete from isobase.tables where id = $1", table_id)
-            await announce(connection, database.schema)
+            await announce(connection, database.schema, self._platform.settings.rest.channel)
 
     async def find_for_rows(self, actor: Actor, database_id: UUID, table_id: UUID, *, act: Act) -> RowsTable:
         """The table for a request about its rows, if the actor is let through to its policies.
