@@ -63,7 +63,7 @@ async def definition_transaction(platform: Platform) -> AsyncIterator[Connection
 
 
 async def announce(connection: Connection, schema: str, channel: str) -> None:
-    """Tell all processes that listen on ``channel`` to read the tables of one database anew, as soon as the transaction commits.
+    """Tell all processes that listen on ``channel`` to read the tables of one database anew, once this commits.
 
     The event triggers that tell of any change of definitions leave a definition's transaction out, or else every table made
     would have every process read the whole database.
