@@ -47,7 +47,7 @@ ROLE_SETTINGS_LIFE_S = 60.0
 # What a user's function may leave on a session: settings, temporary tables, cursors, listeners, advisory locks. RESET ALL
 # does not cover the role and the session authorization, hence the first two.
 _CLEAN = (
-    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; "
+    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
     "SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 

@@ -108,7 +108,9 @@ def _verified_payload(token: str, keys: Sequence[Key]) -> bytes:
 def _json_object(payload: bytes) -> dict[str, Any]:
     try:
         value = json.loads(payload)
-    except ValueError as error:
+        # Python reads half a surrogate pair, which is no text and cannot travel to PostgreSQL: UnicodeEncodeError.
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise TokenError("The token's payload is not JSON", TokenRefusal.MALFORMED) from error
     if not isinstance(value, dict):
         raise TokenError("The token's payload is not a JSON object", TokenRefusal.MALFORMED)

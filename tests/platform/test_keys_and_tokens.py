@@ -168,3 +168,12 @@ def test_opaque_keys_stand_for_their_roles_and_nothing_else_does() -> None:
     assert keys.token_for("sb_secret_s") == "S"
     assert keys.token_for("sb_secret_x") is None
     assert keys.token_for("A") is None
+
+
+@pytest.mark.parametrize("payload", [b'{"role":"anon","name":"\\ud800"}', b'{"a":' * 5000 + b"1" + b"}" * 5000])
+def test_claims_that_are_no_text_for_postgresql_are_refused_though_they_are_signed(payload: bytes) -> None:
+    token = jwt.PyJWS().encode(payload, SECRET, algorithm="HS256")
+    verifier = TokenVerifier(KeyRing(SECRET, []))
+    with pytest.raises(TokenError) as caught:
+        verifier.verify(token)
+    assert caught.value.reason is TokenRefusal.MALFORMED

@@ -15,6 +15,7 @@ from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.rest.app import RestApp
 from isobase_services.database.rest.errors import render_error
 from isobase_services.database.rest.prepared import MAX_PLANS
+from isobase_services.database.rest.shape import MAX_SHAPE_CHARS
 from tests.database.rest.conftest import Api
 
 JSON = {"content-type": "application/json"}
@@ -165,3 +166,22 @@ async def test_kept_plans_stay_bounded_and_the_newest_shape_works(served: Served
         status, _, body = await served.ask(warm, "GET", f"/teams?select=n{number}:name&id=eq.1")
         assert (status, body) == (200, f'[{{"n{number}":"Red"}}]'.encode())
     assert warm.kept_plans == MAX_PLANS
+
+
+async def test_plans_with_long_headers_or_paths_are_not_kept(served: Served) -> None:
+    warm = served.fresh()
+    long = "x" * MAX_SHAPE_CHARS
+    for headers in ({"prefer": long}, {"accept": f"*/*, {long}"}):
+        status, _, _ = await served.ask(warm, "GET", "/teams?id=eq.1", headers=headers)
+        assert status == 200
+    status, _, _ = await served.ask(warm, "POST", f"/{long}", b"{}", headers=JSON)
+    assert status == 404
+    assert warm.kept_plans == 0
+
+
+async def test_only_ascii_digits_make_an_offset(served: Served) -> None:
+    """Python takes digits of any script for a number; PostgreSQL, which gets the text, does not."""
+    warm = served.fresh()
+    for _ in range(2):
+        status, _, body = await served.ask(warm, "GET", "/teams?select=id&order=id&offset=1%D9%A3")
+        assert (status, body) == (200, b'[{"id":1}, \n {"id":2}]')

@@ -19,7 +19,7 @@ _KNOWN = {
     "tx": ("commit", "rollback"),
     "handling": ("strict", "lenient"),
 }
-_AFFECTED = re.compile(r"-?\d{1,18}")
+_AFFECTED = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(slots=True, frozen=True)

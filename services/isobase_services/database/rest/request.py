@@ -32,8 +32,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"
 _CALL_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _ROOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY_BEGINNINGS = ("eyJ", "sb_publishable_", "sb_secret_")
-_RANGE = re.compile(r"(\d{1,18})-(\d{0,18})")
-_NUMBER = re.compile(r"-?\d{1,100}")
+_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{0,18})")
+_NUMBER = re.compile(r"-?[0-9]{1,100}")
 
 
 @dataclass(slots=True, frozen=True)

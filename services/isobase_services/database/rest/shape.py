@@ -25,7 +25,7 @@ _HEAD = re.compile(rf"(?:not\.)?(?:{_SIMPLE_OPERATORS}|{_TEXT_SEARCH})\.")
 _LIST_HEAD = re.compile(r'(?:not\.)?in\.(?=\([^()"]*\)\Z)')
 # What could be read as a filter, or as the beginning of one.
 _FILTER_LIKE = re.compile(r"[a-z]+(?:\([^)]*\))?\.")
-_OFFSET = re.compile(r"[1-9]\d{0,17}")
+_OFFSET = re.compile(r"[1-9][0-9]{0,17}")
 _WHOLE = frozenset({"select", "order", "limit", "offset", "and", "or", "columns", "on_conflict", "apikey"})
 
 Pair: TypeAlias = tuple[str, str, int | None]
