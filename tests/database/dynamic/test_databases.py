@@ -135,6 +135,15 @@ async def test_a_body_that_cannot_be_is_400_and_makes_nothing(server: Server, bo
     assert await schemas(server) == set()
 
 
+async def test_what_is_wrong_with_a_body_is_said_without_patterns_and_names_of_exceptions(server: Server) -> None:
+    answer = await server.http.post("/db", json={"name": "a\nb"}, headers=server.alice)
+    assert answer.json()["error"]["details"] == "name: String should hold more than spaces, and no control characters"
+    made = await server.make_database()
+    body = {"name": "items", "columns": [{"name": "title", "type": "strin"}]}
+    answer = await server.http.post(f"/db/{made['database_id']}/tables", json=body, headers=server.alice)
+    assert answer.json()["error"]["details"].startswith("columns.0.type: no such column type; there are text, ")
+
+
 async def test_a_user_has_no_more_databases_than_the_limit(database: Settings) -> None:
     async with running(database, databases_per_owner=2) as server:
         answers = await asyncio.gather(

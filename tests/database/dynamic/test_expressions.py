@@ -194,6 +194,18 @@ async def test_a_check_names_its_own_column_and_is_kept_by_postgresql(server: Se
         assert refusal(answer) == (400, "invalid_expression"), check
 
 
+async def test_a_check_with_a_subquery_is_no_expression_for_it(server: Server) -> None:
+    made = await server.make_database()
+    url = f"/db/{made['database_id']}/tables"
+    column = {"name": "quantity", "type": "integer", "check": "quantity > (select 1)"}
+    answer = await server.http.post(url, json={"name": "items", "columns": [column]}, headers=server.alice)
+    assert refusal(answer) == (400, "invalid_expression")
+    table = await server.make_table(made["database_id"])
+    change = {"columns": {"change": [{"name": "quantity", "check": "quantity > (select 1)"}]}}
+    answer = await server.http.patch(f"{url}/{table['table_id']}", json=change, headers=server.alice)
+    assert refusal(answer) == (400, "invalid_expression")
+
+
 async def test_custom_policies_decide_who_reads_and_writes(server: Server) -> None:
     policies = [
         {"command": "select", "to": ["anon", "authenticated"], "using": "quantity > 5 or owner = auth.uid()"},

@@ -51,6 +51,7 @@ async def test_a_row_with_a_key_of_several_columns_is_reached_by_all_of_them(ser
         assert (changed.json()["place"], changed.json()["seats"]) == (place, 2)
     answer = await server.http.patch(f"{url}/hall,2026-01-31", json={"place": "x"}, headers=server.alice)
     assert refusal(answer) == (400, "read_only_column")
+    assert "primary key" in answer.json()["error"]["message"]
     assert (await server.http.delete(f"{url}/hall,2026-01-31", headers=server.alice)).status_code == 200
     for text in (
         "hall",
@@ -84,6 +85,10 @@ async def test_a_row_that_is_there_is_merged_or_left(server: Server) -> None:
     assert (answer.status_code, answer.json()) == (200, {"rows": []})
     answer = await server.http.post(f"{url}?return=minimal", json=[{"code": "c"}, {"code": "d"}], headers=server.alice)
     assert (answer.status_code, answer.json()) == (201, {"written": 2})
+    twice = [{"code": "e"}, {"code": "e"}]
+    answer = await server.http.post(f"{url}?upsert=merge&on_conflict=code", json=twice, headers=server.alice)
+    assert refusal(answer) == (400, "row_given_twice")
+    assert "the same code" in answer.json()["error"]["message"]
     assert refusal(await server.http.post(url, json={"code": "a"}, headers=server.alice)) == (409, "23505")
 
 

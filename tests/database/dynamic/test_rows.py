@@ -122,6 +122,7 @@ async def test_select_count_and_embeds(server: Server) -> None:
         ("select=title,nothing(id)", "unknown_relationship"),
         ("title=18", "invalid_query"),
         ("title=eqq.a", "invalid_query"),
+        ("count=planned", "invalid_query"),
         ("quantity=eq.x", "invalid_value"),
         ("limit=x", "invalid_query"),
         ("limit=-1", "invalid_query"),
@@ -137,6 +138,12 @@ async def test_select_count_and_embeds(server: Server) -> None:
 async def test_a_query_that_cannot_be_read_is_400(server: Server, query: str, code: str) -> None:
     url = await server.make_rows_url()
     assert refusal(await server.http.get(f"{url}?{query}", headers=server.alice)) == (400, code)
+
+
+async def test_a_filter_without_an_operator_is_told_how_to_write_one(server: Server) -> None:
+    url = await server.make_rows_url()
+    answer = await server.http.get(f"{url}?title=18", headers=server.alice)
+    assert answer.json()["error"]["hint"] == "A filter is an operator, a point and a value: title=eq.1"
 
 
 async def test_an_unknown_column_comes_with_the_nearest_name(server: Server) -> None:

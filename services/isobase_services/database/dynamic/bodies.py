@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from isobase_platform.errors import BadRequest
 from isobase_services.database.dynamic.column_types import BaseType, ColumnType
@@ -218,7 +219,14 @@ def read_body_model(model: type[_Model], raw: bytes) -> _Model:
         if problems[0]["type"] == "json_invalid":
             raise BadRequest("The request body is not valid JSON", code="invalid_json") from None
         shown = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {_in_words(problem)}"
             for problem in problems[:MAX_SHOWN_PROBLEMS]
         )
         raise BadRequest("The request body is not valid", code="invalid_body", details=shown) from None
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """What is wrong, for people: without a pattern, and without the name of Python's exception."""
+    if problem["type"] == "string_pattern_mismatch":
+        return "String should hold more than spaces, and no control characters"
+    return problem["msg"].removeprefix("Value error, ")

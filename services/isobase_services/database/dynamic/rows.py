@@ -42,6 +42,8 @@ from isobase_services.database.query.sql_write import Payload, Upsert, delete_sq
 __all__ = ["RowStore"]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
+TWICE_IN_ONE_UPSERT = "21000"
+"""SQLSTATE of a statement that would change a row twice."""
 _SET_BY_SERVER = ("created_at", "owner")
 
 
@@ -111,6 +113,10 @@ class RowStore:
         except DatabaseError as error:
             if error.constraint == OWNER_CONSTRAINT and not actor.caller.is_service:
                 raise IsobaseError("The user of the token is gone", code="user_not_found", status=401) from error
+            if error.sqlstate == TWICE_IN_ONE_UPSERT:
+                names = ", ".join(options.conflict or relation.primary_key)
+                message = f"Two rows of the list have the same {names}: an upsert changes a row once"
+                raise BadRequest(message, code="row_given_twice") from error
             if error.sqlstate == "42P10":
                 names = ", ".join(options.conflict)
                 raise BadRequest(f"There is no unique key of {names} to tell rows by", code="invalid_query") from error
@@ -211,9 +217,15 @@ class RowStore:
         for name in names:
             if name not in relation.columns:
                 raise unknown_column(name, relation)
-            is_fixed = name in _SET_BY_SERVER or (name in relation.primary_key and not is_insert)
-            if is_fixed and not actor.caller.is_service:
+            if actor.caller.is_service:
+                continue
+            if name in _SET_BY_SERVER:
                 raise BadRequest(f"The column {name} is set by the server", code="read_only_column")
+            if name in relation.primary_key and not is_insert:
+                message = f"The column {name} is part of the primary key, by which the row is known"
+                raise BadRequest(
+                    message, code="read_only_column", hint="Insert a row with the new key, and delete this one"
+                )
 
     def _search_path(self, schema: str) -> tuple[str, ...]:
         return (schema, *self._rest.extra_search_path)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from isobase_platform.errors import BadRequest
 from isobase_services.database.query.ast import Filter, LogicTree, OrderTerm, RelationItem, SelectItem
+from isobase_services.database.query.errors import ParseError
 from isobase_services.database.query.parse_filter import parse_filter, parse_key, parse_logic
 from isobase_services.database.query.parse_select import parse_order, parse_select
 from isobase_services.database.query.schema_cache import Relation
@@ -22,6 +23,7 @@ __all__ = ["RowsQuery", "check_columns", "parse_rows_query", "query_pairs", "unk
 MAX_QUERY_LENGTH_CHARS = 64 * 1024
 _LOGIC_KEY = re.compile(r"(?:.+\.)?(?:not\.)?(?:and|or)")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_COUNT_HINT = "A column of that name is filtered by and=(count.eq.1)"
 
 Path = tuple[str, ...]
 
@@ -59,7 +61,9 @@ def parse_rows_query(raw: bytes) -> RowsQuery:
             select_text = value
         elif key == "apikey":
             continue  # the gateway's key may travel in the query string
-        elif key == "count" and value == "exact":
+        elif key == "count":
+            if value != "exact":
+                raise BadRequest("count is exact, or left away", code="invalid_query", hint=_COUNT_HINT)
             counts = True
         elif key == "cursor":
             _once(cursor is None, key)
@@ -77,7 +81,11 @@ def parse_rows_query(raw: bytes) -> RowsQuery:
             filters.setdefault(path, []).append(tree)
         else:
             path, target = parse_key(key)
-            filters.setdefault(path, []).append(parse_filter(target, value))
+            try:
+                filters.setdefault(path, []).append(parse_filter(target, value))
+            except ParseError as error:
+                error.hint = error.hint or f"A filter is an operator, a point and a value: {key}=eq.1"
+                raise
     return RowsQuery(parse_select(select_text or "*", is_strict=True), filters, orders, ranges, counts, cursor)
 
 

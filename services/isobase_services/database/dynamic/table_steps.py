@@ -65,7 +65,12 @@ class TableSteps:
     async def add_check(self, column: str, text: str) -> None:
         """Add a check that ``check_text`` let through: looked at before PostgreSQL evaluates it for the first time."""
         what = f"check of column {column}"
-        await self.run(f"alter table {self.target} add check (\n{text}\n) not valid", column)
+        try:
+            await self.run(f"alter table {self.target} add check (\n{text}\n) not valid", column)
+        except Conflict as error:
+            # The rows are not looked at yet: it is the expression that cannot be, as one with a subquery.
+            message = f"The {what} is not an expression that can be used"
+            raise BadRequest(message, code="invalid_expression", details=error.details) from error
         rows = await self.connection.fetch(
             "select k.conname, k.conbin::text as tree, k.conkey = array[a.attnum] as is_own"
             " from pg_catalog.pg_constraint as k"
