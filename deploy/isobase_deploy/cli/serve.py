@@ -91,4 +91,5 @@ def _run_as_postgrest(parsed: argparse.Namespace) -> int:
 
         if count == 1:
             return run_worker(0)
-        return supervise(count, run_worker, drain_timeout_s=program.settings.drain_timeout_s)
+        drain_timeout_s = program.settings.drain_timeout_s
+        return supervise(count, run_worker, drain_timeout_s=drain_timeout_s, close_listeners=listeners.close)

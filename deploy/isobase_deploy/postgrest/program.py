@@ -50,6 +50,12 @@ class Listeners:
     api: socket.socket
     admin: socket.socket | None
 
+    def close(self) -> None:
+        """Close this process's copies; those of processes made from it stay open."""
+        self.api.close()
+        if self.admin is not None:
+            self.admin.close()
+
 
 @contextlib.contextmanager
 def open_listeners(settings: Settings) -> Iterator[Listeners]:

@@ -25,19 +25,29 @@ MIN_LIFE_S = 1.0
 _log = logging.getLogger("isobase.workers")
 
 
-def supervise(count: int, run_worker: Callable[[int], int], *, drain_timeout_s: float) -> int:
+def supervise(
+    count: int, run_worker: Callable[[int], int], *, drain_timeout_s: float, close_listeners: Callable[[], None]
+) -> int:
     """Run ``count`` workers until a signal ends them all; returns the exit code.
 
     ``run_worker`` gets the worker's number from 0 on and returns its exit code. SIGTERM, SIGINT and SIGHUP end every worker,
-    SIGUSR1 and SIGUSR2 are passed on.
+    SIGUSR1 and SIGUSR2 are passed on. ``close_listeners`` closes this process's copies of the listening sockets: open ones
+    would go on to take connections that no worker answers any more.
     """
-    return _Supervisor(count, run_worker, drain_timeout_s).run()
+    return _Supervisor(count, run_worker, drain_timeout_s, close_listeners).run()
 
 
 class _Supervisor:
-    def __init__(self, count: int, run_worker: Callable[[int], int], drain_timeout_s: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        run_worker: Callable[[int], int],
+        drain_timeout_s: float,
+        close_listeners: Callable[[], None],
+    ) -> None:
         self._count = count
         self._run_worker = run_worker
+        self._close_listeners = close_listeners
         self._patience_s = int(drain_timeout_s) + END_GRACE_S
         self._workers: dict[int, tuple[int, float]] = {}  # process id -> (number, when it was made)
         self._is_ending = False
@@ -61,6 +71,9 @@ class _Supervisor:
         sys.stderr.flush()
         # A signal between the fork and the worker's own handlers would run ours, in the worker.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        if self._is_ending:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return
         process_id = os.fork()
         if process_id:
             self._workers[process_id] = (number, time.monotonic())
@@ -95,12 +108,12 @@ class _Supervisor:
         _log.warning("a worker ended and is replaced", extra={"worker": number, "signal": -code})
         if time.monotonic() - made_s < MIN_LIFE_S:
             time.sleep(MIN_LIFE_S)
-        if not self._is_ending:
-            self._fork(number)
+        self._fork(number)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         if not self._is_ending:
             self._is_ending = True
+            self._close_listeners()
             signal.alarm(self._patience_s)
         self._send(signal.SIGTERM)
 

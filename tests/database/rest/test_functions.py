@@ -62,6 +62,12 @@ def test_void_is_204(api: Api) -> None:
     assert (answer.status_code, answer.content, answer.headers["content-range"]) == (204, b"", "0-0/*")
 
 
+def test_a_column_that_a_function_does_not_return_is_told_as_upstream_does(api: Api) -> None:
+    answer = api.call("GET", "/rpc/listed?select=words")
+    assert refusal(answer) == (400, "42703")
+    assert answer.json()["message"] == "column pgrst_call.words does not exist"
+
+
 def test_rows_of_a_call_are_counted(api: Api) -> None:
     answer = api.call("POST", "/rpc/listed?limit=2", json={}, prefer="count=exact")
     assert (answer.status_code, answer.headers["content-range"]) == (206, "0-1/3")

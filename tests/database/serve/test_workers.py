@@ -11,6 +11,7 @@ import time
 
 import httpx
 import psutil
+import pytest
 
 from tests.database.serve.conftest import LOGIN, Place, Program
 
@@ -68,6 +69,9 @@ def test_sigterm_lets_every_worker_end_what_it_answers(place: Place) -> None:
             thread.start()
         time.sleep(0.7)
         program.process.send_signal(signal.SIGTERM)
+        time.sleep(0.4)
+        with pytest.raises(httpx.ConnectError):  # refused at once, not taken by a socket that nobody answers on
+            httpx.get(f"http://127.0.0.1:{program.port}/items", timeout=5)
         for thread in threads:
             thread.join()
         assert answers == ["rested"] * 4

@@ -257,8 +257,9 @@ def call_sql(
 
 
 def _selected(function: Function, call: str, returning: Sequence[str], before: str = "") -> str:
+    # The name of the call is upstream's: errors about columns show it ("column pgrst_call.x does not exist").
     if function.is_scalar:
-        return f"select c.pgrst_scalar from {before}(select {call} as pgrst_scalar) as c"
+        return f"select pgrst_call.pgrst_scalar from {before}(select {call} as pgrst_scalar) as pgrst_call"
     # Named one by one where the request names them: a computed column exists on the function's own row type only.
-    shown = ", ".join("c.*" if name == "*" else f"c.{identifier(name)}" for name in returning)
-    return f"select {shown or 'c.*'} from {before}{call} as c"
+    shown = ", ".join("pgrst_call.*" if name == "*" else f"pgrst_call.{identifier(name)}" for name in returning)
+    return f"select {shown or 'pgrst_call.*'} from {before}{call} as pgrst_call"
