@@ -43,7 +43,9 @@ def _empty_spread(request: Request, theirs: Answer, ours: Answer) -> bool:
 
 
 def _narrows_a_call(request: Request, theirs: Answer, ours: Answer) -> bool:
-    return request.resource.startswith("rpc/") and code_of(theirs) == "42703" and code_of(ours) != "42703"
+    mistakes = {"42702", "42703", "42846"}
+    is_refused = code_of(theirs) in mistakes or (request.method == "HEAD" and theirs.status == 400)
+    return request.resource.startswith("rpc/") and is_refused and code_of(ours) not in mistakes
 
 
 _SQL_MISTAKES = frozenset({"42702", "42703", "42704", "42712", "42725", "42803", "42804", "42846", "42883"})
@@ -98,6 +100,10 @@ NEWER: tuple[Difference, ...] = (
         "nothing",
     ),
     Difference(
+        "12 shows columns of its own where a call selects nothing",
+        lambda request, theirs, ours: request.resource.startswith("rpc/") and ("select", "") in request.parameters,
+    ),
+    Difference(
         "14 looks for a function of a single argument only by the argument's name, if it has one",
         lambda request, theirs, ours: request.resource == "rpc/echo" and code_of(ours) == "PGRST202",
         "nothing",
@@ -109,7 +115,7 @@ NEWER: tuple[Difference, ...] = (
     ),
     Difference(
         "14 offers GeoJSON only where PostGIS is installed, where 12 calls a function that is not there",
-        lambda request, theirs, ours: "geo+json" in request.headers.get("Accept", "") and ours.status == 406,
+        lambda request, theirs, ours: "geo+json" in request.headers.get("Accept", "") and ours.status in {204, 406},
         "nothing",
     ),
     Difference(
