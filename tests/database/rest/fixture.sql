@@ -80,6 +80,16 @@ begin
     message = '{"code": "TEA", "message": "short and stout", "hint": "pour"}',
     detail = '{"status": 418, "headers": {"X-Tea": "green"}}';
 end $$;
+create function public.with_head(status text default '', headers text default '', encoding text default 'UTF8',
+  code text default '', detail text default '') returns text language plpgsql as $$
+begin
+  perform set_config('response.status', status, true), set_config('response.headers', headers, true),
+          set_config('client_encoding', encoding, true);
+  if code <> '' then
+    raise exception using errcode = code, message = '{"code":"1","message":"m"}', detail = detail;
+  end if;
+  return 'é';
+end $$;
 create function public.with_headers() returns int language plpgsql as $$
 begin
   perform set_config('response.headers', '[{"Cache-Control": "no-store"}, {"Set-Cookie": "a=1"}, {"Set-Cookie": "b=2"}]', true);

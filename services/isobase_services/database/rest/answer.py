@@ -14,6 +14,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.rest.given_head import BODILESS_STATUSES, framed
 from isobase_services.database.rest.media import Media
 from isobase_services.database.rest.preferences import Preferences
 from isobase_services.database.rest.request import ApiRequest
@@ -39,19 +40,19 @@ def render(
     """
     if outcome.explained is not None:
         status, headers, applied, media = 200, [], Preferences(), outcome.explained
-    body = b"" if media is None or request.is_head else outcome.body
+    status = status if outcome.status is None else outcome.status
+    has_no_body = request.is_head or status in BODILESS_STATUSES
+    body = b"" if media is None or has_no_body else outcome.body
     shown = list(headers)
     if media is not None:
         shown.append(("content-type", media.content_type))
     shown += _negotiated(request, applied, has_body=media is not None)
-    status = status if outcome.status is None else outcome.status
     if outcome.headers:
         given = {name for name, _ in outcome.headers}
-        shown = [*[pair for pair in shown if pair[0] not in given], *outcome.headers]
-        has_length = "content-length" in given
-    else:
-        has_length = False
-    if not has_length and not request.is_head and status not in {204, 304}:
+        shown = [pair for pair in shown if pair[0] not in given]
+        length = None if has_no_body else len(body)
+        shown = framed([*shown, *outcome.headers], length, keeps_length=request.is_head)
+    elif not has_no_body:
         shown.append(("content-length", str(len(body))))
     return Answer(body, status, [(name.encode(), value.encode()) for name, value in shown])
 

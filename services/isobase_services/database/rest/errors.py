@@ -25,6 +25,7 @@ from isobase_platform.errors import (
 )
 from isobase_platform.http.request import header
 from isobase_services.database.query.errors import RequestError
+from isobase_services.database.rest.given_head import BODILESS_STATUSES, framed, is_header, is_status
 
 __all__ = ["CALLER_IS_KNOWN", "given_token", "render_error"]
 
@@ -166,7 +167,7 @@ def _database_status(error: DatabaseError, scope: Scope) -> int:
     state, message = error.sqlstate, error.message
     if state.startswith("PT"):
         text = state[2:]
-        return int(text) if text.isascii() and text.isdigit() and int(text) >= 100 else 500
+        return int(text) if text.isascii() and text.isdigit() and is_status(int(text)) else 500
     if state == "42501":
         # A refusal of anon asks for a sign-in; one of a known caller is final.
         return 403 if scope.get(CALLER_IS_KNOWN) else 401
@@ -189,11 +190,9 @@ def _raised(error: DatabaseError) -> Response:
         extra = _object(error.details, ("status", "headers"))
         status, given = int(extra["status"]), dict(extra["headers"])
         headers = {str(name).lower(): str(value) for name, value in given.items()}
-        if not 100 <= status <= 999 or any(
-            letter in text for pair in headers.items() for text in pair for letter in "\r\n"
-        ):
+        if not is_status(status) or not all(is_header(*pair) for pair in headers.items()):
             raise ValueError(status)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return _unreadable(f"Invalid JSON value for DETAIL: '{error.details}'", _DETAIL_HINT)
     return _response({name: body.get(name) for name in ("code", "details", "hint", "message")}, status, headers)
 
@@ -225,7 +224,8 @@ def _response(body: Mapping[str, object], status: int, headers: Mapping[str, str
     # A name in a header: what is no plain ASCII there could begin another header.
     code = re.sub(r"[^\x20-\x7e]", "", str(body["code"]))
     shown = {"content-type": "application/json; charset=utf-8", "proxy-status": f"PostgREST; error={code}", **headers}
-    response = Response(content, status_code=status)
-    length = [] if "content-length" in headers else [("content-length", str(len(content)))]
-    response.raw_headers = [(name.encode(), value.encode()) for name, value in [*shown.items(), *length]]
+    has_no_body = status in BODILESS_STATUSES
+    response = Response(b"" if has_no_body else content, status_code=status)
+    pairs = framed(shown.items(), None if has_no_body else len(content))
+    response.raw_headers = [(name.encode(), value.encode()) for name, value in pairs]
     return response

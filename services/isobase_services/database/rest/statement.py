@@ -18,6 +18,7 @@ from isobase_services.database.query.media_handlers import MediaHandler
 from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.schema_cache import Function
 from isobase_services.database.query.sql_write import INSERTED_SETTING
+from isobase_services.database.rest.given_head import is_header, is_status
 from isobase_services.database.rest.media import Builtin, Explain, Media, MediaType
 
 __all__ = ["JSON_PLAN", "Outcome", "answer_sql", "explain_sql", "limited", "planned_rows", "pre_request_sql"]
@@ -51,8 +52,8 @@ class Outcome:
             int.from_bytes(rows or b""),
             None if total is None else int.from_bytes(total),
             tuple(json.loads(location).items()) if location else (),
-            _status(status.decode()) if status else None,
-            _headers(headers.decode()) if headers else (),
+            _status(status.decode(errors="replace")) if status else None,
+            _headers(headers) if headers else (),
             int(inserted) if inserted is not None else None,
         )
 
@@ -149,18 +150,21 @@ def pre_request_sql(function: str) -> str:
 
 def _status(text: str) -> int:
     """``response.status``, which a function may set for its own answer."""
-    if not (text.isascii() and text.isdigit() and 100 <= int(text) <= 999):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and is_status(int(text))):
         raise RequestError("response.status guc must be a valid status code", code="PGRST112", status=500)
     return int(text)
 
 
-def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    """``response.headers``, likewise. A line break in one would be another header, so it is refused too."""
+def _headers(text: bytes) -> tuple[tuple[str, str], ...]:
+    """``response.headers``, likewise. A line break in one would be another header, so it is refused too.
+
+    A function may have changed the encoding that its own answer is sent in.
+    """
     found: list[tuple[str, str]] = []
     try:
         for entry in json.loads(text):
             ((name, value),) = entry.items()
-            if not isinstance(value, str) or any(letter in name + value for letter in "\r\n\x00"):
+            if not isinstance(value, str) or not is_header(name, value):
                 raise TypeError(name)
             found.append((name.lower(), value))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
