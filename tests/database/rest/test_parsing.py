@@ -100,7 +100,9 @@ def test_keys_and_orders_are_read() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["a,", "a(b", "a(,b)", "a->", "a::", "a:b:c", "a!x", "a;b", " ,a", '"a', "a.b"])
+@pytest.mark.parametrize(
+    "text", ["a,", "a(b", "a(,b)", "a(b) c", "a->", "a::", "a:b:c", "a!x", "a;b", " ,a", '"a', "a.b"]
+)
 def test_a_broken_select_is_refused(text: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse_select(text)

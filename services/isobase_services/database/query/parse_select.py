@@ -64,6 +64,9 @@ def _items(scanner: Scanner, depth: int) -> tuple[SelectItem, ...]:
     while True:
         items.append(_item(scanner, depth))
         if not scanner.take_separator(","):
+            if scanner.peek(" ") or scanner.peek("\t"):
+                # As upstream, which has taken the space for one around a comma.
+                raise scanner.error('expecting ","')
             return tuple(items)
 
 

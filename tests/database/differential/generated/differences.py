@@ -64,7 +64,7 @@ def _has_two_mistakes(request: Request, theirs: Answer, ours: Answer) -> bool:
 
 
 def _sorts_what_it_wrote(request: Request, theirs: Answer, ours: Answer) -> bool:
-    return request.is_write and "order=" in request.query and code_of(ours) in {"PGRST118", *_SQL_MISTAKES}
+    return request.is_write and "order=" in request.query and code_of(ours) in {"PGRST108", "PGRST118", *_SQL_MISTAKES}
 
 
 def _is_csv_of_what_was_made(request: Request, theirs: Answer, ours: Answer) -> bool:
