@@ -275,12 +275,12 @@ def _top_range(scope: Scope, method: str, given: Ranges) -> Ranges:
     low = offset or 0
     high = None if limit is None else low + limit - 1
     first, last = _header_range(header(scope, "range")) if method == "GET" else (0, None)
+    if high == -1 and low == 0:
+        return {**given, (): (0, 0)}
     if last is not None and first > last:
         raise _unsatisfiable(
             "The lower boundary must be lower than or equal to the upper boundary in the Range header."
         )
-    if high == -1 and low == 0:
-        return {**given, (): (0, 0)}
     low = max(low, first)
     high = last if high is None else high if last is None else min(high, last)
     if high is not None and high < low:

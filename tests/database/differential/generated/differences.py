@@ -102,6 +102,7 @@ NEWER: tuple[Difference, ...] = (
     Difference(
         "12 shows columns of its own where a call selects nothing",
         lambda request, theirs, ours: request.resource.startswith("rpc/") and ("select", "") in request.parameters,
+        "nothing",
     ),
     Difference(
         "14 looks for a function of a single argument only by the argument's name, if it has one",
