@@ -57,6 +57,8 @@ HOSTILE_TEXT = [
     "(values (true))",
     "exists (with a as (select 1) select 1)",
     "'auth.users'::regclass is not null",
+    "'{auth.users}'::_regclass is not null",
+    "'{auth.users}'::regclass[] is not null",
     "'auth.users'::\"regclass\" is not null",
     "title = '\x00'",
     "",

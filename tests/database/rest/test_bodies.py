@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.parameters import Operand, Parameters
-from isobase_services.database.rest.csv_rows import SLICE_ROWS, csv_rows
+from isobase_services.database.rest.csv_rows import MAX_CELLS, SLICE_ROWS, csv_rows
 from isobase_services.database.rest.json_shape import LARGE_BODY_BYTES, SLICE_CHARS, JsonShape, shape_of, walk_shape
-from isobase_services.database.rest.payload import parse_write_body
+from isobase_services.database.rest.payload import MAX_FORM_FIELDS, parse_call_body, parse_write_body
 from tests.database.rest.conftest import Api, refusal
 
 LONGEST_BLOCK_S = 0.25
@@ -251,3 +251,21 @@ def test_csv_that_python_writes_is_read_as_it_was_meant(rows: list[list[str]], e
     assert found == [
         {"a": None if first == "NULL" else first, "b": None if second == "NULL" else second} for first, second in rows
     ]
+
+
+def test_blank_lines_of_csv_make_pauses_too() -> None:
+    assert sum(1 for _ in csv_rows("a\n" + "\n" * 100_000)) >= 20
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_line_of_csv_has_a_limit(quote: str) -> None:
+    with pytest.raises(RequestError, match="fields"):
+        list(csv_rows(f"{quote}a{quote}" + ",a" * MAX_CELLS + "\n1\n"))
+
+
+async def test_a_form_has_a_limit() -> None:
+    kind = "application/x-www-form-urlencoded"
+    with pytest.raises(RequestError, match="form"):
+        await parse_call_body(b"a&" * (MAX_FORM_FIELDS + 1), kind, None)
+    large = await parse_call_body(b"a=" + b"%41" * LARGE_BODY_BYTES, kind, None)
+    assert large.form == (("a", "A" * LARGE_BODY_BYTES),)

@@ -80,7 +80,8 @@ def _check_token(token: str, kind: str | None, before: str, what: str) -> None:
     if kind == "operator" and ("--" in token or "/*" in token or "*/" in token):
         raise _refusal(what, "it must not hold comments")
     name = token.strip('"').lower()
-    if kind in {"word", "quoted"} and name in LOOKUP_TYPES:
+    # An array type's name is its element's behind an underscore.
+    if kind in {"word", "quoted"} and name.lstrip("_") in LOOKUP_TYPES:
         raise _refusal(what, f"it must not use {name}")
     if kind != "word":
         return

@@ -13,12 +13,15 @@ import orjson
 
 from isobase_services.database.query.errors import RequestError
 
-__all__ = ["SLICE_ROWS", "csv_rows"]
+__all__ = ["MAX_CELLS", "SLICE_ROWS", "csv_rows"]
 
 SLICE_ROWS = 2000
 """Rows between two pauses: a few milliseconds."""
 _SHOWN_CHARS = 100
 """How much of what cannot be read an error repeats."""
+
+MAX_CELLS = 10_000
+"""Of one line: no table has as many columns, and a line is read without a pause."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _CELL = re.compile(r'"([^"]*(?:""[^"]*)*)("|\Z)|([^,\n\r"]*)')
@@ -35,7 +38,12 @@ def csv_rows(text: str) -> Generator[None, None, tuple[bytes, tuple[str, ...]]]:
     parts: list[bytes] = []
     objects: list[dict[str, str | None]] = []
     keys: set[str] | None = None
-    for row in lines:
+    for number, row in enumerate(lines, 1):
+        if number % SLICE_ROWS == 0:
+            if objects:
+                parts.append(orjson.dumps(objects)[1:-1])
+                objects.clear()
+            yield
         if row == [""]:
             continue  # a blank line
         one = {name: None if cell == "NULL" else cell for name, cell in zip(header, row, strict=False)}
@@ -44,10 +52,6 @@ def csv_rows(text: str) -> Generator[None, None, tuple[bytes, tuple[str, ...]]]:
         elif one.keys() != keys:
             raise RequestError("All lines must have same number of fields", code="PGRST102")
         objects.append(one)
-        if len(objects) == SLICE_ROWS:
-            parts.append(orjson.dumps(objects)[1:-1])
-            objects.clear()
-            yield
     if objects:
         parts.append(orjson.dumps(objects)[1:-1])
     names = tuple(name for name in dict.fromkeys(header) if keys is not None and name in keys)
@@ -59,12 +63,12 @@ def _rows(text: str) -> Iterator[list[str]]:
     if '"' not in text:
         start = 0
         for end in _LINE_END.finditer(text):
-            yield text[start : end.start()].split(",")
+            yield _plain_cells(text[start : end.start()])
             start = end.end()
         if not start:
             raise _unreadable("not enough input", "")
         if start < len(text):
-            yield text[start:].split(",")
+            yield _plain_cells(text[start:])
         return
     place, is_header = 0, True
     while place < len(text):
@@ -74,6 +78,7 @@ def _rows(text: str) -> Iterator[list[str]]:
             cell = _CELL.match(text, place)
             assert cell is not None  # the last alternative takes nothing at all
             row.append(_cell(cell))
+            _check_width(row)
             after = _SEPARATOR.match(text, cell.end())
             if after is None:
                 raise _unreadable("Failed reading: satisfy", text[cell.end() :])
@@ -82,6 +87,17 @@ def _rows(text: str) -> Iterator[list[str]]:
             raise _unreadable("not enough input", "")
         is_header = False
         yield row
+
+
+def _plain_cells(line: str) -> list[str]:
+    cells = line.split(",", MAX_CELLS)
+    _check_width(cells)
+    return cells
+
+
+def _check_width(cells: list[str]) -> None:
+    if len(cells) > MAX_CELLS:
+        raise RequestError(f"A line has more than {MAX_CELLS} fields", code="PGRST102")
 
 
 def _cell(found: re.Match[str]) -> str:
