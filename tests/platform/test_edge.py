@@ -158,6 +158,27 @@ async def test_cookies_and_headers_reach_the_facts_that_policies_read(client: ht
     assert facts["headers"]["x-tenant"] == "t1"
 
 
+async def test_headers_and_cookies_are_read_as_utf_8_where_they_are(client: httpx.AsyncClient) -> None:
+    for raw, text in (("é".encode(), "é"), (b"\xe9", "é")):
+        response = await client.get("/rest/v1/x", headers=[(b"x-tenant", raw), (b"cookie", b"c=" + raw)])
+        facts = response.json()
+        assert (facts["headers"]["x-tenant"], facts["cookies"]) == (text, {"c": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "cookies"),
+    [
+        ('a=b=c; other={"x": "y, z"}; d; c=1', {"a": "b=c", "other": '{"x": "y, z"}', "d": "", "c": "1"}),
+        ('a="x y"; a=2', {"a": "2"}),
+        ('a="x y"', {"a": '"x y"'}),
+        ("a=%20x", {"a": "%20x"}),
+        ("", {}),
+    ],
+)
+async def test_one_odd_cookie_hides_no_other(client: httpx.AsyncClient, text: str, cookies: dict[str, str]) -> None:
+    assert (await seen(client, "/rest/v1/x", {"cookie": text}))["cookies"] == cookies
+
+
 async def test_an_error_of_the_house_is_rendered_in_the_faces_shape(client: httpx.AsyncClient) -> None:
     response = await client.get("/fail?kind=bad", headers={"x-request-id": "r1"})
     assert response.status_code == 400

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.types import Scope
 
@@ -63,18 +62,20 @@ def _headers_json(headers: tuple[tuple[bytes, bytes], ...]) -> str:
 def _written(headers: tuple[tuple[bytes, bytes], ...]) -> str:
     # One client sends the same headers again and again. NUL cannot travel to PostgreSQL and has no place in a header; HTTP
     # servers refuse it before this point.
-    return json.dumps({str(key, "latin-1"): str(value, "latin-1") for key, value in headers}, ensure_ascii=False)
+    return json.dumps({_text(key): _text(value) for key, value in headers}, ensure_ascii=False)
+
+
+def _text(raw: bytes) -> str:
+    """A header as people wrote it: UTF-8, as PostgREST reads it, or else latin-1."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return str(raw, "latin-1")
 
 
 def request_facts(scope: Scope) -> RequestFacts:
     """Method, path (without the mount's prefix, as the upstream server behind its gateway sees it), headers, cookies."""
-    cookies: dict[str, str] = {}
-    raw = header(scope, "cookie")
-    if raw:
-        try:
-            cookies = {name: morsel.value for name, morsel in SimpleCookie(raw).items()}
-        except CookieError:
-            cookies = {}  # what a client sends as a cookie is its own business; policies see none
+    cookies = _cookies(_text((header(scope, "cookie") or "").encode("latin-1")))
     path: str = scope["path"]
     prefix = scope.get("root_path", "")
     return RequestFacts(
@@ -83,3 +84,15 @@ def request_facts(scope: Scope) -> RequestFacts:
         headers_json=headers_json(scope),
         cookies_json=json.dumps(cookies, ensure_ascii=False) if cookies else "{}",
     )
+
+
+def _cookies(text: str) -> dict[str, str]:
+    """What stands between semicolons, split at its first ``=``; of one name the last counts.
+
+    Values are taken as they are, quotes and all, as PostgREST takes them. Python's own reader gives up at the first cookie
+    that it does not like, and browsers send cookies of other programs along.
+    """
+    if not text:
+        return {}
+    pairs = (part.partition("=") for part in text.split(";"))
+    return {name.lstrip(" "): value for name, _, value in pairs}
