@@ -319,6 +319,9 @@ class CacheKeeper:
         self._platform.door.renew_connections()
         extra = {"relations": len(self.cache.relations), "functions": len(self.cache.functions)}
         _log.info("schema cache loaded", extra={**extra, "duration_ms": round(self.counts.last_s * 1000, 1)})
+        if self._is_bare and not (self.cache.relations or self.cache.functions):
+            # Nothing but 404 from now on; most often a name is misspelt, which PostgreSQL takes for an empty schema.
+            _log.warning("the exposed schemas hold no tables and no functions", extra={"schemas": self._state.schemas})
 
     async def _configured_or_before(self) -> _State:
         """The settings read anew. Those in force stay where that fails: who changes them is not here to be told."""

@@ -183,6 +183,14 @@ def test_starts_and_failures_are_told_at_every_log_level(place: Place) -> None:
             time.sleep(0.05)
 
 
+def test_schemas_that_hold_nothing_are_told(place: Place) -> None:
+    with place.serving(db_schemas="misspelt") as program:
+        lines = [json.loads(line) for line in program.log.read_text().splitlines()]
+        [told] = {tuple(line["schemas"]) for line in lines if "hold no tables" in line["message"]}
+        assert told == ("misspelt",)
+        assert program.http.get("/items").status_code == 404
+
+
 def test_a_taken_port_is_told_with_the_setting_that_chooses_it(place: Place, program: Program) -> None:
     for setting, port in (("server", program.port), ("admin-server", program.admin_port)):
         name = f"{setting}-port".replace("-", "_")
