@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 
@@ -34,13 +35,15 @@ from isobase_platform.pool import (
 )
 from isobase_platform.set_config import path_text, set_configs, set_configs_statement
 from isobase_platform.sql import quote_identifier
-from isobase_platform.wire import WireConnection
+from isobase_platform.wire import After, WireConnection
 from isobase_platform.wire_messages import Row, Silent, Step, packed, quiet_query
 from isobase_platform.wire_pool import WirePool
 
 __all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
 
 LOGIN_ROLE = "authenticator"
+MAX_TRIES = 3
+"""How often an exchange is begun anew where nothing of it can have been kept."""
 ROLE_SETTINGS_LIFE_S = 60.0
 """How long the per-role settings (statement_timeout ...) read from pg_db_role_setting are believed."""
 
@@ -122,7 +125,7 @@ class RlsDoor:
         return connection
 
     async def close(self) -> None:
-        """Close the connections; those in use are closed when they come back."""
+        """Close the connections, also those in use."""
         await self._pool.close()
 
     def renew_connections(self) -> None:
@@ -162,34 +165,45 @@ class RlsDoor:
             ) as transaction:
                 return [await transaction.run(*step) for step in steps]
         all_steps = (self._first_step(caller, read_only, search_path, settings or {}), *steps)
-        may_retry = True
+        tries = MAX_TRIES
         while True:
+            tries -= 1
             connection = self._pool.take() or await self._pool.acquire()
+            # Nobody waits for the resets, but nobody gets the connection either before they have succeeded.
+            resets = After(_CLEAN_MESSAGE, partial(self._pool.release, connection))
             try:
                 if read_only:
                     rows = await connection.pipeline(all_steps, group=caller.role, silent=_CLEAN_AFTER_READ)
+                    self._pool.release(connection)
                 else:
-                    rows = await connection.pipeline(all_steps, group=caller.role, after=_CLEAN_MESSAGE)
+                    rows = await connection.pipeline(all_steps, group=caller.role, after=resets)
             except asyncpg.PostgresError as error:
-                if read_only and not connection.is_closed():
-                    connection.send_after(_CLEAN_MESSAGE)
-                if may_retry and isinstance(error, _STALE_STATEMENTS):
+                if read_only:
+                    self._clean_up_after_error(connection, resets)
+                if tries and isinstance(error, _STALE_STATEMENTS):
                     connection.forget_statements()
-                    may_retry = False
                     continue
                 raise database_error(error) from error
             except LOST_CONNECTION_FAILURES as error:
+                if read_only:
+                    self._pool.release(connection)
                 # The server went away. Whether a write was committed cannot be known; a read may be asked again.
-                if may_retry and read_only:
-                    may_retry = False
+                if tries and read_only:
                     continue
                 raise database_error(error) from error
             except BaseException:
                 discard(connection)  # cancelled: what the server does meanwhile is nobody's any more
+                if read_only:
+                    self._pool.release(connection)
                 raise
-            finally:
-                self._pool.release(connection)
             return rows[1:]
+
+    def _clean_up_after_error(self, connection: WireConnection, resets: After) -> None:
+        """Send the resets that an error made the server skip; they give the connection back."""
+        if connection.is_closed():
+            self._pool.release(connection)
+        else:
+            connection.send_after(resets)
 
     @asynccontextmanager
     async def transaction(

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 else:
     _Base = _AsyncpgConnection
 
-__all__ = ["MAX_STATEMENTS", "WireConnection"]
+__all__ = ["MAX_STATEMENTS", "After", "WireConnection"]
 
 MAX_STATEMENTS = 256
 """Prepared statements that one connection keeps; the least recently used goes first."""
@@ -41,7 +42,7 @@ LARGE_PART_BYTES = 64 * 1024
 class _Exchange:
     """What is awaited: one ``ReadyForQuery``, after which ``done`` holds the rows of each step, or an error."""
 
-    __slots__ = ("done", "end", "error", "made_silent", "prepared", "rows", "steps")
+    __slots__ = ("done", "end", "error", "made_silent", "on_end", "prepared", "rows", "steps")
 
     def __init__(
         self,
@@ -51,8 +52,10 @@ class _Exchange:
         end: bytes,
         *,
         made_silent: bool = False,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.done = done
+        self.on_end = on_end
         self.prepared = prepared
         self.made_silent = made_silent
         """Whether the silent statements are prepared in this very exchange."""
@@ -62,6 +65,14 @@ class _Exchange:
         """What the server sends behind the last wanted row, if nothing unusual happens."""
         self.rows: list[list[Row]] = [[]]
         self.error: asyncpg.PostgresError | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class After:
+    """A message behind an exchange whose answer nobody awaits (``quiet_query``); ``on_end`` is called when it is over."""
+
+    message: bytes
+    on_end: Callable[[], None]
 
 
 class _Demultiplexer(asyncio.Protocol):
@@ -77,7 +88,7 @@ class _Demultiplexer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read whole messages; what is left waits for more."""
         if not self.exchanges:
-            self._inner.data_received(data)
+            self._hand_on(data)
             return
         pending = self._pending
         if pending:
@@ -109,7 +120,7 @@ class _Demultiplexer(asyncio.Protocol):
                         exchange = self.exchanges[0]
                         continue
                     if at < end:
-                        self._inner.data_received(data[at:])
+                        self._hand_on(data[at:])
                     return
             elif kind == 90:  # Z: ready for the next exchange
                 self.exchanges.popleft()
@@ -117,7 +128,7 @@ class _Demultiplexer(asyncio.Protocol):
                 if not self.exchanges:
                     at = after
                     if at < end:
-                        self._inner.data_received(data[at:])
+                        self._hand_on(data[at:])
                     return
                 exchange = self.exchanges[0]
             elif kind == 69:  # E: an error; what follows up to the Sync is skipped by the server
@@ -128,6 +139,25 @@ class _Demultiplexer(asyncio.Protocol):
             self._needed = 5
         if at < end:
             pending += data[at:]
+
+    def _hand_on(self, data: bytes) -> None:
+        """Hand whole messages to asyncpg. A half one waits: an exchange that begins meanwhile reads the rest of it."""
+        if self._pending:
+            data = bytes(self._pending) + data
+            self._pending.clear()
+        at, end = 0, len(data)
+        while end - at >= 5:
+            length = 1 + int.from_bytes(data[at + 1 : at + 5], "big")
+            if at + length > end:
+                self._needed = length
+                break
+            at += length
+        else:
+            self._needed = 5
+        if at < end:
+            self._pending += data[at:]
+        if at:
+            self._inner.data_received(data[:at])
 
     def eof_received(self) -> bool | None:
         """As asyncpg."""
@@ -141,6 +171,8 @@ class _Demultiplexer(asyncio.Protocol):
             if exchange.done is not None and not exchange.done.done():
                 reason = exchange.error or asyncpg.ConnectionDoesNotExistError("connection was closed in an exchange")
                 exchange.done.set_exception(reason)
+            if exchange.on_end is not None:
+                exchange.on_end()
         self._wire.lost()
 
     def pause_writing(self) -> None:
@@ -209,13 +241,13 @@ class WireConnection(_Base):
         self._silent.clear()
 
     def pipeline(
-        self, steps: Sequence[Step], *, group: str = "", silent: Silent | None = None, after: bytes = b""
+        self, steps: Sequence[Step], *, group: str = "", silent: Silent | None = None, after: After | None = None
     ) -> asyncio.Future[list[list[Row]]]:
         """Send ``steps`` in one write; the result has the rows of each step, when all are done and committed.
 
         Parameters: ``group`` keeps the prepared statements of one role apart from another's, for which PostgreSQL would plan
         anew each time; ``silent`` statements that run last in the same transaction, whose rows nobody wants; ``after`` a
-        message that is sent behind it, whose answer nobody awaits (``quiet_query``). The future's errors are asyncpg's:
+        message that is sent behind it. The future's errors are asyncpg's:
         ``PostgresError`` (nothing is kept), ``ConnectionDoesNotExistError``.
         """
         out: list[bytes] = []
@@ -235,9 +267,9 @@ class WireConnection(_Base):
         done: asyncio.Future[list[list[Row]]] = self._events.create_future()
         queue = self._demultiplexer.exchanges
         queue.append(_Exchange(done, prepared, len(steps), end, made_silent=made_silent))
-        if after:
-            queue.append(_Exchange(None, [], 0, READY))
-            out.append(after)
+        if after is not None:
+            queue.append(_Exchange(None, [], 0, READY, on_end=after.on_end))
+            out.append(after.message)
         self._write(out)
         return done
 
@@ -248,10 +280,10 @@ class WireConnection(_Base):
         else:
             self._writer.write(b"".join(parts))
 
-    def send_after(self, after: bytes) -> None:
-        """Send a message whose answer nobody awaits (``quiet_query``)."""
-        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, READY))
-        self._writer.write(after)
+    def send_after(self, after: After) -> None:
+        """Send a message whose answer nobody awaits."""
+        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, READY, on_end=after.on_end))
+        self._writer.write(after.message)
 
     def _prepared_silent(self, silent: Silent, out: list[bytes]) -> bytes:
         """What runs the silent statements; what prepares them goes to ``out``. The messages are the same every time."""
@@ -299,6 +331,8 @@ class WireConnection(_Base):
         if done is None:
             if exchange.error is not None:
                 self.terminate()  # what nobody awaits must work; now the session's state is not known
+            if exchange.on_end is not None:
+                exchange.on_end()
             return
         if done.done():
             return

@@ -164,7 +164,7 @@ class WirePool:
             self._reaper = loop.call_later(self._free[0][0] - oldest_s + 0.1, self._reap)
 
     async def close(self) -> None:
-        """Close every free connection now and the others when they come back."""
+        """Close every connection, also those that a request or its resets still use: the services are drained by now."""
         self._is_closed = True
         if self._reaper is not None:
             self._reaper.cancel()
@@ -172,3 +172,6 @@ class WirePool:
             self._drop(self._free.popleft()[1])
         while self._wake(None):
             pass
+        for connection in list(self._made_s):
+            discard(connection)
+        await asyncio.sleep(0)  # the event loop tells the connections' protocols in its next turn

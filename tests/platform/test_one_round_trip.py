@@ -38,6 +38,11 @@ begin
           set_config('app.secret', 'left', false), pg_advisory_lock(42);
   return 'done';
 end $$;
+create function public.leave_many_tables(count int) returns text language plpgsql as $$
+begin
+  for n in 1..count loop execute format('create temp table left_%s ()', n); end loop;
+  return 'done';
+end $$;
 create function public.take_names() returns text language plpgsql as $$
 begin
   for n in 1..40 loop
@@ -187,9 +192,18 @@ async def test_a_cancelled_exchange_costs_its_connection_and_nothing_else(platfo
     slow.cancel()
     with pytest.raises(asyncio.CancelledError):
         await slow
-    [rows] = await platform.door.once(caller(ALICE), [("select 1::text", ())])
+    [rows] = await platform.door.once(caller(ALICE), [("select 1::text", ())], read_only=True)
     assert rows == [[b"1"]]
     assert platform.door.pool_sizes == (1, 1)
+
+
+async def test_a_session_whose_resets_fail_serves_nobody_else(platform: Platform) -> None:
+    # Dropping this many temporary tables at once takes more locks than the server has.
+    await platform.door.once(caller(ALICE), [("select public.leave_many_tables(3000)", ())])
+    [rows] = await platform.door.once(
+        caller(BOB), [("select to_regclass('pg_temp.left_1')::text, auth.uid()::text", ())]
+    )
+    assert rows == [[None, BOB.encode()]]
 
 
 async def test_many_callers_share_few_connections_without_mixing_answers(platform: Platform) -> None:

@@ -150,8 +150,6 @@ def _target(path: str) -> Target:
     parts = [unquote(part) for part in path.removeprefix("/").split("/")]
     if parts == [""]:
         return Target("root", "")
-    if parts[-1] == "":
-        parts.pop()
     if any("\x00" in part for part in parts):
         raise RequestError("Invalid path specified in request URL", code="PGRST125", status=404)
     if len(parts) == 1:
