@@ -10,6 +10,7 @@ all its costs. ``JoinedWrites`` hands both to the socket at once.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -82,6 +83,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         # What arrived since the parser last handed over a head or a piece of body: it may all lie in the parser's memory.
         self._held_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_deadline_s = math.inf
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn, with a time limit for the first request."""
@@ -90,7 +92,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As uvicorn."""
-        self._unwatch_head()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._head_deadline_s = math.inf
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -153,10 +158,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _watch_head(self) -> None:
-        self._unwatch_head()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+        self._head_deadline_s = self.loop.time() + HEAD_TIMEOUT_S
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_at(self._head_deadline_s, self._check_head)
 
     def _unwatch_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        # The timer stays and looks again when it is due: one for each request would cost more than the limit is worth.
+        self._head_deadline_s = math.inf
+
+    def _check_head(self) -> None:
+        self._head_timer = None
+        if self._head_deadline_s == math.inf:
+            return
+        if self.loop.time() >= self._head_deadline_s:
+            self.transport.close()
+        else:
+            self._head_timer = self.loop.call_at(self._head_deadline_s, self._check_head)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -42,6 +42,8 @@ from isobase_platform.wire_pool import WirePool
 __all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
 
 LOGIN_ROLE = "authenticator"
+MAX_REMEMBERED_STEPS = 512
+MAX_REMEMBERED_STEP_BYTES = 8192
 MAX_TRIES = 3
 """How often an exchange is begun anew where nothing of it can have been kept."""
 ROLE_SETTINGS_LIFE_S = 60.0
@@ -111,6 +113,7 @@ class RlsDoor:
         )
         self._role_settings: Mapping[str, Mapping[str, str]] = {}
         self._role_settings_at_s = float("-inf")
+        self._first_steps: dict[Hashable, Step] = {}
 
     async def _connect(self) -> WireConnection:
         connection: WireConnection = await asyncpg.connect(
@@ -158,28 +161,27 @@ class RlsDoor:
         round trip per step, because a pooler may hand the session on between the commit and the resets; so it does for a role
         or function with an isolation level of its own, which only BEGIN can set.
         """
-        await self._read_role_settings()
+        if time.monotonic() - self._role_settings_at_s >= ROLE_SETTINGS_LIFE_S:
+            await self._read_role_settings()
         if self._is_pooled or self._isolation(caller, settings or {}) is not None:
             async with self.transaction(
                 caller, read_only=read_only, search_path=search_path, settings=settings
             ) as transaction:
                 return [await transaction.run(*step) for step in steps]
-        all_steps = (self._first_step(caller, read_only, search_path, settings or {}), *steps)
+        all_steps = (self._first_step(caller, read_only, tuple(search_path), settings or {}), *steps)
         tries = MAX_TRIES
         while True:
             tries -= 1
             connection = self._pool.take() or await self._pool.acquire()
-            # Nobody waits for the resets, but nobody gets the connection either before they have succeeded.
-            resets = After(_CLEAN_MESSAGE, partial(self._pool.release, connection))
             try:
                 if read_only:
                     rows = await connection.pipeline(all_steps, group=caller.role, silent=_CLEAN_AFTER_READ)
                     self._pool.release(connection)
                 else:
-                    rows = await connection.pipeline(all_steps, group=caller.role, after=resets)
+                    rows = await connection.pipeline(all_steps, group=caller.role, after=self._resets(connection))
             except asyncpg.PostgresError as error:
                 if read_only:
-                    self._clean_up_after_error(connection, resets)
+                    self._clean_up_after_error(connection)
                 if tries and isinstance(error, _STALE_STATEMENTS):
                     connection.forget_statements()
                     continue
@@ -198,12 +200,16 @@ class RlsDoor:
                 raise
             return rows[1:]
 
-    def _clean_up_after_error(self, connection: WireConnection, resets: After) -> None:
+    def _resets(self, connection: WireConnection) -> After:
+        """Nobody waits for the resets, but nobody gets the connection either before they have succeeded."""
+        return After(_CLEAN_MESSAGE, partial(self._pool.release, connection))
+
+    def _clean_up_after_error(self, connection: WireConnection) -> None:
         """Send the resets that an error made the server skip; they give the connection back."""
         if connection.is_closed():
             self._pool.release(connection)
         else:
-            connection.send_after(resets)
+            connection.send_after(self._resets(connection))
 
     @asynccontextmanager
     async def transaction(
@@ -285,17 +291,30 @@ class RlsDoor:
         return _ISOLATION_LEVELS.get(level.lower()) if level else None
 
     def _first_step(
-        self, caller: Caller, read_only: bool, search_path: Sequence[str], settings: Mapping[str, str]
+        self, caller: Caller, read_only: bool, search_path: tuple[str, ...], settings: Mapping[str, str]
     ) -> Step:
-        """The same for ``once``, as one prepared statement: all of an exchange is one transaction without BEGIN."""
-        identity = self._identity(caller, settings)
-        if search_path:
-            identity.insert(0, ("search_path", path_text(tuple(search_path))))
-        if read_only:
-            identity.insert(0, ("transaction_read_only", "on"))
-        return set_configs_statement(tuple([name for name, _ in identity])), packed(
-            tuple([value for _, value in identity])
-        )
+        """The same for ``once``, as one prepared statement: all of an exchange is one transaction without BEGIN.
+
+        A client asks again and again with the same claims and headers: such steps are remembered, unless they are long.
+        """
+        request = caller.request
+        claims, path, headers = caller.claims.json, request.path, request.headers_json
+        also = tuple(settings.items()) if settings else ()
+        key = (caller.role, read_only, search_path, claims, request.method, path, headers, request.cookies_json, also)
+        step = self._first_steps.get(key)
+        if step is None:
+            identity = self._identity(caller, settings)
+            if search_path:
+                identity.insert(0, ("search_path", path_text(search_path)))
+            if read_only:
+                identity.insert(0, ("transaction_read_only", "on"))
+            names, values = zip(*identity, strict=True)
+            step = set_configs_statement(names), packed(values)
+            if len(step[1]) <= MAX_REMEMBERED_STEP_BYTES:
+                if len(self._first_steps) >= MAX_REMEMBERED_STEPS:
+                    self._first_steps.clear()
+                self._first_steps[key] = step
+        return step
 
     def identity_change(self, before: Caller, after: Caller, settings: Mapping[str, str]) -> str:
         """The message that turns a transaction of ``before`` into one of ``after``; for ``DoorConnection.switch``.
@@ -342,6 +361,7 @@ class RlsDoor:
         for role, name, value in rows:
             found.setdefault(role, {})[name] = value
         self._role_settings = found
+        self._first_steps.clear()
 
     def forget_role_settings(self) -> None:
         """Read the roles' settings again before the next statement (after ALTER ROLE ... SET)."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TypeAlias
 
 import asyncpg
@@ -119,21 +118,8 @@ def close(out: list[bytes], name: bytes) -> None:
     out.append(b"S" + name + b"\x00")
 
 
-MAX_REMEMBERED_CHARS = 8192
-"""Longer values are packed anew each time: what is remembered shall not fill the memory."""
-
-
-def packed(values: tuple[str, ...]) -> Packed:
-    """``values`` as text, packed; those that were asked for before are remembered, unless they are long."""
-    return _pack(values) if sum(map(len, values)) > MAX_REMEMBERED_CHARS else _remembered(values)
-
-
-@lru_cache(maxsize=512)
-def _remembered(values: tuple[str, ...]) -> Packed:
-    return _pack(values)
-
-
-def _pack(values: tuple[str, ...]) -> Packed:
+def packed(values: Sequence[str]) -> Packed:
+    """``values`` as text, packed."""
     count = _SHORT.pack(len(values))
     parts = [_ALL_TEXT, count]
     for value in values:

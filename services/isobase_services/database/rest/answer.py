@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 from urllib.parse import quote
@@ -21,35 +22,39 @@ from isobase_services.database.rest.request import ApiRequest
 from isobase_services.database.rest.shape import Pair
 from isobase_services.database.rest.statement import Outcome
 
-__all__ = ["check_singular", "content_location", "render", "rows_head", "written_range"]
+__all__ = ["Manner", "check_singular", "content_location", "manner", "render", "rows_head", "written_range"]
 
 Headers = list[tuple[str, str]]
 
 
-def render(
-    request: ApiRequest,
-    outcome: Outcome,
-    status: int,
-    headers: Headers,
-    applied: Preferences,
-    media: Media | None,
-) -> Response:
-    """The answer; ``media`` None is one without a body. What a function set for status and headers wins.
+@dataclass(slots=True, frozen=True)
+class Manner:
+    """How the answers of a plan are given: the representation, None for no body, and the headers that all have."""
+
+    media: Media | None
+    headers: tuple[tuple[str, str], ...]
+
+
+def manner(request: ApiRequest, applied: Preferences, media: Media | None) -> Manner:
+    """The manner of ``media`` for a request whose preferences ``applied`` were honoured."""
+    content_type = [("content-type", media.content_type)] if media is not None else []
+    return Manner(media, (*content_type, *_negotiated(request, applied, has_body=media is not None)))
+
+
+def render(request: ApiRequest, outcome: Outcome, status: int, headers: Headers, given: Manner) -> Response:
+    """The answer in the ``given`` manner, with ``headers`` first. What a function set for status and headers wins.
 
     A plan that was asked for is the answer whatever the request else would have said.
     """
     if outcome.explained is not None:
-        status, headers, applied, media = 200, [], Preferences(), outcome.explained
+        status, headers, given = 200, [], manner(request, Preferences(), outcome.explained)
     status = status if outcome.status is None else outcome.status
     has_no_body = request.is_head or status in BODILESS_STATUSES
-    body = b"" if media is None or has_no_body else outcome.body
-    shown = list(headers)
-    if media is not None:
-        shown.append(("content-type", media.content_type))
-    shown += _negotiated(request, applied, has_body=media is not None)
+    body = b"" if given.media is None or has_no_body else outcome.body
+    shown = [*headers, *given.headers]
     if outcome.headers:
-        given = {name for name, _ in outcome.headers}
-        shown = [pair for pair in shown if pair[0] not in given]
+        overridden = {name for name, _ in outcome.headers}
+        shown = [pair for pair in shown if pair[0] not in overridden]
         length = None if has_no_body else len(body)
         shown = framed([*shown, *outcome.headers], length, keeps_length=request.is_head)
     elif not has_no_body:

@@ -10,7 +10,7 @@ from isobase_services.database.query.plan import ReadNode
 from isobase_services.database.query.schema_cache import Function, SchemaCache
 from isobase_services.database.query.sql_read import count_sql, read_sql
 from isobase_services.database.query.sql_write import returning_columns
-from isobase_services.database.rest.answer import check_singular, render, rows_head
+from isobase_services.database.rest.answer import check_singular, manner, render, rows_head
 from isobase_services.database.rest.call import choose_function, chosen_call_sql
 from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
 from isobase_services.database.rest.payload import Body, given_body
@@ -45,6 +45,8 @@ def prepare_call(engine: Engine, request: ApiRequest, cache: SchemaCache, body: 
     read_only = body is None or not function.is_volatile
     applied = preferences.without("resolution", "returns", "missing")
 
+    shown = manner(request, applied, None if function.is_void else media)
+
     def check(outcome: Outcome) -> None:
         check_singular(media, outcome.rows)
         preferences.check_affected(outcome.rows)
@@ -53,8 +55,8 @@ def prepare_call(engine: Engine, request: ApiRequest, cache: SchemaCache, body: 
         offset = given.offset or request.offset
         status, headers = rows_head(request, offset, outcome.rows, outcome.total, applied, [])
         if function.is_void:
-            return render(request, outcome, 204, headers, applied, None)
-        return render(request, outcome, status, headers, applied, media)
+            return render(request, outcome, 204, headers, shown)
+        return render(request, outcome, status, headers, shown)
 
     is_checked = media.is_singular or limits_affected
     return engine.prepared(

@@ -8,7 +8,7 @@ from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
 from isobase_services.database.query.sql_read import count_sql, read_sql
-from isobase_services.database.rest.answer import check_singular, content_location, render, rows_head
+from isobase_services.database.rest.answer import check_singular, content_location, manner, render, rows_head
 from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
 from isobase_services.database.rest.prepared import Given, Prepared
 from isobase_services.database.rest.request import ApiRequest
@@ -38,6 +38,8 @@ def prepare_read(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Pre
         also = explain_sql(count_sql(node, of_count), JSON_PLAN), of_count
     applied = preferences.without("resolution", "returns", "missing", "max_affected")
 
+    shown = manner(request, applied, media)
+
     def count_of(outcome: Outcome) -> int | None:
         if preferences.count == "planned":
             return outcome.planned
@@ -49,7 +51,7 @@ def prepare_read(engine: Engine, request: ApiRequest, cache: SchemaCache) -> Pre
         location = [("content-location", content_location(relation.name, given.pairs))]
         offset = given.offset or request.offset
         status, headers = rows_head(request, offset, outcome.rows, count_of(outcome), applied, location)
-        return render(request, outcome, status, headers, applied, media)
+        return render(request, outcome, status, headers, shown)
 
     return engine.prepared(
         request,

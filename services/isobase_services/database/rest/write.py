@@ -24,7 +24,7 @@ from isobase_services.database.query.sql_write import (
     returning_columns,
     update_sql,
 )
-from isobase_services.database.rest.answer import check_singular, render, written_range
+from isobase_services.database.rest.answer import check_singular, manner, render, written_range
 from isobase_services.database.rest.execute import Engine, choose_media, plan_tree
 from isobase_services.database.rest.media import Media
 from isobase_services.database.rest.payload import Body
@@ -59,12 +59,14 @@ def prepare_insert(engine: Engine, request: ApiRequest, cache: SchemaCache, body
     if not relation.primary_key and request.on_conflict is None:
         applied = applied.without("resolution")
 
+    shown = manner(request, applied, media if preferences.wants_rows else None)
+
     def finish(outcome: Outcome, _given: Given) -> Response:
         headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
         if outcome.location:
             headers.append(("location", _location(relation, outcome)))
         status = 200 if merges and (outcome.inserted or 0) <= 0 else 201
-        return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+        return render(request, outcome, status, headers, shown)
 
     sql = _write_sql(request, written, node, parameters, media, key=key, counts_inserted=merges)
     return _prepared(engine, request, sql, parameters, media, finish)
@@ -103,9 +105,11 @@ def prepare_put(engine: Engine, request: ApiRequest, cache: SchemaCache, body: B
         if outcome.rows != 1:
             raise RequestError("Payload values do not match URL in primary key column(s)", code="PGRST115")
 
+    shown = manner(request, applied, media if preferences.wants_rows else None)
+
     def finish(outcome: Outcome, _given: Given) -> Response:
         status = 204 if not preferences.wants_rows else 201 if (outcome.inserted or 0) > 0 else 200
-        return render(request, outcome, status, [], applied, media if preferences.wants_rows else None)
+        return render(request, outcome, status, [], shown)
 
     sql = _write_sql(request, written, node, parameters, media, counts_inserted=True)
     return engine.prepared(request, sql, parameters, media, finish, check=check, has_veto=True)
@@ -122,10 +126,12 @@ def prepare_update(engine: Engine, request: ApiRequest, cache: SchemaCache, body
     media = choose_media(engine, request, cache, relation.key, node)
     applied = preferences.without("resolution")
 
+    shown = manner(request, applied, media if preferences.wants_rows else None)
+
     def finish(outcome: Outcome, _given: Given) -> Response:
         headers = [("content-range", written_range(outcome.rows, outcome.rows if preferences.wants_count else None))]
         status = 200 if preferences.wants_rows else 204
-        return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+        return render(request, outcome, status, headers, shown)
 
     sql = _write_sql(request, written, node, parameters, media)
     return _prepared(engine, request, sql, parameters, media, finish)
@@ -141,10 +147,12 @@ def prepare_delete(engine: Engine, request: ApiRequest, cache: SchemaCache) -> P
     media = choose_media(engine, request, cache, relation.key, node)
     applied = preferences.without("resolution", "missing")
 
+    shown = manner(request, applied, media if preferences.wants_rows else None)
+
     def finish(outcome: Outcome, _given: Given) -> Response:
         headers = [("content-range", written_range(0, outcome.rows if preferences.wants_count else None))]
         status = 200 if preferences.wants_rows else 204
-        return render(request, outcome, status, headers, applied, media if preferences.wants_rows else None)
+        return render(request, outcome, status, headers, shown)
 
     sql = _write_sql(request, written, node, parameters, media)
     return _prepared(engine, request, sql, parameters, media, finish)
