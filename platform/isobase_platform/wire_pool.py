@@ -46,7 +46,9 @@ class WirePool:
         self._renewed_s = float("-inf")
         # (when it became free, connection); the one given back last is taken first, so that the others grow old.
         self._free: deque[tuple[float, WireConnection]] = deque()
-        self._waiting: deque[asyncio.Future[WireConnection | None]] = deque()
+        # (until when, what is awaited), who came first at the left.
+        self._waiting: deque[tuple[float, asyncio.Future[WireConnection | None]]] = deque()
+        self._expiry: asyncio.TimerHandle | None = None
         self._reaper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -58,7 +60,7 @@ class WirePool:
     @property
     def waits(self) -> tuple[int, int]:
         """(callers that wait now, callers that waited in vain so far)."""
-        return len(self._waiting), self._timeouts
+        return sum(not waiter.done() for _, waiter in self._waiting), self._timeouts
 
     def renew(self) -> None:
         """Close every free connection now and the others when they come back; new ones take their places."""
@@ -110,24 +112,38 @@ class WirePool:
 
     async def _wait(self) -> WireConnection | None:
         """The connection that somebody gives back; None where there is room for a new one."""
-        waiter: asyncio.Future[WireConnection | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[WireConnection | None] = loop.create_future()
+        deadline_s = loop.time() + self._acquire_timeout_s
+        self._waiting.append((deadline_s, waiter))
+        if self._expiry is None:
+            self._expiry = loop.call_at(deadline_s, self._expire)
         try:
-            async with asyncio.timeout(self._acquire_timeout_s):
-                return await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
+            return await waiter
+        except TimeoutError as error:
+            self._timeouts += 1
+            raise Unavailable("No database connection became free in time", code="pool_timeout") from error
+        except BaseException:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 given = waiter.result()  # handed over in the very moment that we gave up
                 if given is not None:
                     self.release(given)
                 else:
                     self._wake(None)
-            elif waiter in self._waiting:
-                self._waiting.remove(waiter)
-            if isinstance(error, TimeoutError):
-                self._timeouts += 1
-                raise Unavailable("No database connection became free in time", code="pool_timeout") from error
             raise
+
+    def _expire(self) -> None:
+        """Fail who has waited too long. All wait equally long: one timer, for who came first, is enough."""
+        loop = asyncio.get_running_loop()
+        self._expiry = None
+        while self._waiting:
+            deadline_s, waiter = self._waiting[0]
+            if not waiter.done() and deadline_s > loop.time():
+                self._expiry = loop.call_at(deadline_s, self._expire)
+                return
+            self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())
 
     def release(self, connection: WireConnection) -> None:
         """Give a connection back; a closed one makes room for another."""
@@ -147,7 +163,7 @@ class WirePool:
     def _wake(self, connection: WireConnection | None) -> bool:
         """Hand ``connection``, or the room for one, to who waits longest; False where nobody does."""
         while self._waiting:
-            waiter = self._waiting.popleft()
+            _, waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(connection)
                 return True
@@ -166,8 +182,9 @@ class WirePool:
     async def close(self) -> None:
         """Close every connection, also those that a request or its resets still use: the services are drained by now."""
         self._is_closed = True
-        if self._reaper is not None:
-            self._reaper.cancel()
+        for timer in (self._reaper, self._expiry):
+            if timer is not None:
+                timer.cancel()
         while self._free:
             self._drop(self._free.popleft()[1])
         while self._wake(None):
