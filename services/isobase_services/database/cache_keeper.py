@@ -188,11 +188,15 @@ class CacheKeeper:
         """Whether there is a newer schema cache than ``cache``; a reload that has been asked for is awaited."""
         if self._state.cache is cache and self._listener is not None:
             await self._listener.hear()
-        if self._state.cache is cache and (self._wants_cache or self._asked > self._done):
-            await self.reload()
-        elif self._state.cache is cache and self._changed:
-            async with self._reloading:
-                await self._reload_changed()
+        try:
+            if self._state.cache is cache and (self._wants_cache or self._asked > self._done):
+                await self.reload()
+            elif self._state.cache is cache and self._changed:
+                async with self._reloading:
+                    await self._reload_changed()
+        except (Unavailable, DatabaseError):
+            # What reads the catalog can meet what is just being dropped. The request's own error stands then.
+            self.want_reload()
         return self._state.cache is not cache
 
     async def time_zones(self) -> frozenset[str]:
