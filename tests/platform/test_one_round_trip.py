@@ -13,8 +13,8 @@ from isobase_platform.caller import Caller, Claims, RequestFacts
 from isobase_platform.config import Settings
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.runtime import Platform
-from isobase_platform.wire import MAX_STATEMENTS, WireConnection
-from isobase_platform.wire_messages import Binary
+from isobase_platform.wire import MAX_STATEMENTS, After, WireConnection
+from isobase_platform.wire_messages import Binary, quiet_query
 
 ALICE, BOB = str(uuid4()), str(uuid4())
 
@@ -36,11 +36,6 @@ create function public.read_and_leave_traces() returns text language plpgsql as 
 begin
   perform set_config('role', 'service_role', false), set_config('request.jwt.claims', '{"sub":"nobody"}', false),
           set_config('app.secret', 'left', false), pg_advisory_lock(42);
-  return 'done';
-end $$;
-create function public.leave_many_tables(count int) returns text language plpgsql as $$
-begin
-  for n in 1..count loop execute format('create temp table left_%s ()', n); end loop;
   return 'done';
 end $$;
 create function public.take_names() returns text language plpgsql as $$
@@ -197,13 +192,17 @@ async def test_a_cancelled_exchange_costs_its_connection_and_nothing_else(platfo
     assert platform.door.pool_sizes == (1, 1)
 
 
-async def test_a_session_whose_resets_fail_serves_nobody_else(platform: Platform) -> None:
-    # Dropping this many temporary tables at once takes more locks than the server has.
-    await platform.door.once(caller(ALICE), [("select public.leave_many_tables(3000)", ())])
-    [rows] = await platform.door.once(
-        caller(BOB), [("select to_regclass('pg_temp.left_1')::text, auth.uid()::text", ())]
-    )
-    assert rows == [[None, BOB.encode()]]
+@pytest.mark.parametrize(("resets", "is_closed"), [("select 1; select 2", False), ("select 1; select 1 / 0", True)])
+async def test_a_session_is_given_back_after_its_resets_and_closed_where_they_fail(
+    database: Settings, resets: str, is_closed: bool
+) -> None:
+    connection: WireConnection = await asyncpg.connect(database.dsn(), connection_class=WireConnection)
+    given_back = asyncio.Event()
+    rows = await connection.pipeline([("select 7::text", ())], after=After(quiet_query(resets), given_back.set))
+    assert rows == [[[b"7"]]]
+    await asyncio.wait_for(given_back.wait(), 5)
+    assert connection.is_closed() is is_closed
+    connection.terminate()
 
 
 async def test_many_callers_share_few_connections_without_mixing_answers(platform: Platform) -> None:
