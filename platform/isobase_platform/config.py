@@ -17,7 +17,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from isobase_platform.config_rest import RestSettings, SettingsGroup
+from isobase_platform.config_auth import AuthSettings
+from isobase_platform.config_group import SettingsGroup
+from isobase_platform.config_rest import RestSettings
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.tokens import role_token
 
@@ -96,37 +98,6 @@ class DynamicSettings(SettingsGroup):
     """Rows that one request may insert; how many one reads is rest.max_rows."""
     definition_body_bytes: int = Field(default=256 * 1024, ge=1)
     """Largest body of everything but rows, whose limit is rest.max_body_bytes."""
-
-
-class AuthSettings(SettingsGroup):
-    """Auth (``/auth/v1``); names as config.toml's [auth]. More of them arrive with the features that read them."""
-
-    enabled: bool = True
-    """Whether the service is served at all."""
-    site_url: str = "http://127.0.0.1:3000"
-    additional_redirect_urls: tuple[str, ...] = ("https://127.0.0.1:3000",)
-    external_url: str | None = None
-    jwt_expiry_s: int = Field(default=3600, ge=1, le=604_800)
-    jwt_issuer: str | None = None
-    enable_signup: bool = True
-    enable_anonymous_sign_ins: bool = False
-    enable_refresh_token_rotation: bool = True
-    refresh_token_reuse_interval_s: int = Field(default=10, ge=0)
-    minimum_password_length: int = Field(default=6, ge=6)
-    password_requirements: Literal[
-        "", "letters_digits", "lower_upper_letters_digits", "lower_upper_letters_digits_symbols"
-    ] = ""
-    email_enable_signup: bool = True
-    email_enable_confirmations: bool = False
-    phone_enable_signup: bool = False
-    phone_enable_confirmations: bool = False
-    bcrypt_cost: int = Field(default=12, ge=4, le=16)
-    password_hash_workers: int = Field(default=1, ge=1)
-    """Password hashes computed at once; more would starve the other requests of their core."""
-    simple_access_token_s: int = Field(default=900, ge=1)
-    """Life of an access token given by the simple face."""
-    simple_session_s: int = Field(default=7 * 24 * 3600, ge=1)
-    """Life of a session opened by the simple face."""
 
 
 class BucketSettings(SettingsGroup):

@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from isobase_platform.claim_path import parse_claim_path
+from isobase_platform.config_group import SettingsGroup
 
-__all__ = ["RestSettings", "SettingsGroup"]
-
-
-class SettingsGroup(BaseModel):
-    """What the groups of settings share: they never change, and know no names but their own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+__all__ = ["RestSettings"]
 
 
 def _checked_claim_path(text: str) -> str:

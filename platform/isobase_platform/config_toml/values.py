@@ -7,9 +7,12 @@ Sizes are read as Docker reads them (``50MB`` and ``50MiB`` are both 50 * 1024 *
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 __all__ = [
+    "Converter",
     "WrongTypeError",
     "empty_table",
     "file_path",
@@ -22,6 +25,9 @@ __all__ = [
     "text_or_none",
     "texts",
 ]
+
+Converter: TypeAlias = Callable[[object, Path], object]
+"""Reads a value; the path is the folder of config.toml."""
 
 _SIZE = re.compile(r"(?i)\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\s*")
 _SIZE_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}

@@ -1,0 +1,89 @@
+"""The keys of config.toml's ``[auth]`` and its sections; what the three kinds mean stands in ``keys``."""
+
+from __future__ import annotations
+
+from isobase_platform.config_toml import values
+from isobase_platform.config_toml.values import Converter
+
+__all__ = ["NOT_YET", "SETTINGS", "SILENT"]
+
+_TEMPLATE_SMS = "Your code is {{ .Code }}"
+
+SETTINGS: dict[str, tuple[str, Converter]] = {
+    "auth.enabled": ("auth.enabled", values.flag),
+    "auth.site_url": ("auth.site_url", values.text),
+    "auth.external_url": ("auth.external_url", values.text_or_none),
+    "auth.additional_redirect_urls": ("auth.additional_redirect_urls", values.texts),
+    "auth.jwt_expiry": ("auth.jwt_expiry_s", values.number),
+    "auth.jwt_issuer": ("auth.jwt_issuer", values.text_or_none),
+    "auth.signing_keys_path": ("jwt_keys_file", values.file_path),
+    "auth.jwt_secret": ("jwt_secret", values.text),
+    "auth.anon_key": ("anon_key", values.text),
+    "auth.service_role_key": ("service_role_key", values.text),
+    "auth.publishable_key": ("publishable_key", values.text),
+    "auth.secret_key": ("secret_key", values.text),
+    "auth.enable_signup": ("auth.enable_signup", values.flag),
+    "auth.enable_anonymous_sign_ins": ("auth.enable_anonymous_sign_ins", values.flag),
+    "auth.enable_refresh_token_rotation": ("auth.enable_refresh_token_rotation", values.flag),
+    "auth.refresh_token_reuse_interval": ("auth.refresh_token_reuse_interval_s", values.number),
+    "auth.minimum_password_length": ("auth.minimum_password_length", values.number),
+    "auth.password_requirements": ("auth.password_requirements", values.text),
+    "auth.email.enable_signup": ("auth.email_enable_signup", values.flag),
+    "auth.email.enable_confirmations": ("auth.email_enable_confirmations", values.flag),
+    "auth.sms.enable_signup": ("auth.phone_enable_signup", values.flag),
+    "auth.sms.enable_confirmations": ("auth.phone_enable_confirmations", values.flag),
+}
+
+NOT_YET: dict[str, tuple[object, ...]] = {
+    "auth.enable_manual_linking": (False,),
+    "auth.passkey.enabled": (False,),
+    "auth.rate_limit.email_sent": (2,),
+    "auth.rate_limit.sms_sent": (30,),
+    "auth.rate_limit.anonymous_users": (30,),
+    "auth.rate_limit.token_refresh": (150,),
+    "auth.rate_limit.sign_in_sign_ups": (30,),
+    "auth.rate_limit.token_verifications": (30,),
+    "auth.rate_limit.web3": (30,),
+    "auth.captcha.enabled": (False,),
+    "auth.email.double_confirm_changes": (True,),
+    "auth.email.secure_password_change": (False,),
+    "auth.email.max_frequency": ("1s", "1m0s"),
+    "auth.email.otp_length": (6,),
+    "auth.email.otp_expiry": (3600,),
+    "auth.email.smtp.enabled": (False,),
+    "auth.email.smtp.host": (),
+    "auth.email.template.**": (),
+    "auth.email.notification.*.enabled": (False,),
+    "auth.sms.template": (_TEMPLATE_SMS, "Your code is {{ `{{ .Code }}` }}"),
+    "auth.sms.max_frequency": ("5s",),
+    "auth.sms.test_otp.**": (),
+    "auth.sms.*.enabled": (False,),
+    "auth.sessions.timebox": ("0s", ""),
+    "auth.sessions.inactivity_timeout": ("0s", ""),
+    "auth.hook.*.enabled": (False,),
+    "auth.mfa.max_enrolled_factors": (10,),
+    "auth.mfa.*.enroll_enabled": (False,),
+    "auth.mfa.*.verify_enabled": (False,),
+    "auth.external.*.enabled": (False,),
+    "auth.web3.*.enabled": (False,),
+    "auth.third_party.*.enabled": (False,),
+    "auth.oauth_server.enabled": (False,),
+}
+
+SILENT = (
+    "auth.webauthn.**",
+    "auth.captcha.**",
+    "auth.email.smtp.**",
+    "auth.email.notification.**",
+    "auth.sms.twilio.**",
+    "auth.sms.twilio_verify.**",
+    "auth.sms.messagebird.**",
+    "auth.sms.textlocal.**",
+    "auth.sms.vonage.**",
+    "auth.hook.*.uri",
+    "auth.hook.*.secrets",
+    "auth.mfa.phone.**",
+    "auth.external.*.**",
+    "auth.third_party.*.**",
+    "auth.oauth_server.**",
+)
