@@ -23,8 +23,9 @@ from isobase_services.auth.models import (
     User,
 )
 from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
-from isobase_services.auth.store import audit, one_time, users
+from isobase_services.auth.store import audit, flow_state, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
+from isobase_services.auth.store.flow_state import NewFlow
 from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
 
 if TYPE_CHECKING:
@@ -256,14 +257,14 @@ async def _ask_for_confirmation(core: AuthCore, connection: Connection, plan: _S
         # As upstream without an SMS provider; none can be configured in this version.
         raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
     if plan.challenge_method is not None:
-        await one_time.start_flow(
-            connection,
-            user_id=user.id,
+        flow = NewFlow(
             provider_type=plan.provider,
             method="email/signup",
+            user_id=user.id,
             challenge=plan.challenge,
             challenge_method=plan.challenge_method,
         )
+        await flow_state.start_flow(connection, flow)
     await request_confirmation(connection, user, is_pkce=plan.challenge_method is not None, now=core.now())
     entry = Entry(user_actor(user), Action.USER_CONFIRMATION_REQUESTED, {"provider": plan.provider})
     await audit.record(connection, entry)

@@ -20,8 +20,9 @@ from isobase_services.auth.flows.signup import INVALID_CHANNEL
 from isobase_services.auth.mail import request_email_change
 from isobase_services.auth.models import AAL2, JsonObject, User
 from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
-from isobase_services.auth.store import audit, one_time, sessions, users
+from isobase_services.auth.store import audit, flow_state, sessions, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
+from isobase_services.auth.store.flow_state import NewFlow
 from isobase_services.auth.store.users import UserChanges, UserColumn
 
 if TYPE_CHECKING:
@@ -193,14 +194,14 @@ async def _change_email(core: AuthCore, connection: Connection, user: User, emai
         await _take_email(connection, user, email, {"email_confirmed_at": now, "is_anonymous": False})
         return
     if plan.challenge_method is not None:
-        await one_time.start_flow(
-            connection,
-            user_id=user.id,
+        flow = NewFlow(
             provider_type="email_change",
             method="email_change",
+            user_id=user.id,
             challenge=plan.challenge,
             challenge_method=plan.challenge_method,
         )
+        await flow_state.start_flow(connection, flow)
     await request_email_change(connection, user, email, is_pkce=plan.challenge_method is not None, now=now)
 
 

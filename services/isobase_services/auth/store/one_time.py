@@ -1,14 +1,14 @@
-"""One-time tokens and PKCE flows: ``auth.one_time_tokens``, ``auth.flow_state``. Contracts auth 2.8, 2.10."""
+"""One-time tokens: ``auth.one_time_tokens``. Contracts auth 2.8."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
-from uuid import UUID, uuid4
+from uuid import UUID
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["OneTimeTokenType", "put_one_time_token", "start_flow"]
+__all__ = ["OneTimeTokenType", "put_one_time_token"]
 
 OneTimeTokenType: TypeAlias = Literal["confirmation_token", "email_change_token_new", "email_change_token_current"]
 
@@ -30,23 +30,4 @@ async def put_one_time_token(
         token_type,
         token_hash,
         address.lower(),
-    )
-
-
-async def start_flow(
-    connection: Connection, *, user_id: UUID, provider_type: str, method: str, challenge: str, challenge_method: str
-) -> None:
-    """Store a PKCE flow that a later code exchange completes; ``challenge_method`` is s256 or plain."""
-    await connection.execute(
-        """
-        insert into auth.flow_state (id, user_id, auth_code, code_challenge_method, code_challenge, provider_type,
-          provider_access_token, provider_refresh_token, authentication_method, created_at, updated_at)
-        values (gen_random_uuid(), $1, $2, $3::text::auth.code_challenge_method, $4, $5, '', '', $6, now(), now())
-        """,
-        user_id,
-        str(uuid4()),
-        challenge_method,
-        challenge,
-        provider_type,
-        method,
     )
