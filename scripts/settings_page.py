@@ -31,7 +31,15 @@ counts seconds, one that ends in `_bytes` bytes.
 
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
-    """The string below each field, as written in the source."""
+    """The string below each field, as written in the source of the class and of those that it extends."""
+    found: dict[str, str] = {}
+    for source in reversed(model.__mro__):
+        if issubclass(source, BaseModel) and source.__module__.startswith("isobase"):
+            found |= _meanings_of(source)
+    return found
+
+
+def _meanings_of(model: type[BaseModel]) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
     assert isinstance(tree.body[0], ast.ClassDef)
     body = tree.body[0].body
@@ -69,7 +77,7 @@ def default_text(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, SecretStr):
-        return "the local stack's"
+        return "the local stack's" if value.get_secret_value() else "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_group import SettingsGroup
 
 __all__ = ["AuthSettings"]
@@ -43,3 +44,4 @@ class AuthSettings(SettingsGroup):
     """Life of an access token given by the simple face."""
     simple_session_s: int = Field(default=7 * 24 * 3600, ge=1)
     """Life of a session opened by the simple face."""
+    hook: HookSettings = HookSettings()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from isobase_platform.runtime import Platform
+from isobase_services.auth.hooks import Hooks
 from isobase_services.auth.passwords import PasswordHasher
 
 if TYPE_CHECKING:
@@ -27,12 +28,20 @@ class AuthCore:
 
     platform: Platform
     hasher: PasswordHasher
+    hooks: Hooks
 
     @classmethod
     def of(cls, platform: Platform) -> AuthCore:
-        """Build from the platform; close the ``hasher`` with the service."""
+        """Build from the platform; close the ``hasher`` and the ``hooks`` with the service.
+
+        Raises ``ConfigurationError`` for a hook that is set up wrongly.
+        """
         auth = platform.settings.auth
-        return cls(platform, PasswordHasher(cost=auth.bcrypt_cost, workers=auth.password_hash_workers))
+        return cls(
+            platform=platform,
+            hasher=PasswordHasher(cost=auth.bcrypt_cost, workers=auth.password_hash_workers),
+            hooks=Hooks(auth.hook, platform.pools, LOGIN_ROLE),
+        )
 
     @property
     def settings(self) -> AuthSettings:

@@ -20,12 +20,14 @@ __all__ = [
     "AAL2",
     "AUTHENTICATED_AUDIENCE",
     "NIL_UUID",
+    "NO_FACTS",
     "ClientFacts",
     "Factor",
     "Grant",
     "Identity",
     "JsonObject",
     "MethodUse",
+    "OpenSession",
     "Session",
     "SessionTerms",
     "User",
@@ -169,12 +171,36 @@ class ClientFacts:
     ip: str | None
 
 
+NO_FACTS = ClientFacts(None, None)
+
+
 @dataclass(slots=True, frozen=True)
 class SessionTerms:
     """How long what a face hands out lives: access tokens in seconds; sessions in seconds, None without end."""
 
     access_token_s: int
     session_s: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class OpenSession:
+    """A session with a refresh token to hand out, whose access token is still to be made (``flows.grants.issue_grant``).
+
+    ``method``: how the session was opened or "token_refresh"; ``is_new``: it was opened for this grant, so that nobody
+    knows it should the grant fail.
+    """
+
+    user: User
+    session_id: UUID
+    created_at: datetime
+    not_after: datetime | None
+    methods: tuple[MethodUse, ...]
+    method: str
+    refresh_token: str = field(repr=False)
+    facts: ClientFacts
+    terms: SessionTerms
+    is_new: bool
+    is_reuse: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -44,6 +44,7 @@ class AuthService:
     async def drain(self, timeout_s: float) -> None:
         """Let the hashes that requests in flight wait for be done, then let go of the password threads."""
         await self._core.hasher.close(timeout_s)
+        await self._core.hooks.close()
 
 
 def create_service(platform: Platform) -> AuthService:

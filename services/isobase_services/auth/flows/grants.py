@@ -1,15 +1,20 @@
-"""Opening a session and making the grant that both faces render. Source: contracts auth 2.3 to 2.5."""
+"""Opening a session and making the grant that both faces render. Source: contracts auth 2.3 to 2.5.
+
+A grant is made in two steps: the session's rows in the caller's transaction (``start_session``), the access token after it
+(``issue_grant``). Between them a project's hook may want to see those rows, and no connection may wait for a hook.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import uuid4
 
+from isobase_platform.errors import IsobaseError
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.models import ClientFacts, Grant, MethodUse, SessionTerms, User
+from isobase_services.auth.hooks.access_token import customised_claims
+from isobase_services.auth.models import ClientFacts, Grant, MethodUse, OpenSession, SessionTerms, User
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Entry
 from isobase_services.auth.tokens import access_token_claims, new_refresh_token, session_end
@@ -17,7 +22,7 @@ from isobase_services.auth.tokens import access_token_claims, new_refresh_token,
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["make_grant", "start_session"]
+__all__ = ["issue_grant", "start_session"]
 
 
 async def start_session(
@@ -31,10 +36,11 @@ async def start_session(
     entries: Sequence[Entry] = (),
     seen_hash: str | None = None,
     new_hash: str | None = None,
-) -> Grant | None:
-    """Open a session for ``user`` by ``method``, with ``entries`` for the log, and return its grant. One round trip.
+) -> OpenSession | None:
+    """Open a session for ``user`` by ``method``, with ``entries`` for the log. One round trip.
 
-    None where ``seen_hash`` is no longer the user's password hash or the user is gone; nothing was opened then.
+    When the transaction is over, ``issue_grant`` makes the grant. None where ``seen_hash`` is no longer the user's password
+    hash or the user is gone; nothing was opened then.
     """
     session_id, token = uuid4(), new_refresh_token()
     not_after = session_end(core.now(), terms.session_s)
@@ -52,48 +58,53 @@ async def start_session(
     )
     if opened_at is None:
         return None
-    signed_in = replace(user, last_sign_in_at=opened_at, updated_at=opened_at)
-    return make_grant(
-        core,
-        signed_in,
+    return OpenSession(
+        user=replace(user, last_sign_in_at=opened_at, updated_at=opened_at),
         session_id=session_id,
-        methods=[MethodUse(method, opened_at)],
-        refresh_token=token,
-        terms=terms,
+        created_at=opened_at,
         not_after=not_after,
+        methods=(MethodUse(method, opened_at),),
+        method=method,
+        refresh_token=token,
+        facts=facts,
+        terms=terms,
+        is_new=True,
     )
 
 
-def make_grant(
-    core: AuthCore,
-    user: User,
-    *,
-    session_id: UUID,
-    methods: Iterable[MethodUse],
-    refresh_token: str,
-    terms: SessionTerms,
-    not_after: datetime | None,
-    is_reuse: bool = False,
-) -> Grant:
-    """Sign an access token for the session. It never outlives a session that has an end."""
+async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
+    """Sign an access token for the session, with the claims as the project's hook wants them.
+
+    It never outlives a session that has an end. Call it outside of any transaction. Where the hook refuses, its error is
+    raised and a session that was opened for this grant is closed again.
+    """
     issued_at_s = int(core.now().timestamp())
-    expires_at_s = issued_at_s + terms.access_token_s
-    if not_after is not None:
-        expires_at_s = min(expires_at_s, int(not_after.timestamp()))
+    expires_at_s = issued_at_s + session.terms.access_token_s
+    if session.not_after is not None:
+        expires_at_s = min(expires_at_s, int(session.not_after.timestamp()))
     claims = access_token_claims(
-        user,
-        session_id=session_id,
-        methods=methods,
+        session.user,
+        session_id=session.session_id,
+        methods=session.methods,
         issuer=core.settings.jwt_issuer or core.platform.settings.auth_url,
         issued_at_s=issued_at_s,
         expires_at_s=expires_at_s,
     )
+    if core.hooks.is_enabled("custom_access_token"):
+        try:
+            claims = await customised_claims(core.hooks, session, claims)
+        except IsobaseError:
+            if session.is_new:
+                async with core.connection() as connection:
+                    await sessions.delete_session(connection, session.session_id)
+            raise
+        expires_at_s = claims["exp"]
     return Grant(
         access_token=core.platform.issuer.sign(claims),
-        refresh_token=refresh_token,
+        refresh_token=session.refresh_token,
         expires_in_s=expires_at_s - issued_at_s,
         expires_at_s=expires_at_s,
-        user=user,
-        session_id=session_id,
-        is_reuse=is_reuse,
+        user=session.user,
+        session_id=session.session_id,
+        is_reuse=session.is_reuse,
     )

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, fail_with_database_error, unprocessable
-from isobase_services.auth.flows.grants import start_session
+from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.mail import request_confirmation
 from isobase_services.auth.models import (
     AUTHENTICATED_AUDIENCE,
@@ -201,12 +201,12 @@ async def _register(
             Entry(user_actor(user), Action.USER_SIGNED_UP, _traits(plan)),
             Entry(user_actor(user), Action.LOGIN, {"provider": plan.provider}),
         ]
-        grant = await start_session(
+        session = await start_session(
             core, connection, user, method="password", facts=facts, terms=terms, entries=entries
         )
-        if grant is None:
-            raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error granting user")
-        return grant
+    if session is None:
+        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error granting user")
+    return await issue_grant(core, session)
 
 
 async def _check_same_password(core: AuthCore, plan: _SignupPlan, existing: User) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, unprocessable
-from isobase_services.auth.flows.grants import start_session
+from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, ClientFacts, Grant, JsonObject, SessionTerms
 from isobase_services.auth.store import users
 from isobase_services.auth.store.users import NewUser, UserChanges
@@ -45,9 +45,9 @@ async def sign_up_anonymously(
             user = await users.find_by_id(connection, new_user.id)
             if user is None:
                 raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _FAILURE)
-            grant = await start_session(core, connection, user, method="anonymous", facts=facts, terms=terms)
-            if grant is None:
+            session = await start_session(core, connection, user, method="anonymous", facts=facts, terms=terms)
+            if session is None:
                 raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _FAILURE)
-            return grant
     except DatabaseError as error:
         fail_with_database_error(_FAILURE, error)
+    return await issue_grant(core, session)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, bad_request, unprocessable
-from isobase_services.auth.flows.grants import start_session
-from isobase_services.auth.models import ClientFacts, Grant, SessionTerms, User
+from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms, User
 from isobase_services.auth.rules import trim_phone, weakness_of
 from isobase_services.auth.store import users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -55,9 +55,9 @@ async def sign_in_with_password(
             raise _invalid_credentials()
         _check_confirmed(request, user)
         new_hash = await core.hasher.hash(request.password) if verification.needs_new_hash else None
-        grant = await _open_session(core, request, user, facts, terms, new_hash)
-        if grant is not None:
-            return PasswordSignIn(grant, weakness_of(request.password, core.settings))
+        session = await _open_session(core, request, user, facts, terms, new_hash)
+        if session is not None:
+            return PasswordSignIn(await issue_grant(core, session), weakness_of(request.password, core.settings))
     raise _invalid_credentials()
 
 
@@ -75,8 +75,8 @@ async def _open_session(
     facts: ClientFacts,
     terms: SessionTerms,
     new_hash: str | None,
-) -> Grant | None:
-    """The grant; None where the stored hash is no longer the one that was verified."""
+) -> OpenSession | None:
+    """The session; None where the stored hash is no longer the one that was verified."""
     entry = Entry(user_actor(user), Action.LOGIN, {"provider": "email" if request.email else "phone"})
     async with core.connection() as connection:
         return await start_session(

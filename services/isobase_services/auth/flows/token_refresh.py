@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
-from isobase_services.auth.flows.grants import make_grant
-from isobase_services.auth.models import ClientFacts, Grant, SessionTerms
+from isobase_services.auth.flows.grants import issue_grant
+from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.sessions import PresentedToken
@@ -66,8 +66,8 @@ async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms:
     deadline_s = loop.time() + RETRY_LIMIT_S
     while True:
         outcome = await _attempt(core, token, facts, terms)
-        if isinstance(outcome, Grant):
-            return outcome
+        if isinstance(outcome, OpenSession):
+            return await issue_grant(core, outcome)
         if outcome is not None:
             # Raised only here, after the transaction: the revocation of a family stays although the request fails.
             raise outcome
@@ -80,7 +80,9 @@ async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms:
         await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))  # noqa: S311  a pause, not a secret
 
 
-async def _attempt(core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms) -> Grant | AuthError | None:
+async def _attempt(
+    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms
+) -> OpenSession | AuthError | None:
     """One try in one transaction; None when somebody else is refreshing the session right now."""
     async with core.transaction() as connection:
         presented = await sessions.lock_presented_token(connection, token)
@@ -102,14 +104,17 @@ async def _attempt(core: AuthCore, token: str, facts: ClientFacts, terms: Sessio
                 issued, is_reuse = new_refresh_token(), False
                 entries = [Entry(actor, Action.TOKEN_REVOKED), refreshed]
                 await sessions.rotate_token(connection, presented, issued, facts, entries)
-    return make_grant(
-        core,
-        presented.user,
+    return OpenSession(
+        user=presented.user,
         session_id=presented.session.id,
-        methods=presented.session.methods,
-        refresh_token=issued,
-        terms=terms,
+        created_at=presented.session.created_at,
         not_after=presented.session.not_after,
+        methods=presented.session.methods,
+        method="token_refresh",
+        refresh_token=issued,
+        facts=facts,
+        terms=terms,
+        is_new=False,
         is_reuse=is_reuse,
     )
 
