@@ -168,6 +168,8 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = SecretStr(DEFAULT_JWT_SECRET)
     jwt_keys_file: Path | None = None
     """A JSON array of JWKs; the one with "sign" in key_ops signs users' tokens."""
+    jwt_keys: SecretStr | None = None
+    """The same array as text, in the place of a file."""
     anon_key: SecretStr | None = None
     service_role_key: SecretStr | None = None
     publishable_key: SecretStr = SecretStr(DEFAULT_PUBLISHABLE_KEY)

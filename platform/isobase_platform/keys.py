@@ -28,6 +28,7 @@ __all__ = [
     "base64url",
     "generate_jwk",
     "load_jwks_file",
+    "parse_jwks",
 ]
 
 MIN_SECRET_BYTES = 32
@@ -139,9 +140,22 @@ def load_jwks_file(path: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read the JWK file {path}: {error}") from error
+    return _jwks_in(content, str(path))
+
+
+def parse_jwks(text: str) -> list[dict[str, Any]]:
+    """``load_jwks_file`` for the setting that holds the keys as text; its errors never repeat the text."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    return _jwks_in(content, "jwt_keys")
+
+
+def _jwks_in(content: object, where: str) -> list[dict[str, Any]]:
     keys = content.get("keys") if isinstance(content, dict) else content
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise ConfigurationError(f"{path} holds no array of JWKs")
+        raise ConfigurationError(f"{where} holds no array of JWKs")
     return keys
 
 

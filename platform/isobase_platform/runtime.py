@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from isobase_platform.bus import Bus, open_bus
 from isobase_platform.config import Settings
-from isobase_platform.keys import KeyRing, load_jwks_file
+from isobase_platform.keys import KeyRing, load_jwks_file, parse_jwks
 from isobase_platform.observe import Metrics
 from isobase_platform.pool import Pools
 from isobase_platform.rls import RlsDoor
@@ -45,8 +46,7 @@ class Platform:
         Raises ``ConfigurationError`` for unusable keys and for public defaults in production.
         """
         settings.check_production()
-        jwks = load_jwks_file(settings.jwt_keys_file) if settings.jwt_keys_file is not None else []
-        keys = KeyRing(settings.jwt_secret.get_secret_value(), jwks)
+        keys = KeyRing(settings.jwt_secret.get_secret_value(), _jwks(settings))
         pools = Pools(settings)
         store = open_store(settings, pools)
         bus = open_bus(settings, pools)
@@ -74,3 +74,10 @@ class Platform:
             await store.close()
             await door.close()
             await pools.close()
+
+
+def _jwks(settings: Settings) -> list[dict[str, Any]]:
+    """The project's JWKs: given as text, or in a file; none where the shared secret signs."""
+    if settings.jwt_keys is not None:
+        return parse_jwks(settings.jwt_keys.get_secret_value())
+    return load_jwks_file(settings.jwt_keys_file) if settings.jwt_keys_file is not None else []

@@ -72,7 +72,8 @@ async def apply_schema(settings: Settings, dsn: str | None = None) -> list[str]:
         async with connection.transaction():
             await connection.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
             applied = await _apply_missing(connection)
-            if applied:
+            # Where services log in as the URL's user the other roles are somebody else's, passwords and all.
+            if applied and not settings.database.logs_in_as_url_user:
                 await _set_role_passwords(connection, settings)
         return applied
     except DATABASE_FAILURES as error:

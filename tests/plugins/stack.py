@@ -255,7 +255,7 @@ def clean_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("ISOBASE_", "SUPABASE_", "PG")) and name not in {"DATABASE_URL", "REDIS_URL"}
+        if not name.startswith(("ISOBASE_", "SUPABASE_", "PG", "GOTRUE_")) and name not in {"DATABASE_URL", "REDIS_URL"}
     }
 
 

@@ -1,18 +1,23 @@
-"""``isobase serve``: one service alone; for the data API also in the place of the PostgREST program.
+"""``isobase serve``: one service alone; also in the place of the PostgREST and the GoTrue program.
 
 With a configuration file, one of PostgREST's flags or any ``PGRST_*`` variable, ``serve database`` takes PostgREST's settings
-and serves at the root, on a database that need not know Isobase. Otherwise it serves the project's database.
+and serves at the root, on a database that need not know Isobase; with any ``GOTRUE_*`` variable ``serve auth`` takes
+GoTrue's.
+Otherwise it serves the project's database.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 
 from isobase_deploy.cli import start
-from isobase_platform.config import Settings
+from isobase_deploy.ports import listen
+from isobase_platform.config import Settings, load_settings
+from isobase_platform.config_gotrue import is_gotrue_environment, read_gotrue_environment
 from isobase_platform.config_postgrest import Sources
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.observe import configure_logging
@@ -22,6 +27,8 @@ __all__ = ["run"]
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
+    if parsed.service == "auth" and not _is_postgrest(parsed) and is_gotrue_environment(os.environ):
+        return _run_as_gotrue(parsed)
     if not _is_postgrest(parsed):
         return start.run_service(parsed)
     if parsed.service != "database":
@@ -35,8 +42,7 @@ def _is_postgrest(parsed: argparse.Namespace) -> bool:
     return is_asked or (parsed.service == "database" and any(name.startswith("PGRST_") for name in os.environ))
 
 
-def _flags(parsed: argparse.Namespace) -> dict[str, str]:
-    """The flags that `serve` has for every service, as PostgREST's variables, over which they win."""
+def _refuse_project_flags(parsed: argparse.Namespace, program: str) -> None:
     meaningless = {
         "--workdir": parsed.workdir,
         "--data-dir": parsed.data_dir,
@@ -44,7 +50,12 @@ def _flags(parsed: argparse.Namespace) -> dict[str, str]:
         "--production": parsed.production or None,
     }
     if given := [name for name, value in meaningless.items() if value is not None]:
-        raise ConfigurationError(f"{', '.join(given)}: there is no project where PostgREST's settings are served")
+        raise ConfigurationError(f"{', '.join(given)}: there is no project where {program}'s settings are served")
+
+
+def _flags(parsed: argparse.Namespace) -> dict[str, str]:
+    """The flags that `serve` has for every service, as PostgREST's variables, over which they win."""
+    _refuse_project_flags(parsed, "PostgREST")
     named = {
         "PGRST_SERVER_HOST": parsed.host,
         "PGRST_SERVER_PORT": parsed.port,
@@ -93,3 +104,25 @@ def _run_as_postgrest(parsed: argparse.Namespace) -> int:
             return run_worker(0)
         drain_timeout_s = program.settings.drain_timeout_s
         return supervise(count, run_worker, drain_timeout_s=drain_timeout_s, close_listeners=listeners.close)
+
+
+def _run_as_gotrue(parsed: argparse.Namespace) -> int:
+    _refuse_project_flags(parsed, "GoTrue")
+    named = {
+        "GOTRUE_API_HOST": parsed.host,
+        "PORT": parsed.port,
+        "GOTRUE_DB_DATABASE_URL": parsed.database_url,
+    }
+    flags = {name: str(value) for name, value in named.items() if value is not None}
+    configuration = read_gotrue_environment({**os.environ, **flags}, load_settings())
+    settings = configuration.settings
+    configure_logging(settings.log_level, settings.log_format)
+    for warning in configuration.warnings:
+        logging.getLogger("isobase.start").warning(warning)
+    from isobase_deploy.gotrue import serve
+
+    with (
+        contextlib.closing(listen(settings.host, settings.port)) as listener,
+        asyncio.Runner(loop_factory=start.new_event_loop) as runner,
+    ):
+        return int(runner.run(serve(settings, listener)))

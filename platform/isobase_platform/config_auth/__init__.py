@@ -25,6 +25,13 @@ class AuthSettings(SettingsGroup):
     external_url: str | None = None
     jwt_expiry_s: int = Field(default=3600, ge=1, le=604_800)
     jwt_issuer: str | None = None
+    """The claim ``iss``; default the URL of ``/auth/v1``. Empty: tokens have no issuer, as GoTrue's without one."""
+    jwt_audience: str = "authenticated"
+    """The audience of users for whom a request names none."""
+    jwt_default_role: str = "authenticated"
+    """The role of users who are given none."""
+    jwt_admin_roles: tuple[str, ...] = ("service_role", "supabase_admin")
+    """Whose tokens open the routes of administrators."""
     enable_signup: bool = True
     enable_anonymous_sign_ins: bool = False
     enable_refresh_token_rotation: bool = True

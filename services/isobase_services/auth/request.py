@@ -34,6 +34,8 @@ class Request:
     scope: Scope
     receive: Receive
     path_params: JsonObject
+    default_audience: str = AUTHENTICATED_AUDIENCE
+    """What a request is about that names no audience: the setting's."""
 
     @property
     def bearer(self) -> str | None:
@@ -47,7 +49,7 @@ class Request:
 
     def audience(self, of_token: str = "") -> str:
         """The audience that the request is about: its header, else the token's, else the configured one."""
-        return header(self.scope, "x-jwt-aud") or of_token or AUTHENTICATED_AUDIENCE
+        return header(self.scope, "x-jwt-aud") or of_token or self.default_audience
 
     def query(self, name: str) -> str:
         """The first value of a query parameter, empty where it is absent."""

@@ -80,7 +80,7 @@ class Router:
             return
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         node, params = self._find(path)
-        request = Request(scope, receive, params)
+        request = Request(scope, receive, params, self._core.settings.jwt_audience)
         try:
             async with asyncio.timeout(MAX_REQUEST_DURATION_S):
                 response = await self._answer(node, path, request)

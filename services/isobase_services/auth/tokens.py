@@ -36,11 +36,14 @@ _SECOND_FACTOR_METHODS = frozenset({"totp", "mfa/phone", "mfa/webauthn"})
 def access_token_claims(
     user: User, *, session_id: UUID, methods: Iterable[MethodUse], issuer: str, issued_at_s: int, expires_at_s: int
 ) -> JsonObject:
-    """The payload of an access token: ``aud`` is a string, ``amr`` a list of objects, newest first."""
+    """The payload of an access token: ``aud`` is a string, ``amr`` a list of objects, newest first.
+
+    An empty ``issuer`` leaves ``iss`` out.
+    """
     ordered = sorted(methods, key=lambda use: use.used_at, reverse=True)
     aal = AAL2 if any(use.method in _SECOND_FACTOR_METHODS for use in ordered) else AAL1
     claims: dict[str, Any] = {
-        "iss": issuer,
+        **({"iss": issuer} if issuer else {}),
         "sub": str(user.id),
         "aud": user.aud,
         "exp": expires_at_s,

@@ -15,8 +15,6 @@ from isobase_services.auth.store.audit import Actor
 
 __all__ = ["Admin", "SignedIn", "admin_of", "first_audience", "signed_in_user", "verified_claims"]
 
-ADMIN_ROLES = frozenset({"service_role", "supabase_admin"})
-
 _REFUSALS = {
     TokenRefusal.MALFORMED: "token is malformed: could not decode the token",
     TokenRefusal.SIGNATURE: "token signature is invalid: signature is invalid",
@@ -85,7 +83,7 @@ async def admin_of(core: AuthCore, token: str | None) -> Admin:
         if signed_in.session is not None and signed_in.session.is_past_end(core.now()):
             raise forbidden(ErrorCode.SESSION_EXPIRED, "Session is no longer valid")
     role = claims.role
-    if role is None or role not in ADMIN_ROLES:
+    if role is None or role not in core.settings.jwt_admin_roles:
         raise forbidden(ErrorCode.NOT_ADMIN, "User not allowed")
     return Admin(role)
 

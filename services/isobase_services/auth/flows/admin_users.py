@@ -21,7 +21,7 @@ from isobase_services.auth.errors import (
 )
 from isobase_services.auth.flows.access import Admin
 from isobase_services.auth.flows.user_update import DUPLICATE_EMAIL, set_password
-from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, NIL_UUID, JsonObject, User
+from isobase_services.auth.models import NIL_UUID, JsonObject, User
 from isobase_services.auth.passwords import MAX_PASSWORD_BYTES, is_importable_hash
 from isobase_services.auth.rules import check_password_strength, normal_email, normal_phone, parse_duration
 from isobase_services.auth.store import audit, sessions, users
@@ -119,7 +119,7 @@ async def create_user(core: AuthCore, admin: Admin, fields: UserFields, audience
                 await users.insert_identity(connection, user_id, "phone", _identity_data(user_id, "phone", phone))
             traits = {**_traits(user_id, email, phone), "provider": providers[0]}
             await audit.record(connection, Entry(admin.actor, Action.USER_SIGNED_UP, traits))
-            columns: dict[UserColumn, object] = {"role": (fields.role or AUTHENTICATED_AUDIENCE).strip()}
+            columns: dict[UserColumn, object] = {"role": (fields.role or core.settings.jwt_default_role).strip()}
             columns |= _confirmations(core, fields)
             if ban:
                 columns["banned_until"] = core.now() + ban

@@ -86,7 +86,7 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
         session.user,
         session_id=session.session_id,
         methods=session.methods,
-        issuer=core.settings.jwt_issuer or core.platform.settings.auth_url,
+        issuer=_issuer(core),
         issued_at_s=issued_at_s,
         expires_at_s=expires_at_s,
     )
@@ -108,3 +108,8 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
         session_id=session.session_id,
         is_reuse=session.is_reuse,
     )
+
+
+def _issuer(core: AuthCore) -> str:
+    configured = core.settings.jwt_issuer
+    return core.platform.settings.auth_url if configured is None else configured

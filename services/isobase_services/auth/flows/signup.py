@@ -15,7 +15,6 @@ from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, fail
 from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.mail import request_confirmation
 from isobase_services.auth.models import (
-    AUTHENTICATED_AUDIENCE,
     ClientFacts,
     Grant,
     JsonObject,
@@ -191,9 +190,9 @@ async def _register(
     elif plan.is_autoconfirmed:
         await _check_same_password(core, plan, existing)
     async with core.transaction() as connection:
-        user_id = existing.id if existing is not None else await _insert(connection, plan, password_hash)
+        user_id = existing.id if existing is not None else await _insert(core, connection, plan, password_hash)
         if existing is not None and not any(item.provider == plan.provider for item in existing.identities):
-            await _add_identity(connection, plan, user_id, existing.email)
+            await _add_identity(core, connection, plan, user_id, existing.email)
         if not plan.is_autoconfirmed:
             return await _ask_for_confirmation(core, connection, plan, user_id)
         user = await _confirm(core, connection, plan, user_id)
@@ -219,7 +218,7 @@ async def _check_same_password(core: AuthCore, plan: _SignupPlan, existing: User
         raise _already_registered()
 
 
-async def _insert(connection: Connection, plan: _SignupPlan, password_hash: str) -> UUID:
+async def _insert(core: AuthCore, connection: Connection, plan: _SignupPlan, password_hash: str) -> UUID:
     new_user = NewUser(
         id=uuid4(),
         aud=plan.audience,
@@ -232,18 +231,18 @@ async def _insert(connection: Connection, plan: _SignupPlan, password_hash: str)
     email = await users.insert_user(connection, new_user)
     if email is None:
         raise _vanished()
-    await _add_identity(connection, plan, new_user.id, email)
+    await _add_identity(core, connection, plan, new_user.id, email)
     return new_user.id
 
 
-async def _add_identity(connection: Connection, plan: _SignupPlan, user_id: UUID, email: str) -> None:
+async def _add_identity(core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID, email: str) -> None:
     verified = {"email_verified": False, "phone_verified": False}
     claims = {"sub": str(user_id), **({"email": email} if email else {}), **verified}
     # An identity's e-mail reserves the address, so it is never taken from what the caller says about themself.
     given = {name: value for name, value in plan.data.items() if name != "email"}
     await users.insert_identity(connection, user_id, plan.provider, {**given, **claims})
     changes = UserChanges(
-        {"role": AUTHENTICATED_AUDIENCE},
+        {"role": core.settings.jwt_default_role},
         app_metadata=_provider_metadata(plan),
         user_metadata={**plan.data, **claims},
         replace_user_metadata=True,

@@ -8,7 +8,7 @@ from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, unprocessable
 from isobase_services.auth.flows.grants import issue_grant, start_session
-from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, ClientFacts, Grant, JsonObject, SessionTerms
+from isobase_services.auth.models import ClientFacts, Grant, JsonObject, SessionTerms
 from isobase_services.auth.store import users
 from isobase_services.auth.store.users import NewUser, UserChanges
 
@@ -41,7 +41,7 @@ async def sign_up_anonymously(
     try:
         async with core.transaction() as connection:
             await users.insert_user(connection, new_user)
-            await users.update_user(connection, new_user.id, UserChanges({"role": AUTHENTICATED_AUDIENCE}))
+            await users.update_user(connection, new_user.id, UserChanges({"role": core.settings.jwt_default_role}))
             user = await users.find_by_id(connection, new_user.id)
             if user is None:
                 raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _FAILURE)

@@ -1,0 +1,5 @@
+"""Auth in the place of the GoTrue program: ``isobase serve auth`` with ``GOTRUE_*`` variables."""
+
+from isobase_deploy.gotrue.server import serve
+
+__all__ = ["serve"]

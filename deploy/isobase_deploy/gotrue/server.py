@@ -1,0 +1,76 @@
+"""One process that serves auth as the GoTrue program does: at the root, on the database that ``DATABASE_URL`` names."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from isobase_deploy.cli.exit_codes import ExitCode
+from isobase_deploy.gotrue.database import prepare_database
+from isobase_deploy.http_server import HttpServer, ending_on_signals
+from isobase_platform.config import Settings
+from isobase_platform.http.edge import Edge
+from isobase_platform.http.probes import probe_pages
+from isobase_platform.runtime import Platform
+from isobase_platform.service import ApiKeyRule
+from isobase_services.auth import create_service
+from isobase_services.auth.service import AuthService
+
+__all__ = ["serve"]
+
+_log = logging.getLogger("isobase.start")
+
+
+@dataclass(slots=True)
+class _Served:
+    """The service behind its edge. ``is_draining`` turns ``/ready`` to 503."""
+
+    service: AuthService
+    app: Edge | None = None
+    is_draining: bool = False
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the service end its work within ``timeout_s`` seconds."""
+        self.is_draining = True
+        async with asyncio.timeout(timeout_s):
+            await self.service.drain(timeout_s)
+
+
+async def serve(settings: Settings, listener: socket.socket) -> ExitCode:
+    """Prepare the database, serve on ``listener`` until SIGTERM or Ctrl-C, end in order. Raises what keeps it from that."""
+    preparing = asyncio.current_task()
+    assert preparing is not None
+    try:
+        with ending_on_signals(lambda: _cancel(preparing)):
+            await prepare_database(settings)
+    except asyncio.CancelledError:
+        return ExitCode.INTERRUPTED
+    async with _opened(settings) as served:
+        server = HttpServer(served, listener, settings)
+        host, port = listener.getsockname()[:2]
+        with ending_on_signals(server.end):
+            await server.serve(lambda: _log.info("auth listening", extra={"address": f"{host}:{port}"}))
+    return ExitCode.OK
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[_Served]:
+    async with Platform.open(settings) as platform:
+        service = create_service(platform)
+        served = _Served(service)
+        await service.start()
+        # Upstream knows no API keys: the ones that everybody's local stack has must not open this server.
+        mounts = [replace(mount, prefix="", api_key=ApiKeyRule.NONE) for mount in service.mounts if mount.serves_bare]
+        pages = probe_pages(platform, lambda: served.is_draining)
+        # /health is the service's own, with upstream's body.
+        del pages["/health"]
+        served.app = Edge([], keys=platform.api_keys, metrics=platform.metrics, pages=pages, bare=mounts[0])
+        yield served
+
+
+def _cancel(task: asyncio.Task[object]) -> None:
+    task.cancel()

@@ -1,0 +1,141 @@
+"""One variable's text -> the value of a setting, as Go's envconfig reads it. A text that does not fit raises ``ValueError``.
+
+The message of the error completes "NAME must be ..." and never repeats the text, which may be a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+__all__ = [
+    "Converter",
+    "duration_s",
+    "flag",
+    "inverted_flag",
+    "jwks",
+    "number",
+    "pairs",
+    "port",
+    "rounded",
+    "text",
+    "texts",
+    "texts_between_bars",
+    "url",
+    "whole_seconds",
+]
+
+Converter: TypeAlias = Callable[[str], object]
+
+MAX_PORT = 65_535
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
+_DURATION = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)")
+_UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def text(value: str) -> str:
+    """The text as it stands."""
+    return value
+
+
+def url(value: str) -> str:
+    """An absolute URL, without the slash at its end. Source: Go's url.ParseRequestURI, which upstream checks with."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]", value) is None:
+        raise ValueError("an absolute URL")
+    return value.rstrip("/")
+
+
+def flag(value: str) -> bool:
+    """True or false. Source: Go's strconv.ParseBool."""
+    lowered = value.strip().lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError("true or false")
+
+
+def inverted_flag(value: str) -> bool:
+    """A switch that is the opposite of our setting."""
+    return not flag(value)
+
+
+def number(value: str) -> int:
+    """A whole number that is not negative."""
+    if re.fullmatch(r"[0-9]{1,18}", value.strip()) is None:
+        raise ValueError("a whole number, not negative")
+    return int(value)
+
+
+def rounded(value: str) -> int:
+    """A number that upstream keeps as a fraction and we as a whole one, rounded up."""
+    if re.fullmatch(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", value.strip()) is None:
+        raise ValueError("a number, not negative")
+    return math.ceil(float(value))
+
+
+def port(value: str) -> int:
+    """A TCP port; 0 takes a free one."""
+    found = number(value)
+    if found > MAX_PORT:
+        raise ValueError(f"a port from 0 to {MAX_PORT}")
+    return found
+
+
+def duration_s(value: str) -> float:
+    """Seconds of a Go duration such as ``1h30m`` or ``500ms``. Source: Go's time.ParseDuration; none here is negative."""
+    rest = value.strip()
+    if rest.lstrip("+") == "0":
+        return 0.0
+    total_s = 0.0
+    if not rest:
+        raise ValueError("a duration such as 90s or 1h30m")
+    while rest:
+        match = _DURATION.match(rest)
+        if match is None:
+            raise ValueError("a duration such as 90s or 1h30m")
+        amount, unit = re.fullmatch(r"\+?([0-9.]+)(\D+)", match.group()).groups()  # type: ignore[union-attr]
+        total_s += float(amount) * _UNIT_S[unit]
+        rest = rest[match.end() :]
+    return total_s
+
+
+def whole_seconds(value: str) -> int:
+    """A duration in whole seconds, rounded up: what is on must not become 0, which means off."""
+    return math.ceil(duration_s(value))
+
+
+def texts(value: str) -> tuple[str, ...]:
+    """Texts between commas, without empty ones."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def texts_between_bars(value: str) -> tuple[str, ...]:
+    """Texts between ``|``, as hooks keep their secrets."""
+    return tuple(part for part in value.split("|") if part)
+
+
+def pairs(value: str) -> dict[str, str]:
+    """``name:value`` pairs between commas, such as test numbers and their codes."""
+    found: dict[str, str] = {}
+    for part in texts(value):
+        name, colon, held = part.partition(":")
+        if not colon:
+            raise ValueError("pairs such as name:value, between commas")
+        found[name.strip()] = held.strip()
+    return found
+
+
+def jwks(value: str) -> str:
+    """A JSON array of JWKs, kept as text until the key ring reads it."""
+    try:
+        keys = json.loads(value)
+    except ValueError:
+        keys = None
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
+        raise ValueError("a JSON array of JWKs")
+    return value

@@ -1,0 +1,85 @@
+"""GoTrue's variables as Isobase's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from isobase_platform.config import Settings
+from isobase_platform.config_gotrue.sources import PREFIX, Values, read
+from isobase_platform.errors import ConfigurationError
+
+__all__ = ["GotrueConfiguration", "is_gotrue_environment", "read_gotrue_environment"]
+
+_LOG_LEVELS = {
+    "trace": "debug",
+    "debug": "debug",
+    "info": "info",
+    "warn": "warning",
+    "warning": "warning",
+    "error": "error",
+    "fatal": "critical",
+    "panic": "critical",
+}
+
+
+@dataclass(slots=True, frozen=True)
+class GotrueConfiguration:
+    """What an environment asks for: settings to serve with, and what to tell about names without a meaning."""
+
+    settings: Settings = field(repr=False)
+    warnings: tuple[str, ...]
+
+
+def is_gotrue_environment(environment: Mapping[str, str]) -> bool:
+    """Whether any of GoTrue's own variables is set."""
+    return any(name.startswith(PREFIX) for name in environment)
+
+
+def read_gotrue_environment(environment: Mapping[str, str], base: Settings) -> GotrueConfiguration:
+    """``base`` with everything that ``environment`` says, and upstream's defaults for what it does not.
+
+    ``base`` has what upstream has no name for (bcrypt's cost, Redis). Raises ``ConfigurationError`` with one line per
+    variable that is missing or holds what no server can work with.
+    """
+    values = read(environment)
+    return GotrueConfiguration(_to_settings(values, base), values.warnings)
+
+
+def _to_settings(values: Values, base: Settings) -> Settings:
+    # The gateway's own keys, whose defaults production refuses, open nothing here; each connection is the URL's user's.
+    changes: dict[str, Any] = {
+        "env": "local",
+        "require_api_key": False,
+        "public_url": None,
+        "jwt_keys_file": None,
+        "database": {"logs_in_as_url_user": True},
+    }
+    for path, value in values.by_path.items():
+        _put(changes, path.split("."), value)
+    level = str(changes.get("log_level", "info")).lower()
+    if level not in _LOG_LEVELS:
+        raise ConfigurationError(f"GOTRUE_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")
+    changes["log_level"] = _LOG_LEVELS[level]
+    try:
+        return Settings.model_validate(_merged(base.model_dump(), changes))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        raise ConfigurationError("; ".join(lines)) from error
+
+
+def _put(place: dict[str, Any], path: list[str], value: object) -> None:
+    for name in path[:-1]:
+        place = place.setdefault(name, {})
+    place[path[-1]] = value
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for name, value in high.items():
+        below = merged.get(name)
+        merged[name] = _merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged

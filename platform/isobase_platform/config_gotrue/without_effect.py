@@ -1,0 +1,41 @@
+"""The variables that upstream knows and that change nothing here, with the reason; ``docs/serve-auth.md`` lists them.
+
+A name may end in ``*``, which stands for any rest. Source: supabase/auth internal/conf.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+__all__ = ["WITHOUT_EFFECT", "has_no_effect"]
+
+WITHOUT_EFFECT: dict[str, str] = {
+    "DB_NAMESPACE": "the schema is auth",
+    "GOTRUE_DB_DRIVER": "it is PostgreSQL",
+    "GOTRUE_DB_NAMESPACE": "the schema is auth",
+    "GOTRUE_DB_MIGRATIONS_PATH": "the schema comes with Isobase",
+    "GOTRUE_DB_MAX_IDLE_POOL_SIZE": "idle connections are closed by age",
+    "GOTRUE_DB_CONN_PERCENTAGE": "the pool has a fixed size",
+    "GOTRUE_DB_HEALTH_CHECK_PERIOD": "a broken connection is noticed when it is used",
+    "GOTRUE_DB_ADVISOR_*": "there is no advisor",
+    "GOTRUE_API_ENDPOINT": "upstream does not read it either",
+    "GOTRUE_COOKIE_*": "tokens travel in headers and bodies, never in cookies",
+    "GOTRUE_OPERATOR_TOKEN": "upstream does not read it either",
+    "GOTRUE_SESSION_KEY": "upstream does not read it either",
+    "GOTRUE_JWT_KEY_ID": "give keys with their kid in GOTRUE_JWT_KEYS",
+    "GOTRUE_JWT_ADMIN_GROUP_NAME": "upstream does not read it either",
+    "GOTRUE_JWT_VALID_METHODS": "the algorithms are those of the keys",
+    "GOTRUE_LOG_*": "the log's form is ISOBASE_LOG_FORMAT",
+    "GOTRUE_PROFILER_*": "there is no profiler",
+    "GOTRUE_TRACING_*": "traces are configured by OTEL_* variables",
+    "GOTRUE_METRICS_*": "metrics are at /metrics, in Prometheus' form",
+    "GOTRUE_CORS_ALLOWED_HEADERS": "every header is allowed",
+    "GOTRUE_INDEX_WORKER_*": "the indexes come with the schema",
+    "GOTRUE_RELOADING_*": "settings are read at start",
+    "GOTRUE_EXPERIMENTAL_*": "experiments of upstream's",
+}
+
+
+def has_no_effect(name: str) -> bool:
+    """Whether upstream knows the variable and Isobase does not heed it."""
+    return any(fnmatchcase(name, pattern) for pattern in WITHOUT_EFFECT)

@@ -1,0 +1,121 @@
+"""``isobase serve auth`` with GoTrue's variables: a process on a database by URL, at the root, with nothing of a project."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from isobase_deploy.ports import free_ports
+from isobase_platform.config import DEFAULT_SECRET_KEY
+from isobase_platform.tokens import role_token
+from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
+
+SECRET = "37c304f8-51aa-419a-a1af-06154e63707a"
+START_TIMEOUT_S = 30.0
+
+
+@dataclass(slots=True, frozen=True)
+class Served:
+    """A running process: where it answers, and what it said."""
+
+    client: httpx.Client
+    log_path: Path
+
+
+@pytest.fixture(scope="module")
+def served(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    postgres.execute("create database in_place_of_gotrue")
+    (port,) = free_ports(1)
+    folder = tmp_path_factory.mktemp("gotrue")
+    environment = clean_environment() | {
+        "GOTRUE_JWT_SECRET": SECRET,
+        "GOTRUE_SITE_URL": "http://localhost:3000",
+        "API_EXTERNAL_URL": f"http://localhost:{port}",
+        "DATABASE_URL": postgres.dsn("in_place_of_gotrue"),
+        "GOTRUE_API_HOST": "127.0.0.1",
+        "PORT": str(port),
+        "GOTRUE_DB_DRIVER": "postgres",
+        "GOTRUE_MAILER_AUTOCONFIRM": "true",
+        "GOTRUE_NO_SUCH_THING": "1",
+        "ISOBASE_AUTH__BCRYPT_COST": "4",
+    }
+    log_path = folder / "log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen([str(ISOBASE), "serve", "auth"], stdout=log, stderr=log, cwd=folder, env=environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            deadline_s = time.monotonic() + START_TIMEOUT_S
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    client.get("/health").raise_for_status()
+                    break
+                assert process.poll() is None, log_path.read_text()
+                assert time.monotonic() < deadline_s, log_path.read_text()
+                time.sleep(0.05)
+            yield Served(client, log_path)
+        assert list(folder.iterdir()) == [log_path]  # no data directory, no lock
+    finally:
+        process.terminate()
+        code = process.wait(20)
+        postgres.execute("drop database in_place_of_gotrue with (force)")
+    assert code == 0, log_path.read_text()
+
+
+def test_health_is_upstreams(served: Served) -> None:
+    assert served.client.get("/health").json()["name"] == "GoTrue"
+
+
+def test_users_and_tokens_have_upstreams_empty_audience_role_and_issuer(served: Served) -> None:
+    answer = served.client.post("/signup", json={"email": "alice@example.com", "password": "correct horse"})
+    assert answer.status_code == 200, answer.text
+    session = answer.json()
+    claims = jwt.decode(session["access_token"], SECRET, algorithms=["HS256"], options={"verify_aud": False})
+    assert (claims["aud"], claims["role"]) == ("", "")
+    assert "iss" not in claims
+    user = served.client.get("/user", headers={"authorization": f"Bearer {session['access_token']}"})
+    assert user.status_code == 200, user.text
+    assert (user.json()["aud"], user.json()["role"]) == ("", "")
+    signed_in = served.client.post(
+        "/token?grant_type=password", json={"email": "alice@example.com", "password": "correct horse"}
+    )
+    assert signed_in.status_code == 200, signed_in.text
+
+
+def test_a_service_role_token_of_the_secret_administers(served: Served) -> None:
+    headers = {"authorization": f"Bearer {role_token(SECRET, 'service_role')}"}
+    assert served.client.get("/admin/users", headers=headers).status_code == 200
+
+
+def test_the_secret_key_of_local_stacks_opens_nothing(served: Served) -> None:
+    answer = served.client.get("/admin/users", headers={"apikey": DEFAULT_SECRET_KEY})
+    assert (answer.status_code, answer.json()["error_code"]) == (401, "no_authorization")
+
+
+def test_an_unknown_name_is_told_once(served: Served) -> None:
+    assert served.log_path.read_text().count("GOTRUE_NO_SUCH_THING") == 1
+
+
+@pytest.mark.parametrize("flag", ["--workdir", "--data-dir"])
+def test_flags_of_a_project_are_refused(flag: str, tmp_path: Path) -> None:
+    environment = clean_environment() | {"GOTRUE_JWT_SECRET": SECRET}
+    command = [str(ISOBASE), "serve", "auth", flag, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == 5
+    assert flag in ended.stderr
+
+
+def test_a_start_without_what_is_needed_names_it(tmp_path: Path) -> None:
+    environment = clean_environment() | {"GOTRUE_JWT_SECRET": SECRET}
+    command = [str(ISOBASE), "serve", "auth"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == 5
+    assert "GOTRUE_SITE_URL is not set" in ended.stderr
+    assert SECRET not in ended.stderr

@@ -1,0 +1,153 @@
+"""GoTrue's spelling of settings: what GOTRUE_* variables become, and what is told about those that mean nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from isobase_platform.config import Settings
+from isobase_platform.config_gotrue import is_gotrue_environment, read_gotrue_environment
+from isobase_platform.config_gotrue.converters import duration_s, pairs, whole_seconds
+from isobase_platform.config_gotrue.sources import OPTIONS
+from isobase_platform.config_gotrue.without_effect import WITHOUT_EFFECT
+from isobase_platform.errors import ConfigurationError
+
+SECRET = "37c304f8-51aa-419a-a1af-06154e63707a"
+NEEDED = {
+    "GOTRUE_JWT_SECRET": SECRET,
+    "GOTRUE_SITE_URL": "http://localhost:9999",
+    "API_EXTERNAL_URL": "http://localhost:9999/",
+    "DATABASE_URL": "postgres://postgres:postgres@db:5432/postgres?sslmode=disable",
+}
+PAGE = (Path(__file__).parents[2] / "docs/serve-auth.md").read_text()
+
+
+def settings_of(**variables: str) -> Settings:
+    return read_gotrue_environment(NEEDED | variables, Settings()).settings
+
+
+def test_what_upstream_needs_is_enough_and_its_defaults_hold() -> None:
+    settings = settings_of()
+    assert settings.jwt_secret.get_secret_value() == SECRET
+    assert settings.auth_url == "http://localhost:9999"
+    assert settings.dsn("supabase_auth_admin") == NEEDED["DATABASE_URL"]
+    assert (settings.port, settings.host) == (8081, "0.0.0.0")
+    auth = settings.auth
+    assert (auth.jwt_audience, auth.jwt_default_role, auth.jwt_issuer) == ("", "", "")
+    assert auth.jwt_admin_roles == ("service_role", "supabase_admin")
+    assert (auth.email_enable_confirmations, auth.phone_enable_confirmations) == (True, True)
+    assert (auth.email_enable_signup, auth.phone_enable_signup, auth.enable_anonymous_sign_ins) == (True, False, False)
+    assert auth.refresh_token_reuse_interval_s == 0
+    assert auth.additional_redirect_urls == ()
+
+
+def test_variables_win_over_upstreams_defaults() -> None:
+    settings = settings_of(
+        PORT="9998",
+        GOTRUE_JWT_EXP="120",
+        GOTRUE_JWT_AUD="authenticated",
+        GOTRUE_DISABLE_SIGNUP="true",
+        GOTRUE_MAILER_AUTOCONFIRM="T",
+        GOTRUE_URI_ALLOW_LIST="https://a.example.com, https://*.example.com,",
+        GOTRUE_LOG_LEVEL="DEBUG",
+        GOTRUE_JWT_ADMIN_ROLES="root",
+    )
+    assert (settings.port, settings.log_level) == (9998, "debug")
+    auth = settings.auth
+    assert (auth.jwt_expiry_s, auth.jwt_audience, auth.jwt_admin_roles) == (120, "authenticated", ("root",))
+    assert (auth.enable_signup, auth.email_enable_confirmations) == (False, False)
+    assert auth.additional_redirect_urls == ("https://a.example.com", "https://*.example.com")
+
+
+def test_an_empty_variable_counts_as_not_given() -> None:
+    assert settings_of(PORT="", GOTRUE_JWT_EXP=" ").port == 8081
+
+
+def test_what_is_missing_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_gotrue_environment({"GOTRUE_JWT_EXP": "3600"}, Settings())
+    for name in ("GOTRUE_JWT_SECRET", "GOTRUE_SITE_URL", "API_EXTERNAL_URL", "DATABASE_URL"):
+        assert name in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "70000"),
+        ("GOTRUE_JWT_EXP", "soon"),
+        ("GOTRUE_DISABLE_SIGNUP", "perhaps"),
+        ("GOTRUE_JWT_KEYS", '{"kty":"oct","k":"hidden-part"}'),
+        ("API_EXTERNAL_URL", "localhost"),
+        ("GOTRUE_LOG_LEVEL", "shout"),
+    ],
+)
+def test_a_wrong_value_is_refused_without_being_repeated(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings_of(**{name: text})
+    assert name in caught.value.message
+    assert text not in caught.value.message
+
+
+def test_an_unknown_name_gives_one_warning_and_a_known_one_without_effect_none() -> None:
+    variables = NEEDED | {
+        "GOTRUE_NO_SUCH_THING": "1",
+        "GOTRUE_OPERATOR_TOKEN": "x",
+        "DB_NAMESPACE": "auth",
+        "HOME": "/",
+    }
+    warnings = read_gotrue_environment(variables, Settings()).warnings
+    assert warnings == ("GOTRUE_NO_SUCH_THING is not known and has no effect",)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert SECRET not in repr(read_gotrue_environment(NEEDED, Settings()))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("500ms", 0.5), ("0", 0), ("1m0s", 60)]
+)
+def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
+    assert duration_s(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "90", "-1s", "1 h", "1x", "h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a duration"):
+        duration_s(text)
+
+
+def test_part_of_a_second_does_not_become_none() -> None:
+    assert whole_seconds("1ms") == 1
+
+
+def test_pairs_stand_between_commas() -> None:
+    assert pairs("+1 555:123456, 1666:654321") == {"+1 555": "123456", "1666": "654321"}
+
+
+@pytest.mark.parametrize(("variables", "is_asked"), [(NEEDED, True), ({"DATABASE_URL": "x", "PORT": "1"}, False)])
+def test_gotrues_own_variables_ask_for_its_place(variables: dict[str, str], is_asked: bool) -> None:
+    assert is_gotrue_environment(variables) is is_asked
+
+
+def test_every_name_is_a_setting_of_ours() -> None:
+    assert [option.name for option in OPTIONS if not _exists(option.target)] == []
+
+
+def _exists(target: str) -> bool:
+    model: type[BaseModel] = Settings
+    *groups, field = target.split(".")
+    for group in groups:
+        annotation = model.model_fields[group].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return True  # a mapping, whose members have names of the user's
+        model = annotation
+    return field in model.model_fields
+
+
+def test_every_name_is_documented() -> None:
+    documented = set(re.findall(r"`([A-Z][A-Z0-9_*]+)`", PAGE))
+    known = {name for option in OPTIONS for name in (option.name, *option.aliases)} | set(WITHOUT_EFFECT)
+    assert known - documented == set()
