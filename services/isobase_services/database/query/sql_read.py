@@ -21,6 +21,8 @@ from isobase_services.database.query.sql_filter import Scope, field_sql, logic_s
 
 __all__ = ["count_sql", "read_sql"]
 
+MAX_WRITTEN_LIMIT = 1000
+"""A limit up to this is part of the SQL; a larger one is a parameter, so that statements do not multiply without end."""
 _ROW = "isobase_row"
 _DATA = "isobase_data"
 
@@ -261,8 +263,12 @@ def _order_terms(node: ReadNode, scope: Scope, parameters: Parameters) -> list[s
 
 
 def _range_sql(node: ReadNode, parameters: Parameters) -> str:
-    # A number beyond bigint is PostgreSQL's to refuse, with its own code.
-    parts = [f"limit {parameters.add(str(node.limit))}"] if node.limit is not None else []
+    parts = []
+    if node.limit is not None:
+        # Written out, the limit is known to the plan that PostgreSQL keeps; with a parameter it may plan every time anew.
+        # A number beyond bigint is PostgreSQL's to refuse, with its own code.
+        shown = f"{node.limit:d}" if node.limit <= MAX_WRITTEN_LIMIT else parameters.add(str(node.limit))
+        parts.append(f"limit {shown}")
     if node.offset:
         parts.append(f"offset {parameters.add(Operand.at(node.offset_slot, str(node.offset)))}")
     return " ".join(parts)
