@@ -20,7 +20,15 @@ from dataclasses import dataclass, field
 
 from benchmarks.rest.load import Figures, check_programs, pgbench, wrk
 from benchmarks.rest.scenarios import SCENARIOS, Scenario, service_token
-from benchmarks.rest.servers import POOL, Server, database, isobase, postgrest, postgrest_program
+from benchmarks.rest.servers import (
+    POOL,
+    Server,
+    database,
+    isobase,
+    postgrest,
+    postgrest_program,
+    without_autogroups,
+)
 
 WARM_UP_S = 1.0
 BODY_MB = 10
@@ -120,6 +128,8 @@ def main() -> None:
     postgrest_program()
     scenarios = [one for one in SCENARIOS if given.only in one.name]
     with ExitStack() as stack:
+        if not stack.enter_context(without_autogroups()):
+            print("The kernel shares cores among sessions (sched_autogroup_enabled): high percentiles mean little.")
         url = stack.enter_context(database())
         servers = [stack.enter_context(postgrest(url))]
         servers += [stack.enter_context(isobase(url, workers)) for workers in given.workers]
