@@ -36,7 +36,7 @@ from isobase_platform.pool import (
 from isobase_platform.set_config import path_text, set_configs, set_configs_statement
 from isobase_platform.sql import quote_identifier
 from isobase_platform.wire import After, WireConnection
-from isobase_platform.wire_messages import Row, Silent, Step, packed, quiet_query
+from isobase_platform.wire_messages import Row, Silent, Step, packed
 from isobase_platform.wire_pool import WirePool
 
 __all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
@@ -56,20 +56,18 @@ _CLEAN = (
     "SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 
-_CLEAN_MESSAGE = quiet_query(_CLEAN)
-
-# The same inside a transaction that only reads: nothing of it can be deferred to the commit, where the role still counts, and
-# it cannot have made temporary tables. One answer less to send and to read.
-_CLEAN_AFTER_READ = Silent(
-    [
-        ("RESET SESSION AUTHORIZATION", "RESET"),
-        ("RESET ROLE", "RESET"),
-        ("RESET ALL", "RESET"),
-        ("CLOSE ALL", "CLOSE CURSOR ALL"),
-        ("UNLISTEN *", "UNLISTEN"),
-        ("SELECT FROM pg_catalog.pg_advisory_unlock_all()", "SELECT 1"),
-    ]
+# The same as prepared statements. A transaction that only reads ends with them itself: nothing of it can be deferred to the
+# commit, where the role still counts, and it cannot have made temporary tables. One answer less to send and to read.
+_RESETS = (
+    ("RESET SESSION AUTHORIZATION", "RESET"),
+    ("RESET ROLE", "RESET"),
+    ("RESET ALL", "RESET"),
+    ("CLOSE ALL", "CLOSE CURSOR ALL"),
+    ("UNLISTEN *", "UNLISTEN"),
+    ("SELECT FROM pg_catalog.pg_advisory_unlock_all()", "SELECT 1"),
 )
+_CLEAN_AFTER_READ = Silent(_RESETS)
+_CLEAN_AFTER_WRITE = Silent([*_RESETS, ("DISCARD TEMP", "DISCARD TEMP"), ("DISCARD SEQUENCES", "DISCARD SEQUENCES")])
 
 # What a statement that was prepared before may meet: somebody's DEALLOCATE or PREPARE, or DDL that changed what it returns.
 _STALE_STATEMENTS = (
@@ -202,7 +200,7 @@ class RlsDoor:
 
     def _resets(self, connection: WireConnection) -> After:
         """Nobody waits for the resets, but nobody gets the connection either before they have succeeded."""
-        return After(_CLEAN_MESSAGE, partial(self._pool.release, connection))
+        return After(_CLEAN_AFTER_WRITE, partial(self._pool.release, connection))
 
     def _clean_up_after_error(self, connection: WireConnection) -> None:
         """Send the resets that an error made the server skip; they give the connection back."""

@@ -69,9 +69,9 @@ class _Exchange:
 
 @dataclass(slots=True, frozen=True)
 class After:
-    """A message behind an exchange whose answer nobody awaits (``quiet_query``); ``on_end`` is called when it is over."""
+    """Statements in an exchange of their own whose end nobody awaits; ``on_end`` is called when it is over."""
 
-    message: bytes
+    silent: Silent
     on_end: Callable[[], None]
 
 
@@ -100,6 +100,17 @@ class _Demultiplexer(asyncio.Protocol):
         at, end = 0, len(data)
         exchange = self.exchanges[0]
         while end - at >= 5:
+            if exchange.steps == 0 and data.startswith(exchange.end, at):
+                # Nobody wants a row of it, and byte for byte it is what is answered when all goes well.
+                at += len(exchange.end)
+                self.exchanges.popleft()
+                self._wire.finish(exchange)
+                if not self.exchanges:
+                    if at < end:
+                        self._hand_on(data[at:])
+                    return
+                exchange = self.exchanges[0]
+                continue
             kind = data[at]
             length = int.from_bytes(data[at + 1 : at + 5], "big")
             after = at + 1 + length
@@ -268,8 +279,7 @@ class WireConnection(_Base):
         queue = self._demultiplexer.exchanges
         queue.append(_Exchange(done, prepared, len(steps), end, made_silent=made_silent))
         if after is not None:
-            queue.append(_Exchange(None, [], 0, READY, on_end=after.on_end))
-            out.append(after.message)
+            self._add_after(after, out)
         self._write(out)
         return done
 
@@ -281,9 +291,18 @@ class WireConnection(_Base):
             self._writer.write(b"".join(parts))
 
     def send_after(self, after: After) -> None:
-        """Send a message whose answer nobody awaits."""
-        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, READY, on_end=after.on_end))
-        self._writer.write(after.message)
+        """Send statements whose end nobody awaits."""
+        out: list[bytes] = []
+        self._add_after(after, out)
+        self._write(out)
+
+    def _add_after(self, after: After, out: list[bytes]) -> None:
+        known = self._silent.get(after.silent)
+        is_made = known is None
+        out.append(self._prepared_silent(after.silent, out) if known is None else known)
+        out.append(SYNC)
+        end = after.silent.reply
+        self._demultiplexer.exchanges.append(_Exchange(None, [], 0, end, made_silent=is_made, on_end=after.on_end))
 
     def _prepared_silent(self, silent: Silent, out: list[bytes]) -> bytes:
         """What runs the silent statements; what prepares them goes to ``out``. The messages are the same every time."""

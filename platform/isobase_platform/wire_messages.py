@@ -24,7 +24,6 @@ __all__ = [
     "close",
     "packed",
     "parse",
-    "quiet_query",
     "read_error",
     "read_row",
 ]
@@ -97,12 +96,6 @@ def read_error(body: bytes) -> asyncpg.PostgresError:
     fields = {chr(part[0]): part[1:].decode(errors="replace") for part in body.rstrip(b"\x00").split(b"\x00") if part}
     error: asyncpg.PostgresError = asyncpg.PostgresError.new(fields)
     return error
-
-
-def quiet_query(sql: str) -> bytes:
-    """The message of a simple query, which may hold several statements."""
-    text = sql.encode() + b"\x00"
-    return _HEADER.pack(b"Q", len(text) + 4) + text
 
 
 def parse(out: list[bytes], name: bytes, sql: str) -> None:

@@ -14,7 +14,7 @@ from isobase_platform.config import Settings
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.runtime import Platform
 from isobase_platform.wire import MAX_STATEMENTS, After, WireConnection
-from isobase_platform.wire_messages import Binary, quiet_query
+from isobase_platform.wire_messages import Binary, Silent
 
 ALICE, BOB = str(uuid4()), str(uuid4())
 
@@ -175,7 +175,8 @@ async def test_prepared_statements_stay_bounded(platform: Platform) -> None:
     for number in range(MAX_STATEMENTS + 50):
         await platform.door.once(caller(None, "anon"), [(f"select 'shape {number}'", ())])
     [rows] = await platform.door.once(
-        caller(None, "anon"), [("select count(*)::text from pg_prepared_statements where name like 'isobase%'", ())]
+        caller(None, "anon"),
+        [("select count(*)::text from pg_prepared_statements where statement like 'select ''shape%'", ())],
     )
     assert rows[0][0] is not None
     assert int(rows[0][0]) <= MAX_STATEMENTS
@@ -192,17 +193,31 @@ async def test_a_cancelled_exchange_costs_its_connection_and_nothing_else(platfo
     assert platform.door.pool_sizes == (1, 1)
 
 
-@pytest.mark.parametrize(("resets", "is_closed"), [("select 1; select 2", False), ("select 1; select 1 / 0", True)])
+@pytest.mark.parametrize(
+    ("last", "is_closed"), [("select", False), ("select from (values (0)) as v(x) where 1 / x > 0", True)]
+)
 async def test_a_session_is_given_back_after_its_resets_and_closed_where_they_fail(
-    database: Settings, resets: str, is_closed: bool
+    database: Settings, last: str, is_closed: bool
 ) -> None:
     connection: WireConnection = await asyncpg.connect(database.dsn(), connection_class=WireConnection)
-    given_back = asyncio.Event()
-    rows = await connection.pipeline([("select 7::text", ())], after=After(quiet_query(resets), given_back.set))
-    assert rows == [[[b"7"]]]
-    await asyncio.wait_for(given_back.wait(), 5)
-    assert connection.is_closed() is is_closed
+    resets = Silent([("reset role", "RESET"), (last, "SELECT 1")])
+    for _ in range(1 if is_closed else 3):  # the first time they are prepared, and then used again
+        given_back = asyncio.Event()
+        rows = await connection.pipeline([("select 7::text", ())], after=After(resets, given_back.set))
+        assert rows == [[[b"7"]]]
+        await asyncio.wait_for(given_back.wait(), 5)
+        assert connection.is_closed() is is_closed
     connection.terminate()
+
+
+async def test_a_session_that_forgot_its_prepared_resets_is_closed_and_not_given_to_the_next(
+    platform: Platform,
+) -> None:
+    await platform.door.once(caller(ALICE), [("select 1::text", ())])
+    await platform.door.once(caller(ALICE), [("deallocate all", ())])
+    for _ in range(3):
+        [rows] = await platform.door.once(caller(ALICE), [("select auth.uid()::text", ())])
+        assert rows == [[ALICE.encode()]]
 
 
 async def test_many_callers_share_few_connections_without_mixing_answers(platform: Platform) -> None:
