@@ -1478,6 +1478,22 @@ create unlogged table if not exists isobase.bus_payloads (
 comment on table isobase.bus_payloads is 'Messages between processes that are over NOTIFY''s 8,000 bytes, where no Redis is configured.';
 create index if not exists bus_payloads_created_at_idx on isobase.bus_payloads (created_at);
 
+-- Pairs and secrets that sign users' tokens, from standby to revoked. Private parts are sealed under the project's JWT secret.
+create table if not exists isobase.signing_keys (
+  kid text primary key check (kid <> ''),
+  algorithm text not null,
+  status text not null check (status in ('standby', 'in_use', 'previously_used', 'revoked')),
+  signs_for text not null default 'all' check (signs_for in ('all', 'simple')),
+  public_jwk jsonb,
+  sealed_jwk bytea,
+  created_at timestamptz not null default now(),
+  changed_at timestamptz not null default now(),
+  constraint signing_keys_sealed_until_revoked check ((sealed_jwk is null) = (status = 'revoked'))
+);
+comment on table isobase.signing_keys is 'Keys that sign access tokens (isobase keys list); private parts are encrypted, and deleted when a key is revoked.';
+create unique index if not exists signing_keys_one_standby_idx on isobase.signing_keys (status) where status = 'standby';
+create unique index if not exists signing_keys_one_in_use_idx on isobase.signing_keys (signs_for) where status = 'in_use';
+
 -- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. `owner` is who made
 -- it and whose quota it counts to; who may do what stands in isobase.members. A deleted user's databases have no owner left here.
 create table if not exists isobase.databases (

@@ -73,6 +73,7 @@ async def open_gateway(settings: Settings, names: Sequence[str], *, alone: bool 
     if unknown:
         raise ConfigurationError(f"there is no service {', '.join(sorted(unknown))}")
     async with Platform.open(settings) as platform:
+        await platform.key_keeper.start()
         services: tuple[Service, ...] = tuple(
             import_module(f"isobase_services.{name}").create_service(platform) for name in names
         )
@@ -94,5 +95,6 @@ async def open_gateway(settings: Settings, names: Sequence[str], *, alone: bool 
             require_api_key=settings.api_key_required,
             pages={**probe_pages(platform, lambda: gateway.is_draining), **openapi_pages(services, settings)},
             bare=next((mount for mount in mounts if mount.serves_bare), None) if alone else None,
+            key_keeper=platform.key_keeper,
         )
         yield gateway

@@ -34,6 +34,7 @@ class JwkSet:
     """Keys by what they verify. Build it with ``parse_jwt_secret``."""
 
     algorithms = VERIFYING_ALGORITHMS
+    version = 0
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)

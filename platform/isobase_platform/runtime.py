@@ -13,6 +13,7 @@ from typing import Any
 
 from isobase_platform.bus import Bus, open_bus
 from isobase_platform.config import Settings
+from isobase_platform.key_keeper import KeyKeeper
 from isobase_platform.keys import KeyRing, load_jwks_file, parse_jwks
 from isobase_platform.observe import Metrics
 from isobase_platform.pool import Pools
@@ -20,7 +21,7 @@ from isobase_platform.rls import RlsDoor
 from isobase_platform.store import KeyValueStore, open_store
 from isobase_platform.tokens import ApiKeys, TokenIssuer, TokenVerifier
 
-__all__ = ["Platform"]
+__all__ = ["Platform", "project_ring"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +30,8 @@ class Platform:
 
     settings: Settings
     keys: KeyRing
+    key_keeper: KeyKeeper
+    """Brings the keys of the database into ``keys``; whoever serves starts it."""
     verifier: TokenVerifier
     issuer: TokenIssuer
     api_keys: ApiKeys
@@ -46,15 +49,17 @@ class Platform:
         Raises ``ConfigurationError`` for unusable keys and for public defaults in production.
         """
         settings.check_production()
-        keys = KeyRing(settings.jwt_secret.get_secret_value(), _jwks(settings))
+        keys = project_ring(settings)
         pools = Pools(settings)
         store = open_store(settings, pools)
         bus = open_bus(settings, pools)
         door = RlsDoor(settings)
+        key_keeper = KeyKeeper(keys, settings.jwt_secret.get_secret_value(), pools, bus)
         try:
             yield cls(
                 settings=settings,
                 keys=keys,
+                key_keeper=key_keeper,
                 verifier=TokenVerifier(keys),
                 issuer=TokenIssuer(keys),
                 api_keys=ApiKeys(
@@ -70,14 +75,18 @@ class Platform:
                 metrics=Metrics(),
             )
         finally:
+            await key_keeper.close()
             await bus.close()
             await store.close()
             await door.close()
             await pools.close()
 
 
-def _jwks(settings: Settings) -> list[dict[str, Any]]:
-    """The project's JWKs: given as text, or in a file; none where the shared secret signs."""
+def project_ring(settings: Settings) -> KeyRing:
+    """The keys of the settings: the shared secret, and JWKs given as text or in a file. Raises ``ConfigurationError``."""
+    jwks: list[dict[str, Any]] = []
     if settings.jwt_keys is not None:
-        return parse_jwks(settings.jwt_keys.get_secret_value())
-    return load_jwks_file(settings.jwt_keys_file) if settings.jwt_keys_file is not None else []
+        jwks = parse_jwks(settings.jwt_keys.get_secret_value())
+    elif settings.jwt_keys_file is not None:
+        jwks = load_jwks_file(settings.jwt_keys_file)
+    return KeyRing(settings.jwt_secret.get_secret_value(), jwks)

@@ -32,6 +32,8 @@ class VerifyingKeys(Protocol):
 
     algorithms: frozenset[str]
     """What tokens may be signed with at all; any other algorithm is refused by its name."""
+    version: int
+    """Another number whenever the keys changed: signatures that verified before count no more."""
 
     def candidates(self, kid: str | None, algorithm: str | None) -> Sequence[Key]:
         """The keys that may verify a token with this header; none where it must be refused."""
@@ -49,6 +51,7 @@ class TokenVerifier:
         self._keys = keys
         self._cache_size = cache_size
         self._verified: dict[str, Claims] = {}
+        self._version = keys.version
         self.lookups = self.hits = self.evictions = 0
 
     def verify(self, token: str, *, leeway_s: int = 0, now_s: float | None = None) -> Claims:
@@ -57,6 +60,9 @@ class TokenVerifier:
         ``leeway_s`` seconds of clock difference are forgiven on ``exp``, ``nbf`` and ``iat`` (PostgREST: 30, GoTrue: 0).
         Raises ``TokenError`` whose ``reason`` says what is wrong. The audience is each face's own business.
         """
+        if self._version != self._keys.version:
+            self._version = self._keys.version
+            self._verified.clear()
         claims = self._verified.get(token)
         self.lookups += 1
         if claims is None:
@@ -144,6 +150,10 @@ class TokenIssuer:
     def sign(self, payload: Mapping[str, Any]) -> str:
         """Return a compact JWS of ``payload`` by the signing key; the header carries ``kid`` when the key has one."""
         return _encode(payload, self._keys.signing_key)
+
+    def sign_for_simple_face(self, payload: Mapping[str, Any]) -> str:
+        """As ``sign``, by the pair that the simple face signs with, where there is one (``KeyKeeper.need_pair``)."""
+        return _encode(payload, self._keys.simple_key or self._keys.signing_key)
 
     def sign_with_secret(self, payload: Mapping[str, Any]) -> str:
         """Return an HS256 token by the shared secret: storage URLs and API keys."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from isobase_deploy.migrations import ScriptError
-from isobase_platform.errors import ConfigurationError, DatabaseError, IsobaseError, Unavailable
+from isobase_platform.errors import BadRequest, ConfigurationError, DatabaseError, IsobaseError, NotFound, Unavailable
 
 __all__ = ["ExitCode", "exit_code_of"]
 
@@ -29,6 +29,8 @@ class ExitCode(IntEnum):
     """PostgreSQL is out of reach, did not start, or refused what Isobase itself needs."""
     NOT_RUNNING = 8
     """The command needs a running server, and there is none."""
+    REFUSED = 9
+    """The state of things does not allow the command; nothing was changed."""
     INTERRUPTED = 130
     """Ctrl-C before the server was up."""
 
@@ -46,6 +48,8 @@ def exit_code_of(error: IsobaseError) -> ExitCode:
         return by_code[error.code]
     if isinstance(error, ConfigurationError):
         return ExitCode.CONFIGURATION
+    if isinstance(error, BadRequest | NotFound):
+        return ExitCode.REFUSED
     if isinstance(error, Unavailable | DatabaseError):
         return ExitCode.DATABASE
     return ExitCode.UNEXPECTED

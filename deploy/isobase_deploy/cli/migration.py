@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.cli.flags import project_of
 from isobase_deploy.cli.output import Output
-from isobase_deploy.cli.status import NotRunningError, settings_of_running
+from isobase_deploy.cli.status import target_settings
 from isobase_deploy.database import unreachable
-from isobase_deploy.datadir import DataDir
 from isobase_deploy.migrations import migrate
 from isobase_deploy.migrations.files import list_migrations
 from isobase_deploy.migrations.history import applied_versions
 from isobase_deploy.migrations.project import connect_as_migrator
-from isobase_deploy.project import Project
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError, Unavailable
 
@@ -48,7 +46,7 @@ def new(parsed: argparse.Namespace) -> int:
 def up(parsed: argparse.Namespace) -> int:
     """Apply what was not applied yet to the running stack, or to --database-url."""
     project = project_of(parsed)
-    settings = _target(project)
+    settings = target_settings(project)
     with Output() as output:
         try:
             done = asyncio.run(migrate(project, settings, output)).migrations
@@ -61,7 +59,7 @@ def up(parsed: argparse.Namespace) -> int:
 def list_all(parsed: argparse.Namespace) -> int:
     """Local and applied versions side by side."""
     project = project_of(parsed)
-    settings = _target(project)
+    settings = target_settings(project)
     files, warnings = list_migrations(project.migrations_dir)
     with Output() as output:
         for warning in warnings:
@@ -78,17 +76,6 @@ def list_all(parsed: argparse.Namespace) -> int:
         name = local[version].name if version in local else ""
         print(f"{here:<16}{there:<16}{_time_of(version):<21}{name}".rstrip())  # noqa: T201
     return ExitCode.OK
-
-
-def _target(project: Project) -> Settings:
-    """The running stack's settings, or the external database's."""
-    if not project.settings.is_embedded:
-        return project.settings
-    data_dir = DataDir(project.settings.data_dir)
-    state = data_dir.running()
-    if state is None:
-        raise NotRunningError(data_dir)
-    return settings_of_running(project.settings, state)
 
 
 async def _applied(settings: Settings, output: Output) -> list[str]:

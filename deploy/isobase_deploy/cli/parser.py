@@ -172,9 +172,32 @@ def _add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     family = commands.add_parser("keys", help="secrets and signing keys").add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
-    parser = family.add_parser("generate", help="print fresh keys for production as NAME=value lines")
+    parser = family.add_parser(
+        "generate", help="print fresh keys for production as NAME=value lines, or make a standby signing key"
+    )
     parser.add_argument(
-        "--signing-key", choices=("RS256", "ES256"), help="also make a signing key pair and write it to --out"
+        "--signing-key",
+        choices=("RS256", "ES256", "HS256"),
+        help="make a signing key: the project's standby key, or with --out a JWK file",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the JWK file for --signing-key; never overwritten")
+    _add_key_flags(parser)
     parser.set_defaults(handler="keys:generate")
+    parser = family.add_parser("list", help="the project's signing keys and their states")
+    parser.add_argument("-o", "--output", choices=("pretty", "json"), default="pretty", help="form of the output")
+    _add_key_flags(parser)
+    parser.set_defaults(handler="keys:list_all")
+    parser = family.add_parser("rotate", help="sign with the standby key from now on")
+    parser.add_argument("--now", action="store_true", help="although caches of the JWKS may not know the key yet")
+    _add_key_flags(parser)
+    parser.set_defaults(handler="keys:rotate")
+    parser = family.add_parser("revoke", help="believe nothing any more that a key signed")
+    parser.add_argument("kid", metavar="KID", help="the key's id, as `keys list` shows it")
+    parser.add_argument("--now", action="store_true", help="although tokens that it signed are in use")
+    _add_key_flags(parser)
+    parser.set_defaults(handler="keys:revoke")
+
+
+def _add_key_flags(parser: argparse.ArgumentParser) -> None:
+    _add_project_flags(parser)
+    parser.add_argument("--database-url", metavar="URL", help="a database other than the running stack's")

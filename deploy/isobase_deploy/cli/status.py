@@ -11,10 +11,11 @@ from isobase_deploy.addresses import addresses
 from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.cli.flags import project_of
 from isobase_deploy.datadir import DataDir, RunState
+from isobase_deploy.project import Project
 from isobase_platform.config import Settings
 from isobase_platform.errors import IsobaseError
 
-__all__ = ["NotRunningError", "print_pretty", "run", "settings_of_running"]
+__all__ = ["NotRunningError", "print_pretty", "run", "settings_of_running", "target_settings"]
 
 
 class NotRunningError(IsobaseError):
@@ -42,6 +43,20 @@ def settings_of_running(settings: Settings, state: RunState) -> Settings:
             "env": "production" if state.is_production else "local",
         }
     )
+
+
+def target_settings(project: Project) -> Settings:
+    """The settings to reach a project's database with: the running stack's, or those of the database by URL.
+
+    Raises ``NotRunningError`` where the embedded server should run and does not.
+    """
+    if not project.settings.is_embedded:
+        return project.settings
+    data_dir = DataDir(project.settings.data_dir)
+    state = data_dir.running()
+    if state is None:
+        raise NotRunningError(data_dir)
+    return settings_of_running(project.settings, state)
 
 
 def run(parsed: argparse.Namespace) -> int:

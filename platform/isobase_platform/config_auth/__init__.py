@@ -49,6 +49,9 @@ class AuthSettings(SettingsGroup):
     """Password hashes computed at once; more would starve the other requests of their core."""
     simple_access_token_s: int = Field(default=900, ge=1)
     """Life of an access token given by the simple face."""
+    simple_signing_algorithm: Literal["RS256", "ES256", "HS256"] = "RS256"
+    """What the simple face signs with where the project itself signs with its shared secret: a pair of this kind is made and
+    kept in the database when it is first needed. HS256: no pair, the shared secret signs for both faces."""
     simple_session_s: int = Field(default=7 * 24 * 3600, ge=1)
     """Life of a session opened by the simple face."""
     hook: HookSettings = HookSettings()

@@ -25,6 +25,7 @@ from isobase_platform.service import Mount
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
 
+    from isobase_platform.key_keeper import KeyKeeper
     from isobase_platform.observe import Metrics
     from isobase_platform.tokens import ApiKeys
 
@@ -44,7 +45,8 @@ class Edge:
     """Serves the mounts of one or several services.
 
     Parameters: ``mounts``; ``keys`` for the gate; ``metrics``; ``require_api_key`` as in the settings; ``pages``, apps at
-    exact paths that need no key (``/health``, ``/metrics``, ``/docs``); ``bare``, a mount's app to serve at ``/`` too.
+    exact paths that need no key (``/health``, ``/metrics``, ``/docs``); ``bare``, a mount's app to serve at ``/`` too;
+    ``key_keeper``, asked before a request whose token names a signing key that is not known here.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Edge:
         require_api_key: bool = False,
         pages: Mapping[str, ASGIApp] | None = None,
         bare: Mount | None = None,
+        key_keeper: KeyKeeper | None = None,
     ) -> None:
         # Longest prefix first, so that /auth/v1 is asked before /auth.
         self._mounts = sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
@@ -64,6 +67,7 @@ class Edge:
         self._require_api_key = require_api_key
         self._pages = dict(pages or {})
         self._bare = bare
+        self._key_keeper = key_keeper
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
@@ -173,6 +177,11 @@ class Edge:
             return
         if authorization is not None:
             scope = with_authorization(scope, authorization)
+        if self._key_keeper is not None:
+            token = authorization or header(scope, "authorization")
+            looking = self._key_keeper.unknown_key(token[7:].lstrip()) if token is not None else None
+            if looking is not None:
+                await looking
         # ASGI: path stays whole and root_path names the prefix; Starlette's routers take it off.
         await mount.app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
 

@@ -176,10 +176,14 @@ NO_FACTS = ClientFacts(None, None)
 
 @dataclass(slots=True, frozen=True)
 class SessionTerms:
-    """How long what a face hands out lives: access tokens in seconds; sessions in seconds, None without end."""
+    """How long what a face hands out lives: access tokens in seconds; sessions in seconds, None without end.
+
+    ``of_simple_face``: whether access tokens are signed as that face's are.
+    """
 
     access_token_s: int
     session_s: int | None = None
+    of_simple_face: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -67,6 +67,7 @@ class RealtimeService:
             policies=ChannelPolicies(platform.door),
             changes=self.changes,
         )
+        platform.keys.on_change(self.hub.confirm_tokens)
         socket = SocketEndpoint(self.hub)
         broadcast = BroadcastEndpoints(self.hub)
         routes = [

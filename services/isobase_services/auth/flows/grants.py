@@ -99,8 +99,9 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
                     await sessions.delete_session(connection, session.session_id)
             raise
         expires_at_s = claims["exp"]
+    issuer = core.platform.issuer
     return Grant(
-        access_token=core.platform.issuer.sign(claims),
+        access_token=issuer.sign_for_simple_face(claims) if session.terms.of_simple_face else issuer.sign(claims),
         refresh_token=session.refresh_token,
         expires_in_s=expires_at_s - issued_at_s,
         expires_at_s=expires_at_s,

@@ -71,7 +71,7 @@ async def _post_signup(core: AuthCore, request: Request) -> Response:
         code_challenge_method="",
         audience=AUTHENTICATED_AUDIENCE,
     )
-    return _answer(await sign_up(core, wanted, request.facts, _terms(core)), status=201)
+    return _answer(await sign_up(core, wanted, request.facts, await _terms(core)), status=201)
 
 
 async def _post_signin(core: AuthCore, request: Request) -> Response:
@@ -82,12 +82,14 @@ async def _post_signin(core: AuthCore, request: Request) -> Response:
         password=body.password.get_secret_value(),
         audience=AUTHENTICATED_AUDIENCE,
     )
-    return _answer((await sign_in_with_password(core, wanted, request.facts, _terms(core))).grant)
+    return _answer((await sign_in_with_password(core, wanted, request.facts, await _terms(core))).grant)
 
 
 async def _post_refresh(core: AuthCore, request: Request) -> Response:
     body = read_model(RefreshBody, await request.raw_body())
-    return _answer(await refresh_session(core, body.refresh_token.get_secret_value(), request.facts, _terms(core)))
+    return _answer(
+        await refresh_session(core, body.refresh_token.get_secret_value(), request.facts, await _terms(core))
+    )
 
 
 async def _post_signout(core: AuthCore, request: Request) -> Response:
@@ -97,8 +99,10 @@ async def _post_signout(core: AuthCore, request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _terms(core: AuthCore) -> SessionTerms:
-    return SessionTerms(core.settings.simple_access_token_s, core.settings.simple_session_s)
+async def _terms(core: AuthCore) -> SessionTerms:
+    settings = core.settings
+    await core.platform.key_keeper.need_pair(settings.simple_signing_algorithm)
+    return SessionTerms(settings.simple_access_token_s, settings.simple_session_s, of_simple_face=True)
 
 
 def _answer(result: Grant | User, status: int = 200) -> Response:

@@ -348,10 +348,12 @@ class Channel:
         left_s = self.access.expires_at_s - self.connection.wall_clock()
         # A millisecond late: a token is good until its very last second has passed.
         delay_s = min(CONFIRM_TOKEN_INTERVAL_S, max(left_s, 0.0) + 0.001)
-        self._token_timer = loop.call_later(delay_s, self._confirm_token)
+        self._token_timer = loop.call_later(delay_s, self.confirm_token)
 
-    def _confirm_token(self) -> None:
-        """Verify the token again: it may have expired, or its key may be gone."""
+    def confirm_token(self) -> None:
+        """Verify a member's token again: it may have expired, or its key may be gone."""
+        if self._token_timer is None or self._is_ended:
+            return
         try:
             grant_access(self.connection.hub.verifier, self.access.token, self.connection.request)
         except AccessRefused as error:

@@ -63,6 +63,12 @@ class Hub:
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
 
+    def confirm_tokens(self) -> None:
+        """Verify the tokens of all channels again, because the keys changed: one may have been revoked."""
+        for connection in list(self.connections):
+            for channel in list(connection.channels.values()):
+                channel.confirm_token()
+
     def remove(self, connection: Connection) -> None:
         """Forget a socket that has ended."""
         self.connections.discard(connection)
