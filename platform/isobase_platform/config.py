@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from isobase_platform.config_auth import AuthSettings
 from isobase_platform.config_group import SettingsGroup
+from isobase_platform.config_mailbox import MailboxSettings
 from isobase_platform.config_rest import RestSettings
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.tokens import role_token
@@ -30,6 +31,7 @@ __all__ = [
     "AuthSettings",
     "DatabaseSettings",
     "DynamicSettings",
+    "MailboxSettings",
     "RealtimeSettings",
     "RestSettings",
     "Settings",
@@ -195,6 +197,7 @@ class Settings(BaseSettings):
     rest: RestSettings = RestSettings()
     dynamic: DynamicSettings = DynamicSettings()
     auth: AuthSettings = AuthSettings()
+    mailbox: MailboxSettings = MailboxSettings()
     storage: StorageSettings = StorageSettings()
     realtime: RealtimeSettings = RealtimeSettings()
 
@@ -215,6 +218,13 @@ class Settings(BaseSettings):
     def auth_url(self) -> str:
         """The URL of auth: the issuer of tokens and the base of links."""
         return (self.auth.external_url or f"{self.base_url}/auth/v1").rstrip("/")
+
+    @property
+    def mailbox_url(self) -> str:
+        """The URL of the local mailbox, its page and its API, without a slash at the end."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared, not bound
+        place = f"[{host}]" if ":" in host else host
+        return (self.mailbox.url or f"http://{place}:{self.mail_port}").rstrip("/")
 
     @property
     def storage_root(self) -> Path:

@@ -100,6 +100,12 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("isobase_http_requests_in_flight", "Requests being answered", registry=self.registry)
+        self.messages = Counter(
+            "isobase_auth_messages",
+            "Mails and text messages of auth, by what became of them: sent, retried, failed, dropped",
+            ("channel", "kind", "outcome"),
+            registry=self.registry,
+        )
         self.pool_connections = Gauge(
             "isobase_database_connections", "Open database connections", ("role", "state"), registry=self.registry
         )

@@ -20,6 +20,7 @@ from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import role_token
 from isobase_services.auth import create_service
+from tests.plugins.mailbox import MailboxServer
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 FAST_BCRYPT_COST = 4
@@ -82,6 +83,11 @@ def with_auth(settings: Settings, **changes: object) -> Settings:
     )
 
 
+def with_mailbox(settings: Settings, server: MailboxServer) -> Settings:
+    """The settings with mail going to the tests' own mailbox."""
+    return settings.model_copy(update={"mail_port": server.port})
+
+
 @asynccontextmanager
 async def running_auth(settings: Settings) -> AsyncIterator[AuthServer]:
     """Open the platform and the service behind the gateway's edge."""
@@ -102,10 +108,13 @@ async def running_auth(settings: Settings) -> AsyncIterator[AuthServer]:
 
 
 @pytest.fixture(scope="session")
-def auth_database(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def auth_database(
+    postgres: DatabaseServer, mailbox_server: MailboxServer, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     """One database for the tests that only use rows: emptied before each, which is quicker than a new one."""
     postgres.execute(f"create database auth_rows template {TEMPLATE} owner postgres")
-    return settings_for(postgres.dsn("auth_rows"), tmp_path_factory.mktemp("auth"))
+    settings = settings_for(postgres.dsn("auth_rows"), tmp_path_factory.mktemp("auth"))
+    return with_mailbox(settings, mailbox_server)
 
 
 @pytest.fixture
@@ -118,9 +127,9 @@ def start_auth(auth_database: Settings, postgres: DatabaseServer) -> StartAuth:
 
 
 @pytest_asyncio.fixture
-async def own_auth(database: Settings) -> AsyncIterator[AuthServer]:
+async def own_auth(database: Settings, mailbox_server: MailboxServer) -> AsyncIterator[AuthServer]:
     """Auth on a database of the test's own, for tests that change the schema."""
-    async with running_auth(with_auth(database)) as server:
+    async with running_auth(with_auth(with_mailbox(database, mailbox_server))) as server:
         yield server
 
 

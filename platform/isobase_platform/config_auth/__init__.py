@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_group import SettingsGroup
 
@@ -55,3 +56,4 @@ class AuthSettings(SettingsGroup):
     simple_session_s: int = Field(default=7 * 24 * 3600, ge=1)
     """Life of a session opened by the simple face."""
     hook: HookSettings = HookSettings()
+    email: EmailSettings = EmailSettings()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from isobase_platform.runtime import Platform
 from isobase_services.auth.hooks import Hooks
+from isobase_services.auth.messages import Messages
 from isobase_services.auth.passwords import PasswordHasher
 
 if TYPE_CHECKING:
@@ -24,23 +25,25 @@ LOGIN_ROLE = "supabase_auth_admin"
 
 @dataclass(slots=True, frozen=True)
 class AuthCore:
-    """The platform's parts and the password threads, handed to every flow."""
+    """The platform's parts, the password threads and the way out for mail, handed to every flow."""
 
     platform: Platform
     hasher: PasswordHasher
     hooks: Hooks
+    messages: Messages
 
     @classmethod
     def of(cls, platform: Platform) -> AuthCore:
-        """Build from the platform; close the ``hasher`` and the ``hooks`` with the service.
+        """Build from the platform; close ``hasher``, ``hooks`` and ``messages`` with the service.
 
-        Raises ``ConfigurationError`` for a hook that is set up wrongly.
+        Raises ``ConfigurationError`` for a hook or a mail template that is set up wrongly.
         """
         auth = platform.settings.auth
         return cls(
             platform=platform,
             hasher=PasswordHasher(cost=auth.bcrypt_cost, workers=auth.password_hash_workers),
             hooks=Hooks(auth.hook, platform.pools, LOGIN_ROLE),
+            messages=Messages.of(platform),
         )
 
     @property

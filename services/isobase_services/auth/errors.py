@@ -63,6 +63,7 @@ class ErrorCode(StrEnum):
     SESSION_EXPIRED = "session_expired"
     SESSION_NOT_FOUND = "session_not_found"
     SIGNUP_DISABLED = "signup_disabled"
+    SMS_SEND_FAILED = "sms_send_failed"
     UNEXPECTED_FAILURE = "unexpected_failure"
     UNKNOWN = "unknown"
     USER_ALREADY_EXISTS = "user_already_exists"

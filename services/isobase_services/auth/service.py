@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,8 +43,11 @@ class AuthService:
         """Nothing is loaded ahead: the first request opens the first connection."""
 
     async def drain(self, timeout_s: float) -> None:
-        """Let the hashes that requests in flight wait for be done, then let go of the password threads."""
+        """Let the hashes that requests in flight wait for be done and the mail that waits leave."""
+        deadline_s = time.monotonic() + timeout_s
+        # In this order: a request that waits for its hash may have mail to send after it.
         await self._core.hasher.close(timeout_s)
+        await self._core.messages.close(max(0.0, deadline_s - time.monotonic()))
         await self._core.hooks.close()
 
 

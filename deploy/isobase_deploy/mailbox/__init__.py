@@ -1,0 +1,10 @@
+"""The local mailbox: where the mail of a local project goes, for its developer and its tests to read.
+
+``server`` listens; ``app`` answers Mailpit's HTTP API (``api``) and shows a page; ``store`` keeps the messages in memory.
+"""
+
+from __future__ import annotations
+
+from isobase_deploy.mailbox.server import Mailbox
+
+__all__ = ["Mailbox"]

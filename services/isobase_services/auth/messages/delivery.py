@@ -1,0 +1,60 @@
+"""What becomes of a message where no hook takes it: a mail is rendered and sent, a text message goes to its provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from isobase_services.auth.errors import AuthError, ErrorCode
+from isobase_services.auth.messages.model import EmailMessage, MailSender, SendFailed, SmsMessage
+from isobase_services.auth.messages.render import Renderer
+from isobase_services.auth.messages.senders.mailbox import MailboxSender
+
+if TYPE_CHECKING:
+    from isobase_platform.config import Settings
+
+__all__ = ["MailDelivery", "TextDelivery"]
+
+
+class MailDelivery:
+    """Renders and sends. ``sender`` None: no way out is configured."""
+
+    def __init__(self, renderer: Renderer, sender: MailSender | None) -> None:
+        self._renderer = renderer
+        self._sender = sender
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the settings ask for."""
+        sender = MailboxSender(
+            settings.mailbox_url, sender=settings.mailbox.admin_email, sender_name=settings.mailbox.sender_name
+        )
+        return cls(Renderer(settings.auth.site_url), None if settings.is_production else sender)
+
+    async def deliver(self, message: EmailMessage) -> None:
+        """See ``EmailDelivery``."""
+        if self._sender is None:
+            raise SendFailed("no mail server is configured", is_permanent=True)
+        await self._sender.send(self._renderer.render(message))
+        if message.to_current is not None:
+            await self._sender.send(self._renderer.render(message.to_current))
+
+    async def close(self) -> None:
+        """See ``EmailDelivery``."""
+        if self._sender is not None:
+            await self._sender.close()
+
+
+class TextDelivery:
+    """Sends text messages; no provider can be configured yet."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the settings ask for."""
+        return cls()
+
+    async def deliver(self, message: SmsMessage) -> str:
+        """See ``SmsDelivery``."""
+        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
+
+    async def close(self) -> None:
+        """See ``SmsDelivery``."""
