@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,15 @@ bench-rest: test-deps ## measure the data API beside PostgREST (needs wrk and pg
 
 suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
 	scripts/suite-supabase-js $(CHECKOUT)
+
+suite-auth-js: install ## run auth-js's own suite; CHECKOUT=path of supabase-js's repository
+	scripts/suite-auth-js $(CHECKOUT) $(SUITE_ARGS)
+
+suite-auth-js-docker: install ## run auth-js's docker-tests on four servers; CHECKOUT=path of supabase-js's repository
+	scripts/suite-auth-js-docker $(CHECKOUT) $(SUITE_ARGS)
+
+suite-auth-py: install ## run supabase_auth's own suite (Python) on four servers; CHECKOUT=path of supabase-py's repository
+	scripts/suite-auth-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
 	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)
