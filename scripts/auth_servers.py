@@ -4,8 +4,8 @@
 
 Each service of the file that has a PORT becomes one `isobase serve auth` with the file's own environment. In the place of the
 file's database stands an embedded PostgreSQL on scratch data, in the place of its mail server one that takes every message
-and keeps none; only the variables that name these two, and the address to listen on, are changed. The ports are the file's, so
-nothing else may listen there. Everything is ended when the command ends, whose exit code is passed on.
+and keeps none; only the variables that name these two, and the address to listen on, are changed. The ports are the file's,
+so nothing else may listen there. Everything is ended when the command ends, whose exit code is passed on.
 """
 
 from __future__ import annotations
