@@ -96,5 +96,6 @@ async def open_gateway(settings: Settings, names: Sequence[str], *, alone: bool 
             pages={**probe_pages(platform, lambda: gateway.is_draining), **openapi_pages(services, settings)},
             bare=next((mount for mount in mounts if mount.serves_bare), None) if alone else None,
             key_keeper=platform.key_keeper,
+            verifier=platform.verifier,
         )
         yield gateway

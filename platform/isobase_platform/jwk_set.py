@@ -23,7 +23,11 @@ from jwt.algorithms import HMACAlgorithm
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.keys import MIN_SECRET_BYTES, VERIFYING_ALGORITHMS, Key
 
-__all__ = ["JwkSet", "parse_jwt_secret"]
+__all__ = ["MAX_REMOTE_KEYS", "JwkSet", "parse_jwt_secret", "public_jwk_set"]
+
+MAX_REMOTE_KEYS = 64
+"""Of a key set that was fetched; more would only cost time with every token that names no key."""
+MIN_RSA_KEY_BITS = 2048
 
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _SHARED = ("HS256", "HS384", "HS512")
@@ -42,6 +46,33 @@ class JwkSet:
     def candidates(self, kid: str | None, algorithm: str | None) -> Sequence[Key]:
         """The keys that may verify a token with this header, in their order."""
         return [key for key in self._keys if key.algorithm == algorithm and (kid is None or key.kid == kid)]
+
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing can be verified."""
+        return not self._keys
+
+    @property
+    def ids(self) -> frozenset[str | None]:
+        """The ids of the keys."""
+        return frozenset(key.kid for key in self._keys)
+
+
+def public_jwk_set(jwks: Sequence[object]) -> JwkSet:
+    """The public keys of a set that somebody else published: at most ``MAX_REMOTE_KEYS`` of them.
+
+    Shared secrets in it are passed over, whatever their ``alg``: what everybody can read proves nothing. So are RSA keys of
+    fewer than ``MIN_RSA_KEY_BITS`` bits.
+    """
+    keys: list[Key] = []
+    for jwk in jwks[:MAX_REMOTE_KEYS]:
+        if isinstance(jwk, Mapping) and jwk.get("kty") != "oct":
+            keys += [key for key in _keys(jwk) if _is_strong(key.verifying)]
+    return JwkSet(keys)
+
+
+def _is_strong(material: object) -> bool:
+    return not isinstance(material, RSAPublicKey) or material.key_size >= MIN_RSA_KEY_BITS
 
 
 def parse_jwt_secret(secret: str, *, is_base64: bool = False) -> JwkSet:

@@ -19,6 +19,7 @@ from isobase_platform.observe import Metrics
 from isobase_platform.pool import Pools
 from isobase_platform.rls import RlsDoor
 from isobase_platform.store import KeyValueStore, open_store
+from isobase_platform.third_party import MixedVerifier, ThirdPartyTokens
 from isobase_platform.tokens import ApiKeys, TokenIssuer, TokenVerifier
 
 __all__ = ["Platform", "project_ring"]
@@ -33,6 +34,10 @@ class Platform:
     key_keeper: KeyKeeper
     """Brings the keys of the database into ``keys``; whoever serves starts it."""
     verifier: TokenVerifier
+    """For every token that this project accepts."""
+    third_party: ThirdPartyTokens
+    own_verifier: TokenVerifier
+    """For the project's own tokens alone: what auth's routes take, which know no other issuer's users."""
     issuer: TokenIssuer
     api_keys: ApiKeys
     pools: Pools
@@ -40,6 +45,12 @@ class Platform:
     store: KeyValueStore
     bus: Bus
     metrics: Metrics
+
+    def new_verifier(self, cache_size: int) -> TokenVerifier:
+        """A verifier as ``verifier``, that remembers ``cache_size`` tokens of its own."""
+        if self.third_party:
+            return MixedVerifier(self.keys, self.third_party, cache_size=cache_size)
+        return TokenVerifier(self.keys, cache_size=cache_size)
 
     @classmethod
     @asynccontextmanager
@@ -51,6 +62,9 @@ class Platform:
         settings.check_production()
         keys = project_ring(settings)
         pools = Pools(settings)
+        own_verifier = TokenVerifier(keys)
+        third_party = ThirdPartyTokens.of(settings.auth.third_party)
+        third_party.start()
         store = open_store(settings, pools)
         bus = open_bus(settings, pools)
         door = RlsDoor(settings)
@@ -60,7 +74,9 @@ class Platform:
                 settings=settings,
                 keys=keys,
                 key_keeper=key_keeper,
-                verifier=TokenVerifier(keys),
+                verifier=MixedVerifier(keys, third_party) if third_party else own_verifier,
+                third_party=third_party,
+                own_verifier=own_verifier,
                 issuer=TokenIssuer(keys),
                 api_keys=ApiKeys(
                     anon=settings.anon_token,
@@ -76,6 +92,7 @@ class Platform:
             )
         finally:
             await key_keeper.close()
+            await third_party.close()
             await bus.close()
             await store.close()
             await door.close()

@@ -73,6 +73,9 @@ class TokenVerifier:
         _check_times(claims.raw, leeway_s, time.time() if now_s is None else now_s)
         return claims
 
+    async def prepare(self, token: str) -> None:
+        """Fetch what ``verify`` will need for ``token``: nothing for the project's own keys, which are all here."""
+
     def _remember(self, token: str, claims: Claims) -> None:
         if self._cache_size <= 0:
             return

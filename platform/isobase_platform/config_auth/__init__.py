@@ -5,12 +5,14 @@ A group that belongs to one feature has a module of its own in this package.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
+from isobase_platform.config_auth.third_party import ThirdPartyIssuer
 from isobase_platform.config_group import SettingsGroup
 
 __all__ = ["AuthSettings"]
@@ -45,6 +47,8 @@ class AuthSettings(SettingsGroup):
     email_enable_confirmations: bool = False
     phone_enable_signup: bool = False
     phone_enable_confirmations: bool = False
+    third_party: Mapping[str, ThirdPartyIssuer] = Field(default_factory=dict)
+    """Other issuers whose tokens are accepted, by name: `firebase`, `auth0`, `aws_cognito`, `clerk`, `workos` or any."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     password_hash_workers: int = Field(default=1, ge=1)
     """Password hashes computed at once; more would starve the other requests of their core."""

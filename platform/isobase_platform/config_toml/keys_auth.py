@@ -32,6 +32,16 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.email.enable_confirmations": ("auth.email_enable_confirmations", values.flag),
     "auth.sms.enable_signup": ("auth.phone_enable_signup", values.flag),
     "auth.sms.enable_confirmations": ("auth.phone_enable_confirmations", values.flag),
+    **{
+        f"auth.third_party.*.{name}": (f"auth.third_party.*.{name}", convert)
+        for name, convert in {
+            "enabled": values.flag,
+            **dict.fromkeys(("project_id", "tenant", "tenant_region", "user_pool_id", "user_pool_region"), values.text),
+            **dict.fromkeys(("domain", "issuer_url", "jwks_url"), values.text),
+            **dict.fromkeys(("role_claim", "default_role", "groups_claim", "group_roles.*"), values.text),
+            **dict.fromkeys(("audiences", "privileged_roles"), values.texts),
+        }.items()
+    },
 }
 
 NOT_YET: dict[str, tuple[object, ...]] = {
@@ -66,7 +76,6 @@ NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.mfa.*.verify_enabled": (False,),
     "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
-    "auth.third_party.*.enabled": (False,),
     "auth.oauth_server.enabled": (False,),
 }
 
@@ -84,6 +93,5 @@ SILENT = (
     "auth.hook.*.secrets",
     "auth.mfa.phone.**",
     "auth.external.*.**",
-    "auth.third_party.*.**",
     "auth.oauth_server.**",
 )

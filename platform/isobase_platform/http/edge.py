@@ -19,15 +19,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from isobase_platform.errors import IsobaseError, NotFound
 from isobase_platform.http.errors import render_simple, simple_error_body
 from isobase_platform.http.gate import MissingApiKey, authorization_for, with_authorization
-from isobase_platform.http.request import REQUEST_ID_KEY, header
+from isobase_platform.http.request import REQUEST_ID_KEY, bearer_token, header
 from isobase_platform.service import Mount
+from isobase_platform.third_party import MixedVerifier
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
 
     from isobase_platform.key_keeper import KeyKeeper
     from isobase_platform.observe import Metrics
-    from isobase_platform.tokens import ApiKeys
+    from isobase_platform.tokens import ApiKeys, TokenVerifier
 
 __all__ = ["Edge", "split_path"]
 
@@ -46,7 +47,8 @@ class Edge:
 
     Parameters: ``mounts``; ``keys`` for the gate; ``metrics``; ``require_api_key`` as in the settings; ``pages``, apps at
     exact paths that need no key (``/health``, ``/metrics``, ``/docs``); ``bare``, a mount's app to serve at ``/`` too;
-    ``key_keeper``, asked before a request whose token names a signing key that is not known here.
+    ``key_keeper``, asked before a request whose token names a signing key that is not known here;
+    ``verifier``, told of each bearer token before its service verifies it, so that it may fetch an issuer's keys.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Edge:
         pages: Mapping[str, ASGIApp] | None = None,
         bare: Mount | None = None,
         key_keeper: KeyKeeper | None = None,
+        verifier: TokenVerifier | None = None,
     ) -> None:
         # Longest prefix first, so that /auth/v1 is asked before /auth.
         self._mounts = sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
@@ -68,6 +71,7 @@ class Edge:
         self._pages = dict(pages or {})
         self._bare = bare
         self._key_keeper = key_keeper
+        self._verifier = verifier if isinstance(verifier, MixedVerifier) else None
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
@@ -182,6 +186,8 @@ class Edge:
             looking = self._key_keeper.unknown_key(token[7:].lstrip()) if token is not None else None
             if looking is not None:
                 await looking
+        if self._verifier is not None:
+            await self._verifier.prepare(bearer_token(scope) or header(scope, "apikey") or "")
         # ASGI: path stays whole and root_path names the prefix; Starlette's routers take it off.
         await mount.app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
 

@@ -71,10 +71,10 @@ class CacheKeeper:
     ) -> None:
         self._platform = platform
         self._read_settings = read_settings or (lambda: platform.settings.rest)
-        self._project_keys = None if is_bare else platform.keys
+        self._project_verifier = None if is_bare else platform.new_verifier
         self._is_bare = is_bare
         settings = platform.settings.rest
-        authenticator = create_authenticator(settings, self._project_keys)
+        authenticator = create_authenticator(settings, self._project_verifier)
         self._state = _State(settings, authenticator, settings.schemas, None)
         self._time_zones: frozenset[str] | None = None
         self._wanted = asyncio.Event()
@@ -272,7 +272,9 @@ class CacheKeeper:
             settings = over_rest_settings(settings, held)
         if settings == self._state.settings:
             return self._state
-        return replace(self._state, settings=settings, authenticator=create_authenticator(settings, self._project_keys))
+        return replace(
+            self._state, settings=settings, authenticator=create_authenticator(settings, self._project_verifier)
+        )
 
     async def _reload_when_wanted(self) -> None:
         while True:

@@ -6,6 +6,7 @@ Source: PostgREST v14 docs, references/auth; ``Auth.hs`` and ``Auth/Jwt.hs`` for
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from starlette.types import Scope
 
@@ -15,7 +16,7 @@ from isobase_platform.config import RestSettings
 from isobase_platform.errors import TokenError, TokenRefusal
 from isobase_platform.http.request import request_facts
 from isobase_platform.jwk_set import parse_jwt_secret
-from isobase_platform.tokens import TokenVerifier, VerifyingKeys
+from isobase_platform.tokens import TokenVerifier
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.rest.errors import CALLER_IS_KNOWN, given_token
 
@@ -91,16 +92,19 @@ class Authenticator:
             raise TokenError("JWT not in audience", TokenRefusal.CLAIMS)
 
 
-def create_authenticator(settings: RestSettings, project_keys: VerifyingKeys | None) -> Authenticator:
-    """The authenticator of ``settings``; without a secret among them it takes tokens of the ``project_keys``.
+def create_authenticator(
+    settings: RestSettings, project_verifier: Callable[[int], TokenVerifier] | None
+) -> Authenticator:
+    """The authenticator of ``settings``; without a secret among them it takes the tokens that the project accepts.
 
-    Raises ``ConfigurationError`` for a secret that cannot be used.
+    ``project_verifier`` makes their verifier, given how many tokens it may remember. Raises ``ConfigurationError`` for a
+    secret that cannot be used.
     """
-    keys = project_keys
+    cache_size = settings.jwt_cache_max_entries
     if settings.jwt_secret is not None:
         keys = parse_jwt_secret(settings.jwt_secret.get_secret_value(), is_base64=settings.jwt_secret_is_base64)
-    verifier = None if keys is None else TokenVerifier(keys, cache_size=settings.jwt_cache_max_entries)
-    return Authenticator(settings, verifier)
+        return Authenticator(settings, TokenVerifier(keys, cache_size=cache_size))
+    return Authenticator(settings, None if project_verifier is None else project_verifier(cache_size))
 
 
 def _role_name(value: object) -> str:
