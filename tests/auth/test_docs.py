@@ -1,4 +1,4 @@
-"""The auth page names every error code and every route."""
+"""The auth pages name every error code and every route."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from isobase_services.auth.errors import ErrorCode
 from isobase_services.auth.v1 import ROUTES
 
-PAGE = (Path(__file__).parents[2] / "docs/auth.md").read_text()
+PAGE = "".join(page.read_text() for page in sorted((Path(__file__).parents[2] / "docs").glob("auth*.md")))
 
 
 def test_every_error_code_is_documented() -> None:

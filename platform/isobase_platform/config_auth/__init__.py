@@ -13,6 +13,8 @@ from pydantic import Field
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_auth.third_party import ThirdPartyIssuer
+from isobase_platform.config_auth.mfa import MfaSettings
+from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
 from isobase_platform.config_group import SettingsGroup
 
 __all__ = ["AuthSettings"]
@@ -61,3 +63,6 @@ class AuthSettings(SettingsGroup):
     """Life of a session opened by the simple face."""
     hook: HookSettings = HookSettings()
     email: EmailSettings = EmailSettings()
+    mfa: MfaSettings = MfaSettings()
+    passkey: PasskeySettings = PasskeySettings()
+    webauthn: WebAuthnSettings = WebAuthnSettings()

@@ -42,11 +42,24 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
             **dict.fromkeys(("audiences", "privileged_roles"), values.texts),
         }.items()
     },
+    "auth.mfa.max_enrolled_factors": ("auth.mfa.max_enrolled_factors", values.number),
+    "auth.mfa.totp.enroll_enabled": ("auth.mfa.totp.enroll_enabled", values.flag),
+    "auth.mfa.totp.verify_enabled": ("auth.mfa.totp.verify_enabled", values.flag),
+    "auth.mfa.phone.enroll_enabled": ("auth.mfa.phone.enroll_enabled", values.flag),
+    "auth.mfa.phone.verify_enabled": ("auth.mfa.phone.verify_enabled", values.flag),
+    "auth.mfa.phone.otp_length": ("auth.mfa.phone.otp_length", values.number),
+    "auth.mfa.phone.template": ("auth.mfa.phone.template", values.text),
+    "auth.mfa.phone.max_frequency": ("auth.mfa.phone.max_frequency_s", values.duration_s),
+    "auth.mfa.web_authn.enroll_enabled": ("auth.mfa.web_authn.enroll_enabled", values.flag),
+    "auth.mfa.web_authn.verify_enabled": ("auth.mfa.web_authn.verify_enabled", values.flag),
+    "auth.passkey.enabled": ("auth.passkey.enabled", values.flag),
+    "auth.webauthn.rp_id": ("auth.webauthn.rp_id", values.text_or_none),
+    "auth.webauthn.rp_display_name": ("auth.webauthn.rp_display_name", values.text_or_none),
+    "auth.webauthn.rp_origins": ("auth.webauthn.rp_origins", values.texts),
 }
 
 NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.enable_manual_linking": (False,),
-    "auth.passkey.enabled": (False,),
     "auth.rate_limit.email_sent": (2,),
     "auth.rate_limit.sms_sent": (30,),
     "auth.rate_limit.anonymous_users": (30,),
@@ -71,16 +84,12 @@ NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.sessions.timebox": ("0s", ""),
     "auth.sessions.inactivity_timeout": ("0s", ""),
     "auth.hook.*.enabled": (False,),
-    "auth.mfa.max_enrolled_factors": (10,),
-    "auth.mfa.*.enroll_enabled": (False,),
-    "auth.mfa.*.verify_enabled": (False,),
     "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
     "auth.oauth_server.enabled": (False,),
 }
 
 SILENT = (
-    "auth.webauthn.**",
     "auth.captcha.**",
     "auth.email.smtp.**",
     "auth.email.notification.**",
@@ -91,7 +100,6 @@ SILENT = (
     "auth.sms.vonage.**",
     "auth.hook.*.uri",
     "auth.hook.*.secrets",
-    "auth.mfa.phone.**",
     "auth.external.*.**",
     "auth.oauth_server.**",
 )

@@ -14,6 +14,7 @@ from typing import TypeAlias
 __all__ = [
     "Converter",
     "WrongTypeError",
+    "duration_s",
     "empty_table",
     "file_path",
     "flag",
@@ -31,6 +32,9 @@ Converter: TypeAlias = Callable[[object, Path], object]
 
 _SIZE = re.compile(r"(?i)\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\s*")
 _SIZE_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+_UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TRUE = frozenset({"true", "1", "t"})
 _FALSE = frozenset({"false", "0", "f"})
 MAX_PORT = 65_535
@@ -103,6 +107,16 @@ def size_bytes(value: object, folder: Path) -> int:
     if match is None:
         raise WrongTypeError('a size such as "50MiB"')
     return int(float(match.group(1)) * 1024 ** _SIZE_POWER[match.group(2).lower()])
+
+
+def duration_s(value: object, folder: Path) -> float:
+    """Seconds, from a duration as Go writes it (``1m30s``); the empty text and ``0`` are zero."""
+    written = text(value, folder) if isinstance(value, str) else None
+    if written in ("", "0"):
+        return 0.0
+    if written is None or not _DURATION.fullmatch(written):
+        raise WrongTypeError('a duration such as "1m30s"')
+    return sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(written))
 
 
 def empty_table(value: object, folder: Path) -> dict[str, object]:

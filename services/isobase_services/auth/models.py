@@ -73,6 +73,8 @@ class Factor:
     factor_type: str
     phone: str
     last_challenged_at: datetime | None
+    web_authn_aaguid: str = ""
+    last_webauthn_challenge_data: JsonObject | None = None
 
     @property
     def is_verified(self) -> bool:
@@ -308,4 +310,6 @@ def _factor(item: JsonObject) -> Factor:
         factor_type=item["factor_type"],
         phone=item["phone"] or "",
         last_challenged_at=_optional_time(item["last_challenged_at"]),
+        web_authn_aaguid=item["web_authn_aaguid"] or "",
+        last_webauthn_challenge_data=item["last_webauthn_challenge_data"],
     )

@@ -29,6 +29,15 @@ class Action(Enum):
     USER_UPDATED_PASSWORD = ("user_updated_password", "user")
     TOKEN_REVOKED = ("token_revoked", "token")
     TOKEN_REFRESHED = ("token_refreshed", "token")
+    FACTOR_IN_PROGRESS = ("factor_in_progress", "factor")
+    FACTOR_UNENROLLED = ("factor_unenrolled", "factor")
+    CHALLENGE_CREATED = ("challenge_created", "factor")
+    VERIFICATION_ATTEMPTED = ("verification_attempted", "factor")
+    FACTOR_DELETED = ("factor_deleted", "factor")
+    FACTOR_UPDATED = ("factor_updated", "factor")
+    PASSKEY_CREATED = ("passkey_created", "user")
+    PASSKEY_UPDATED = ("passkey_updated", "user")
+    PASSKEY_DELETED = ("passkey_deleted", "user")
 
 
 @dataclass(slots=True, frozen=True)

@@ -46,7 +46,8 @@ IDENTITIES_AND_FACTORS = """(select coalesce(json_agg(json_build_object(
   (select coalesce(json_agg(json_build_object(
     'id', f.id, 'created_at', f.created_at at time zone 'utc', 'updated_at', f.updated_at at time zone 'utc',
     'status', f.status, 'friendly_name', f.friendly_name, 'factor_type', f.factor_type, 'phone', f.phone,
-    'last_challenged_at', f.last_challenged_at at time zone 'utc') order by f.created_at), '[]')
+    'last_challenged_at', f.last_challenged_at at time zone 'utc', 'web_authn_aaguid', f.web_authn_aaguid,
+    'last_webauthn_challenge_data', f.last_webauthn_challenge_data) order by f.created_at), '[]')
     from auth.mfa_factors f where f.user_id = u.id) as factors"""
 
 _SELECT = f"select {USER_COLUMNS}, {IDENTITIES_AND_FACTORS} from auth.users u"  # noqa: S608  constants of this module

@@ -9,7 +9,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.flows.access import admin_of, signed_in_user
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Route, Router
-from isobase_services.auth.v1 import admin_users, info, logout, signup, token, user
+from isobase_services.auth.v1 import admin_users, factors, info, logout, signup, token, user
 from isobase_services.auth.v1.render import render_error
 
 __all__ = ["gotrue_app"]
@@ -28,6 +28,13 @@ ROUTES = (
     Route("GET", "/admin/users/{user_id}", admin_users.get_user, takes_slash=True),
     Route("PUT", "/admin/users/{user_id}", admin_users.put_user, takes_slash=True),
     Route("DELETE", "/admin/users/{user_id}", admin_users.delete_user, takes_slash=True),
+    Route("POST", "/factors", factors.post_factors, takes_slash=True),
+    Route("POST", "/factors/{factor_id}/challenge", factors.post_challenge),
+    Route("POST", "/factors/{factor_id}/verify", factors.post_verify),
+    Route("DELETE", "/factors/{factor_id}", factors.delete_factor, takes_slash=True),
+    Route("GET", "/admin/users/{user_id}/factors", factors.get_user_factors, takes_slash=True),
+    Route("PUT", "/admin/users/{user_id}/factors/{factor_id}", factors.put_user_factor, takes_slash=True),
+    Route("DELETE", "/admin/users/{user_id}/factors/{factor_id}", factors.delete_user_factor, takes_slash=True),
 )
 
 
@@ -41,5 +48,5 @@ async def _guard_admin(core: AuthCore, request: Request) -> None:
 
 def gotrue_app(core: AuthCore) -> ASGIApp:
     """The ASGI app of the mount ``/auth/v1``; it also serves at the root, as upstream does."""
-    router = Router(core, ROUTES, {"/user": _guard_user, "/admin": _guard_admin})
+    router = Router(core, ROUTES, {"/user": _guard_user, "/factors": factors.guard_factors, "/admin": _guard_admin})
     return ErrorBoundary(router, render_error)

@@ -28,7 +28,16 @@ from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, log
 from isobase_services.auth.models import Factor, Grant, Identity, User
 from isobase_services.auth.request import MAX_BODY_BYTES
 
-__all__ = ["API_VERSION", "grant_headers", "json_response", "render_error", "rfc3339", "session_body", "user_body"]
+__all__ = [
+    "API_VERSION",
+    "factor_body",
+    "grant_headers",
+    "json_response",
+    "render_error",
+    "rfc3339",
+    "session_body",
+    "user_body",
+]
 
 API_VERSION = "2024-01-01"
 _API_VERSION_HEADER = "x-supabase-api-version"
@@ -84,7 +93,7 @@ def user_body(user: User, *, is_listed: bool = False) -> dict[str, Any]:
     body["app_metadata"] = user.app_metadata
     body["user_metadata"] = user.user_metadata
     if user.factors and not is_listed:
-        body["factors"] = [_factor_body(factor) for factor in user.factors]
+        body["factors"] = [factor_body(factor) for factor in user.factors]
     body["identities"] = None if is_listed else [_identity_body(identity) for identity in user.identities]
     body["created_at"] = rfc3339(user.created_at)
     body["updated_at"] = rfc3339(user.updated_at)
@@ -211,7 +220,8 @@ def _identity_body(identity: Identity) -> dict[str, Any]:
     return body
 
 
-def _factor_body(factor: Factor) -> dict[str, Any]:
+def factor_body(factor: Factor) -> dict[str, Any]:
+    """The factor object; the secret is not even read."""
     body: dict[str, Any] = {
         "id": str(factor.id),
         "created_at": rfc3339(factor.created_at),
@@ -223,4 +233,8 @@ def _factor_body(factor: Factor) -> dict[str, Any]:
     body["factor_type"] = factor.factor_type
     body["phone"] = factor.phone
     body["last_challenged_at"] = rfc3339(factor.last_challenged_at) if factor.last_challenged_at else None
+    if factor.web_authn_aaguid:
+        body["web_authn_aaguid"] = factor.web_authn_aaguid
+    if factor.last_webauthn_challenge_data:
+        body["last_webauthn_challenge_data"] = factor.last_webauthn_challenge_data
     return body
