@@ -12,9 +12,9 @@ from pydantic import Field
 
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
-from isobase_platform.config_auth.third_party import ThirdPartyIssuer
 from isobase_platform.config_auth.mfa import MfaSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
+from isobase_platform.config_auth.third_party import ThirdPartyIssuer
 from isobase_platform.config_group import SettingsGroup
 
 __all__ = ["AuthSettings"]
