@@ -27,13 +27,19 @@ __all__ = ["run"]
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    if parsed.service == "auth" and not _is_postgrest(parsed) and is_gotrue_environment(os.environ):
+    if _is_gotrue(parsed):
         return _run_as_gotrue(parsed)
     if not _is_postgrest(parsed):
         return start.run_service(parsed)
     if parsed.service != "database":
         raise ConfigurationError("a configuration file and PostgREST's flags are for `isobase serve database` only")
     return _run_as_postgrest(parsed)
+
+
+def _is_gotrue(parsed: argparse.Namespace) -> bool:
+    if parsed.service != "auth" or not is_gotrue_environment(os.environ):
+        return False
+    return not (parsed.dump_config or parsed.dump_schema or parsed.ready or parsed.example or parsed.file is not None)
 
 
 def _is_postgrest(parsed: argparse.Namespace) -> bool:
@@ -90,7 +96,7 @@ def _run_as_postgrest(parsed: argparse.Namespace) -> int:
     from isobase_deploy.postgrest.figures import SharedFigures
     from isobase_deploy.postgrest.program import open_listeners
     from isobase_deploy.postgrest.server import serve
-    from isobase_deploy.postgrest.workers import supervise
+    from isobase_deploy.workers import supervise
 
     count = parsed.workers or 1
     figures = SharedFigures(count)
@@ -119,10 +125,21 @@ def _run_as_gotrue(parsed: argparse.Namespace) -> int:
     configure_logging(settings.log_level, settings.log_format)
     for warning in configuration.warnings:
         logging.getLogger("isobase.start").warning(warning)
-    from isobase_deploy.gotrue import serve
+    from isobase_deploy.gotrue import prepare, serve
+    from isobase_deploy.workers import supervise
 
-    with (
-        contextlib.closing(listen(settings.host, settings.port)) as listener,
-        asyncio.Runner(loop_factory=start.new_event_loop) as runner,
-    ):
-        return int(runner.run(serve(settings, listener)))
+    count = parsed.workers or 1
+    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+        # Once for all workers; each is a copy of this process, which must have no event loop of its own then.
+        with asyncio.Runner(loop_factory=start.new_event_loop) as runner:
+            if (code := runner.run(prepare(settings))) is not None:
+                return int(code)
+
+        def run_worker(_number: int) -> int:
+            with asyncio.Runner(loop_factory=start.new_event_loop) as runner:
+                return int(runner.run(serve(settings, listener)))
+
+        if count == 1:
+            return run_worker(0)
+        drain_timeout_s = settings.drain_timeout_s
+        return supervise(count, run_worker, drain_timeout_s=drain_timeout_s, close_listeners=listener.close)

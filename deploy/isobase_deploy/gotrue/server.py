@@ -13,6 +13,7 @@ from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.gotrue.database import prepare_database
 from isobase_deploy.http_server import HttpServer, ending_on_signals
 from isobase_platform.config import Settings
+from isobase_platform.errors import DatabaseError
 from isobase_platform.http.edge import Edge
 from isobase_platform.http.probes import probe_pages
 from isobase_platform.runtime import Platform
@@ -20,7 +21,10 @@ from isobase_platform.service import ApiKeyRule
 from isobase_services.auth import create_service
 from isobase_services.auth.service import AuthService
 
-__all__ = ["serve"]
+__all__ = ["prepare", "serve"]
+
+_NOT_OURS_TO_READ = frozenset({"42501", "42P01"})
+"""SQLSTATEs: no right to, or no such table."""
 
 _log = logging.getLogger("isobase.start")
 
@@ -40,8 +44,8 @@ class _Served:
             await self.service.drain(timeout_s)
 
 
-async def serve(settings: Settings, listener: socket.socket) -> ExitCode:
-    """Prepare the database, serve on ``listener`` until SIGTERM or Ctrl-C, end in order. Raises what keeps it from that."""
+async def prepare(settings: Settings) -> ExitCode | None:
+    """Make the database ready; the code to end with where a signal came meanwhile. Raises what keeps it from that."""
     preparing = asyncio.current_task()
     assert preparing is not None
     try:
@@ -49,6 +53,11 @@ async def serve(settings: Settings, listener: socket.socket) -> ExitCode:
             await prepare_database(settings)
     except asyncio.CancelledError:
         return ExitCode.INTERRUPTED
+    return None
+
+
+async def serve(settings: Settings, listener: socket.socket) -> ExitCode:
+    """Serve on ``listener`` until SIGTERM or Ctrl-C, end in order; the database is ready. Raises what keeps it from that."""
     async with _opened(settings) as served:
         server = HttpServer(served, listener, settings)
         host, port = listener.getsockname()[:2]
@@ -60,6 +69,7 @@ async def serve(settings: Settings, listener: socket.socket) -> ExitCode:
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[_Served]:
     async with Platform.open(settings) as platform:
+        await _start_keys(platform)
         service = create_service(platform)
         served = _Served(service)
         await service.start()
@@ -68,8 +78,24 @@ async def _opened(settings: Settings) -> AsyncIterator[_Served]:
         pages = probe_pages(platform, lambda: served.is_draining)
         # /health is the service's own, with upstream's body.
         del pages["/health"]
-        served.app = Edge([], keys=platform.api_keys, metrics=platform.metrics, pages=pages, bare=mounts[0])
+        served.app = Edge(
+            [],
+            keys=platform.api_keys,
+            metrics=platform.metrics,
+            pages=pages,
+            bare=mounts[0],
+            key_keeper=platform.key_keeper,
+        )
         yield served
+
+
+async def _start_keys(platform: Platform) -> None:
+    try:
+        await platform.key_keeper.start()
+    except DatabaseError as error:
+        if error.sqlstate not in _NOT_OURS_TO_READ:
+            raise
+        _log.info("signing keys of the database are left out: the user of DATABASE_URL may not read them")
 
 
 def _cancel(task: asyncio.Task[object]) -> None:
