@@ -51,6 +51,12 @@ class AuthCore:
         """The settings of auth."""
         return self.platform.settings.auth
 
+    @property
+    def token_issuer(self) -> str:
+        """The ``iss`` of access tokens, empty where they have none: the setting, else the URL of ``/auth/v1``."""
+        configured = self.settings.jwt_issuer
+        return self.platform.settings.auth_url if configured is None else configured
+
     @staticmethod
     def now() -> datetime:
         """The time, in UTC."""

@@ -86,7 +86,7 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
         session.user,
         session_id=session.session_id,
         methods=session.methods,
-        issuer=_issuer(core),
+        issuer=core.token_issuer,
         issued_at_s=issued_at_s,
         expires_at_s=expires_at_s,
     )
@@ -109,8 +109,3 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
         session_id=session.session_id,
         is_reuse=session.is_reuse,
     )
-
-
-def _issuer(core: AuthCore) -> str:
-    configured = core.settings.jwt_issuer
-    return core.platform.settings.auth_url if configured is None else configured

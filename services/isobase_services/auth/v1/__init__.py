@@ -18,6 +18,7 @@ ROUTES = (
     Route("GET", "/health", info.get_health),
     Route("GET", "/settings", info.get_settings),
     Route("GET", "/.well-known/jwks.json", info.get_jwks),
+    Route("GET", "/.well-known/openid-configuration", info.get_openid_configuration),
     Route("POST", "/signup", signup.post_signup, takes_slash=True),
     Route("POST", "/token", token.post_token),
     Route("POST", "/logout", logout.post_logout),

@@ -1,4 +1,4 @@
-"""GET /health, /settings, /.well-known/jwks.json. Source: contracts auth §1 and 2.17."""
+"""GET /health, /settings and what is /.well-known. Source: contracts auth §1 and 2.17; supabase/auth internal/api/jwks.go."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.request import Request
 from isobase_services.auth.v1.render import json_response
 
-__all__ = ["get_health", "get_jwks", "get_settings"]
+__all__ = ["get_health", "get_jwks", "get_openid_configuration", "get_settings"]
 
 JWKS_MAX_AGE_S = 600
 _EXTERNAL_PROVIDERS = (
@@ -17,6 +17,22 @@ _EXTERNAL_PROVIDERS = (
     *("keycloak", "kakao", "linkedin", "linkedin_oidc", "notion", "spotify", "slack", "slack_oidc", "workos", "twitch"),
     "twitter",
 )
+
+
+_DISCOVERY: dict[str, list[str]] = {
+    "scopes_supported": ["openid", "profile", "email", "phone", "offline_access"],
+    "response_types_supported": ["code"],
+    "response_modes_supported": ["query"],
+    "grant_types_supported": ["authorization_code", "refresh_token"],
+    "subject_types_supported": ["public"],
+    "id_token_signing_alg_values_supported": ["RS256", "HS256", "ES256"],
+    "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+    "claims_supported": [
+        *("sub", "aud", "iss", "exp", "iat", "auth_time", "nonce", "email", "email_verified", "phone_number"),
+        *("phone_number_verified", "name", "picture", "preferred_username", "updated_at"),
+    ],
+    "code_challenge_methods_supported": ["S256", "plain"],
+}
 
 
 async def get_health(core: AuthCore, request: Request) -> Response:
@@ -57,3 +73,17 @@ async def get_jwks(core: AuthCore, request: Request) -> Response:
     """The public keys that verify access tokens; a shared secret is never among them."""
     headers = {"cache-control": f"public, max-age={JWKS_MAX_AGE_S}"}
     return json_response(core.platform.keys.published_jwks, headers=headers)
+
+
+async def get_openid_configuration(core: AuthCore, request: Request) -> Response:
+    """Where verifiers of our tokens find the keys, and what upstream says beside; there whether or not OAuth is served."""
+    place = core.token_issuer.rstrip("/")
+    content = {
+        "issuer": core.token_issuer,
+        "authorization_endpoint": f"{place}/oauth/authorize",
+        "token_endpoint": f"{place}/oauth/token",
+        "jwks_uri": f"{place}/.well-known/jwks.json",
+        "userinfo_endpoint": f"{place}/oauth/userinfo",
+        **_DISCOVERY,
+    }
+    return json_response(content, headers={"cache-control": f"public, max-age={JWKS_MAX_AGE_S}"})
