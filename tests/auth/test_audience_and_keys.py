@@ -7,7 +7,6 @@ import json
 
 import jwt
 import pytest
-from jwt.algorithms import RSAAlgorithm
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
@@ -36,7 +35,7 @@ async def test_a_symmetric_key_signs_while_a_pair_only_verifies(auth_database: S
         assert [key["kid"] for key in published] == [pair["kid"]]
         assert not {"d", "p", "q", "k"} & set(published[0])
         claims = jwt.decode(session["access_token"], options={"verify_signature": False})
-        by_pair = jwt.encode(claims, RSAAlgorithm.from_jwk(pair), algorithm="RS256", headers={"kid": pair["kid"]})
+        by_pair = jwt.encode(claims, jwt.PyJWK(pair), algorithm="RS256", headers={"kid": pair["kid"]})
         assert (await auth.client.get("/user", headers={"authorization": f"Bearer {by_pair}"})).status_code == 200
         # The shared secret goes on verifying tokens that name no key, such as a project's service_role token.
         assert (await auth.client.get("/admin/users", headers=auth.service_headers)).status_code == 200
