@@ -15,6 +15,7 @@ from importlib import import_module
 from isobase_deploy.openapi import openapi_pages
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError
+from isobase_platform.http.client_address import TrustedProxies
 from isobase_platform.http.edge import Edge
 from isobase_platform.http.probes import probe_pages
 from isobase_platform.runtime import Platform
@@ -97,5 +98,6 @@ async def open_gateway(settings: Settings, names: Sequence[str], *, alone: bool 
             bare=next((mount for mount in mounts if mount.serves_bare), None) if alone else None,
             key_keeper=platform.key_keeper,
             verifier=platform.verifier,
+            proxies=TrustedProxies(settings.trusted_proxies, settings.forwarded_header),
         )
         yield gateway

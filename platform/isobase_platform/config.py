@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from isobase_platform.config_auth import AuthSettings
@@ -22,6 +22,7 @@ from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_mailbox import MailboxSettings
 from isobase_platform.config_rest import RestSettings
 from isobase_platform.errors import ConfigurationError
+from isobase_platform.networks import Networks
 from isobase_platform.tokens import role_token
 
 __all__ = [
@@ -166,6 +167,10 @@ class Settings(BaseSettings):
     mail_port: int = 54324
     public_url: str | None = None
     """The URL that users reach the gateway by; default ``http://HOST:PORT``. Links are built from it, never from a header."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks (`10.0.0.0/8`, single addresses, `unix`) of proxies that are believed when they say whose request it is."""
+    forwarded_header: str = "x-forwarded-for"
+    """The header in which trusted proxies name the client; each appends the address that it saw."""
     redis_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("ISOBASE_REDIS_URL", "REDIS_URL"))
     jwt_secret: SecretStr = SecretStr(DEFAULT_JWT_SECRET)
     jwt_keys_file: Path | None = None
@@ -200,6 +205,12 @@ class Settings(BaseSettings):
     mailbox: MailboxSettings = MailboxSettings()
     storage: StorageSettings = StorageSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Networks(value)
+        return value
 
     @property
     def is_production(self) -> bool:

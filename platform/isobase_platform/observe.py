@@ -109,3 +109,11 @@ class Metrics:
         self.pool_connections = Gauge(
             "isobase_database_connections", "Open database connections", ("role", "state"), registry=self.registry
         )
+        self.rate_limited = Counter(
+            "isobase_rate_limited", "Calls refused by a rate limit", ("kind",), registry=self.registry
+        )
+        self.store_failures = Counter(
+            "isobase_rate_limit_store_failures",
+            "Times that the store did not answer, so that a process limited by itself",
+            registry=self.registry,
+        )

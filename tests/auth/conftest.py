@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from isobase_platform.config import Settings
+from isobase_platform.http.client_address import TrustedProxies
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import role_token
@@ -67,6 +68,11 @@ class AuthServer:
         number: int = await self.database.fetchval(f"select count(*) from auth.{table} where {condition}", *values)
         return number
 
+    def client_at(self, address: str) -> httpx.AsyncClient:
+        """A client of the Supabase face that calls from another machine; close it."""
+        transport = httpx.ASGITransport(app=self.app, client=(address, 4711))
+        return httpx.AsyncClient(transport=transport, base_url="http://isobase/auth/v1")
+
 
 StartAuth: TypeAlias = Callable[..., AbstractAsyncContextManager[AuthServer]]
 
@@ -93,7 +99,8 @@ async def running_auth(settings: Settings) -> AsyncIterator[AuthServer]:
     """Open the platform and the service behind the gateway's edge."""
     async with Platform.open(settings) as platform:
         service = create_service(platform)
-        app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
+        proxies = TrustedProxies(settings.trusted_proxies, settings.forwarded_header)
+        app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics, proxies=proxies)
         transport = httpx.ASGITransport(app=app)
         owner = await asyncpg.connect(settings.dsn())
         try:

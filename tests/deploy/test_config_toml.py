@@ -116,10 +116,6 @@ def test_unknown_keys_and_what_is_not_supported_yet_are_warnings_once_per_sectio
         api_url = "http://127.0.0.1"
         [auth]
         enable_manual_linking = true
-        [auth.rate_limit]
-        email_sent = 9
-        token_refresh = 9
-        anonymous_users = 30
         [auth.external.github]
         enabled = true
         client_id = "id"
@@ -136,7 +132,6 @@ def test_unknown_keys_and_what_is_not_supported_yet_are_warnings_once_per_sectio
         "config.toml: unknown key api.prot",
         "config.toml: [studio] is not supported yet and has no effect",
         "config.toml: auth.enable_manual_linking is not supported yet and has no effect",
-        "config.toml: [auth.rate_limit] is not supported yet and has no effect",
         "config.toml: [auth.external.github] is not supported yet and has no effect",
         "config.toml: [functions] is not supported yet and has no effect",
     )
@@ -252,3 +247,33 @@ def test_every_key_that_is_read_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     listed = re.findall(r"^\| `([a-z0-9_.*]+)` \| `([a-z0-9_.*]+)` \|$", page, re.MULTILINE)
     assert dict(listed) == {key: setting for key, (setting, _) in keys._SETTINGS.items()}
+
+
+def test_limits_captcha_and_hooks_of_auth_are_read(folder: Path) -> None:
+    file = read(
+        folder,
+        """
+        [auth.rate_limit]
+        token_refresh = 9
+        sign_in_sign_ups = 100
+        [auth.captcha]
+        enabled = true
+        provider = "turnstile"
+        secret = "s"
+        [auth.hook.send_email]
+        enabled = true
+        uri = "https://hooks.example.com"
+        secrets = "v1,whsec_x"
+        """,
+    )
+    assert file.warnings == ()
+    auth = settings_of(file).auth
+    assert (auth.rate_limit.token_refresh, auth.rate_limit.sign_in_sign_ups) == (9, 100)
+    assert (auth.captcha.enabled, auth.captcha.provider, auth.captcha.secret.get_secret_value()) == (
+        True,
+        "turnstile",
+        "s",
+    )
+    assert auth.hook.send_email.enabled
+    assert auth.hook.send_email.uri == "https://hooks.example.com"
+    assert not auth.hook.send_sms.enabled

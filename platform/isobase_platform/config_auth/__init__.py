@@ -10,10 +10,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from isobase_platform.config_auth.captcha import CaptchaSettings
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_auth.mfa import MfaSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
+from isobase_platform.config_auth.rate_limit import RateLimitSettings
 from isobase_platform.config_auth.third_party import ThirdPartyIssuer
 from isobase_platform.config_group import SettingsGroup
 
@@ -66,3 +68,5 @@ class AuthSettings(SettingsGroup):
     mfa: MfaSettings = MfaSettings()
     passkey: PasskeySettings = PasskeySettings()
     webauthn: WebAuthnSettings = WebAuthnSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    captcha: CaptchaSettings = CaptchaSettings()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from isobase_platform.config_group import SettingsGroup
+from isobase_platform.networks import Networks
 
 __all__ = ["RateLimitSettings"]
 
@@ -38,3 +39,9 @@ class RateLimitSettings(SettingsGroup):
     """How many requests may come at once before the rate counts (anonymous sign-ups: as many as their rate)."""
     unlimited_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Networks whose addresses are not limited; by default this machine itself, as on upstream's local stack."""
+
+    @field_validator("unlimited_addresses")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Networks(value)
+        return value

@@ -56,18 +56,28 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.webauthn.rp_id": ("auth.webauthn.rp_id", values.text_or_none),
     "auth.webauthn.rp_display_name": ("auth.webauthn.rp_display_name", values.text_or_none),
     "auth.webauthn.rp_origins": ("auth.webauthn.rp_origins", values.texts),
+    **{
+        f"auth.rate_limit.{name}": (f"auth.rate_limit.{name}", values.number)
+        for name in (
+            *("email_sent", "sms_sent", "anonymous_users", "token_refresh", "sign_in_sign_ups", "token_verifications"),
+            "web3",
+        )
+    },
+    "auth.captcha.enabled": ("auth.captcha.enabled", values.flag),
+    "auth.captcha.provider": ("auth.captcha.provider", values.text),
+    "auth.captcha.secret": ("auth.captcha.secret", values.text),
+    **{
+        f"auth.hook.{name}.{key}": (f"auth.hook.{name}.{key}", convert)
+        for name in (
+            *("send_email", "send_sms", "custom_access_token", "password_verification_attempt"),
+            *("mfa_verification_attempt", "before_user_created", "after_user_created"),
+        )
+        for key, convert in (("enabled", values.flag), ("uri", values.text), ("secrets", values.text))
+    },
 }
 
 NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.enable_manual_linking": (False,),
-    "auth.rate_limit.email_sent": (2,),
-    "auth.rate_limit.sms_sent": (30,),
-    "auth.rate_limit.anonymous_users": (30,),
-    "auth.rate_limit.token_refresh": (150,),
-    "auth.rate_limit.sign_in_sign_ups": (30,),
-    "auth.rate_limit.token_verifications": (30,),
-    "auth.rate_limit.web3": (30,),
-    "auth.captcha.enabled": (False,),
     "auth.email.double_confirm_changes": (True,),
     "auth.email.secure_password_change": (False,),
     "auth.email.max_frequency": ("1s", "1m0s"),
@@ -83,14 +93,12 @@ NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.sms.*.enabled": (False,),
     "auth.sessions.timebox": ("0s", ""),
     "auth.sessions.inactivity_timeout": ("0s", ""),
-    "auth.hook.*.enabled": (False,),
     "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
     "auth.oauth_server.enabled": (False,),
 }
 
 SILENT = (
-    "auth.captcha.**",
     "auth.email.smtp.**",
     "auth.email.notification.**",
     "auth.sms.twilio.**",
@@ -98,8 +106,6 @@ SILENT = (
     "auth.sms.messagebird.**",
     "auth.sms.textlocal.**",
     "auth.sms.vonage.**",
-    "auth.hook.*.uri",
-    "auth.hook.*.secrets",
     "auth.external.*.**",
     "auth.oauth_server.**",
 )

@@ -17,9 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isobase_platform.errors import IsobaseError, NotFound
+from isobase_platform.http.client_address import NO_PROXIES, TrustedProxies
 from isobase_platform.http.errors import render_simple, simple_error_body
 from isobase_platform.http.gate import MissingApiKey, authorization_for, with_authorization
-from isobase_platform.http.request import REQUEST_ID_KEY, bearer_token, header
+from isobase_platform.http.request import PROXIES_KEY, REQUEST_ID_KEY, bearer_token, header
 from isobase_platform.service import Mount
 from isobase_platform.third_party import MixedVerifier
 
@@ -49,6 +50,7 @@ class Edge:
     exact paths that need no key (``/health``, ``/metrics``, ``/docs``); ``bare``, a mount's app to serve at ``/`` too;
     ``key_keeper``, asked before a request whose token names a signing key that is not known here;
     ``verifier``, told of each bearer token before its service verifies it, so that it may fetch an issuer's keys.
+    ``proxies``, those whose forwarded header says who the client is.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Edge:
         bare: Mount | None = None,
         key_keeper: KeyKeeper | None = None,
         verifier: TokenVerifier | None = None,
+        proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         # Longest prefix first, so that /auth/v1 is asked before /auth.
         self._mounts = sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
@@ -72,6 +75,7 @@ class Edge:
         self._bare = bare
         self._key_keeper = key_keeper
         self._verifier = verifier if isinstance(verifier, MixedVerifier) else None
+        self._proxies = proxies
         self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
@@ -85,11 +89,11 @@ class Edge:
             return
         await self._observed(self._identified(scope), receive, send)
 
-    @staticmethod
-    def _identified(scope: Scope) -> Scope:
+    def _identified(self, scope: Scope) -> Scope:
         given = header(scope, "x-request-id")
         is_usable = given is not None and 0 < len(given) <= MAX_REQUEST_ID_LENGTH_CHARS and given.isascii()
-        return {**scope, REQUEST_ID_KEY: given if is_usable and given.isprintable() else os.urandom(16).hex()}  # type: ignore[union-attr]
+        request_id = given if is_usable and given.isprintable() else os.urandom(16).hex()  # type: ignore[union-attr]
+        return {**scope, REQUEST_ID_KEY: request_id, PROXIES_KEY: self._proxies}
 
     async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()

@@ -9,13 +9,25 @@ from functools import lru_cache
 from starlette.types import Scope
 
 from isobase_platform.caller import RequestFacts
+from isobase_platform.http.client_address import NO_PROXIES, TrustedProxies
 
-__all__ = ["REQUEST_ID_KEY", "bearer_token", "client_ip", "header", "headers_json", "request_facts", "request_id"]
+__all__ = [
+    "PROXIES_KEY",
+    "REQUEST_ID_KEY",
+    "bearer_token",
+    "client_ip",
+    "header",
+    "headers_json",
+    "request_facts",
+    "request_id",
+]
 
 MAX_REMEMBERED_BYTES = 4096
 """Headers beyond this are written anew each time: what is remembered shall not fill the memory."""
 
 REQUEST_ID_KEY = "isobase.request_id"
+PROXIES_KEY = "isobase.proxies"
+"""Where the edge leaves the proxies that it trusts."""
 _BEARER = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE)
 
 
@@ -42,9 +54,12 @@ def request_id(scope: Scope) -> str:
 
 
 def client_ip(scope: Scope) -> str | None:
-    """The address of the peer, or None for a unix socket. Forwarding headers are not believed here."""
-    client = scope.get("client")
-    return str(client[0]) if client and client[0] else None
+    """The client's address, or None for a unix socket.
+
+    The peer's, unless the peer is a proxy that the settings trust (``trusted_proxies``): then what it forwards.
+    """
+    proxies: TrustedProxies = scope.get(PROXIES_KEY, NO_PROXIES)
+    return proxies.client(scope)
 
 
 def headers_json(scope: Scope) -> str:

@@ -43,6 +43,13 @@ class KeyValueStore(Protocol):
         """Add one to a counter and return it; a new counter lives ``ttl_s`` seconds from its first increment."""
         ...
 
+    async def spend(self, key: str, interval_s: float, burst: int) -> bool:
+        """Take a token from the bucket ``key``, which holds ``burst`` and gets one back every ``interval_s`` seconds.
+
+        True when there was one. One atomic round trip; a bucket that is full again leaves nothing behind.
+        """
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove ``key``; no error where it is absent."""
         ...

@@ -28,6 +28,15 @@ on conflict (key) do update set
   expires_at = case when kv.expires_at <= clock_timestamp() then excluded.expires_at else kv.expires_at end
 returning convert_from(value, 'UTF8')::bigint
 """
+# A bucket is kept as the time at which it is full again (GCRA): each token moves it on by one interval, and there is one
+# as long as it lies less than the whole bucket ahead. So the row expires by itself when it means nothing any more.
+_SPEND = """
+insert into isobase.key_values as kv (key, value, expires_at) values ($1, ''::bytea, clock_timestamp() + $2::interval)
+on conflict (key) do update
+  set value = excluded.value, expires_at = greatest(kv.expires_at, clock_timestamp()) + $2::interval
+where kv.expires_at - clock_timestamp() <= $2::interval * ($3::integer - 1)
+returning true
+"""
 
 
 class PostgresStore:
@@ -70,6 +79,11 @@ class PostgresStore:
         """See ``KeyValueStore.increment``."""
         async with self._pools.acquire(None) as connection:
             return int(await connection.fetchval(_INCREMENT, key, timedelta(seconds=ttl_s)))
+
+    async def spend(self, key: str, interval_s: float, burst: int) -> bool:
+        """See ``KeyValueStore.spend``."""
+        async with self._pools.acquire(None) as connection:
+            return bool(await connection.fetchval(_SPEND, key, timedelta(seconds=interval_s), burst))
 
     async def delete(self, key: str) -> None:
         """See ``KeyValueStore.delete``."""

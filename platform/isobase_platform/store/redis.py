@@ -22,6 +22,15 @@ local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return count
 """
+# A bucket is a key that lives until it is full again (GCRA): each token prolongs its life by one interval, and there is one
+# as long as that life is shorter than the whole bucket. The server's own clock counts for every process.
+_SPEND = """
+local left = math.max(redis.call('PTTL', KEYS[1]), 0)
+local interval = tonumber(ARGV[1])
+if left > interval * (tonumber(ARGV[2]) - 1) then return 0 end
+redis.call('SET', KEYS[1], '', 'PX', left + interval)
+return 1
+"""
 
 
 class RedisStore:
@@ -58,6 +67,12 @@ class RedisStore:
         """See ``KeyValueStore.increment``."""
         async with _mapped():
             return int(await self._redis.eval(_INCREMENT, 1, KEY_PREFIX + key, str(_milliseconds(ttl_s))))
+
+    async def spend(self, key: str, interval_s: float, burst: int) -> bool:
+        """See ``KeyValueStore.spend``."""
+        async with _mapped():
+            arguments = (str(_milliseconds(interval_s)), str(burst))
+            return bool(await self._redis.eval(_SPEND, 1, KEY_PREFIX + key, *arguments))
 
     async def delete(self, key: str) -> None:
         """See ``KeyValueStore.delete``."""

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from isobase_platform.runtime import Platform
+from isobase_services.auth.captcha import Captcha
 from isobase_services.auth.hooks import Hooks
+from isobase_services.auth.limits import Limits
 from isobase_services.auth.messages import Messages
 from isobase_services.auth.passwords import PasswordHasher
 
@@ -31,10 +33,12 @@ class AuthCore:
     hasher: PasswordHasher
     hooks: Hooks
     messages: Messages
+    limits: Limits
+    captcha: Captcha
 
     @classmethod
     def of(cls, platform: Platform) -> AuthCore:
-        """Build from the platform; close ``hasher``, ``hooks`` and ``messages`` with the service.
+        """Build from the platform; close ``hasher``, ``hooks``, ``messages`` and ``captcha`` with the service.
 
         Raises ``ConfigurationError`` for a hook or a mail template that is set up wrongly.
         """
@@ -44,6 +48,8 @@ class AuthCore:
             hasher=PasswordHasher(cost=auth.bcrypt_cost, workers=auth.password_hash_workers),
             hooks=Hooks(auth.hook, platform.pools, LOGIN_ROLE),
             messages=Messages.of(platform),
+            limits=Limits(platform),
+            captcha=Captcha(auth.captcha),
         )
 
     @property

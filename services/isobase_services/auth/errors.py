@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     ANONYMOUS_PROVIDER_DISABLED = "anonymous_provider_disabled"
     BAD_JSON = "bad_json"
     BAD_JWT = "bad_jwt"
+    CAPTCHA_FAILED = "captcha_failed"
     CONFLICT = "conflict"
     EMAIL_EXISTS = "email_exists"
     EMAIL_NOT_CONFIRMED = "email_not_confirmed"

@@ -6,10 +6,9 @@ supabase/auth internal/api/helpers.go (Go's encoding/json decides what counts as
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -36,6 +35,8 @@ class Request:
     path_params: JsonObject
     default_audience: str = AUTHENTICATED_AUDIENCE
     """What a request is about that names no audience: the setting's."""
+    _read: list[bytes] = field(default_factory=list, repr=False)
+    """The body, once it was read: guards look at it before the endpoint does."""
 
     @property
     def bearer(self) -> str | None:
@@ -71,7 +72,9 @@ class Request:
 
     async def raw_body(self) -> bytes:
         """The body's bytes. Raises ``BodyTooLarge`` over 1 MB."""
-        return await read_body(self.scope, self.receive, MAX_BODY_BYTES)
+        if not self._read:
+            self._read.append(await read_body(self.scope, self.receive, MAX_BODY_BYTES))
+        return self._read[0]
 
 
 @dataclass(slots=True, frozen=True)
@@ -109,13 +112,8 @@ class Body:
 
 
 def client_facts(scope: Scope) -> ClientFacts:
-    """User agent and address of the client; an address that PostgreSQL would not take counts as none."""
-    address = (client_ip(scope) or "").partition("%")[0]
-    try:
-        ip = str(ipaddress.ip_address(address))
-    except ValueError:
-        ip = None
-    return ClientFacts(user_agent=header(scope, "user-agent") or None, ip=ip)
+    """User agent and address of the client."""
+    return ClientFacts(user_agent=header(scope, "user-agent") or None, ip=client_ip(scope))
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
 from starlette.responses import Response
@@ -51,12 +52,20 @@ class _Node:
 class Router:
     """Serves the routes for one ``AuthCore``.
 
-    ``guards``: path prefix -> what must pass before an unknown route or method under it is answered.
+    ``guards``: path prefix -> what must pass before an unknown route or method under it is answered. ``checks``:
+    (method, path as in the route) -> what must pass before the endpoint, in this order.
     """
 
-    def __init__(self, core: AuthCore, routes: Sequence[Route], guards: Mapping[str, Guard]) -> None:
+    def __init__(
+        self,
+        core: AuthCore,
+        routes: Sequence[Route],
+        guards: Mapping[str, Guard],
+        checks: Mapping[tuple[str, str], Sequence[Guard]] = MappingProxyType({}),
+    ) -> None:
         self._core = core
         self._guards = guards
+        self._checks = checks
         self._root = _Node()
         for route in routes:
             self._add(route)
@@ -70,7 +79,7 @@ class Router:
                 node = node.parameter[1]
             else:
                 node = node.children.setdefault(segment, _Node())
-        node.endpoints[route.method] = route.endpoint
+        node.endpoints[route.method] = _checked(route.endpoint, self._checks.get((route.method, route.path), ()))
         node.takes_slash = node.takes_slash or route.takes_slash
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,3 +124,15 @@ class Router:
         if has_slash and not node.takes_slash:
             return None, {}
         return node, params
+
+
+def _checked(endpoint: Endpoint, checks: Sequence[Guard]) -> Endpoint:
+    if not checks:
+        return endpoint
+
+    async def check_and_answer(core: AuthCore, request: Request) -> Response:
+        for check in checks:
+            await check(core, request)
+        return await endpoint(core, request)
+
+    return check_and_answer

@@ -28,6 +28,7 @@ from isobase_services.auth.simple.bodies import (
     SignupBody,
     read_model,
 )
+from isobase_services.auth.simple.checks import CHECKS
 
 __all__ = ["simple_app"]
 
@@ -56,7 +57,7 @@ def simple_app(core: AuthCore) -> ASGIApp:
         Route("POST", "/refresh", _post_refresh),
         Route("POST", "/signout", _post_signout),
     )
-    return ErrorBoundary(Router(core, routes, {}), _render_error)
+    return ErrorBoundary(Router(core, routes, {}, CHECKS), _render_error)
 
 
 async def _post_signup(core: AuthCore, request: Request) -> Response:

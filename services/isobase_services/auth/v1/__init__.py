@@ -10,6 +10,7 @@ from isobase_services.auth.flows.access import admin_of, signed_in_user
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Route, Router
 from isobase_services.auth.v1 import admin_users, factors, info, logout, signup, token, user
+from isobase_services.auth.v1.checks import CHECKS
 from isobase_services.auth.v1.render import render_error
 
 __all__ = ["gotrue_app"]
@@ -49,5 +50,7 @@ async def _guard_admin(core: AuthCore, request: Request) -> None:
 
 def gotrue_app(core: AuthCore) -> ASGIApp:
     """The ASGI app of the mount ``/auth/v1``; it also serves at the root, as upstream does."""
-    router = Router(core, ROUTES, {"/user": _guard_user, "/factors": factors.guard_factors, "/admin": _guard_admin})
+    router = Router(
+        core, ROUTES, {"/user": _guard_user, "/factors": factors.guard_factors, "/admin": _guard_admin}, CHECKS
+    )
     return ErrorBoundary(router, render_error)

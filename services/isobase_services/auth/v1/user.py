@@ -8,6 +8,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.access import first_audience, signed_in_user
 from isobase_services.auth.flows.user_update import UserUpdate, update_own_user
+from isobase_services.auth.limits import Limited
 from isobase_services.auth.request import Request
 from isobase_services.auth.v1.render import json_response, user_body
 
@@ -27,6 +28,7 @@ async def get_user(core: AuthCore, request: Request) -> Response:
 async def put_user(core: AuthCore, request: Request) -> Response:
     """Change one's own account and answer with the user."""
     signed_in = await signed_in_user(core, request.bearer)
+    await core.limits.check(Limited.USER_UPDATE, request.facts)
     body = await request.body()
     update = UserUpdate(
         email=body.text("email"),
