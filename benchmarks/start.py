@@ -51,6 +51,7 @@ def running(project: Path, port: int, db_port: int) -> Iterator[tuple[float, int
     """Start Isobase on ``project``; yields (seconds to the first answer, process id) and ends it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ISOBASE_", "SUPABASE_"))}
     environment.pop("DATABASE_URL", None)
+    environment["ISOBASE_MAIL_PORT"] = "0"
     command = [str(ISOBASE), "start", "--workdir", str(project), "--port", str(port), "--db-port", str(db_port)]
     with (project / "isobase.log").open("ab") as log:
         started_s = time.perf_counter()

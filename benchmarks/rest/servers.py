@@ -119,6 +119,7 @@ def database() -> Iterator[str]:
         command = [str(ISOBASE), "start", "--workdir", name, "--port", str(port), "--db-port", str(db_port)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ISOBASE_", "PGRST_"))}
         environment.pop("DATABASE_URL", None)
+        environment["ISOBASE_MAIL_PORT"] = "0"
         with _running(command, port, project / "isobase.log", environment):
             yield f"postgresql://authenticator:postgres@127.0.0.1:{db_port}/postgres"
 

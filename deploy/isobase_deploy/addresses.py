@@ -20,8 +20,8 @@ def database_url(settings: Settings) -> str:
 def addresses(settings: Settings) -> dict[str, str]:
     """Name -> value, in upstream's order of groups.
 
-    ``STUDIO_URL`` and ``MAILPIT_URL`` are where these will be; nothing listens there yet, and scripts ask for the names.
-    Source: supabase/cli ``internal/status``.
+    ``STUDIO_URL`` is where this will be; nothing listens there yet, and scripts ask for the name. ``INBUCKET_URL`` is the
+    older name of ``MAILPIT_URL``. Source: supabase/cli ``internal/status``.
     """
     base = settings.base_url
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
@@ -31,8 +31,8 @@ def addresses(settings: Settings) -> dict[str, str]:
         "STORAGE_S3_URL": f"{base}/storage/v1/s3",
         "DB_URL": database_url(settings),
         "STUDIO_URL": f"http://{host}:{settings.studio_port}",
-        "MAILPIT_URL": f"http://{host}:{settings.mail_port}",
-        "INBUCKET_URL": f"http://{host}:{settings.mail_port}",
+        "MAILPIT_URL": settings.mailbox_url,
+        "INBUCKET_URL": settings.mailbox_url,
         "JWT_SECRET": settings.jwt_secret.get_secret_value(),
         "ANON_KEY": settings.anon_token,
         "SERVICE_ROLE_KEY": settings.service_role_token,

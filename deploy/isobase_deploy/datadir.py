@@ -52,6 +52,7 @@ class RunState:
     db_port: int | None
     started_at: str
     is_production: bool
+    mail_port: int | None = None
 
 
 class DataDir:

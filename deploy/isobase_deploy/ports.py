@@ -24,8 +24,10 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, what: str = "the API", chosen_by: str = "--port or [api] port") -> socket.socket:
     """A listening socket on ``host``:``port`` (0: any free port), held from now on so that nobody else can take it.
+
+    ``what`` listens there and ``chosen_by`` names its port: words for the errors.
 
     Raises ``ConfigurationError``, with the code ``port_taken`` when it is the port that cannot be had.
     """
@@ -40,12 +42,12 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
             raise ConfigurationError(
-                f"the API cannot listen on the address {host}: {error.strerror}",
+                f"{what} cannot listen on the address {host}: {error.strerror}",
                 hint="--host takes an address of this machine, such as 127.0.0.1 or 0.0.0.0",
             ) from error
         raise ConfigurationError(
-            f"port {port} on {host}, on which the API should listen, cannot be used: {error.strerror}",
+            f"port {port} on {host}, on which {what} should listen, cannot be used: {error.strerror}",
             code="port_taken",
-            hint="stop what uses it, or choose another one with --port or [api] port in config.toml",
+            hint=f"stop what uses it, or choose another one with {chosen_by} in config.toml",
         ) from error
     return listener

@@ -164,7 +164,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=54321, ge=0, le=65_535)
     studio_port: int = 54323
-    mail_port: int = 54324
+    mail_port: int = Field(default=54324, ge=0, le=65_535)
+    """Where the local mailbox shows its mail and answers Mailpit's API; 0: any free port, which `isobase status` tells."""
     public_url: str | None = None
     """The URL that users reach the gateway by; default ``http://HOST:PORT``. Links are built from it, never from a header."""
     trusted_proxies: tuple[str, ...] = ()

@@ -12,6 +12,10 @@ __all__ = ["MailboxSettings"]
 class MailboxSettings(SettingsGroup):
     """The local mailbox (``[inbucket]``); its port is ISOBASE_MAIL_PORT. Production has none."""
 
+    enabled: bool = True
+    """Whether `isobase start` runs one."""
+    smtp_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where it also takes mail by SMTP, from other programs; none: it does not."""
     admin_email: str = "admin@email.com"
     """The sender of auth's mail while no SMTP server is configured."""
     sender_name: str = "Admin"

@@ -20,6 +20,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from isobase_deploy.cli.exit_codes import ExitCode
+from isobase_deploy.ports import listen
 from isobase_platform.config import DEFAULT_JWT_SECRET
 from tests.plugins.stack import ISOBASE, SAMPLE_PROJECT, StackProcess, clean_environment
 
@@ -123,6 +124,25 @@ def test_a_second_start_on_the_same_data_says_who_runs_and_does_no_harm(process:
     assert hint == "hint: isobase status shows its URLs and keys, isobase stop ends it"
     assert httpx.get(f"{stack.url}/ready").status_code == 200
     assert execute(process, "select 1") == [(1,)]
+
+
+def test_the_mailbox_answers_where_status_says_and_ends_with_the_rest(process: StackProcess) -> None:
+    stack = process.start()
+    assert f"Mailpit URL: {stack.mailbox_url}" in process.log_path.read_text()
+    assert httpx.get(f"{stack.mailbox_url}/api/v1/messages").json()["total"] == 0
+    process.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(stack.mailbox_url)
+
+
+def test_the_mailboxs_taken_port_is_one_message_and_starts_nothing(process: StackProcess) -> None:
+    with closing(listen("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        (process.project_dir / "supabase" / "config.toml").write_text(f"[inbucket]\nsmtp_port = {port}\n")
+        ended = start_again(process)
+    assert ended.returncode == ExitCode.PORT_TAKEN
+    assert f"port {port} on 127.0.0.1, on which the mailbox's SMTP should listen" in ended.stderr
+    assert postgres_pids(process) == []
 
 
 @pytest.mark.parametrize("which", ["port", "db_port"])

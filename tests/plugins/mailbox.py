@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from isobase_deploy.mailbox import Mailbox
+from isobase_deploy.mailbox import Listeners, Mailbox
 from isobase_deploy.mailbox.message import StoredMessage
 from isobase_deploy.ports import listen
 from isobase_platform.config import MailboxSettings
@@ -73,19 +73,19 @@ def link_in(mail: StoredMessage) -> str:
 @pytest.fixture(scope="session")
 def mailbox_server() -> Iterator[MailboxServer]:
     """One mailbox for the session; ``mailbox`` is the same one, emptied."""
-    listener = listen("127.0.0.1", 0)
+    listeners = Listeners(listen("127.0.0.1", 0), None)
     box = Mailbox(MailboxSettings())
     loop = asyncio.new_event_loop()
     ending = asyncio.Event()
 
     async def serve() -> None:
-        async with box.serving(listener):
+        async with box.serving(listeners):
             await ending.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="mailbox")
     thread.start()
     try:
-        yield MailboxServer(box, listener.getsockname()[1])
+        yield MailboxServer(box, listeners.port)
     finally:
         loop.call_soon_threadsafe(ending.set)
         thread.join()

@@ -172,6 +172,7 @@ class Stack:
     """A running ``isobase start``: where it is, its keys, and its process."""
 
     url: str
+    mailbox_url: str
     db_url: str
     admin_dsn: str
     anon_key: str
@@ -237,6 +238,7 @@ class StackProcess:
         values = json.loads(output)
         return Stack(
             url=values["API_URL"],
+            mailbox_url=values["MAILPIT_URL"],
             db_url=values["DB_URL"],
             admin_dsn=f"postgresql://supabase_admin:{PASSWORD}@127.0.0.1:{self.db_port}/postgres",
             anon_key=values["ANON_KEY"],
@@ -251,12 +253,16 @@ class StackProcess:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what would change a stack: a developer's own settings must not reach the tests."""
-    return {
+    """The environment without what would change a stack: a developer's own settings must not reach the tests.
+
+    The mailbox takes any free port: the usual one may be a developer's own.
+    """
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("ISOBASE_", "SUPABASE_", "PG", "GOTRUE_")) and name not in {"DATABASE_URL", "REDIS_URL"}
     }
+    return kept | {"ISOBASE_MAIL_PORT": "0"}
 
 
 @pytest.fixture

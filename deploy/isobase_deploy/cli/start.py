@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isobase_deploy.addresses import database_url
 from isobase_deploy.cli.exit_codes import ExitCode
@@ -28,6 +29,9 @@ from isobase_platform.config import Settings
 from isobase_platform.errors import DatabaseError, IsobaseError
 from isobase_platform.observe import configure_logging
 from isobase_platform.pool import DATABASE_FAILURES
+
+if TYPE_CHECKING:
+    from isobase_deploy.mailbox import Listeners
 
 __all__ = ["new_event_loop", "run", "run_service"]
 
@@ -64,10 +68,32 @@ def _serve(project: Project, names: tuple[str, ...], *, alone: bool) -> int:
             output.warn(warning)
         data_dir.lock()
         try:
-            with contextlib.closing(listen(project.settings.host, project.settings.port)) as listener:
-                return _serve_locked(project, names, data_dir, listener, output, alone=alone)
+            with (
+                contextlib.closing(listen(project.settings.host, project.settings.port)) as api,
+                _mail_listeners(project.settings, names, alone=alone) as mail,
+            ):
+                return _serve_locked(project, names, data_dir, _Sockets(api, mail), output, alone=alone)
         finally:
             data_dir.unlock()
+
+
+@dataclass(slots=True, frozen=True)
+class _Sockets:
+    """What the server listens on; ``mail`` None: there is no mailbox in this process."""
+
+    api: socket.socket
+    mail: Listeners | None
+
+
+def _mail_listeners(
+    settings: Settings, names: tuple[str, ...], *, alone: bool
+) -> contextlib.AbstractContextManager[Listeners | None]:
+    """The sockets of the local mailbox, where this process is to have one."""
+    if alone and "auth" not in names:
+        return contextlib.nullcontext()
+    from isobase_deploy.mailbox import open_listeners
+
+    return open_listeners(settings, is_shared=alone)
 
 
 def _lock_path(settings: Settings, names: tuple[str, ...], *, alone: bool) -> Path:
@@ -81,7 +107,7 @@ def _serve_locked(
     project: Project,
     names: tuple[str, ...],
     data_dir: DataDir,
-    listener: socket.socket,
+    sockets: _Sockets,
     output: Output,
     *,
     alone: bool,
@@ -91,9 +117,10 @@ def _serve_locked(
     # On this thread and before the event loop: the kernel ties the server's life to the thread that started it.
     database.start()
     try:
-        settings = database.settings.model_copy(update={"port": listener.getsockname()[1]})
+        ports = {"port": sockets.api.getsockname()[1], **({"mail_port": sockets.mail.port} if sockets.mail else {})}
+        settings = database.settings.model_copy(update=ports)
         database.settings = settings
-        serving = _Serving(project, settings, names, data_dir, listener, output, alone=alone)
+        serving = _Serving(project, settings, names, data_dir, sockets, output, alone=alone)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return int(runner.run(serving.run(database)))
     finally:
@@ -121,7 +148,7 @@ class _Serving:
         settings: Settings,
         names: tuple[str, ...],
         data_dir: DataDir,
-        listener: socket.socket,
+        sockets: _Sockets,
         output: Output,
         *,
         alone: bool,
@@ -130,7 +157,7 @@ class _Serving:
         self._settings = settings
         self._names = names
         self._data_dir = data_dir
-        self._listener = listener
+        self._sockets = sockets
         self._output = output
         self._alone = alone
 
@@ -146,12 +173,13 @@ class _Serving:
                 await self._prepare()
                 self._output.step("Starting services")
                 opened = contextlib.AsyncExitStack()
+                await self._open_mailbox(opened)
                 gateway = await opened.enter_async_context(open_gateway(self._settings, self._names, alone=self._alone))
             except asyncio.CancelledError:
                 self._output.say("interrupted before the server was up; nothing half done was left")
                 return ExitCode.INTERRUPTED
         async with opened:
-            server = HttpServer(gateway, self._listener, self._settings)
+            server = HttpServer(gateway, self._sockets.api, self._settings)
             watching = asyncio.create_task(watch(database), name="watch PostgreSQL")
             # Without a database that starts again there is nothing left to serve.
             watching.add_done_callback(lambda task: None if task.cancelled() else server.end())
@@ -166,6 +194,13 @@ class _Serving:
         if isinstance(ended[0], IsobaseError):
             raise ended[0]
         return ExitCode.OK
+
+    async def _open_mailbox(self, opened: contextlib.AsyncExitStack) -> None:
+        """Before the services and closed after them: the mail that they send while they end has somewhere to go."""
+        if self._sockets.mail is not None:
+            from isobase_deploy.mailbox import Mailbox
+
+            await opened.enter_async_context(Mailbox(self._settings.mailbox).serving(self._sockets.mail))
 
     async def _prepare(self) -> None:
         try:
@@ -197,6 +232,7 @@ class _Serving:
                 db_port=self._settings.database.port if self._settings.is_embedded else None,
                 started_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 is_production=self._settings.is_production,
+                mail_port=self._sockets.mail.port if self._sockets.mail is not None else None,
             )
         )
         self._output.finish()

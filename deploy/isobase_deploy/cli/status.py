@@ -41,6 +41,7 @@ def settings_of_running(settings: Settings, state: RunState) -> Settings:
             "public_url": state.api_url,
             "database": database,
             "env": "production" if state.is_production else "local",
+            "mail_port": state.mail_port or settings.mail_port,
         }
     )
 
@@ -82,6 +83,8 @@ def print_pretty(settings: Settings, names: tuple[str, ...]) -> None:
     """URLs and keys for a person; what does not run is left out. ``names``: the services, when not all of them run."""
     values = addresses(settings)
     rows = [("API URL", values["API_URL"]), ("API docs", f"{settings.base_url}/docs")]
+    if not settings.is_production and settings.mailbox.enabled:
+        rows.append(("Mailpit URL", values["MAILPIT_URL"]))
     if names:
         rows.append(("Services", ", ".join(names)))
     # What start prints ends in logs; production's keys do not belong there.

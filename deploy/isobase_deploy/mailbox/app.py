@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isobase_deploy.mailbox.api import MailApi
+from isobase_deploy.mailbox.page import page_routes
 from isobase_deploy.mailbox.store import MailStore
 
 __all__ = ["create_mailbox_app"]
@@ -28,7 +29,7 @@ def create_mailbox_app(store: MailStore, *, max_message_bytes: int) -> ASGIApp:
     """The app over ``store``; it takes mail of up to ``max_message_bytes`` by HTTP."""
     health = [Route("/livez", _health), Route("/readyz", _health)]
     api = MailApi(store, max_message_bytes=max_message_bytes)
-    return _Guard(Starlette(routes=[*api.routes, *health]))
+    return _Guard(Starlette(routes=[*api.routes, *page_routes(store), *health]))
 
 
 async def _health(request: Request) -> Response:
