@@ -14,6 +14,7 @@ from isobase_platform.config_auth.captcha import CaptchaSettings
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_auth.mfa import MfaSettings
+from isobase_platform.config_auth.oauth_server import OAuthServerSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
 from isobase_platform.config_auth.rate_limit import RateLimitSettings
 from isobase_platform.config_auth.third_party import ThirdPartyIssuer
@@ -51,6 +52,7 @@ class AuthSettings(SettingsGroup):
     email_enable_confirmations: bool = False
     phone_enable_signup: bool = False
     phone_enable_confirmations: bool = False
+    oauth_server: OAuthServerSettings = OAuthServerSettings()
     third_party: Mapping[str, ThirdPartyIssuer] = Field(default_factory=dict)
     """Other issuers whose tokens are accepted, by name: `firebase`, `auth0`, `aws_cognito`, `clerk`, `workos` or any."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)

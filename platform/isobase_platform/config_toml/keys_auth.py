@@ -32,6 +32,8 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.email.enable_confirmations": ("auth.email_enable_confirmations", values.flag),
     "auth.sms.enable_signup": ("auth.phone_enable_signup", values.flag),
     "auth.sms.enable_confirmations": ("auth.phone_enable_confirmations", values.flag),
+    "auth.oauth_server.enabled": ("auth.oauth_server.enabled", values.flag),
+    "auth.oauth_server.allow_dynamic_registration": ("auth.oauth_server.allow_dynamic_registration", values.flag),
     **{
         f"auth.third_party.*.{name}": (f"auth.third_party.*.{name}", convert)
         for name, convert in {
@@ -95,7 +97,6 @@ NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.sessions.inactivity_timeout": ("0s", ""),
     "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
-    "auth.oauth_server.enabled": (False,),
 }
 
 SILENT = (

@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     EMAIL_EXISTS = "email_exists"
     EMAIL_NOT_CONFIRMED = "email_not_confirmed"
     EMAIL_PROVIDER_DISABLED = "email_provider_disabled"
+    FEATURE_DISABLED = "feature_disabled"
     HOOK_PAYLOAD_INVALID_CONTENT_TYPE = "hook_payload_invalid_content_type"
     HOOK_PAYLOAD_OVER_SIZE_LIMIT = "hook_payload_over_size_limit"
     HOOK_TIMEOUT = "hook_timeout"
@@ -63,6 +64,8 @@ class ErrorCode(StrEnum):
     MFA_WEBAUTHN_VERIFY_NOT_ENABLED = "mfa_webauthn_verify_not_enabled"
     NOT_ADMIN = "not_admin"
     NO_AUTHORIZATION = "no_authorization"
+    OAUTH_CLIENT_NOT_FOUND = "oauth_client_not_found"
+    OAUTH_DYNAMIC_CLIENT_REGISTRATION_DISABLED = "oauth_dynamic_client_registration_disabled"
     OVER_EMAIL_SEND_RATE_LIMIT = "over_email_send_rate_limit"
     OVER_REQUEST_RATE_LIMIT = "over_request_rate_limit"
     OVER_SMS_SEND_RATE_LIMIT = "over_sms_send_rate_limit"
@@ -74,6 +77,7 @@ class ErrorCode(StrEnum):
     REQUEST_ENTITY_TOO_LARGE = "request_entity_too_large"
     REQUEST_TIMEOUT = "request_timeout"
     SAME_PASSWORD = "same_password"  # noqa: S105  an error code
+    SAML_PROVIDER_DISABLED = "saml_provider_disabled"
     SESSION_EXPIRED = "session_expired"
     SESSION_NOT_FOUND = "session_not_found"
     SIGNUP_DISABLED = "signup_disabled"
@@ -87,6 +91,7 @@ class ErrorCode(StrEnum):
     USER_SSO_MANAGED = "user_sso_managed"
     VALIDATION_FAILED = "validation_failed"
     WEAK_PASSWORD = "weak_password"  # noqa: S105  an error code
+    WEB3_PROVIDER_DISABLED = "web3_provider_disabled"
 
 
 class AuthError(IsobaseError):

@@ -103,6 +103,18 @@ class Body:
             _wrong_type(name, value, "bool")
         return value
 
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """A field that is a list of strings, None where absent; a null in it is an empty string, as in Go."""
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            _wrong_type(name, value, "[]string")
+        for item in value:
+            if item is not None and not isinstance(item, str):
+                _wrong_type(name, item, "string")
+        return tuple(item or "" for item in value)
+
     def object(self, name: str) -> JsonObject | None:
         """An object field, None where absent."""
         value = self.fields.get(name)

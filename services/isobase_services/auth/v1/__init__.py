@@ -9,7 +9,17 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.flows.access import admin_of, signed_in_user
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Route, Router
-from isobase_services.auth.v1 import admin_users, factors, info, logout, signup, token, user
+from isobase_services.auth.v1 import (
+    admin_users,
+    disabled,
+    factors,
+    info,
+    logout,
+    oauth_clients,
+    signup,
+    token,
+    user,
+)
 from isobase_services.auth.v1.checks import CHECKS
 from isobase_services.auth.v1.render import render_error
 
@@ -20,6 +30,7 @@ ROUTES = (
     Route("GET", "/settings", info.get_settings),
     Route("GET", "/.well-known/jwks.json", info.get_jwks),
     Route("GET", "/.well-known/openid-configuration", info.get_openid_configuration),
+    Route("GET", "/.well-known/oauth-authorization-server", info.get_authorization_server),
     Route("POST", "/signup", signup.post_signup, takes_slash=True),
     Route("POST", "/token", token.post_token),
     Route("POST", "/logout", logout.post_logout),
@@ -37,6 +48,24 @@ ROUTES = (
     Route("GET", "/admin/users/{user_id}/factors", factors.get_user_factors, takes_slash=True),
     Route("PUT", "/admin/users/{user_id}/factors/{factor_id}", factors.put_user_factor, takes_slash=True),
     Route("DELETE", "/admin/users/{user_id}/factors/{factor_id}", factors.delete_user_factor, takes_slash=True),
+    Route("GET", "/admin/oauth/clients", oauth_clients.get_clients, takes_slash=True),
+    Route("POST", "/admin/oauth/clients", oauth_clients.post_client, takes_slash=True),
+    Route("GET", "/admin/oauth/clients/{client_id}", oauth_clients.get_client, takes_slash=True),
+    Route("PUT", "/admin/oauth/clients/{client_id}", oauth_clients.put_client, takes_slash=True),
+    Route("DELETE", "/admin/oauth/clients/{client_id}", oauth_clients.delete_client, takes_slash=True),
+    Route("POST", "/admin/oauth/clients/{client_id}/regenerate_secret", oauth_clients.post_regenerate_secret),
+    Route("POST", "/oauth/clients/register", oauth_clients.post_dynamic_client),
+    Route("POST", "/sso", disabled.refuse_saml, takes_slash=True),
+    Route("GET", "/sso/saml/metadata", disabled.refuse_saml),
+    Route("POST", "/sso/saml/acs", disabled.refuse_saml),
+    *(
+        Route(method, path, disabled.refuse_custom_providers, takes_slash=True)
+        for path, methods in {
+            "/admin/custom-providers": ("GET", "POST"),
+            "/admin/custom-providers/{identifier}": ("GET", "PUT", "DELETE"),
+        }.items()
+        for method in methods
+    ),
 )
 
 
@@ -50,7 +79,13 @@ async def _guard_admin(core: AuthCore, request: Request) -> None:
 
 def gotrue_app(core: AuthCore) -> ASGIApp:
     """The ASGI app of the mount ``/auth/v1``; it also serves at the root, as upstream does."""
-    router = Router(
-        core, ROUTES, {"/user": _guard_user, "/factors": factors.guard_factors, "/admin": _guard_admin}, CHECKS
-    )
+    guards = {
+        "/user": _guard_user,
+        "/user/oauth": disabled.guard_oauth_server,
+        "/factors": factors.guard_factors,
+        "/admin": _guard_admin,
+        "/oauth": disabled.guard_oauth_server,
+        "/sso": disabled.refuse_saml,
+    }
+    router = Router(core, ROUTES, guards, CHECKS)
     return ErrorBoundary(router, render_error)

@@ -6,10 +6,11 @@ from starlette.responses import Response
 
 from isobase_platform import __version__
 from isobase_services.auth.core import AuthCore
+from isobase_services.auth.flows.oauth_clients import check_oauth_server_enabled
 from isobase_services.auth.request import Request
 from isobase_services.auth.v1.render import json_response
 
-__all__ = ["get_health", "get_jwks", "get_openid_configuration", "get_settings"]
+__all__ = ["get_authorization_server", "get_health", "get_jwks", "get_openid_configuration", "get_settings"]
 
 JWKS_MAX_AGE_S = 600
 _EXTERNAL_PROVIDERS = (
@@ -86,4 +87,12 @@ async def get_openid_configuration(core: AuthCore, request: Request) -> Response
         "userinfo_endpoint": f"{place}/oauth/userinfo",
         **_DISCOVERY,
     }
+    if core.settings.oauth_server.enabled and core.settings.oauth_server.allow_dynamic_registration:
+        content["registration_endpoint"] = f"{place}/oauth/clients/register"
     return json_response(content, headers={"cache-control": f"public, max-age={JWKS_MAX_AGE_S}"})
+
+
+async def get_authorization_server(core: AuthCore, request: Request) -> Response:
+    """The same under OAuth's name (RFC 8414). 404 feature_disabled while auth is no OAuth server."""
+    check_oauth_server_enabled(core)
+    return await get_openid_configuration(core, request)

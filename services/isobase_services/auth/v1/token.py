@@ -11,6 +11,7 @@ from isobase_services.auth.flows.token_refresh import refresh_session
 from isobase_services.auth.models import SessionTerms
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Endpoint
+from isobase_services.auth.v1.disabled import grant_web3
 from isobase_services.auth.v1.render import grant_headers, json_response, session_body
 
 __all__ = ["post_token"]
@@ -51,4 +52,4 @@ async def _refresh_token(core: AuthCore, request: Request) -> Response:
     return json_response(session_body(grant), headers=headers)
 
 
-_GRANTS: dict[str, Endpoint] = {"password": _password, "refresh_token": _refresh_token}
+_GRANTS: dict[str, Endpoint] = {"password": _password, "refresh_token": _refresh_token, "web3": grant_web3}
