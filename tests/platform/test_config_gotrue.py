@@ -107,6 +107,43 @@ def test_secrets_are_not_shown() -> None:
     assert SECRET not in repr(read_gotrue_environment(NEEDED, Settings()))
 
 
+def test_without_a_header_that_names_clients_nobody_is_limited() -> None:
+    settings = settings_of()
+    assert settings.auth.rate_limit.unlimited_addresses == ("0.0.0.0/0", "::/0")
+    assert settings.trusted_proxies == ()
+
+
+def test_a_header_that_names_clients_is_believed_from_private_networks_or_the_configured_proxies() -> None:
+    variables = NEEDED | {"GOTRUE_RATE_LIMIT_HEADER": "X-Real-Ip"}
+    settings = read_gotrue_environment(variables, Settings()).settings
+    assert (settings.forwarded_header, "10.0.0.0/8" in settings.trusted_proxies) == ("X-Real-Ip", True)
+    assert settings.auth.rate_limit.unlimited_addresses == Settings().auth.rate_limit.unlimited_addresses
+    configured = Settings(trusted_proxies=("203.0.113.7",))
+    assert read_gotrue_environment(variables, configured).settings.trusted_proxies == ("203.0.113.7",)
+
+
+def test_factors_and_limits_are_read() -> None:
+    auth = settings_of(
+        GOTRUE_MFA_CHALLENGE_EXPIRY_DURATION="10",
+        GOTRUE_MFA_WEB_AUTHN_ENROLL_ENABLED="true",
+        GOTRUE_MFA_PHONE_MAX_FREQUENCY="0s",
+        GOTRUE_MFA_PHONE_OTP_LENGTH="4",
+        GOTRUE_WEBAUTHN_RP_ORIGINS="https://a.example.com,https://b.example.com",
+        GOTRUE_RATE_LIMIT_EMAIL_SENT="10/30m",
+        GOTRUE_RATE_LIMIT_OTP="2.5",
+        GOTRUE_SECURITY_CAPTCHA_SECRET="0x00",
+        GOTRUE_HOOK_SEND_SMS_SECRETS="v1,whsec_a|v1,whsec_b",
+        GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED="true",
+    ).auth
+    assert (auth.mfa.challenge_expiry_s, auth.mfa.web_authn.enroll_enabled) == (300, True)
+    assert (auth.mfa.phone.max_frequency_s, auth.mfa.phone.otp_length) == (60, 6)
+    assert auth.webauthn.rp_origins == ("https://a.example.com", "https://b.example.com")
+    assert (auth.rate_limit.email_sent, auth.rate_limit.sign_in_sign_ups) == (20, 3)
+    assert auth.captcha.secret.get_secret_value() == "0x00"
+    assert auth.hook.send_sms.secrets.get_secret_value() == "v1,whsec_a|v1,whsec_b"
+    assert auth.email.notification["password_changed"].enabled
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("500ms", 0.5), ("0", 0), ("1m0s", 60)]
 )

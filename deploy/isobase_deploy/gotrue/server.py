@@ -14,6 +14,7 @@ from isobase_deploy.gotrue.database import prepare_database
 from isobase_deploy.http_server import HttpServer, ending_on_signals
 from isobase_platform.config import Settings
 from isobase_platform.errors import DatabaseError
+from isobase_platform.http.client_address import TrustedProxies
 from isobase_platform.http.edge import Edge
 from isobase_platform.http.probes import probe_pages
 from isobase_platform.runtime import Platform
@@ -85,6 +86,8 @@ async def _opened(settings: Settings) -> AsyncIterator[_Served]:
             pages=pages,
             bare=mounts[0],
             key_keeper=platform.key_keeper,
+            verifier=platform.verifier,
+            proxies=TrustedProxies(settings.trusted_proxies, settings.forwarded_header),
         )
         yield served
 

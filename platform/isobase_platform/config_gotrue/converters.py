@@ -13,12 +13,16 @@ from typing import TypeAlias
 
 __all__ = [
     "Converter",
+    "at_least",
+    "code_length",
     "duration_s",
     "flag",
     "inverted_flag",
     "jwks",
     "number",
     "pairs",
+    "pause_s",
+    "per_hour",
     "port",
     "rounded",
     "text",
@@ -107,6 +111,41 @@ def duration_s(value: str) -> float:
 def whole_seconds(value: str) -> int:
     """A duration in whole seconds, rounded up: what is on must not become 0, which means off."""
     return math.ceil(duration_s(value))
+
+
+def at_least(minimum_s: int) -> Converter:
+    """Seconds of a duration, or of a bare number; what is shorter counts as ``minimum_s``, as upstream corrects it."""
+
+    def convert(value: str) -> int:
+        try:
+            found_s = rounded(value)
+        except ValueError:
+            found_s = whole_seconds(value)
+        return max(found_s, minimum_s)
+
+    return convert
+
+
+def pause_s(value: str) -> float:
+    """A pause between two messages; none at all means a minute, as upstream reads it."""
+    return duration_s(value) or 60.0
+
+
+def per_hour(value: str) -> int:
+    """Events per hour, from a number or from ``EVENTS/DURATION``. Source: supabase/auth internal/conf/rate.go."""
+    events, slash, period = value.partition("/")
+    if not slash:
+        return rounded(value)
+    period_s = duration_s(period)
+    if period_s == 0:
+        raise ValueError("a number of events per hour, or events/duration such as 10/1h")
+    return math.ceil(number(events) * 3600 / period_s)
+
+
+def code_length(value: str) -> int:
+    """Digits of a code; what is not from 6 to 10 counts as 6, as upstream corrects it."""
+    digits = number(value)
+    return digits if 6 <= digits <= 10 else 6
 
 
 def texts(value: str) -> tuple[str, ...]:

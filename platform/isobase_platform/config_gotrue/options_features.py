@@ -1,9 +1,9 @@
-"""The variables of single features: hooks and notices. See ``options``."""
+"""The variables of single features: factors, limits, hooks and notices. See ``options``."""
 
 from __future__ import annotations
 
 from isobase_platform.config_gotrue import converters
-from isobase_platform.config_gotrue.options import Option
+from isobase_platform.config_gotrue.options import Option, simple_options
 
 __all__ = ["FEATURES"]
 
@@ -31,7 +31,72 @@ def _notice(name: str) -> Option:
     return Option(variable, converters.flag, f"auth.email.notification.{name}.enabled")
 
 
+_FACTORS: tuple[Option, ...] = (
+    *simple_options(
+        "GOTRUE_MFA_",
+        "auth.mfa",
+        {
+            "CHALLENGE_EXPIRY_DURATION": ("challenge_expiry_s", converters.at_least(300)),
+            "FACTOR_EXPIRY_DURATION": ("factor_expiry_s", converters.at_least(300)),
+            "MAX_ENROLLED_FACTORS": ("max_enrolled_factors", converters.rounded),
+            "MAX_VERIFIED_FACTORS": ("max_verified_factors", converters.number),
+            "TOTP_ENROLL_ENABLED": ("totp.enroll_enabled", converters.flag),
+            "TOTP_VERIFY_ENABLED": ("totp.verify_enabled", converters.flag),
+            "PHONE_ENROLL_ENABLED": ("phone.enroll_enabled", converters.flag),
+            "PHONE_VERIFY_ENABLED": ("phone.verify_enabled", converters.flag),
+            "PHONE_OTP_LENGTH": ("phone.otp_length", converters.code_length),
+            "PHONE_TEMPLATE": ("phone.template", converters.text),
+            "PHONE_MAX_FREQUENCY": ("phone.max_frequency_s", converters.pause_s),
+            "WEB_AUTHN_ENROLL_ENABLED": ("web_authn.enroll_enabled", converters.flag),
+            "WEB_AUTHN_VERIFY_ENABLED": ("web_authn.verify_enabled", converters.flag),
+        },
+    ),
+    Option("GOTRUE_PASSKEY_ENABLED", converters.flag, "auth.passkey.enabled"),
+    *simple_options(
+        "GOTRUE_WEBAUTHN_",
+        "auth.webauthn",
+        {
+            "RP_ID": ("rp_id", converters.text),
+            "RP_DISPLAY_NAME": ("rp_display_name", converters.text),
+            "RP_ORIGINS": ("rp_origins", converters.texts),
+            "CHALLENGE_EXPIRY_DURATION": ("challenge_expiry_s", converters.at_least(1)),
+        },
+    ),
+)
+_LIMITS: tuple[Option, ...] = (
+    Option("GOTRUE_RATE_LIMIT_HEADER", converters.text, "forwarded_header"),
+    *simple_options(
+        "GOTRUE_RATE_LIMIT_",
+        "auth.rate_limit",
+        {
+            "EMAIL_SENT": ("email_sent", converters.per_hour),
+            "SMS_SENT": ("sms_sent", converters.per_hour),
+            "ANONYMOUS_USERS": ("anonymous_users", converters.rounded),
+            "OTP": ("sign_in_sign_ups", converters.rounded),
+            "TOKEN_REFRESH": ("token_refresh", converters.rounded),
+            "VERIFY": ("token_verifications", converters.rounded),
+            "WEB3": ("web3", converters.rounded),
+            "SSO": ("sso", converters.rounded),
+            "PASSKEY": ("passkey", converters.rounded),
+            "O_AUTH_DYNAMIC_CLIENT_REGISTER": ("dynamic_client_registration", converters.rounded),
+        },
+    ),
+    Option("GOTRUE_MFA_RATE_LIMIT_CHALLENGE_AND_VERIFY", converters.rounded, "auth.rate_limit.mfa"),
+    *simple_options(
+        "GOTRUE_SECURITY_CAPTCHA_",
+        "auth.captcha",
+        {
+            "ENABLED": ("enabled", converters.flag),
+            "PROVIDER": ("provider", converters.text),
+            "SECRET": ("secret", converters.text),
+            "TIMEOUT": ("timeout_s", converters.duration_s),
+        },
+    ),
+)
+
 FEATURES: tuple[Option, ...] = (
+    *_FACTORS,
+    *_LIMITS,
     *(option for name in _HOOKS for option in _hook(name)),
     *(_notice(name) for name in _NOTICES),
 )

@@ -14,6 +14,10 @@ from isobase_platform.errors import ConfigurationError
 
 __all__ = ["GotrueConfiguration", "is_gotrue_environment", "read_gotrue_environment"]
 
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "unix")
+"""RFC 1918, RFC 4193 and this machine."""
+
 _LOG_LEVELS = {
     "trace": "debug",
     "debug": "debug",
@@ -60,6 +64,7 @@ def _to_settings(values: Values, base: Settings) -> Settings:
     }
     for path, value in values.by_path.items():
         _put(changes, path.split("."), value)
+    _put_client_addresses(changes, values, base)
     level = str(changes.get("log_level", "info")).lower()
     if level not in _LOG_LEVELS:
         raise ConfigurationError(f"GOTRUE_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")
@@ -69,6 +74,18 @@ def _to_settings(values: Values, base: Settings) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()]
         raise ConfigurationError("; ".join(lines)) from error
+
+
+def _put_client_addresses(changes: dict[str, Any], values: Values, base: Settings) -> None:
+    """Count requests per client where a header names it, as upstream does; without one nobody is counted.
+
+    Upstream believes the header from anybody. Here only a proxy is believed: ``base.trusted_proxies``, where there are
+    none any on a private network.
+    """
+    if "forwarded_header" not in values.by_path:
+        _put(changes, ["auth", "rate_limit", "unlimited_addresses"], EVERYWHERE)
+    elif not base.trusted_proxies:
+        changes["trusted_proxies"] = PRIVATE_NETWORKS
 
 
 def _put(place: dict[str, Any], path: list[str], value: object) -> None:

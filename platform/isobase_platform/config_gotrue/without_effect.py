@@ -32,6 +32,17 @@ WITHOUT_EFFECT: dict[str, str] = {
     "GOTRUE_CORS_ALLOWED_HEADERS": "every header is allowed",
     "GOTRUE_INDEX_WORKER_*": "the indexes come with the schema",
     "GOTRUE_RELOADING_*": "settings are read at start",
+    "GOTRUE_PASSKEY_MAX_PASSKEYS_PER_USER": "it is 10",
+    "GOTRUE_SECURITY_SB_FORWARDED_FOR_ENABLED": "GOTRUE_RATE_LIMIT_HEADER names the header",
+    "GOTRUE_SECURITY_REFRESH_TOKEN_ALGORITHM_VERSION": "refresh tokens are of version 1",
+    "GOTRUE_SECURITY_REFRESH_TOKEN_UPGRADE_PERCENTAGE": "refresh tokens are of version 1",
+    "GOTRUE_SECURITY_REFRESH_TOKEN_ALLOW_REUSE": "refresh tokens are of version 1",
+    "GOTRUE_SECURITY_DB_ENCRYPTION_*": "columns are not encrypted",
+    "GOTRUE_CUSTOM_OAUTH_*": "providers are configured by variables alone",
+    "GOTRUE_SAML_*": "there is no SAML sign-in",
+    "GOTRUE_EXTERNAL_SAML_*": "there is no SAML sign-in",
+    "GOTRUE_EXTERNAL_WEB3_*": "there is no sign-in by web3 wallet",
+    "GOTRUE_OAUTH_SERVER_*": "there is no OAuth server",
     "GOTRUE_EXPERIMENTAL_*": "experiments of upstream's",
 }
 
