@@ -127,7 +127,11 @@ def test_what_is_not_there_is_404_and_what_is_wrong_is_400_in_plain_text(api: ht
     assert (answer.status_code, answer.text) == (400, "Error: no search query")
     refused = api.post("/api/v1/send", json={"From": ALICE, "To": [{"Email": "nobody"}]})
     assert (refused.status_code, refused.json()) == (400, {"Error": "invalid To address: nobody"})
-    for body in ({"To": 5}, [], {"From": ALICE, "Headers": {"Subject": "x"}}, {"From": {"Email": "a@b\r\nBcc: c@d"}}):
+    bodies: tuple[object, ...] = (
+        *({"To": 5}, [], {"From": ALICE, "Headers": {"Subject": "x"}}),
+        {"From": {"Email": "a@b\r\nBcc: c@d"}},
+    )
+    for body in bodies:
         assert api.post("/api/v1/send", json=body).status_code == 400
     assert api.get("/api/v1/messages").json()["total"] == 0
 
