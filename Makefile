@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ suite-auth-js: install ## run auth-js's own suite; CHECKOUT=path of supabase-js'
 
 suite-auth-js-docker: install ## run auth-js's docker-tests on four servers; CHECKOUT=path of supabase-js's repository
 	scripts/suite-auth-js-docker $(CHECKOUT) $(SUITE_ARGS)
+
+suite-auth-js-browser: install ## run the browser tests of auth-js's example; CHECKOUT=path of supabase-js's repository
+	scripts/suite-auth-js-browser $(CHECKOUT) $(SUITE_ARGS)
 
 suite-auth-py: install ## run supabase_auth's own suite (Python) on four servers; CHECKOUT=path of supabase-py's repository
 	scripts/suite-auth-py $(CHECKOUT) $(SUITE_ARGS)
