@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from isobase_platform.config_auth.email_templates import NotificationSettings
+from isobase_platform.config_auth.smtp import SesSettings, SmtpSettings
 from isobase_platform.config_group import SettingsGroup
 
 __all__ = ["EmailSettings"]
@@ -15,6 +16,8 @@ __all__ = ["EmailSettings"]
 class EmailSettings(SettingsGroup):
     """E-mail of auth (``[auth.email]``)."""
 
+    smtp: SmtpSettings = SmtpSettings()
+    ses: SesSettings = SesSettings()
     notification: Mapping[str, NotificationSettings] = Field(default_factory=dict)
     """Notices after a change, by password_changed, email_changed, phone_changed, identity_linked, identity_unlinked,
     mfa_factor_enrolled or mfa_factor_unenrolled."""

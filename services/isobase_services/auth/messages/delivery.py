@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from isobase_services.auth.errors import AuthError, ErrorCode
 from isobase_services.auth.messages.model import EmailMessage, MailSender, SendFailed, SmsMessage
 from isobase_services.auth.messages.render import Renderer
-from isobase_services.auth.messages.senders.mailbox import MailboxSender
+from isobase_services.auth.messages.senders import sender_of
 
 if TYPE_CHECKING:
     from isobase_platform.config import Settings
@@ -24,11 +24,8 @@ class MailDelivery:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """As the settings ask for."""
-        sender = MailboxSender(
-            settings.mailbox_url, sender=settings.mailbox.admin_email, sender_name=settings.mailbox.sender_name
-        )
-        return cls(Renderer(settings.auth.site_url), None if settings.is_production else sender)
+        """As the settings ask for. Raises ``ConfigurationError`` for what cannot be used."""
+        return cls(Renderer(settings.auth.site_url), sender_of(settings))
 
     async def deliver(self, message: EmailMessage) -> None:
         """See ``EmailDelivery``."""
