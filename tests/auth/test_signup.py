@@ -150,6 +150,14 @@ async def test_rows_are_written_as_upstream_writes_them(auth: AuthServer) -> Non
             id="characters",
         ),
         pytest.param(
+            {"password_requirements": "letters_digits", "password_required_characters": ("äöü", ":;")},
+            ALICE,
+            422,
+            "weak_password",
+            "Password should contain at least one character of each: äöü, :;.",
+            id="a project's own characters",
+        ),
+        pytest.param(
             {},
             {**ALICE, "phone": "15551234567"},
             400,

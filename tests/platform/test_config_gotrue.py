@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from isobase_platform.config import Settings
 from isobase_platform.config_gotrue import is_gotrue_environment, read_gotrue_environment
-from isobase_platform.config_gotrue.converters import duration_s, pairs, whole_seconds
+from isobase_platform.config_gotrue.converters import character_sets, duration_s, pairs, whole_seconds
 from isobase_platform.config_gotrue.sources import OPTIONS
 from isobase_platform.config_gotrue.without_effect import WITHOUT_EFFECT
 from isobase_platform.errors import ConfigurationError
@@ -163,6 +163,14 @@ def test_part_of_a_second_does_not_become_none() -> None:
 
 def test_pairs_stand_between_commas() -> None:
     assert pairs("+1 555:123456, 1666:654321") == {"+1 555": "123456", "1666": "654321"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sets"),
+    [("abc:ABC:012", ("abc", "ABC", "012")), (r"ab\:c::0", ("ab:c", "0")), ("", ()), (r"\:!", (":!",))],
+)
+def test_sets_of_characters_stand_between_colons(text: str, sets: tuple[str, ...]) -> None:
+    assert character_sets(text) == sets
 
 
 @pytest.mark.parametrize(("variables", "is_asked"), [(NEEDED, True), ({"DATABASE_URL": "x", "PORT": "1"}, False)])

@@ -48,6 +48,8 @@ class AuthSettings(SettingsGroup):
     password_requirements: Literal[
         "", "letters_digits", "lower_upper_letters_digits", "lower_upper_letters_digits_symbols"
     ] = ""
+    password_required_characters: tuple[str, ...] = ()
+    """Sets of characters of each of which a password needs one, in the place of ``password_requirements``."""
     email_enable_signup: bool = True
     email_enable_confirmations: bool = False
     phone_enable_signup: bool = False

@@ -14,6 +14,7 @@ from typing import TypeAlias
 __all__ = [
     "Converter",
     "at_least",
+    "character_sets",
     "code_length",
     "duration_s",
     "flag",
@@ -21,6 +22,7 @@ __all__ = [
     "jwks",
     "number",
     "pairs",
+    "password_length",
     "pause_s",
     "per_hour",
     "port",
@@ -28,6 +30,7 @@ __all__ = [
     "text",
     "texts",
     "texts_between_bars",
+    "token_life_s",
     "url",
     "whole_seconds",
 ]
@@ -146,6 +149,21 @@ def code_length(value: str) -> int:
     """Digits of a code; what is not from 6 to 10 counts as 6, as upstream corrects it."""
     digits = number(value)
     return digits if 6 <= digits <= 10 else 6
+
+
+def token_life_s(value: str) -> int:
+    """Whole seconds; 0 counts as an hour, as upstream corrects it."""
+    return number(value) or 3600
+
+
+def password_length(value: str) -> int:
+    """The least length of a password; fewer than 6 characters count as 6, as upstream corrects it."""
+    return max(number(value), 6)
+
+
+def character_sets(value: str) -> tuple[str, ...]:
+    """Sets of characters between colons; ``\\:`` stands for a colon in a set."""
+    return tuple(part.replace("\\:", ":") for part in re.split(r"(?<!\\):", value) if part)
 
 
 def texts(value: str) -> tuple[str, ...]:

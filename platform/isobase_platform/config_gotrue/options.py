@@ -54,7 +54,7 @@ GENERAL: tuple[Option, ...] = (
     Option("GOTRUE_URI_ALLOW_LIST", converters.texts, "auth.additional_redirect_urls", ()),
     Option("GOTRUE_JWT_SECRET", converters.text, "jwt_secret", Default.REQUIRED),
     Option("GOTRUE_JWT_KEYS", converters.jwks, "jwt_keys"),
-    Option("GOTRUE_JWT_EXP", converters.number, "auth.jwt_expiry_s", 3600),
+    Option("GOTRUE_JWT_EXP", converters.token_life_s, "auth.jwt_expiry_s", 3600),
     Option("GOTRUE_JWT_AUD", converters.text, "auth.jwt_audience", ""),
     Option("GOTRUE_JWT_ISSUER", converters.text, "auth.jwt_issuer", ""),
     Option("GOTRUE_JWT_DEFAULT_GROUP_NAME", converters.text, "auth.jwt_default_role", ""),
@@ -77,6 +77,11 @@ GENERAL: tuple[Option, ...] = (
         "auth.refresh_token_reuse_interval_s",
         0,
     ),
-    Option("GOTRUE_PASSWORD_MIN_LENGTH", converters.number, "auth.minimum_password_length"),
+    Option("GOTRUE_PASSWORD_MIN_LENGTH", converters.password_length, "auth.minimum_password_length"),
+    Option(
+        "GOTRUE_PASSWORD_REQUIRED_CHARACTERS",
+        converters.character_sets,
+        "auth.password_required_characters",
+    ),
 )
 """Server, database, tokens, and the switches of sign-up and sign-in."""

@@ -94,9 +94,19 @@ _LIMITS: tuple[Option, ...] = (
     ),
 )
 
+_OAUTH_SERVER = simple_options(
+    "GOTRUE_OAUTH_SERVER_",
+    "auth.oauth_server",
+    {
+        "ENABLED": ("enabled", converters.flag),
+        "ALLOW_DYNAMIC_REGISTRATION": ("allow_dynamic_registration", converters.flag),
+    },
+)
+
 FEATURES: tuple[Option, ...] = (
     *_FACTORS,
     *_LIMITS,
+    *_OAUTH_SERVER,
     *(option for name in _HOOKS for option in _hook(name)),
     *(_notice(name) for name in _NOTICES),
 )

@@ -90,7 +90,7 @@ def weakness_of(password: str, settings: AuthSettings) -> WeakPassword | None:
     if len(password.encode()) < settings.minimum_password_length:
         reasons.append("length")
         messages.append(f"Password should be at least {settings.minimum_password_length} characters.")
-    required = _REQUIRED_SETS[settings.password_requirements]
+    required = settings.password_required_characters or _REQUIRED_SETS[settings.password_requirements]
     if any(not any(character in wanted for character in password) for wanted in required):
         reasons.append("characters")
         messages.append(f"Password should contain at least one character of each: {', '.join(required)}.")
