@@ -14,6 +14,7 @@ class PasskeySettings(SettingsGroup):
 
     enabled: bool = False
     """Whether users can sign in with a passkey alone."""
+    max_passkeys_per_user: int = Field(default=10, ge=0)
 
 
 class WebAuthnSettings(SettingsGroup):

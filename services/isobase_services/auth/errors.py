@@ -69,6 +69,7 @@ class ErrorCode(StrEnum):
     OVER_EMAIL_SEND_RATE_LIMIT = "over_email_send_rate_limit"
     OVER_REQUEST_RATE_LIMIT = "over_request_rate_limit"
     OVER_SMS_SEND_RATE_LIMIT = "over_sms_send_rate_limit"
+    PASSKEY_DISABLED = "passkey_disabled"
     PHONE_EXISTS = "phone_exists"
     PHONE_NOT_CONFIRMED = "phone_not_confirmed"
     PHONE_PROVIDER_DISABLED = "phone_provider_disabled"
@@ -83,6 +84,7 @@ class ErrorCode(StrEnum):
     SIGNUP_DISABLED = "signup_disabled"
     SMS_SEND_FAILED = "sms_send_failed"
     TOO_MANY_ENROLLED_MFA_FACTORS = "too_many_enrolled_mfa_factors"
+    TOO_MANY_PASSKEYS = "too_many_passkeys"
     UNEXPECTED_FAILURE = "unexpected_failure"
     UNKNOWN = "unknown"
     USER_ALREADY_EXISTS = "user_already_exists"
@@ -92,6 +94,10 @@ class ErrorCode(StrEnum):
     VALIDATION_FAILED = "validation_failed"
     WEAK_PASSWORD = "weak_password"  # noqa: S105  an error code
     WEB3_PROVIDER_DISABLED = "web3_provider_disabled"
+    WEBAUTHN_CHALLENGE_EXPIRED = "webauthn_challenge_expired"
+    WEBAUTHN_CHALLENGE_NOT_FOUND = "webauthn_challenge_not_found"
+    WEBAUTHN_CREDENTIAL_EXISTS = "webauthn_credential_exists"
+    WEBAUTHN_VERIFICATION_FAILED = "webauthn_verification_failed"
 
 
 class AuthError(IsobaseError):

@@ -83,7 +83,7 @@ async def post_verify(core: AuthCore, request: Request) -> Response:
     holder = await holder_of(core, request.bearer)
     factor = factor_of(holder.user, request.path_params["factor_id"])
     body = await request.body()
-    answer = VerifyRequest(challenge_id=_challenge_id(body), code=body.text("code"))
+    answer = VerifyRequest(challenge_id=_challenge_id(body), code=body.text("code"), web_authn=body.object("webauthn"))
     terms = SessionTerms(core.settings.jwt_expiry_s)
     raised = await verify_factor(core, holder, factor, answer, request.facts, terms)
     return json_response(session_body(raised.grant), headers=grant_headers(raised.grant))

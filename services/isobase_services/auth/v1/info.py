@@ -65,7 +65,7 @@ async def get_settings(core: AuthCore, request: Request) -> Response:
             "sms_provider": "",
             "saml_enabled": False,
             "saml_private_key_next_configured": False,
-            "passkeys_enabled": False,
+            "passkeys_enabled": settings.passkey.enabled,
         }
     )
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
+from isobase_services.auth.errors import ErrorCode, bad_request, unprocessable
 from isobase_services.auth.flows.mfa.holder import PHONE, TOTP, WEBAUTHN, Holder, check_may_confirm
+from isobase_services.auth.flows.mfa.phone import send_code
+from isobase_services.auth.flows.mfa.web_authn import web_authn_question
 from isobase_services.auth.models import ClientFacts, Factor, JsonObject
 from isobase_services.auth.store import audit, factors
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -17,7 +19,7 @@ from isobase_services.auth.store.audit import Action, Entry, user_actor
 if TYPE_CHECKING:
     from isobase_platform.config_auth.mfa import MfaSettings
 
-__all__ = ["Challenge", "challenge_factor", "check_verify_enabled"]
+__all__ = ["Challenge", "challenge_factor", "check_verify_enabled", "expiry_of"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,24 +38,26 @@ async def challenge_factor(
     """Open a challenge of the factor, and for a phone factor send its code.
 
     Raises 422 mfa_..._verify_not_enabled; 403 insufficient_aal for an unverified factor beside verified ones in a session
-    below aal2; 429 over_sms_send_rate_limit; 400 validation_failed for an unknown channel.
+    below aal2; and as ``send_code`` and ``web_authn_question``.
     """
     check_verify_enabled(core.settings.mfa, factor)
     check_may_confirm(holder.user, factor, is_aal2=holder.is_aal2)
-    if factor.factor_type == PHONE:
-        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Failed to get SMS provider")
-    challenge_id = uuid4()
-    async with core.transaction() as connection:
-        created_at = await factors.insert_challenge(connection, factor.id, challenge_id, facts.ip)
-        await factors.mark_challenged(connection, factor.id, created_at)
-        await audit.record(connection, challenge_entry(holder, factor))
-    return Challenge(challenge_id, factor.factor_type, expiry_of(core, created_at))
-
-
-def challenge_entry(holder: Holder, factor: Factor) -> Entry:
-    """The line of the log for a new challenge."""
     traits = {"factor_id": str(factor.id), "factor_status": factor.status}
-    return Entry(user_actor(holder.user), Action.CHALLENGE_CREATED, traits)
+    entry = Entry(user_actor(holder.user), Action.CHALLENGE_CREATED, traits)
+    question = kept = None
+    if factor.factor_type == PHONE:
+        challenge_id, created_at = await send_code(core, holder, factor, facts, channel, entry)
+    else:
+        challenge_id = uuid4()
+        if factor.factor_type == WEBAUTHN:
+            question, kept = await web_authn_question(core, holder.user, factor)
+        async with core.transaction() as connection:
+            created_at = await factors.insert_challenge(
+                connection, factor.id, challenge_id, facts.ip, session_data=kept
+            )
+            await factors.mark_challenged(connection, factor.id, created_at)
+            await audit.record(connection, entry)
+    return Challenge(challenge_id, factor.factor_type, expiry_of(core, created_at), question)
 
 
 def expiry_of(core: AuthCore, created_at: datetime) -> datetime:

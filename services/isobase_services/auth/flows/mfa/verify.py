@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -10,20 +9,23 @@ from isobase_services.auth import totp
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.mfa.challenge import check_verify_enabled
-from isobase_services.auth.flows.mfa.holder import TOTP, Holder, check_may_confirm
+from isobase_services.auth.flows.mfa.holder import TOTP, WEBAUTHN, Holder, check_may_confirm
+from isobase_services.auth.flows.mfa.phone import is_right_code
 from isobase_services.auth.flows.mfa.step_up import Proof, StepUp, invalid_code, step_up
 from isobase_services.auth.flows.mfa.tries import open_challenge
-from isobase_services.auth.models import ClientFacts, Factor, SessionTerms
+from isobase_services.auth.flows.mfa.web_authn import check_web_authn
+from isobase_services.auth.models import ClientFacts, Factor, JsonObject, SessionTerms
 
 __all__ = ["VerifyRequest", "verify_factor"]
 
 
 @dataclass(slots=True, frozen=True)
 class VerifyRequest:
-    """The answer to a challenge: a typed ``code``."""
+    """The answer to a challenge: a typed ``code``, or of a WebAuthn factor the object ``web_authn``."""
 
     challenge_id: UUID
     code: str = field(repr=False)
+    web_authn: JsonObject | None = field(default=None, repr=False)
 
 
 async def verify_factor(
@@ -34,17 +36,20 @@ async def verify_factor(
     Raises 400 validation_failed without a code; 422 mfa_..._verify_not_enabled, mfa_verification_failed; and as
     ``open_challenge`` and ``step_up``.
     """
-    if not request.code:
+    if not request.code and factor.factor_type != WEBAUTHN:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Code needs to be non-empty")
     check_verify_enabled(core.settings.mfa, factor)
     check_may_confirm(holder.user, factor, is_aal2=holder.is_aal2)
-    challenge = await open_challenge(core, holder, factor, request.challenge_id, facts, is_guessable=True)
+    is_guessable = factor.factor_type != WEBAUTHN
+    challenge = await open_challenge(core, holder, factor, request.challenge_id, facts, is_guessable=is_guessable)
+    if factor.factor_type == WEBAUTHN:
+        proof = await check_web_authn(core, holder.user, factor, challenge, request.web_authn)
+        return await step_up(core, holder, factor, proof, facts, terms)
     if factor.factor_type == TOTP:
         step = totp.matching_step(challenge.secret or "", request.code, core.now())
         is_valid, proof = step is not None, Proof(challenge.id, totp_step=step)
     else:
-        expected = challenge.otp_code or ""
-        is_valid = bool(expected) and hmac.compare_digest(expected.encode(), request.code.encode())
+        is_valid = is_right_code(challenge.id, factor, challenge.otp_code, request.code)
         proof = Proof(challenge.id)
     if not is_valid:
         raise invalid_code(factor)
