@@ -15,7 +15,10 @@ __all__ = ["aal_of", "answer", "challenge", "claims_of", "code_now", "enroll", "
 
 
 def code_now(secret: str, *, steps: int = 0) -> str:
-    """The code an authenticator app shows now, or some steps of 30 seconds away from now."""
+    """The code an authenticator app shows now, or some steps of 30 seconds away from now.
+
+    Now and the step after it are good for another 30 seconds at least; the step before may be over in a moment.
+    """
     return totp_code(secret, int(time.time()) // STEP_S + steps)
 
 
@@ -61,9 +64,9 @@ async def answer(
 async def enroll_verified(
     auth: AuthServer, session: dict[str, Any], **fields: object
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Enrol a TOTP factor and verify it with the code of the step before this one: (the factor, the session at aal2)."""
+    """Enrol a TOTP factor and verify it with the code of now: (the factor, the session at aal2)."""
     factor = await enroll(auth, session, **fields)
-    response = await answer(auth, session, factor["id"], code_now(factor["totp"]["secret"], steps=-1))
+    response = await answer(auth, session, factor["id"], code_now(factor["totp"]["secret"]))
     assert response.status_code == 200, response.text
     return factor, response.json()
 
