@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest bench-auth suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench-start: install ## measure time to first answer and idle memory (prints the
 
 bench-rest: test-deps ## measure the data API beside PostgREST (needs wrk and pgbench; about 15 minutes)
 	$(BIN)/python -m benchmarks.rest $(BENCH_ARGS)
+
+bench-auth: install ## measure auth: refresh, GET /user, sign-in, sign-up, codes (needs wrk; about 3 minutes)
+	$(BIN)/python -m benchmarks.auth $(BENCH_ARGS)
 
 suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
 	scripts/suite-supabase-js $(CHECKOUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -12,12 +13,12 @@ from pathlib import Path
 
 from benchmarks.rest.scenarios import ME, NOTES_PER_USER, Scenario, user_id
 
-__all__ = ["Figures", "check_programs", "pgbench", "wrk"]
+__all__ = ["IN_TURN", "Figures", "check_programs", "pgbench", "wrk"]
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
 
 # Loads prepared requests, and sends them in turn.
-_SCRIPT = """
+IN_TURN = """
 local requests = dofile(os.getenv("REQUESTS"))
 local count, sent = #requests, 0
 request = function()
@@ -43,12 +44,23 @@ def check_programs() -> None:
             raise SystemExit(f"{program} is missing (Debian: apt-get install {package})")
 
 
-def wrk(requests: Sequence[bytes], port: int, *, clients: int, seconds: float) -> Figures:
-    """Send ``requests`` in turn over ``clients`` connections. Exits when an answer is no success."""
+def wrk(
+    requests: Sequence[bytes],
+    port: int,
+    *,
+    clients: int,
+    seconds: float,
+    script: str = IN_TURN,
+    patience_s: float = 5.0,
+) -> Figures:
+    """Send ``requests`` over ``clients`` connections, in turn or as the Lua ``script`` makes them of what ``REQUESTS`` holds.
+
+    Exits when an answer is no success or takes longer than ``patience_s`` seconds.
+    """
     with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
-        data, script = Path(name) / "requests.lua", Path(name) / "script.lua"
+        data, program = Path(name) / "requests.lua", Path(name) / "script.lua"
         data.write_text("return {" + ",".join(_lua(one) for one in requests) + "}")
-        script.write_text(_SCRIPT)
+        program.write_text(script)
         done = subprocess.run(
             [
                 "wrk",
@@ -56,7 +68,8 @@ def wrk(requests: Sequence[bytes], port: int, *, clients: int, seconds: float) -
                 f"--connections={clients}",
                 f"--duration={seconds:g}s",
                 "--latency",
-                f"--script={script}",
+                f"--timeout={math.ceil(patience_s)}s",
+                f"--script={program}",
                 f"http://127.0.0.1:{port}",
             ],
             env={"REQUESTS": str(data)},

@@ -20,7 +20,16 @@ from pathlib import Path
 
 from isobase_deploy.ports import free_ports
 
-__all__ = ["JWT_SECRET", "Server", "database", "isobase", "postgrest", "postgrest_program", "without_autogroups"]
+__all__ = [
+    "JWT_SECRET",
+    "Server",
+    "database",
+    "isobase",
+    "postgrest",
+    "postgrest_program",
+    "running",
+    "without_autogroups",
+]
 
 JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"
 ROOT = Path(__file__).parents[2]
@@ -120,7 +129,7 @@ def database() -> Iterator[str]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ISOBASE_", "PGRST_"))}
         environment.pop("DATABASE_URL", None)
         environment["ISOBASE_MAIL_PORT"] = "0"
-        with _running(command, port, project / "isobase.log", environment):
+        with running(command, port, project / "isobase.log", environment):
             yield f"postgresql://authenticator:postgres@127.0.0.1:{db_port}/postgres"
 
 
@@ -130,7 +139,7 @@ def postgrest(url: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
         [port] = free_ports(1)
         file = _configuration(Path(name), url, port)
-        with _running([str(postgrest_program()), str(file)], port, Path(name) / "log", dict(os.environ)) as pid:
+        with running([str(postgrest_program()), str(file)], port, Path(name) / "log", dict(os.environ)) as pid:
             yield Server("PostgREST", port, pid)
 
 
@@ -141,7 +150,7 @@ def isobase(url: str, workers: int) -> Iterator[Server]:
         [port] = free_ports(1)
         file = _configuration(Path(name), url, port, pool=POOL // workers)
         command = [str(ISOBASE), "serve", "database", str(file), "--workers", str(workers)]
-        with _running(command, port, Path(name) / "log", dict(os.environ)) as pid:
+        with running(command, port, Path(name) / "log", dict(os.environ)) as pid:
             yield Server(f"Isobase, {workers} worker{'s' if workers > 1 else ''}", port, pid)
 
 
@@ -164,7 +173,8 @@ def _configuration(folder: Path, url: str, port: int, *, pool: int = POOL) -> Pa
 
 
 @contextmanager
-def _running(command: list[str], port: int, log: Path, environment: dict[str, str]) -> Iterator[int]:
+def running(command: list[str], port: int, log: Path, environment: dict[str, str]) -> Iterator[int]:
+    """A server until the block ends, answering on ``port``; yields its process id."""
     with log.open("ab") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
     try:

@@ -283,7 +283,7 @@ async def test_unknown_user_costs_as_much_time_as_a_wrong_password(start_auth: S
 async def test_more_sign_ins_than_can_be_hashed_in_time_are_refused_not_queued_without_end(
     start_auth: StartAuth,
 ) -> None:
-    async with start_auth(bcrypt_cost=8) as auth:
+    async with start_auth(bcrypt_cost=8, password_hash_workers=1) as auth:
         await auth.sign_up()
         answers = await asyncio.gather(*(auth.sign_in() for _ in range(60)))
         statuses = {answer.status_code for answer in answers}

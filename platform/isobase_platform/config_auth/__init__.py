@@ -58,8 +58,8 @@ class AuthSettings(SettingsGroup):
     third_party: Mapping[str, ThirdPartyIssuer] = Field(default_factory=dict)
     """Other issuers whose tokens are accepted, by name: `firebase`, `auth0`, `aws_cognito`, `clerk`, `workos` or any."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
-    password_hash_workers: int = Field(default=1, ge=1)
-    """Password hashes computed at once; more would starve the other requests of their core."""
+    password_hash_workers: int | None = Field(default=None, ge=1)
+    """Password hashes computed at once in a process, by threads of low priority; default: as many as it may use cores."""
     simple_access_token_s: int = Field(default=900, ge=1)
     """Life of an access token given by the simple face."""
     simple_signing_algorithm: Literal["RS256", "ES256", "HS256"] = "RS256"

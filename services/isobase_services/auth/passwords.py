@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
+import os
 import re
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,6 +45,8 @@ MAX_PASSWORD_BYTES = 72
 """bcrypt looks at no more; a longer password is refused, never cut."""
 MAX_QUEUED_PER_WORKER = 32
 """At cost 12 a worker empties this queue in about eight seconds, within the ten that a request may take."""
+HASHING_NICENESS = 5
+"""The priority of a hashing thread: it gets about a quarter of a core that another busy thread wants too."""
 MAX_ARGON2_MEMORY_KIB = 1024 * 1024
 MAX_ARGON2_ROUNDS = 20
 MAX_ARGON2_LANES = 16
@@ -76,15 +82,17 @@ _NO_MATCH = Verification(matches=False)
 class PasswordHasher:
     """Hashes and verifies off the event loop.
 
-    ``cost``: bcrypt's, 4 to 16; ``workers``: hashes computed at once. Close it with ``close``.
+    ``cost``: bcrypt's, 4 to 16; ``workers``: hashes computed at once, None for as many as there are cores. The threads step
+    back behind everything else that the machine does. Close it with ``close``.
     """
 
-    def __init__(self, *, cost: int, workers: int) -> None:
+    def __init__(self, *, cost: int, workers: int | None) -> None:
         self._cost = cost
+        workers = workers or _usable_cores()
         self._limit = workers * MAX_QUEUED_PER_WORKER
         self._pending: set[asyncio.Future[Any]] = set()
         self._is_closed = False
-        self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="isobase-password")
+        self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="isobase-password", initializer=_step_back)
 
     async def hash(self, password: str) -> str:
         """A new bcrypt hash. The caller has checked the length; raises the 504 of ``overloaded`` when the queue is full."""
@@ -120,6 +128,19 @@ class PasswordHasher:
             await asyncio.wait(self._pending, timeout=timeout_s)
         self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _usable_cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _step_back() -> None:
+    """Lower this thread's priority, so that a core that it computes on is given up as soon as anything else wants it."""
+    if sys.platform != "linux":  # elsewhere priorities belong to processes
+        return
+    with contextlib.suppress(OSError):  # a sandbox may forbid it; then it is as slow for the others as it was
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
 
 
 def hash_password(password: str, cost: int) -> str:
