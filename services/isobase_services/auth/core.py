@@ -43,12 +43,13 @@ class AuthCore:
         Raises ``ConfigurationError`` for a hook or a mail template that is set up wrongly.
         """
         auth = platform.settings.auth
+        hooks, limits = Hooks(auth.hook, platform.pools, LOGIN_ROLE), Limits(platform)
         return cls(
             platform=platform,
             hasher=PasswordHasher(cost=auth.bcrypt_cost, workers=auth.password_hash_workers),
-            hooks=Hooks(auth.hook, platform.pools, LOGIN_ROLE),
-            messages=Messages.of(platform),
-            limits=Limits(platform),
+            hooks=hooks,
+            messages=Messages.of(platform, hooks, limits),
+            limits=limits,
             captcha=Captcha(auth.captcha),
         )
 

@@ -59,6 +59,7 @@ class ErrorCode(StrEnum):
     MFA_TOTP_ENROLL_NOT_ENABLED = "mfa_totp_enroll_not_enabled"
     MFA_TOTP_VERIFY_NOT_ENABLED = "mfa_totp_verify_not_enabled"
     MFA_VERIFICATION_FAILED = "mfa_verification_failed"
+    MFA_VERIFICATION_REJECTED = "mfa_verification_rejected"
     MFA_VERIFIED_FACTOR_EXISTS = "mfa_verified_factor_exists"
     MFA_WEBAUTHN_ENROLL_NOT_ENABLED = "mfa_webauthn_enroll_not_enabled"
     MFA_WEBAUTHN_VERIFY_NOT_ENABLED = "mfa_webauthn_verify_not_enabled"

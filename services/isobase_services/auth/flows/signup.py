@@ -13,11 +13,13 @@ from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, fail_with_database_error, unprocessable
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.mail import request_confirmation
 from isobase_services.auth.models import (
     ClientFacts,
     Grant,
     JsonObject,
+    OpenSession,
     SessionTerms,
     User,
 )
@@ -184,28 +186,51 @@ def _provider_metadata(plan: _SignupPlan) -> JsonObject:
 async def _register(
     core: AuthCore, plan: _SignupPlan, existing: User | None, facts: ClientFacts, terms: SessionTerms
 ) -> Grant | User:
-    password_hash = ""
+    new_user = None
     if existing is None:
-        password_hash = await core.hasher.hash(plan.password)
+        new_user = await _new_user(core, plan)
+        await may_create(core.hooks, new_user, facts)
     elif plan.is_autoconfirmed:
         await _check_same_password(core, plan, existing)
     async with core.transaction() as connection:
-        user_id = existing.id if existing is not None else await _insert(core, connection, plan, password_hash)
-        if existing is not None and not any(item.provider == plan.provider for item in existing.identities):
-            await _add_identity(core, connection, plan, user_id, existing.email)
-        if not plan.is_autoconfirmed:
-            return await _ask_for_confirmation(core, connection, plan, user_id)
-        user = await _confirm(core, connection, plan, user_id)
-        entries = [
-            Entry(user_actor(user), Action.USER_SIGNED_UP, _traits(plan)),
-            Entry(user_actor(user), Action.LOGIN, {"provider": plan.provider}),
-        ]
-        session = await start_session(
-            core, connection, user, method="password", facts=facts, terms=terms, entries=entries
-        )
+        user_id = await _insert_or_complete(core, connection, plan, existing, new_user)
+        if plan.is_autoconfirmed:
+            user, session = await _confirm_and_open(core, connection, plan, user_id, facts, terms)
+        else:
+            user, session = await _ask_for_confirmation(core, connection, plan, user_id), None
+    if new_user is not None:
+        await was_created(core.hooks, user, facts)
+    return user if session is None else await issue_grant(core, session)
+
+
+async def _insert_or_complete(
+    core: AuthCore, connection: Connection, plan: _SignupPlan, existing: User | None, new_user: NewUser | None
+) -> UUID:
+    if new_user is not None:
+        return await _insert(core, connection, plan, new_user)
+    assert existing is not None  # one of the two
+    if not any(item.provider == plan.provider for item in existing.identities):
+        await _add_identity(core, connection, plan, existing.id, existing.email)
+    return existing.id
+
+
+async def _confirm_and_open(
+    core: AuthCore,
+    connection: Connection,
+    plan: _SignupPlan,
+    user_id: UUID,
+    facts: ClientFacts,
+    terms: SessionTerms,
+) -> tuple[User, OpenSession]:
+    user = await _confirm(core, connection, plan, user_id)
+    entries = [
+        Entry(user_actor(user), Action.USER_SIGNED_UP, _traits(plan)),
+        Entry(user_actor(user), Action.LOGIN, {"provider": plan.provider}),
+    ]
+    session = await start_session(core, connection, user, method="password", facts=facts, terms=terms, entries=entries)
     if session is None:
         raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error granting user")
-    return await issue_grant(core, session)
+    return session.user, session
 
 
 async def _check_same_password(core: AuthCore, plan: _SignupPlan, existing: User) -> None:
@@ -218,16 +243,19 @@ async def _check_same_password(core: AuthCore, plan: _SignupPlan, existing: User
         raise _already_registered()
 
 
-async def _insert(core: AuthCore, connection: Connection, plan: _SignupPlan, password_hash: str) -> UUID:
-    new_user = NewUser(
+async def _new_user(core: AuthCore, plan: _SignupPlan) -> NewUser:
+    return NewUser(
         id=uuid4(),
         aud=plan.audience,
         email=plan.address if plan.provider == "email" else "",
         phone=plan.address if plan.provider == "phone" else "",
-        encrypted_password=password_hash,
+        encrypted_password=await core.hasher.hash(plan.password),
         app_metadata=_provider_metadata(plan),
         user_metadata=plan.data,
     )
+
+
+async def _insert(core: AuthCore, connection: Connection, plan: _SignupPlan, new_user: NewUser) -> UUID:
     email = await users.insert_user(connection, new_user)
     if email is None:
         raise _vanished()

@@ -8,6 +8,7 @@ from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, unprocessable
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.models import ClientFacts, Grant, JsonObject, SessionTerms
 from isobase_services.auth.store import users
 from isobase_services.auth.store.users import NewUser, UserChanges
@@ -38,6 +39,7 @@ async def sign_up_anonymously(
         user_metadata=data,
         is_anonymous=True,
     )
+    await may_create(core.hooks, new_user, facts)
     try:
         async with core.transaction() as connection:
             await users.insert_user(connection, new_user)
@@ -50,4 +52,5 @@ async def sign_up_anonymously(
                 raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, _FAILURE)
     except DatabaseError as error:
         fail_with_database_error(_FAILURE, error)
+    await was_created(core.hooks, user, facts)
     return await issue_grant(core, session)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, bad_request, unprocessable
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.hooks.attempts import password_rejection
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms, User
 from isobase_services.auth.rules import trim_phone, weakness_of
-from isobase_services.auth.store import users
+from isobase_services.auth.store import sessions, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 
 __all__ = ["PasswordRequest", "PasswordSignIn", "sign_in_with_password"]
@@ -51,6 +52,8 @@ async def sign_in_with_password(
             raise bad_request(ErrorCode.USER_BANNED, "User is banned")
         stored = user.encrypted_password if user is not None else None
         verification = await core.hasher.verify(request.password, stored)
+        if user is not None and user.has_password:
+            await _ask_project(core, user, facts, is_valid=verification.matches)
         if user is None or not verification.matches:
             raise _invalid_credentials()
         _check_confirmed(request, user)
@@ -59,6 +62,16 @@ async def sign_in_with_password(
         if session is not None:
             return PasswordSignIn(await issue_grant(core, session), weakness_of(request.password, core.settings))
     raise _invalid_credentials()
+
+
+async def _ask_project(core: AuthCore, user: User, facts: ClientFacts, *, is_valid: bool) -> None:
+    rejection = await password_rejection(core.hooks, user.id, facts, is_valid=is_valid)
+    if rejection is None:
+        return
+    if rejection.ends_sessions:
+        async with core.connection() as connection:
+            await sessions.delete_sessions(connection, user.id)
+    raise rejection.error
 
 
 async def _find(core: AuthCore, request: PasswordRequest) -> User | None:

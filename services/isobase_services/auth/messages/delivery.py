@@ -8,6 +8,7 @@ from isobase_services.auth.errors import AuthError, ErrorCode
 from isobase_services.auth.messages.model import EmailMessage, MailSender, SendFailed, SmsMessage
 from isobase_services.auth.messages.render import Renderer
 from isobase_services.auth.messages.senders import sender_of
+from isobase_services.auth.messages.senders.mailbox import MailboxSender
 
 if TYPE_CHECKING:
     from isobase_platform.config import Settings
@@ -26,6 +27,11 @@ class MailDelivery:
     def of(cls, settings: Settings) -> Self:
         """As the settings ask for. Raises ``ConfigurationError`` for what cannot be used."""
         return cls(Renderer(settings.auth.site_url), sender_of(settings))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether mail goes to the local mailbox and nowhere else."""
+        return isinstance(self._sender, MailboxSender)
 
     async def deliver(self, message: EmailMessage) -> None:
         """See ``EmailDelivery``."""

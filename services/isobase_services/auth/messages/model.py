@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol, TypeAlias
 
-from isobase_services.auth.models import JsonObject, User
+from isobase_services.auth.models import NO_FACTS, ClientFacts, JsonObject, User
 
 __all__ = [
     "Channel",
@@ -91,6 +91,8 @@ class EmailMessage:
     old_phone: str = ""
     provider: str = ""
     factor_type: str = ""
+    facts: ClientFacts = NO_FACTS
+    """The client that made the server send this, as far as the flow says so; hooks are told its address."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,6 +106,8 @@ class SmsMessage:
     channel: Channel = "sms"
     template: str | None = None
     """The text in the place of ``auth.sms.template``, for second factors."""
+    facts: ClientFacts = NO_FACTS
+    """As in ``EmailMessage``."""
 
 
 Message: TypeAlias = EmailMessage | SmsMessage

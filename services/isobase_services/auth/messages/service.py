@@ -11,6 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Self
 
 from isobase_services.auth.errors import AuthError, ErrorCode, unprocessable
+from isobase_services.auth.hooks.outgoing import EmailHook, SmsHook
+from isobase_services.auth.messages.counted import CountedEmail, CountedSms
 from isobase_services.auth.messages.delivery import MailDelivery, TextDelivery
 from isobase_services.auth.messages.model import (
     EmailDelivery,
@@ -24,7 +26,10 @@ from isobase_services.auth.messages.model import (
 from isobase_services.auth.messages.outbox import OnFailure, Outbox
 
 if TYPE_CHECKING:
+    from isobase_platform.config import Settings
     from isobase_platform.runtime import Platform
+    from isobase_services.auth.hooks import Hooks
+    from isobase_services.auth.limits import Limits
     from isobase_services.auth.models import User
 
 __all__ = ["Messages"]
@@ -50,13 +55,16 @@ class Messages:
         self._notices = notices
 
     @classmethod
-    def of(cls, platform: Platform) -> Self:
-        """Build what the settings ask for. Raises ``ConfigurationError`` for a template that cannot be used."""
+    def of(cls, platform: Platform, hooks: Hooks, limits: Limits) -> Self:
+        """Build what the settings ask for; a project's hook takes the place of a sender.
+
+        Raises ``ConfigurationError`` for a template that cannot be used.
+        """
         settings = platform.settings
         enabled = {name for name, notice in settings.auth.email.notification.items() if notice.enabled}
         return cls(
-            MailDelivery.of(settings),
-            TextDelivery.of(settings),
+            _email_delivery(settings, hooks, limits),
+            _sms_delivery(settings, hooks, limits),
             Outbox(platform.metrics.messages),
             notices=frozenset(kind for kind in EmailKind if kind.is_notice and kind.template in enabled),
         )
@@ -129,3 +137,16 @@ class Messages:
         await self._outbox.close(timeout_s)
         await self._email.close()
         await self._sms.close()
+
+
+def _email_delivery(settings: Settings, hooks: Hooks, limits: Limits) -> EmailDelivery:
+    if hooks.is_enabled("send_email"):
+        return CountedEmail(EmailHook(hooks, settings.auth_url), limits, settings.auth)
+    delivery = MailDelivery.of(settings)
+    # What stays in the house needs no limit, and a developer would only be surprised by one.
+    return delivery if delivery.is_local else CountedEmail(delivery, limits, settings.auth)
+
+
+def _sms_delivery(settings: Settings, hooks: Hooks, limits: Limits) -> SmsDelivery:
+    delivery = SmsHook(hooks) if hooks.is_enabled("send_sms") else TextDelivery.of(settings)
+    return CountedSms(delivery, limits, settings.auth)

@@ -16,6 +16,7 @@ from isobase_services.auth.flows.mfa.challenge import challenge_factor
 from isobase_services.auth.flows.mfa.enroll import EnrollRequest, enroll_factor
 from isobase_services.auth.flows.mfa.holder import PHONE, TOTP, factor_of, holder_of
 from isobase_services.auth.flows.mfa.verify import VerifyRequest, verify_factor
+from isobase_services.auth.limits import Limited
 from isobase_services.auth.models import NIL_UUID, SessionTerms
 from isobase_services.auth.request import Body, Request
 from isobase_services.auth.v1.render import factor_body, grant_headers, json_response, session_body
@@ -66,6 +67,7 @@ async def post_challenge(core: AuthCore, request: Request) -> Response:
     """Open a challenge; the body may be missing."""
     holder = await holder_of(core, request.bearer)
     factor = factor_of(holder.user, request.path_params["factor_id"])
+    await core.limits.check(Limited.MFA_CHALLENGE, request.facts)
     body = await request.optional_body()
     challenge = await challenge_factor(core, holder, factor, request.facts, body.text("channel"))
     answer: dict[str, Any] = {
@@ -82,6 +84,7 @@ async def post_verify(core: AuthCore, request: Request) -> Response:
     """Answer a challenge: the session at aal2."""
     holder = await holder_of(core, request.bearer)
     factor = factor_of(holder.user, request.path_params["factor_id"])
+    await core.limits.check(Limited.MFA_VERIFY, request.facts)
     body = await request.body()
     answer = VerifyRequest(challenge_id=_challenge_id(body), code=body.text("code"), web_authn=body.object("webauthn"))
     terms = SessionTerms(core.settings.jwt_expiry_s)

@@ -10,6 +10,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, forbidden, unprocessable
 from isobase_services.auth.flows.grants import issue_grant
 from isobase_services.auth.flows.mfa.holder import Holder, check_may_confirm
+from isobase_services.auth.hooks.attempts import factor_rejection
 from isobase_services.auth.models import AAL2, ClientFacts, Factor, Grant, JsonObject, OpenSession, SessionTerms
 from isobase_services.auth.store import assurance, audit, factors, sessions
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -18,7 +19,7 @@ from isobase_services.auth.tokens import new_refresh_token
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["Proof", "StepUp", "invalid_code", "step_up"]
+__all__ = ["Proof", "StepUp", "ask_project", "invalid_code", "step_up"]
 
 _METHODS = {"totp": "totp", "phone": "mfa/phone", "webauthn": "mfa/webauthn"}
 _INVALID = {"totp": "Invalid TOTP code entered", "phone": "Invalid MFA Phone code entered"}
@@ -46,6 +47,18 @@ class StepUp:
 def invalid_code(factor: Factor) -> AuthError:
     """The refusal of a wrong, an old or a used code."""
     return unprocessable(ErrorCode.MFA_VERIFICATION_FAILED, _INVALID.get(factor.factor_type, "Invalid credential"))
+
+
+async def ask_project(core: AuthCore, holder: Holder, factor: Factor, facts: ClientFacts, *, is_valid: bool) -> None:
+    """Tell the project's hook of the try. Where it says no the user is signed out: 403 mfa_verification_rejected."""
+    rejection = await factor_rejection(
+        core.hooks, holder.user.id, factor.id, factor.factor_type, facts, is_valid=is_valid
+    )
+    if rejection is None:
+        return
+    async with core.connection() as connection:
+        await sessions.delete_sessions(connection, holder.user.id)
+    raise rejection.error
 
 
 async def step_up(

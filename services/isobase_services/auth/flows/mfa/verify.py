@@ -11,7 +11,7 @@ from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.mfa.challenge import check_verify_enabled
 from isobase_services.auth.flows.mfa.holder import TOTP, WEBAUTHN, Holder, check_may_confirm
 from isobase_services.auth.flows.mfa.phone import is_right_code
-from isobase_services.auth.flows.mfa.step_up import Proof, StepUp, invalid_code, step_up
+from isobase_services.auth.flows.mfa.step_up import Proof, StepUp, ask_project, invalid_code, step_up
 from isobase_services.auth.flows.mfa.tries import open_challenge
 from isobase_services.auth.flows.mfa.web_authn import check_web_authn
 from isobase_services.auth.models import ClientFacts, Factor, JsonObject, SessionTerms
@@ -51,6 +51,7 @@ async def verify_factor(
     else:
         is_valid = is_right_code(challenge.id, factor, challenge.otp_code, request.code)
         proof = Proof(challenge.id)
+    await ask_project(core, holder, factor, facts, is_valid=is_valid)
     if not is_valid:
         raise invalid_code(factor)
     return await step_up(core, holder, factor, proof, facts, terms)
