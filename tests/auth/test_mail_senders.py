@@ -27,6 +27,7 @@ from isobase_platform.config_auth.smtp import SesSettings, SmtpSettings
 from isobase_platform.errors import ConfigurationError
 from isobase_services.auth.messages.model import EmailKind, Mail, SendFailed
 from isobase_services.auth.messages.senders import sender_of
+from isobase_services.auth.messages.senders.discard import DiscardingSender
 from isobase_services.auth.messages.senders.mailbox import MailboxSender
 from isobase_services.auth.messages.senders.mime import Sender, envelope_of
 from isobase_services.auth.messages.senders.ses import SesSender
@@ -288,3 +289,15 @@ def test_the_settings_choose_the_way_out() -> None:
     assert sender_of(Settings.model_validate({"env": "production"})) is None
     with pytest.raises(ConfigurationError, match="admin_email"):
         chosen(smtp={"host": "mail.example.com"})
+
+
+async def test_mail_is_thrown_away_only_where_that_is_asked_for_and_no_server_is_configured(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sender = chosen(discard_without_server=True)
+    assert isinstance(sender, DiscardingSender)
+    await sender.send(MAIL)
+    assert caplog.messages == ["mail is thrown away: no mail server is configured"]
+    assert MAIL.to not in caplog.text
+    with_server = chosen(discard_without_server=True, smtp={"host": "localhost", "admin_email": "auth@example.com"})
+    assert isinstance(with_server, SmtpSender)

@@ -165,6 +165,15 @@ def test_pairs_stand_between_commas() -> None:
     assert pairs("+1 555:123456, 1666:654321") == {"+1 555": "123456", "1666": "654321"}
 
 
+def test_mail_goes_through_the_named_server_or_nowhere() -> None:
+    email = settings_of(
+        GOTRUE_SMTP_HOST="mail", GOTRUE_SMTP_PASS="hidden", GOTRUE_SMTP_HEADERS='{"X-One": ["a", "b"], "X-Two": "c"}'
+    ).auth.email
+    assert (email.smtp.host, email.smtp.port, email.discard_without_server) == ("mail", 587, True)
+    assert email.smtp.password.get_secret_value() == "hidden"
+    assert email.smtp.headers == {"X-One": "a, b", "X-Two": "c"}
+
+
 @pytest.mark.parametrize(
     ("text", "sets"),
     [("abc:ABC:012", ("abc", "ABC", "012")), (r"ab\:c::0", ("ab:c", "0")), ("", ()), (r"\:!", (":!",))],

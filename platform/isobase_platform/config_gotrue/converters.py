@@ -20,6 +20,7 @@ __all__ = [
     "flag",
     "inverted_flag",
     "jwks",
+    "mail_headers",
     "number",
     "pairs",
     "password_length",
@@ -185,6 +186,17 @@ def pairs(value: str) -> dict[str, str]:
             raise ValueError("pairs such as name:value, between commas")
         found[name.strip()] = held.strip()
     return found
+
+
+def mail_headers(value: str) -> dict[str, str]:
+    """A JSON object of lists, or of texts; the values of one header are joined by commas."""
+    try:
+        given = json.loads(value)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise ValueError("a JSON object of headers")
+    return {name: ", ".join(map(str, held)) if isinstance(held, list) else str(held) for name, held in given.items()}
 
 
 def jwks(value: str) -> str:

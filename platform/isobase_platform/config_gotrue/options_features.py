@@ -31,6 +31,19 @@ def _notice(name: str) -> Option:
     return Option(variable, converters.flag, f"auth.email.notification.{name}.enabled")
 
 
+_MAIL: tuple[Option, ...] = simple_options(
+    "GOTRUE_SMTP_",
+    "auth.email.smtp",
+    {
+        "HOST": ("host", converters.text),
+        "PORT": ("port", converters.port),
+        "USER": ("user", converters.text),
+        "PASS": ("password", converters.text),
+        "ADMIN_EMAIL": ("admin_email", converters.text),
+        "SENDER_NAME": ("sender_name", converters.text),
+        "HEADERS": ("headers", converters.mail_headers),
+    },
+)
 _FACTORS: tuple[Option, ...] = (
     *simple_options(
         "GOTRUE_MFA_",
@@ -104,6 +117,7 @@ _OAUTH_SERVER = simple_options(
 )
 
 FEATURES: tuple[Option, ...] = (
+    *_MAIL,
     *_FACTORS,
     *_LIMITS,
     *_OAUTH_SERVER,

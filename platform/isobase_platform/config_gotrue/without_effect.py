@@ -32,6 +32,7 @@ WITHOUT_EFFECT: dict[str, str] = {
     "GOTRUE_CORS_ALLOWED_HEADERS": "every header is allowed",
     "GOTRUE_INDEX_WORKER_*": "the indexes come with the schema",
     "GOTRUE_RELOADING_*": "settings are read at start",
+    "GOTRUE_SMTP_LOGGING_ENABLED": "failures are logged, addresses never",
     "GOTRUE_PASSKEY_MAX_PASSKEYS_PER_USER": "it is 10",
     "GOTRUE_SECURITY_SB_FORWARDED_FOR_ENABLED": "GOTRUE_RATE_LIMIT_HEADER names the header",
     "GOTRUE_SECURITY_REFRESH_TOKEN_ALGORITHM_VERSION": "refresh tokens are of version 1",

@@ -92,7 +92,9 @@ class PasswordHasher:
         self._limit = workers * MAX_QUEUED_PER_WORKER
         self._pending: set[asyncio.Future[Any]] = set()
         self._is_closed = False
-        self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="isobase-password", initializer=_step_back)
+        self._threads = ThreadPoolExecutor(
+            max_workers=workers, thread_name_prefix="isobase-password", initializer=_step_back
+        )
 
     async def hash(self, password: str) -> str:
         """A new bcrypt hash. The caller has checked the length; raises the 504 of ``overloaded`` when the queue is full."""

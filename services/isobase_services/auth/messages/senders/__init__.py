@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from isobase_platform.errors import ConfigurationError
+from isobase_services.auth.messages.senders.discard import DiscardingSender
 from isobase_services.auth.messages.senders.mailbox import MailboxSender
 from isobase_services.auth.messages.senders.mime import Sender
 from isobase_services.auth.messages.senders.ses import SesSender
@@ -25,6 +26,8 @@ def sender_of(settings: Settings) -> MailSender | None:
     """
     email = settings.auth.email
     if not email.smtp.is_configured and not email.ses.enabled:
+        if email.discard_without_server:
+            return DiscardingSender()
         if settings.is_production:
             return None
         box = settings.mailbox
