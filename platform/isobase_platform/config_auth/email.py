@@ -17,7 +17,7 @@ class EmailSettings(SettingsGroup):
     """E-mail of auth (``[auth.email]``)."""
 
     discard_without_server: bool = False
-    """Whether mail is thrown away where neither SMTP nor SES is configured; so ``isobase serve auth`` with GoTrue's variables."""
+    """Whether mail is thrown away where neither SMTP nor SES is configured; so with GoTrue's variables."""
     smtp: SmtpSettings = SmtpSettings()
     ses: SesSettings = SesSettings()
     notification: Mapping[str, NotificationSettings] = Field(default_factory=dict)
