@@ -1494,6 +1494,20 @@ comment on table isobase.signing_keys is 'Keys that sign access tokens (isobase 
 create unique index if not exists signing_keys_one_standby_idx on isobase.signing_keys (status) where status = 'standby';
 create unique index if not exists signing_keys_one_in_use_idx on isobase.signing_keys (signs_for) where status = 'in_use';
 
+-- What auth keeps beside a code in auth.one_time_tokens, whose columns are upstream's: the salt that keeps who knows an address from
+-- working out the hash of every code, how often the code was guessed at, and whether who proves to own the address must set a new password
+-- because somebody else may have chosen the one that is there.
+create table if not exists isobase.one_time_codes (
+  user_id uuid not null references auth.users (id) on delete cascade,
+  token_type text not null,
+  token_id uuid not null,
+  salt bytea not null,
+  tries smallint not null default 0,
+  resets_password boolean not null default false,
+  primary key (user_id, token_type)
+);
+comment on table isobase.one_time_codes is 'Salt and wrong tries of the codes in auth.one_time_tokens.';
+
 -- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. `owner` is who made
 -- it and whose quota it counts to; who may do what stands in isobase.members. A deleted user's databases have no owner left here.
 create table if not exists isobase.databases (
@@ -1626,7 +1640,8 @@ end
 $$;
 revoke all on all tables in schema isobase from public;
 revoke all on all routines in schema isobase from public;
-grant usage on schema isobase to anon, authenticated, service_role;
+grant usage on schema isobase to anon, authenticated, service_role, supabase_auth_admin;
+grant select, insert, update, delete on isobase.one_time_codes to supabase_auth_admin;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;

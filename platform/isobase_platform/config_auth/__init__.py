@@ -17,6 +17,7 @@ from isobase_platform.config_auth.mfa import MfaSettings
 from isobase_platform.config_auth.oauth_server import OAuthServerSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
 from isobase_platform.config_auth.rate_limit import RateLimitSettings
+from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.config_auth.third_party import ThirdPartyIssuer
 from isobase_platform.config_group import SettingsGroup
 
@@ -69,6 +70,9 @@ class AuthSettings(SettingsGroup):
     """Life of a session opened by the simple face."""
     hook: HookSettings = HookSettings()
     email: EmailSettings = EmailSettings()
+    sms: SmsSettings = SmsSettings()
+    flow_state_expiry_s: float = Field(default=300.0, gt=0)
+    """How long a PKCE or OAuth sign-in that was begun can be finished."""
     mfa: MfaSettings = MfaSettings()
     passkey: PasskeySettings = PasskeySettings()
     webauthn: WebAuthnSettings = WebAuthnSettings()

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from isobase_platform.config_auth.codes import EmailCodeSettings
 from isobase_platform.config_auth.email_templates import NotificationSettings
 from isobase_platform.config_auth.smtp import SesSettings, SmtpSettings
-from isobase_platform.config_group import SettingsGroup
 
 __all__ = ["EmailSettings"]
 
 
-class EmailSettings(SettingsGroup):
+class EmailSettings(EmailCodeSettings):
     """E-mail of auth (``[auth.email]``)."""
 
     discard_without_server: bool = False

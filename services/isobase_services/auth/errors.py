@@ -36,6 +36,7 @@ class ErrorCode(StrEnum):
     """GoTrue's stable error codes, as far as this service answers with them."""
 
     ANONYMOUS_PROVIDER_DISABLED = "anonymous_provider_disabled"
+    BAD_CODE_VERIFIER = "bad_code_verifier"
     BAD_JSON = "bad_json"
     BAD_JWT = "bad_jwt"
     CAPTCHA_FAILED = "captcha_failed"
@@ -44,6 +45,8 @@ class ErrorCode(StrEnum):
     EMAIL_NOT_CONFIRMED = "email_not_confirmed"
     EMAIL_PROVIDER_DISABLED = "email_provider_disabled"
     FEATURE_DISABLED = "feature_disabled"
+    FLOW_STATE_EXPIRED = "flow_state_expired"
+    FLOW_STATE_NOT_FOUND = "flow_state_not_found"
     HOOK_PAYLOAD_INVALID_CONTENT_TYPE = "hook_payload_invalid_content_type"
     HOOK_PAYLOAD_OVER_SIZE_LIMIT = "hook_payload_over_size_limit"
     HOOK_TIMEOUT = "hook_timeout"
@@ -67,6 +70,8 @@ class ErrorCode(StrEnum):
     NO_AUTHORIZATION = "no_authorization"
     OAUTH_CLIENT_NOT_FOUND = "oauth_client_not_found"
     OAUTH_DYNAMIC_CLIENT_REGISTRATION_DISABLED = "oauth_dynamic_client_registration_disabled"
+    OTP_DISABLED = "otp_disabled"
+    OTP_EXPIRED = "otp_expired"
     OVER_EMAIL_SEND_RATE_LIMIT = "over_email_send_rate_limit"
     OVER_REQUEST_RATE_LIMIT = "over_request_rate_limit"
     OVER_SMS_SEND_RATE_LIMIT = "over_sms_send_rate_limit"
@@ -74,6 +79,8 @@ class ErrorCode(StrEnum):
     PHONE_EXISTS = "phone_exists"
     PHONE_NOT_CONFIRMED = "phone_not_confirmed"
     PHONE_PROVIDER_DISABLED = "phone_provider_disabled"
+    REAUTHENTICATION_NEEDED = "reauthentication_needed"
+    REAUTHENTICATION_NOT_VALID = "reauthentication_not_valid"
     REFRESH_TOKEN_ALREADY_USED = "refresh_token_already_used"  # noqa: S105  an error code
     REFRESH_TOKEN_NOT_FOUND = "refresh_token_not_found"  # noqa: S105  an error code
     REQUEST_ENTITY_TOO_LARGE = "request_entity_too_large"

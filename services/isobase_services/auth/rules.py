@@ -147,14 +147,19 @@ def parse_duration(text: str) -> timedelta | None:
     return timedelta(seconds=seconds)
 
 
-def check_send_frequency(sent_at: datetime | None, now: datetime, interval_s: float) -> None:
-    """Raise 429 over_email_send_rate_limit when the last mail of the kind went out less than ``interval_s`` ago."""
+def check_send_frequency(
+    sent_at: datetime | None,
+    now: datetime,
+    interval_s: float,
+    code: ErrorCode = ErrorCode.OVER_EMAIL_SEND_RATE_LIMIT,
+) -> None:
+    """Raise 429 with ``code`` when the last message of the kind went out less than ``interval_s`` seconds ago."""
     if sent_at is None:
         return
     left_s = (sent_at + timedelta(seconds=interval_s) - now).total_seconds()
     if left_s > 0:
         raise AuthError(
             429,
-            ErrorCode.OVER_EMAIL_SEND_RATE_LIMIT,
+            code,
             f"For security purposes, you can only request this after {int(left_s)} seconds.",
         )

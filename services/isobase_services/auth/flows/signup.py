@@ -12,9 +12,25 @@ from uuid import UUID, uuid4
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, fail_with_database_error, unprocessable
+from isobase_services.auth.flows.codes import (
+    IssuedCode,
+    check_channel,
+    issue_email_code,
+    issue_sms_code,
+    post_code,
+    send_code,
+)
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.flows.new_user import (
+    NewAccount,
+    add_identity,
+    confirm_account,
+    insert_account,
+    provider_metadata,
+    reload_user,
+)
 from isobase_services.auth.hooks.new_users import may_create, was_created
-from isobase_services.auth.mail import request_confirmation
+from isobase_services.auth.messages import Channel, EmailKind, EmailMessage, SmsKind
 from isobase_services.auth.models import (
     ClientFacts,
     Grant,
@@ -27,17 +43,12 @@ from isobase_services.auth.rules import check_password_strength, check_pkce_pair
 from isobase_services.auth.store import audit, flow_state, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.flow_state import NewFlow
-from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
 __all__ = ["SignupRequest", "sign_up"]
 
-INVALID_CHANNEL = (
-    "Invalid channel, supported values are 'sms' or 'whatsapp'. 'whatsapp' is only supported if Twilio or Twilio Verify "
-    "is used as the provider."
-)
 MAX_ATTEMPTS = 2
 """A second look after somebody else took the address between our look-up and our insert."""
 
@@ -54,6 +65,7 @@ class SignupRequest:
     code_challenge: str
     code_challenge_method: str
     audience: str
+    redirect_to: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,6 +80,8 @@ class _SignupPlan:
     is_autoconfirmed: bool
     challenge: str
     challenge_method: str | None
+    channel: Channel
+    redirect_to: str
 
 
 async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, terms: SessionTerms) -> Grant | User:
@@ -100,8 +114,7 @@ def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
         raise bad_request(
             ErrorCode.VALIDATION_FAILED, "Only an email address or phone number should be provided on signup."
         )
-    if request.phone and (request.channel or "sms") != "sms":
-        raise bad_request(ErrorCode.VALIDATION_FAILED, INVALID_CHANNEL)
+    channel = check_channel(request.channel) if request.phone else "sms"
     if request.phone and request.code_challenge:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "PKCE not supported for phone signups")
     challenge_method = check_pkce_pair(request.code_challenge, request.code_challenge_method)
@@ -123,6 +136,8 @@ def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
         is_autoconfirmed=not needs_confirmation,
         challenge=request.code_challenge,
         challenge_method=challenge_method,
+        channel=channel,
+        redirect_to=request.redirect_to,
     )
 
 
@@ -168,7 +183,7 @@ async def _refuse_repeated(core: AuthCore, plan: _SignupPlan, existing: User) ->
         phone_change_sent_at=None,
         reauthentication_sent_at=None,
         last_sign_in_at=None,
-        app_metadata=_provider_metadata(plan),
+        app_metadata=provider_metadata(plan.provider),
         user_metadata=plan.data,
         created_at=now,
         updated_at=now,
@@ -179,50 +194,45 @@ async def _refuse_repeated(core: AuthCore, plan: _SignupPlan, existing: User) ->
     )
 
 
-def _provider_metadata(plan: _SignupPlan) -> JsonObject:
-    return {"provider": plan.provider, "providers": [plan.provider]}
-
-
 async def _register(
     core: AuthCore, plan: _SignupPlan, existing: User | None, facts: ClientFacts, terms: SessionTerms
 ) -> Grant | User:
-    new_user = None
+    password_hash, is_contested = "", False
     if existing is None:
-        new_user = await _new_user(core, plan)
-        await may_create(core.hooks, new_user, facts)
-    elif plan.is_autoconfirmed:
-        await _check_same_password(core, plan, existing)
+        password_hash = await core.hasher.hash(plan.password)
+    else:
+        # Verified also where the answer does not depend on it: it must take as long as for a new user.
+        is_contested = not (await core.hasher.verify(plan.password, existing.encrypted_password)).matches
+        if plan.is_autoconfirmed and is_contested:
+            # Upstream opens a session for whoever signs up again with the address of an unconfirmed user while no
+            # confirmation is asked for; that would give away accounts that an administrator prepared.
+            raise _already_registered()
+    account = NewAccount(plan.provider, plan.address, plan.audience, plan.data, password_hash)
+    if existing is None:
+        await may_create(core.hooks, account.row, facts)
+    issued, session = None, None
     async with core.transaction() as connection:
-        user_id = await _insert_or_complete(core, connection, plan, existing, new_user)
+        if existing is None:
+            await insert_account(core, connection, account)
+        elif not any(item.provider == plan.provider for item in existing.identities):
+            await add_identity(core, connection, account, existing.id, existing.email)
+        user_id = account.id if existing is None else existing.id
         if plan.is_autoconfirmed:
-            user, session = await _confirm_and_open(core, connection, plan, user_id, facts, terms)
+            user = await confirm_account(core, connection, account, user_id)
+            session = await _open_session(core, connection, plan, user, facts, terms)
+            user = session.user
         else:
-            user, session = await _ask_for_confirmation(core, connection, plan, user_id), None
-    if new_user is not None:
+            user, issued = await _ask_for_confirmation(core, connection, plan, user_id, is_contested=is_contested)
+    if issued is not None:
+        await _send(core, issued, is_new=existing is None)
+    if existing is None:
         await was_created(core.hooks, user, facts)
     return user if session is None else await issue_grant(core, session)
 
 
-async def _insert_or_complete(
-    core: AuthCore, connection: Connection, plan: _SignupPlan, existing: User | None, new_user: NewUser | None
-) -> UUID:
-    if new_user is not None:
-        return await _insert(core, connection, plan, new_user)
-    assert existing is not None  # one of the two
-    if not any(item.provider == plan.provider for item in existing.identities):
-        await _add_identity(core, connection, plan, existing.id, existing.email)
-    return existing.id
-
-
-async def _confirm_and_open(
-    core: AuthCore,
-    connection: Connection,
-    plan: _SignupPlan,
-    user_id: UUID,
-    facts: ClientFacts,
-    terms: SessionTerms,
-) -> tuple[User, OpenSession]:
-    user = await _confirm(core, connection, plan, user_id)
+async def _open_session(
+    core: AuthCore, connection: Connection, plan: _SignupPlan, user: User, facts: ClientFacts, terms: SessionTerms
+) -> OpenSession:
     entries = [
         Entry(user_actor(user), Action.USER_SIGNED_UP, _traits(plan)),
         Entry(user_actor(user), Action.LOGIN, {"provider": plan.provider}),
@@ -230,60 +240,16 @@ async def _confirm_and_open(
     session = await start_session(core, connection, user, method="password", facts=facts, terms=terms, entries=entries)
     if session is None:
         raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error granting user")
-    return session.user, session
+    return session
 
 
-async def _check_same_password(core: AuthCore, plan: _SignupPlan, existing: User) -> None:
-    """Let only who knows the password in where nothing else proves that the account is theirs.
-
-    Upstream opens a session for whoever signs up again with the address of an unconfirmed user while no confirmation is
-    asked for; that would give away accounts that an administrator prepared.
-    """
-    if not (await core.hasher.verify(plan.password, existing.encrypted_password)).matches:
-        raise _already_registered()
-
-
-async def _new_user(core: AuthCore, plan: _SignupPlan) -> NewUser:
-    return NewUser(
-        id=uuid4(),
-        aud=plan.audience,
-        email=plan.address if plan.provider == "email" else "",
-        phone=plan.address if plan.provider == "phone" else "",
-        encrypted_password=await core.hasher.hash(plan.password),
-        app_metadata=_provider_metadata(plan),
-        user_metadata=plan.data,
-    )
-
-
-async def _insert(core: AuthCore, connection: Connection, plan: _SignupPlan, new_user: NewUser) -> UUID:
-    email = await users.insert_user(connection, new_user)
-    if email is None:
-        raise _vanished()
-    await _add_identity(core, connection, plan, new_user.id, email)
-    return new_user.id
-
-
-async def _add_identity(core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID, email: str) -> None:
-    verified = {"email_verified": False, "phone_verified": False}
-    claims = {"sub": str(user_id), **({"email": email} if email else {}), **verified}
-    # An identity's e-mail reserves the address, so it is never taken from what the caller says about themself.
-    given = {name: value for name, value in plan.data.items() if name != "email"}
-    await users.insert_identity(connection, user_id, plan.provider, {**given, **claims})
-    changes = UserChanges(
-        {"role": core.settings.jwt_default_role},
-        app_metadata=_provider_metadata(plan),
-        user_metadata={**plan.data, **claims},
-        replace_user_metadata=True,
-    )
-    await users.update_user(connection, user_id, changes)
-
-
-async def _ask_for_confirmation(core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID) -> User:
-    user = await _reload(connection, user_id)
-    if plan.provider == "phone":
-        # As upstream without an SMS provider; none can be configured in this version.
-        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
-    if plan.challenge_method is not None:
+async def _ask_for_confirmation(
+    core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID, *, is_contested: bool
+) -> tuple[User, IssuedCode]:
+    """Store a code and return the user as the caller is shown them, with the message to send."""
+    user = await reload_user(connection, user_id)
+    is_pkce = plan.challenge_method is not None
+    if is_pkce:
         flow = NewFlow(
             provider_type=plan.provider,
             method="email/signup",
@@ -292,39 +258,39 @@ async def _ask_for_confirmation(core: AuthCore, connection: Connection, plan: _S
             challenge_method=plan.challenge_method,
         )
         await flow_state.start_flow(connection, flow)
-    await request_confirmation(connection, user, is_pkce=plan.challenge_method is not None, now=core.now())
     entry = Entry(user_actor(user), Action.USER_CONFIRMATION_REQUESTED, {"provider": plan.provider})
     await audit.record(connection, entry)
-    asked = await _reload(connection, user.id)
-    return replace(asked, user_metadata={}, identities=()) if asked.invited_at is not None else asked
+    if plan.provider == "phone":
+        issued = await issue_sms_code(
+            core, connection, user, SmsKind.CONFIRMATION, plan.address,
+            channel=plan.channel, resets_password=is_contested,
+        )  # fmt: skip
+    else:
+        issued = await issue_email_code(
+            core, connection, user, EmailKind.SIGNUP,
+            redirect_to=plan.redirect_to, is_pkce=is_pkce, resets_password=is_contested,
+        )  # fmt: skip
+    asked = await reload_user(connection, user.id)
+    shown = replace(asked, user_metadata={}, identities=()) if asked.invited_at is not None else asked
+    return shown, issued
 
 
-async def _confirm(core: AuthCore, connection: Connection, plan: _SignupPlan, user_id: UUID) -> User:
-    """Confirm by an update of its own: projects have triggers that wait for ``email_confirmed_at`` to be set."""
-    confirmed_at: UserColumn = "email_confirmed_at" if plan.provider == "email" else "phone_confirmed_at"
-    changes = UserChanges(
-        {confirmed_at: core.now(), "confirmation_token": ""},
-        user_metadata={"email_verified": True} if plan.provider == "email" else None,
-    )
-    await users.update_user(connection, user_id, changes)
-    await users.clear_one_time_tokens(connection, user_id)
-    # A project's triggers may have changed the row.
-    return await _reload(connection, user_id)
-
-
-async def _reload(connection: Connection, user_id: UUID) -> User:
-    user = await users.find_by_id(connection, user_id)
-    if user is None:
-        raise _vanished()
-    return user
+async def _send(core: AuthCore, issued: IssuedCode, *, is_new: bool) -> None:
+    if isinstance(issued.message, EmailMessage):
+        post_code(core, issued)
+        return
+    try:
+        await send_code(core, issued)
+    except AuthError:
+        # Nothing is kept of a sign-up that fails.
+        if is_new:
+            async with core.connection() as connection:
+                await users.delete_user(connection, issued.message.user.id)
+        raise
 
 
 def _traits(plan: _SignupPlan) -> JsonObject:
     return {"provider": plan.provider, "channel": "sms"} if plan.provider == "phone" else {"provider": plan.provider}
-
-
-def _vanished() -> AuthError:
-    return AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error loading user after sign-up")
 
 
 def _already_registered() -> AuthError:

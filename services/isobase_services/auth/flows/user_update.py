@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from isobase_platform.errors import DatabaseError
@@ -16,8 +17,12 @@ from isobase_services.auth.errors import (
     unprocessable,
 )
 from isobase_services.auth.flows.access import SignedIn
-from isobase_services.auth.flows.signup import INVALID_CHANNEL
-from isobase_services.auth.mail import request_email_change
+from isobase_services.auth.flows.codes import IssuedCode, check_channel, issue_sms_code, send_code
+from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL, DUPLICATE_PHONE
+from isobase_services.auth.flows.email_change import request_email_change, take_email
+from isobase_services.auth.flows.phone_change import take_phone
+from isobase_services.auth.flows.reauthenticate import check_nonce
+from isobase_services.auth.messages import Channel, SmsKind
 from isobase_services.auth.models import AAL2, JsonObject, User
 from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, flow_state, sessions, users
@@ -39,8 +44,8 @@ __all__ = [
     "update_own_user",
 ]
 
-DUPLICATE_EMAIL = "A user with this email address has already been registered"
-DUPLICATE_PHONE = "A user with this phone number has already been registered"
+RECENT_SIGN_IN_S = 24 * 3600
+"""How long after signing in a password may be changed without a code, where codes are asked for."""
 
 PENDING_TOKEN_COLUMNS: dict[UserColumn, object] = {
     "confirmation_token": "",
@@ -72,6 +77,7 @@ class UserUpdate:
     code_challenge: str
     code_challenge_method: str
     audience: str
+    redirect_to: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,6 +88,8 @@ class _UpdatePlan:
     data: JsonObject | None
     challenge: str
     challenge_method: str | None
+    channel: Channel
+    redirect_to: str
 
 
 async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> User:
@@ -93,8 +101,10 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
     """
     plan = _plan(core, signed_in, request)
     await _check_free(core, signed_in.user, plan, request.audience)
+    await _check_reauthentication(core, signed_in, request)
     password_hash = await _new_password_hash(core, signed_in.user, plan)
     user, session = signed_in.user, signed_in.session
+    issued: list[IssuedCode | None] = []
     try:
         async with core.transaction() as connection:
             if password_hash is not None:
@@ -104,9 +114,9 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
             if plan.data is not None:
                 await users.update_user(connection, user.id, UserChanges(user_metadata=plan.data))
             if plan.new_email is not None:
-                await _change_email(core, connection, user, plan.new_email, plan)
+                issued.append(await _change_email(core, connection, user, plan.new_email, plan))
             if plan.new_phone is not None:
-                await _change_phone(core, connection, user, plan.new_phone)
+                issued.append(await _change_phone(core, connection, user, plan.new_phone, plan.channel))
             await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
             updated = await users.find_by_id(connection, user.id)
     except DatabaseError as error:
@@ -115,6 +125,9 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
         fail_with_database_error("Error updating user", error)
     if updated is None:
         raise forbidden(ErrorCode.USER_NOT_FOUND, "User from sub claim in JWT does not exist")
+    for code in issued:
+        if code is not None:
+            await send_code(core, code)
     return updated
 
 
@@ -122,8 +135,7 @@ def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _UpdatePl
     user, session = signed_in.user, signed_in.session
     email = normal_email(request.email) if request.email else ""
     phone = normal_phone(request.phone) if request.phone else ""
-    if phone and (request.channel or "sms") != "sms":
-        raise bad_request(ErrorCode.VALIDATION_FAILED, INVALID_CHANNEL)
+    channel = check_channel(request.channel) if phone else "sms"
     if request.password is not None:
         check_password_strength(request.password, core.settings)
     if request.app_metadata is not None:
@@ -154,6 +166,8 @@ def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _UpdatePl
         data=request.data,
         challenge=request.code_challenge,
         challenge_method=check_pkce_pair(request.code_challenge, request.code_challenge_method),
+        channel=channel,
+        redirect_to=request.redirect_to,
     )
 
 
@@ -167,6 +181,18 @@ async def _check_free(core: AuthCore, user: User, plan: _UpdatePlan, audience: s
             raise unprocessable(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL)
         if plan.new_phone is not None and await users.find_by_phone(connection, plan.new_phone, audience):
             raise unprocessable(ErrorCode.PHONE_EXISTS, DUPLICATE_PHONE)
+
+
+async def _check_reauthentication(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> None:
+    """Ask for the code of GET /reauthenticate where the project wants it and the session is no longer young."""
+    if request.password is None or not core.settings.email.secure_password_change:
+        return
+    session = signed_in.session
+    if session is not None and core.now() <= session.created_at + timedelta(seconds=RECENT_SIGN_IN_S):
+        return
+    if not request.nonce:
+        raise bad_request(ErrorCode.REAUTHENTICATION_NEEDED, "Password update requires reauthentication")
+    await check_nonce(core, signed_in.user, request.nonce)
 
 
 async def _new_password_hash(core: AuthCore, user: User, plan: _UpdatePlan) -> str | None:
@@ -188,11 +214,13 @@ async def set_password(connection: Connection, user_id: UUID, password_hash: str
         await sessions.delete_other_sessions(connection, user_id, kept_session)
 
 
-async def _change_email(core: AuthCore, connection: Connection, user: User, email: str, plan: _UpdatePlan) -> None:
-    now = core.now()
+async def _change_email(
+    core: AuthCore, connection: Connection, user: User, email: str, plan: _UpdatePlan
+) -> IssuedCode | None:
+    """Begin the change and return the mail to send; None where an anonymous user takes the address at once."""
     if user.is_anonymous and not core.settings.email_enable_confirmations:
-        await _take_email(connection, user, email, {"email_confirmed_at": now, "is_anonymous": False})
-        return
+        await take_email(core, connection, user, email)
+        return None
     if plan.challenge_method is not None:
         flow = NewFlow(
             provider_type="email_change",
@@ -202,50 +230,16 @@ async def _change_email(core: AuthCore, connection: Connection, user: User, emai
             challenge_method=plan.challenge_method,
         )
         await flow_state.start_flow(connection, flow)
-    await request_email_change(connection, user, email, is_pkce=plan.challenge_method is not None, now=now)
-
-
-async def _take_email(connection: Connection, user: User, email: str, columns: dict[UserColumn, object]) -> None:
-    data = {"email": email, "email_verified": True}
-    if not await users.merge_identity_data(connection, user.id, "email", data):
-        await users.insert_identity(
-            connection, user.id, "email", {"sub": str(user.id), **data, "phone_verified": False}
-        )
-    changes = UserChanges(
-        {
-            "email": email,
-            "email_change": "",
-            "email_change_token_current": "",
-            "email_change_token_new": "",
-            "email_change_confirm_status": 0,
-            "confirmation_token": "",
-            **columns,
-        },
-        user_metadata={"email_verified": True},
+    return await request_email_change(
+        core, connection, user, email, is_pkce=plan.challenge_method is not None, redirect_to=plan.redirect_to
     )
-    await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
-    await users.update_user(connection, user.id, changes)
-    await users.clear_one_time_tokens(connection, user.id)
 
 
-async def _change_phone(core: AuthCore, connection: Connection, user: User, phone: str) -> None:
-    if core.settings.phone_enable_confirmations:
-        # As upstream without an SMS provider; none can be configured in this version.
-        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
-    data = {"phone": phone, "phone_verified": True}
-    if not await users.merge_identity_data(connection, user.id, "phone", data):
-        await users.insert_identity(
-            connection, user.id, "phone", {"sub": str(user.id), "email_verified": False, **data}
-        )
-    changes = UserChanges(
-        {
-            "phone": phone,
-            "phone_confirmed_at": core.now(),
-            "phone_change": "",
-            "phone_change_token": "",
-            "is_anonymous": False,
-        }
-    )
-    await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
-    await users.update_user(connection, user.id, changes)
-    await users.clear_one_time_tokens(connection, user.id)
+async def _change_phone(
+    core: AuthCore, connection: Connection, user: User, phone: str, channel: Channel
+) -> IssuedCode | None:
+    """Begin the change and return the text message to send; None where no confirmation is asked for."""
+    if not core.settings.phone_enable_confirmations:
+        await take_phone(core, connection, user, phone)
+        return None
+    return await issue_sms_code(core, connection, user, SmsKind.PHONE_CHANGE, phone, channel=channel)

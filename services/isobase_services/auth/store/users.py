@@ -21,6 +21,7 @@ __all__ = [
     "clear_one_time_tokens",
     "delete_factors",
     "delete_user",
+    "email_change_status",
     "find_by_email",
     "find_by_id",
     "find_by_phone",
@@ -28,7 +29,10 @@ __all__ = [
     "insert_identity",
     "insert_user",
     "list_users",
+    "lock_by_id",
+    "mark_email_verified",
     "merge_identity_data",
+    "set_providers",
     "soften_identities",
     "update_user",
 ]
@@ -63,6 +67,7 @@ UserColumn: TypeAlias = Literal[
     "confirmation_sent_at",
     "recovery_token",
     "recovery_sent_at",
+    "invited_at",
     "email_change",
     "email_change_token_new",
     "email_change_token_current",
@@ -254,8 +259,60 @@ async def delete_factors(connection: Connection, user_id: UUID) -> None:
 
 
 async def clear_one_time_tokens(connection: Connection, user_id: UUID) -> None:
-    """Delete every code and link that is still out for the user."""
-    await connection.execute("delete from auth.one_time_tokens where user_id = $1", user_id)
+    """Delete every code and link that is still out for the user, with what is kept beside them."""
+    await connection.execute(
+        """
+        with beside as (delete from isobase.one_time_codes where user_id = $1)
+        delete from auth.one_time_tokens where user_id = $1
+        """,
+        user_id,
+    )
+
+
+async def lock_by_id(connection: Connection, user_id: UUID) -> User | None:
+    """The user, whose row nobody else changes until the transaction ends; None where there is none."""
+    row = await connection.fetchrow(
+        f"{_SELECT} where u.instance_id = $1 and u.id = $2 for update of u", NIL_UUID, user_id
+    )
+    return user_from_row(row) if row is not None else None
+
+
+async def email_change_status(connection: Connection, user_id: UUID) -> int:
+    """How many of the two addresses have agreed to a secure change of e-mail: 0 or 1."""
+    status: int | None = await connection.fetchval(
+        "select email_change_confirm_status from auth.users where id = $1", user_id
+    )
+    return status or 0
+
+
+async def mark_email_verified(connection: Connection, user_id: UUID, email: str) -> None:
+    """Note on the user's identities with the address that it is proven."""
+    await connection.execute(
+        """
+        update auth.identities
+           set identity_data = identity_data || '{"email_verified": true}', updated_at = statement_timestamp()
+         where user_id = $1 and email = $2 and $2 <> ''
+        """,
+        user_id,
+        email.lower(),
+    )
+
+
+async def set_providers(connection: Connection, user_id: UUID) -> None:
+    """Write the providers of the user's identities to app_metadata, the oldest one as ``provider``."""
+    await connection.execute(
+        """
+        update auth.users u
+           set raw_app_meta_data = case jsonb_typeof(u.raw_app_meta_data) when 'object' then u.raw_app_meta_data else '{}' end
+             || jsonb_build_object('providers', coalesce(to_jsonb(found.names), '[]'))
+             || case when found.names is null then '{}' else jsonb_build_object('provider', found.names[1]) end
+          from (select array_agg(first.provider order by first.created_at, first.provider) as names
+                  from (select i.provider, min(i.created_at) as created_at from auth.identities i
+                         where i.user_id = $1 group by i.provider) first) found
+         where u.id = $1
+        """,
+        user_id,
+    )
 
 
 async def list_users(

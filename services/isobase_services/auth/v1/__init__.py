@@ -16,10 +16,12 @@ from isobase_services.auth.v1 import (
     info,
     logout,
     oauth_clients,
+    otp,
     passkeys,
     signup,
     token,
     user,
+    verify,
 )
 from isobase_services.auth.v1.checks import CHECKS
 from isobase_services.auth.v1.render import render_error
@@ -35,6 +37,13 @@ ROUTES = (
     Route("POST", "/signup", signup.post_signup, takes_slash=True),
     Route("POST", "/token", token.post_token),
     Route("POST", "/logout", logout.post_logout),
+    Route("POST", "/otp", otp.post_otp),
+    Route("POST", "/magiclink", otp.post_magiclink),
+    Route("POST", "/recover", otp.post_recover),
+    Route("POST", "/resend", otp.post_resend),
+    Route("GET", "/verify", verify.get_verify),
+    Route("POST", "/verify", verify.post_verify),
+    Route("GET", "/reauthenticate", otp.get_reauthenticate),
     Route("GET", "/user", user.get_user, takes_slash=True),
     Route("PUT", "/user", user.put_user, takes_slash=True),
     Route("GET", "/admin/users", admin_users.get_users, takes_slash=True),

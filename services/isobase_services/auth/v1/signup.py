@@ -8,6 +8,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.flows.signup import SignupRequest, sign_up
 from isobase_services.auth.flows.signup_anonymous import sign_up_anonymously
 from isobase_services.auth.models import Grant, SessionTerms
+from isobase_services.auth.redirects import redirect_target
 from isobase_services.auth.request import Request
 from isobase_services.auth.v1.render import grant_headers, json_response, session_body, user_body
 
@@ -26,6 +27,7 @@ async def post_signup(core: AuthCore, request: Request) -> Response:
         code_challenge=body.text("code_challenge"),
         code_challenge_method=body.text("code_challenge_method"),
         audience=request.audience(),
+        redirect_to=redirect_target(request, core.settings),
     )
     terms = SessionTerms(core.settings.jwt_expiry_s)
     if wanted.email or wanted.phone:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.token_password import PasswordRequest, sign_in_with_password
+from isobase_services.auth.flows.token_pkce import exchange_code
 from isobase_services.auth.flows.token_refresh import refresh_session
 from isobase_services.auth.models import SessionTerms
 from isobase_services.auth.request import Request
@@ -52,4 +53,26 @@ async def _refresh_token(core: AuthCore, request: Request) -> Response:
     return json_response(session_body(grant), headers=headers)
 
 
-_GRANTS: dict[str, Endpoint] = {"password": _password, "refresh_token": _refresh_token, "web3": grant_web3}
+async def _pkce(core: AuthCore, request: Request) -> Response:
+    body = await request.body()
+    exchange = await exchange_code(
+        core,
+        body.text("auth_code"),
+        body.text("code_verifier"),
+        request.facts,
+        SessionTerms(core.settings.jwt_expiry_s),
+    )
+    content = session_body(exchange.grant)
+    if exchange.provider_token:
+        content["provider_token"] = exchange.provider_token
+    if exchange.provider_refresh_token:
+        content["provider_refresh_token"] = exchange.provider_refresh_token
+    return json_response(content, headers=grant_headers(exchange.grant))
+
+
+_GRANTS: dict[str, Endpoint] = {
+    "password": _password,
+    "refresh_token": _refresh_token,
+    "pkce": _pkce,
+    "web3": grant_web3,
+}

@@ -9,6 +9,7 @@ from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.access import first_audience, signed_in_user
 from isobase_services.auth.flows.user_update import UserUpdate, update_own_user
 from isobase_services.auth.limits import Limited
+from isobase_services.auth.redirects import redirect_target
 from isobase_services.auth.request import Request
 from isobase_services.auth.v1.render import json_response, user_body
 
@@ -41,5 +42,6 @@ async def put_user(core: AuthCore, request: Request) -> Response:
         code_challenge=body.text("code_challenge"),
         code_challenge_method=body.text("code_challenge_method"),
         audience=request.audience(first_audience(signed_in.claims)),
+        redirect_to=redirect_target(request, core.settings),
     )
     return json_response(user_body(await update_own_user(core, signed_in, update)))

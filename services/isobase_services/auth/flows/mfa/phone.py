@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
+from isobase_services.auth.flows.codes import INVALID_CHANNEL
 from isobase_services.auth.flows.mfa.holder import Holder
-from isobase_services.auth.flows.signup import INVALID_CHANNEL
 from isobase_services.auth.messages import SmsKind, SmsMessage
 from isobase_services.auth.models import ClientFacts, Factor
 from isobase_services.auth.store import audit, factors, users

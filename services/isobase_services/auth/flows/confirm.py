@@ -1,0 +1,91 @@
+"""What a proven address changes: sign-up, recovery and phone confirmed. For ``verify``; each runs in its transaction.
+
+Source: supabase/auth internal/api/verify.go (signupVerify, recoverVerify, smsVerify) and internal/models/user.go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from isobase_services.auth.core import AuthCore
+from isobase_services.auth.errors import AuthError, ErrorCode
+from isobase_services.auth.models import User
+from isobase_services.auth.store import audit, users
+from isobase_services.auth.store.audit import Action, Entry, user_actor
+from isobase_services.auth.store.users import UserChanges, UserColumn
+
+if TYPE_CHECKING:
+    from isobase_platform.pool import Connection
+
+__all__ = [
+    "DUPLICATE_EMAIL",
+    "DUPLICATE_PHONE",
+    "confirm_phone",
+    "confirm_signup",
+    "recover",
+    "reload_with_providers",
+]
+
+DUPLICATE_EMAIL = "A user with this email address has already been registered"
+DUPLICATE_PHONE = "A user with this phone number has already been registered"
+
+
+async def confirm_signup(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> None:
+    """Confirm the user's e-mail address, on its identities too.
+
+    ``resets_password``: the password that is set may be somebody else's, who registered the address first; it goes, as
+    upstream does where an outside provider confirms.
+    """
+    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"}))
+    await _confirm_email(core, connection, user, resets_password=resets_password)
+    await users.mark_email_verified(connection, user.id, user.email)
+
+
+async def recover(core: AuthCore, connection: Connection, user: User) -> None:
+    """Let the user in by a recovery or magic link; an unconfirmed address is confirmed by it, and its password goes.
+
+    Nobody has proven yet to be the one who chose that password, and whoever follows the link may not know it.
+    """
+    if user.is_email_confirmed:
+        await users.update_user(connection, user.id, UserChanges({"recovery_token": ""}))
+        await users.clear_one_time_tokens(connection, user.id)
+        await audit.record(connection, Entry(user_actor(user), Action.LOGIN))
+        return
+    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"}))
+    await _confirm_email(core, connection, user, resets_password=True)
+
+
+async def confirm_phone(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> None:
+    """Confirm the user's phone number; a user without a name gets one by it."""
+    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "phone"}))
+    columns: dict[UserColumn, object] = {
+        "phone_confirmed_at": core.now(),
+        "confirmation_token": "",
+        "is_anonymous": False,
+    }
+    if resets_password and not user.is_phone_confirmed:
+        columns["encrypted_password"] = ""
+    await users.update_user(connection, user.id, UserChanges(columns))
+    await users.clear_one_time_tokens(connection, user.id)
+
+
+async def reload_with_providers(connection: Connection, user_id: UUID) -> User:
+    """The user as the row is now, with ``provider`` and ``providers`` in app_metadata made of the identities."""
+    await users.set_providers(connection, user_id)
+    user = await users.find_by_id(connection, user_id)
+    if user is None:
+        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error loading user")
+    return user
+
+
+async def _confirm_email(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> None:
+    columns: dict[UserColumn, object] = {
+        "email_confirmed_at": core.now(),
+        "confirmation_token": "",
+        "recovery_token": "",
+    }
+    if resets_password:
+        columns["encrypted_password"] = ""
+    await users.update_user(connection, user.id, UserChanges(columns, user_metadata={"email_verified": True}))
+    await users.clear_one_time_tokens(connection, user.id)
