@@ -88,8 +88,8 @@ async def post_verify(core: AuthCore, request: Request) -> Response:
     body = await request.body()
     answer = VerifyRequest(challenge_id=_challenge_id(body), code=body.text("code"), web_authn=body.object("webauthn"))
     terms = SessionTerms(core.settings.jwt_expiry_s)
-    raised = await verify_factor(core, holder, factor, answer, request.facts, terms)
-    return json_response(session_body(raised.grant), headers=grant_headers(raised.grant))
+    grant = await verify_factor(core, holder, factor, answer, request.facts, terms)
+    return json_response(session_body(grant), headers=grant_headers(grant))
 
 
 async def delete_factor(core: AuthCore, request: Request) -> Response:

@@ -7,6 +7,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, not_found, unprocessable
 from isobase_services.auth.flows.access import Admin
 from isobase_services.auth.flows.mfa.holder import PHONE, Holder, factor_of
+from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.models import Factor, User
 from isobase_services.auth.rules import normal_phone
 from isobase_services.auth.store import assurance, audit, factors, users
@@ -29,6 +30,7 @@ async def unenroll_factor(core: AuthCore, holder: Holder, factor: Factor) -> Non
     }
     entry = Entry(user_actor(holder.user), Action.FACTOR_UNENROLLED, traits)
     await _delete(core, holder.user, factor, entry)
+    core.messages.notice(EmailKind.FACTOR_UNENROLLED, holder.user, factor_type=factor.factor_type)
 
 
 async def delete_factor_of_user(core: AuthCore, admin: Admin, user: User, factor: Factor) -> None:

@@ -11,10 +11,11 @@ from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.mfa.challenge import check_verify_enabled
 from isobase_services.auth.flows.mfa.holder import TOTP, WEBAUTHN, Holder, check_may_confirm
 from isobase_services.auth.flows.mfa.phone import is_right_code
-from isobase_services.auth.flows.mfa.step_up import Proof, StepUp, ask_project, invalid_code, step_up
+from isobase_services.auth.flows.mfa.step_up import Proof, ask_project, invalid_code, step_up
 from isobase_services.auth.flows.mfa.tries import open_challenge
 from isobase_services.auth.flows.mfa.web_authn import check_web_authn
-from isobase_services.auth.models import ClientFacts, Factor, JsonObject, SessionTerms
+from isobase_services.auth.messages import EmailKind
+from isobase_services.auth.models import ClientFacts, Factor, Grant, JsonObject, SessionTerms
 
 __all__ = ["VerifyRequest", "verify_factor"]
 
@@ -30,11 +31,11 @@ class VerifyRequest:
 
 async def verify_factor(
     core: AuthCore, holder: Holder, factor: Factor, request: VerifyRequest, facts: ClientFacts, terms: SessionTerms
-) -> StepUp:
+) -> Grant:
     """Check the answer and raise the session.
 
     Raises 400 validation_failed without a code; 422 mfa_..._verify_not_enabled, mfa_verification_failed; and as
-    ``open_challenge`` and ``step_up``.
+    ``open_challenge``, ``ask_project`` and ``step_up``.
     """
     if not request.code and factor.factor_type != WEBAUTHN:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Code needs to be non-empty")
@@ -44,7 +45,7 @@ async def verify_factor(
     challenge = await open_challenge(core, holder, factor, request.challenge_id, facts, is_guessable=is_guessable)
     if factor.factor_type == WEBAUTHN:
         proof = await check_web_authn(core, holder.user, factor, challenge, request.web_authn)
-        return await step_up(core, holder, factor, proof, facts, terms)
+        return await _raise(core, holder, factor, proof, facts, terms)
     if factor.factor_type == TOTP:
         step = totp.matching_step(challenge.secret or "", request.code, core.now())
         is_valid, proof = step is not None, Proof(challenge.id, totp_step=step)
@@ -54,4 +55,13 @@ async def verify_factor(
     await ask_project(core, holder, factor, facts, is_valid=is_valid)
     if not is_valid:
         raise invalid_code(factor)
-    return await step_up(core, holder, factor, proof, facts, terms)
+    return await _raise(core, holder, factor, proof, facts, terms)
+
+
+async def _raise(
+    core: AuthCore, holder: Holder, factor: Factor, proof: Proof, facts: ClientFacts, terms: SessionTerms
+) -> Grant:
+    raised = await step_up(core, holder, factor, proof, facts, terms)
+    if raised.is_new_factor:
+        core.messages.notice(EmailKind.FACTOR_ENROLLED, raised.grant.user, factor_type=factor.factor_type)
+    return raised.grant
