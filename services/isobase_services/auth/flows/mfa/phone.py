@@ -51,6 +51,7 @@ async def send_code(
         code=code,
         channel="whatsapp" if channel == "whatsapp" else "sms",
         template=settings.template,
+        facts=facts,
     )
     try:
         await core.messages.send_sms(message)
