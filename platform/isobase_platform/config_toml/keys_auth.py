@@ -37,6 +37,10 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.email.smtp.pass": ("auth.email.smtp.password", values.text),
     "auth.email.smtp.admin_email": ("auth.email.smtp.admin_email", values.text),
     "auth.email.smtp.sender_name": ("auth.email.smtp.sender_name", values.text),
+    "auth.email.template.*.subject": ("auth.email.template.*.subject", values.text),
+    "auth.email.template.*.content_path": ("auth.email.template.*.content_path", values.file_path_of_project),
+    "auth.email.notification.*.subject": ("auth.email.notification.*.subject", values.text),
+    "auth.email.notification.*.content_path": ("auth.email.notification.*.content_path", values.file_path),
     "auth.email.notification.*.enabled": ("auth.email.notification.*.enabled", values.flag),
     "auth.email.double_confirm_changes": ("auth.email.double_confirm_changes", values.flag),
     "auth.email.secure_password_change": ("auth.email.secure_password_change", values.flag),
@@ -94,9 +98,6 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
 
 NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.enable_manual_linking": (False,),
-    "auth.email.template.**": (),
-    "auth.email.notification.*.subject": (),
-    "auth.email.notification.*.content_path": (),
     "auth.sms.template": (_TEMPLATE_SMS, "Your code is {{ `{{ .Code }}` }}"),
     "auth.sms.test_otp.**": (),
     "auth.sms.*.enabled": (False,),

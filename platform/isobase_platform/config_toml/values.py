@@ -17,6 +17,7 @@ __all__ = [
     "duration_s",
     "empty_table",
     "file_path",
+    "file_path_of_project",
     "flag",
     "number",
     "port",
@@ -97,6 +98,11 @@ def texts(value: object, folder: Path) -> tuple[str, ...]:
 def file_path(value: object, folder: Path) -> Path:
     """A path; a relative one is below the folder of config.toml."""
     return folder / text(value, folder)
+
+
+def file_path_of_project(value: object, folder: Path) -> Path:
+    """A path; a relative one is below the project's folder, the one above that of config.toml."""
+    return folder.parent / text(value, folder)
 
 
 def size_bytes(value: object, folder: Path) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from isobase_services.auth.errors import AuthError, ErrorCode
 from isobase_services.auth.messages.model import EmailMessage, MailSender, SendFailed, SmsMessage
+from isobase_services.auth.messages.overrides import overrides_of
 from isobase_services.auth.messages.render import Renderer
 from isobase_services.auth.messages.senders import sender_of
 from isobase_services.auth.messages.senders.mailbox import MailboxSender
@@ -26,7 +27,8 @@ class MailDelivery:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """As the settings ask for. Raises ``ConfigurationError`` for what cannot be used."""
-        return cls(Renderer(settings.auth.site_url), sender_of(settings))
+        renderer = Renderer(settings.auth.site_url, overrides_of(settings.auth.email))
+        return cls(renderer, sender_of(settings))
 
     @property
     def is_local(self) -> bool:

@@ -7,13 +7,17 @@ internal/mailer/templatemailer.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 from isobase_services.auth.messages.contents import CONTENTS, html_template, text_template
+from isobase_services.auth.messages.html_text import text_of_html
 from isobase_services.auth.messages.model import EmailKind, EmailMessage, Mail
+from isobase_services.auth.messages.overrides import Override
 
 if TYPE_CHECKING:
-    from jinja2.sandbox import SandboxedEnvironment
+    from jinja2 import Template
 
     from isobase_services.auth.models import JsonObject
 
@@ -49,33 +53,33 @@ def one_line(text: str) -> str:
 
 
 class Renderer:
-    """Renders mail for a project whose app is at ``site_url``."""
+    """Renders mail for a project whose app is at ``site_url``; ``overrides`` are the project's own words."""
 
-    def __init__(self, site_url: str) -> None:
+    def __init__(self, site_url: str, overrides: Mapping[EmailKind, Override] | None = None) -> None:
         self._site_url = site_url
-        self._html_words: SandboxedEnvironment | None = None
-        self._plain_words: SandboxedEnvironment | None = None
+        self._overrides = overrides or {}
 
     def render(self, message: EmailMessage) -> Mail:
         """The mail of ``message``; what users wrote about themselves is escaped in its HTML."""
+        kind = message.kind
         values = variables(message, self._site_url)
-        subject, html, text = self._own(message.kind, values)
-        return Mail(kind=message.kind, to=message.address, subject=one_line(subject), html=html, text=text)
+        own = self._overrides.get(kind)
+        if own is not None and own.subject is not None:
+            subject = own.subject.render(values)
+        else:
+            subject = _template(CONTENTS[kind].subject, is_html=False).render(values)
+        if own is not None and own.html is not None:
+            html = own.html.render(values)
+            text = text_of_html(html)
+        else:
+            html = _template(html_template(CONTENTS[kind]), is_html=True).render(values)
+            text = _template(text_template(CONTENTS[kind]), is_html=False).render(values)
+        return Mail(kind=kind, to=message.address, subject=one_line(subject), html=html, text=text)
 
-    def _own(self, kind: EmailKind, values: JsonObject) -> tuple[str, str, str]:
-        content = CONTENTS[kind]
-        plain, html = self._environments()
-        return (
-            plain.from_string(content.subject).render(values),
-            html.from_string(html_template(content)).render(values),
-            plain.from_string(text_template(content)).render(values),
-        )
 
-    def _environments(self) -> tuple[SandboxedEnvironment, SandboxedEnvironment]:
-        """Jinja2 for plain text and for HTML."""
-        from jinja2.sandbox import SandboxedEnvironment
+@cache
+def _template(source: str, *, is_html: bool) -> Template:
+    """One of our own templates, compiled."""
+    from jinja2.sandbox import SandboxedEnvironment
 
-        if self._plain_words is None or self._html_words is None:
-            self._plain_words = SandboxedEnvironment(autoescape=False)
-            self._html_words = SandboxedEnvironment(autoescape=True)
-        return self._plain_words, self._html_words
+    return SandboxedEnvironment(autoescape=is_html).from_string(source)
