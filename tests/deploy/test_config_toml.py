@@ -277,3 +277,9 @@ def test_limits_captcha_and_hooks_of_auth_are_read(folder: Path) -> None:
     assert auth.hook.send_email.enabled
     assert auth.hook.send_email.uri == "https://hooks.example.com"
     assert not auth.hook.send_sms.enabled
+
+
+def test_lengths_of_sessions_are_durations_of_which_zero_is_none(folder: Path) -> None:
+    file = read(folder, '[auth.sessions]\ntimebox = "24h"\ninactivity_timeout = "0s"')
+    sessions = settings_of(file).auth.sessions
+    assert (sessions.timebox_s, sessions.inactivity_timeout_s) == (86400, None)

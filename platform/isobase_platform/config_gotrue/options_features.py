@@ -107,6 +107,18 @@ _LIMITS: tuple[Option, ...] = (
     ),
 )
 
+_SESSIONS = simple_options(
+    "GOTRUE_SESSIONS_",
+    "auth.sessions",
+    {
+        "TIMEBOX": ("timebox_s", converters.duration_s),
+        "INACTIVITY_TIMEOUT": ("inactivity_timeout_s", converters.duration_s),
+        "ALLOW_LOW_AAL": ("low_aal_s", converters.duration_s),
+        "SINGLE_PER_USER": ("single_per_user", converters.flag),
+        "TAGS": ("tags", converters.texts),
+    },
+)
+
 _OAUTH_SERVER = simple_options(
     "GOTRUE_OAUTH_SERVER_",
     "auth.oauth_server",
@@ -120,6 +132,7 @@ FEATURES: tuple[Option, ...] = (
     *_MAIL,
     *_FACTORS,
     *_LIMITS,
+    *_SESSIONS,
     *_OAUTH_SERVER,
     *(option for name in _HOOKS for option in _hook(name)),
     *(_notice(name) for name in _NOTICES),

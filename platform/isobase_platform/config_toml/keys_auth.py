@@ -83,6 +83,8 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
             "web3",
         )
     },
+    "auth.sessions.timebox": ("auth.sessions.timebox_s", values.duration_s_or_none),
+    "auth.sessions.inactivity_timeout": ("auth.sessions.inactivity_timeout_s", values.duration_s_or_none),
     "auth.captcha.enabled": ("auth.captcha.enabled", values.flag),
     "auth.captcha.provider": ("auth.captcha.provider", values.text),
     "auth.captcha.secret": ("auth.captcha.secret", values.text),
@@ -101,8 +103,6 @@ NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.sms.template": (_TEMPLATE_SMS, "Your code is {{ `{{ .Code }}` }}"),
     "auth.sms.test_otp.**": (),
     "auth.sms.*.enabled": (False,),
-    "auth.sessions.timebox": ("0s", ""),
-    "auth.sessions.inactivity_timeout": ("0s", ""),
     "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
 }

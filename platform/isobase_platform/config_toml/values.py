@@ -15,6 +15,7 @@ __all__ = [
     "Converter",
     "WrongTypeError",
     "duration_s",
+    "duration_s_or_none",
     "empty_table",
     "file_path",
     "file_path_of_project",
@@ -123,6 +124,11 @@ def duration_s(value: object, folder: Path) -> float:
     if written is None or not _DURATION.fullmatch(written):
         raise WrongTypeError('a duration such as "1m30s"')
     return sum(float(amount) * _UNIT_S[unit] for amount, unit in _DURATION_PART.findall(written))
+
+
+def duration_s_or_none(value: object, folder: Path) -> float | None:
+    """As ``duration_s``, where zero means "not given"."""
+    return duration_s(value, folder) or None
 
 
 def empty_table(value: object, folder: Path) -> dict[str, object]:

@@ -159,6 +159,7 @@ class Session:
     refreshed_at: datetime | None
     aal: str
     methods: tuple[MethodUse, ...]
+    tag: str = ""
 
     def is_past_end(self, now: datetime) -> bool:
         """True after ``not_after``, where one is set."""
@@ -269,6 +270,7 @@ def session_from_row(row: asyncpg.Record) -> Session | None:
         refreshed_at=row["session_refreshed_at"],
         aal=row["session_aal"] or AAL1,
         methods=tuple(methods),
+        tag=row["session_tag"] or "",
     )
 
 

@@ -21,6 +21,7 @@ from isobase_services.auth.models import AAL1, AAL2, JsonObject, MethodUse, User
 __all__ = [
     "PKCE_PREFIX",
     "OneTimeCode",
+    "aal_of",
     "access_token_claims",
     "is_code_of",
     "is_refresh_token_shaped",
@@ -45,7 +46,6 @@ def access_token_claims(
     An empty ``issuer`` leaves ``iss`` out.
     """
     ordered = sorted(methods, key=lambda use: use.used_at, reverse=True)
-    aal = AAL2 if any(use.method in _SECOND_FACTOR_METHODS for use in ordered) else AAL1
     claims: dict[str, Any] = {
         **({"iss": issuer} if issuer else {}),
         "sub": str(user.id),
@@ -57,12 +57,17 @@ def access_token_claims(
         "app_metadata": user.app_metadata,
         "user_metadata": user.user_metadata,
         "role": user.role,
-        "aal": aal,
+        "aal": aal_of(ordered),
         "amr": [{"method": use.method, "timestamp": int(use.used_at.timestamp())} for use in ordered],
         "session_id": str(session_id),
         "is_anonymous": user.is_anonymous,
     }
     return claims
+
+
+def aal_of(methods: Iterable[MethodUse]) -> str:
+    """aal2 where a second factor is among the methods, else aal1."""
+    return AAL2 if any(use.method in _SECOND_FACTOR_METHODS for use in methods) else AAL1
 
 
 def new_refresh_token() -> str:

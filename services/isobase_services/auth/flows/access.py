@@ -10,6 +10,7 @@ from isobase_platform.errors import TokenError, TokenRefusal
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, forbidden
 from isobase_services.auth.models import NIL_UUID, Session, User
+from isobase_services.auth.session_ends import end_of
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Actor
 
@@ -62,12 +63,15 @@ def verified_claims(core: AuthCore, token: str | None) -> Claims:
 async def signed_in_user(core: AuthCore, token: str | None) -> SignedIn:
     """The user behind a bearer token, read with their session in one round trip.
 
-    Raises as ``verified_claims``; 403 bad_jwt, user_not_found, session_not_found, user_banned; 400 bad_jwt for a ``sub`` that
-    is no UUID.
+    Raises as ``verified_claims``; 403 bad_jwt, user_not_found, session_not_found, session_expired, user_banned; 400
+    bad_jwt for a ``sub`` that is no UUID.
     """
     signed_in = await _load(core, verified_claims(core, token))
     if signed_in.user.is_banned(core.now()):
         raise forbidden(ErrorCode.USER_BANNED, "User is banned")
+    if _is_over(core, signed_in):
+        # Tokens end with their session; this one was made before the settings set an end.
+        raise _session_over()
     return signed_in
 
 
@@ -80,8 +84,8 @@ async def admin_of(core: AuthCore, token: str | None) -> Admin:
     claims = verified_claims(core, token)
     if _session_id_of(claims):
         signed_in = await _load(core, claims)
-        if signed_in.session is not None and signed_in.session.is_past_end(core.now()):
-            raise forbidden(ErrorCode.SESSION_EXPIRED, "Session is no longer valid")
+        if _is_over(core, signed_in):
+            raise _session_over()
     role = claims.role
     if role is None or role not in core.settings.jwt_admin_roles:
         raise forbidden(ErrorCode.NOT_ADMIN, "User not allowed")
@@ -94,6 +98,17 @@ def first_audience(claims: Claims) -> str:
     if isinstance(audience, list) and audience:
         audience = audience[0]
     return audience if isinstance(audience, str) else ""
+
+
+def _is_over(core: AuthCore, signed_in: SignedIn) -> bool:
+    session, has_factor = signed_in.session, signed_in.user.has_verified_factor
+    return session is not None and (
+        end_of(session, core.settings.sessions, core.now(), has_verified_factor=has_factor) is not None
+    )
+
+
+def _session_over() -> AuthError:
+    return forbidden(ErrorCode.SESSION_EXPIRED, "Session is no longer valid")
 
 
 async def _load(core: AuthCore, claims: Claims) -> SignedIn:

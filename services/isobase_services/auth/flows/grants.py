@@ -14,10 +14,11 @@ from uuid import uuid4
 from isobase_platform.errors import IsobaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.hooks.access_token import customised_claims
-from isobase_services.auth.models import ClientFacts, Grant, MethodUse, OpenSession, SessionTerms, User
+from isobase_services.auth.models import AAL2, ClientFacts, Grant, MethodUse, OpenSession, SessionTerms, User
+from isobase_services.auth.session_ends import token_end
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Entry
-from isobase_services.auth.tokens import access_token_claims, new_refresh_token, session_end
+from isobase_services.auth.tokens import aal_of, access_token_claims, new_refresh_token, session_end
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
@@ -78,10 +79,18 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
     It never outlives a session that has an end. Call it outside of any transaction. Where the hook refuses, its error is
     raised and a session that was opened for this grant is closed again.
     """
-    issued_at_s = int(core.now().timestamp())
+    now = core.now()
+    issued_at_s = int(now.timestamp())
     expires_at_s = issued_at_s + session.terms.access_token_s
-    if session.not_after is not None:
-        expires_at_s = min(expires_at_s, int(session.not_after.timestamp()))
+    end = token_end(
+        core.settings.sessions,
+        created_at=session.created_at,
+        not_after=session.not_after,
+        now=now,
+        needs_second_factor=session.user.has_verified_factor and aal_of(session.methods) != AAL2,
+    )
+    if end is not None:
+        expires_at_s = min(expires_at_s, int(end.timestamp()))
     claims = access_token_claims(
         session.user,
         session_id=session.session_id,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.flows.grants import issue_grant
-from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms
+from isobase_services.auth.models import ClientFacts, Grant, OpenSession, Session, SessionTerms
+from isobase_services.auth.session_ends import SessionEnd, end_of, is_replaced
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.sessions import PresentedToken
@@ -89,7 +90,8 @@ async def _attempt(
         if presented is None:
             return await _explain_absence(connection, token)
         live = await sessions.active_token(connection, presented.session.id) if presented.is_revoked else None
-        decision = _decide(core, presented, live, core.now())
+        others = await _rivals(core, connection, presented)
+        decision = _decide(core, presented, live, others, core.now())
         actor = user_actor(presented.user)
         refreshed = Entry(actor, Action.TOKEN_REFRESHED)
         match decision:
@@ -119,12 +121,21 @@ async def _attempt(
     )
 
 
-def _decide(core: AuthCore, presented: PresentedToken, live: tuple[str, str] | None, now: datetime) -> _Decision:
+async def _rivals(core: AuthCore, connection: Connection, presented: PresentedToken) -> list[Session]:
+    """The user's other sessions where only one of them may go on."""
+    if not core.settings.sessions.single_per_user:
+        return []
+    return await sessions.other_sessions(connection, presented.user.id, presented.session.id)
+
+
+def _decide(
+    core: AuthCore, presented: PresentedToken, live: tuple[str, str] | None, others: list[Session], now: datetime
+) -> _Decision:
     """What to do with a token whose session is locked. ``live``: (token, parent) of the newest unrevoked one."""
     if presented.user.is_banned(now):
         return _Refuse(bad_request(ErrorCode.USER_BANNED, "Invalid Refresh Token: User Banned"))
-    if presented.session.is_past_end(now):
-        return _Refuse(bad_request(ErrorCode.SESSION_EXPIRED, "Invalid Refresh Token: Session Expired"))
+    if end := _end(core, presented, others, now):
+        return _Refuse(bad_request(ErrorCode.SESSION_EXPIRED, end))
     if not presented.is_revoked:
         return _Rotate()
     if live is not None and live[1] == presented.token:
@@ -138,6 +149,17 @@ def _decide(core: AuthCore, presented: PresentedToken, live: tuple[str, str] | N
         bad_request(ErrorCode.REFRESH_TOKEN_ALREADY_USED, "Invalid Refresh Token: Already Used"),
         revokes_family=core.settings.enable_refresh_token_rotation,
     )
+
+
+def _end(core: AuthCore, presented: PresentedToken, others: list[Session], now: datetime) -> SessionEnd | None:
+    settings, session = core.settings.sessions, presented.session
+    has_factor, used_at = presented.user.has_verified_factor, presented.updated_at
+    end = end_of(session, settings, now, has_verified_factor=has_factor, token_used_at=used_at)
+    if end is None and is_replaced(
+        session, others, settings, now, has_verified_factor=has_factor, token_used_at=used_at
+    ):
+        end = SessionEnd.REPLACED
+    return end
 
 
 async def _explain_absence(connection: Connection, token: str) -> AuthError | None:

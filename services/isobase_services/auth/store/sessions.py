@@ -25,6 +25,7 @@ __all__ = [
     "find_user_and_session",
     "lock_presented_token",
     "open_session",
+    "other_sessions",
     "revoke_family",
     "rotate_token",
     "token_standing",
@@ -33,6 +34,7 @@ __all__ = [
 
 SESSION_COLUMNS = """s.id as session_id, s.user_id as session_user_id, s.created_at as session_created_at,
   s.not_after as session_not_after, s.refreshed_at at time zone 'utc' as session_refreshed_at, s.aal::text as session_aal,
+  s.tag as session_tag,
   (select coalesce(json_agg(json_build_object('method', m.authentication_method, 'used_at',
     m.updated_at at time zone 'utc') order by m.updated_at desc), '[]')
     from auth.mfa_amr_claims m where m.session_id = s.id) as session_methods"""
@@ -233,6 +235,16 @@ async def revoke_family(connection: Connection, session_id: UUID) -> None:
 async def touch_session(connection: Connection, session_id: UUID, facts: ClientFacts, entries: Sequence[Entry]) -> None:
     """Note a refresh that gave no new token: when (UTC, the column has no zone), and from where."""
     await connection.execute(_TOUCH, session_id, facts.user_agent, facts.ip, [entry.payload for entry in entries])
+
+
+async def other_sessions(connection: Connection, user_id: UUID, session_id: UUID) -> list[Session]:
+    """The user's sessions apart from ``session_id``."""
+    rows = await connection.fetch(
+        f"select {SESSION_COLUMNS} from auth.sessions s where s.user_id = $1 and s.id <> $2",  # noqa: S608  constants
+        user_id,
+        session_id,
+    )
+    return [session for row in rows if (session := session_from_row(row)) is not None]
 
 
 async def delete_session(connection: Connection, session_id: UUID) -> None:
