@@ -165,6 +165,23 @@ def test_pairs_stand_between_commas() -> None:
     assert pairs("+1 555:123456, 1666:654321") == {"+1 555": "123456", "1666": "654321"}
 
 
+def test_codes_live_and_pause_as_upstreams_by_default_and_as_asked() -> None:
+    default = settings_of().auth
+    assert (default.email.otp_expiry_s, default.email.max_frequency_s) == (86_400, 60)
+    assert (default.sms.otp_expiry_s, default.sms.max_frequency_s) == (60, 60)
+    asked = settings_of(
+        GOTRUE_MAILER_OTP_EXP="300",
+        GOTRUE_SMTP_MAX_FREQUENCY="5s",
+        GOTRUE_SMS_OTP_EXP="0",
+        GOTRUE_SMS_MAX_FREQUENCY="0s",
+        GOTRUE_MAILER_URLPATHS_CONFIRMATION="/auth/v1/verify",
+        GOTRUE_MAILER_SECURE_EMAIL_CHANGE_ENABLED="false",
+    ).auth
+    assert (asked.email.otp_expiry_s, asked.email.max_frequency_s) == (300, 5)
+    assert (asked.sms.otp_expiry_s, asked.sms.max_frequency_s) == (60, 60)
+    assert (asked.email.links.confirmation, asked.email.double_confirm_changes) == ("/auth/v1/verify", False)
+
+
 def test_mail_goes_through_the_named_server_or_nowhere() -> None:
     email = settings_of(
         GOTRUE_SMTP_HOST="mail", GOTRUE_SMTP_PASS="hidden", GOTRUE_SMTP_HEADERS='{"X-One": ["a", "b"], "X-Two": "c"}'

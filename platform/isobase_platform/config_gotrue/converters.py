@@ -16,6 +16,7 @@ __all__ = [
     "at_least",
     "character_sets",
     "code_length",
+    "code_life_s",
     "duration_s",
     "flag",
     "inverted_flag",
@@ -155,6 +156,11 @@ def code_length(value: str) -> int:
 def token_life_s(value: str) -> int:
     """Whole seconds; 0 counts as an hour, as upstream corrects it."""
     return number(value) or 3600
+
+
+def code_life_s(default_s: int) -> Converter:
+    """Whole seconds that a code is good; 0 counts as ``default_s``, as upstream corrects it."""
+    return lambda value: number(value) or default_s
 
 
 def password_length(value: str) -> int:
