@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 __all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "JoinedWrites", "LimitedHttpProtocol"]
 
@@ -26,6 +27,8 @@ MAX_JOINED_BYTES = 64 * 1024
 """What is gathered beyond this is written at once: joining gains nothing then, and flow control must see it."""
 
 _TOO_LARGE = b"Request header or URL too large"
+MAX_REQUEST_LINE_REST_BYTES = len("OPTIONS  HTTP/1.1\r\n")
+"""What stands beside the URL in a request's first line, at the most."""
 _ANSWER = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(_TOO_LARGE), _TOO_LARGE)
@@ -113,7 +116,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def handle_websocket_upgrade(self) -> None:
-        """As uvicorn; a socket's frames are gathered by its own protocol."""
+        """As uvicorn; a socket's frames are gathered by its own protocol. That answers nothing to a head beyond its limits."""
+        lines = (
+            len(self.url) + MAX_REQUEST_LINE_REST_BYTES,
+            *(len(name) + len(value) + 4 for name, value in self.headers),
+        )
+        if max(lines) > MAX_LINE_LENGTH or len(self.headers) > MAX_NUM_HEADERS:
+            self._refuse()
+            return
         joined: object = self.transport
         if isinstance(joined, JoinedWrites):
             joined.flush()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
+import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import jwt
 
@@ -24,6 +26,7 @@ __all__ = ["MAX_TOKEN_LENGTH_CHARS", "ApiKeys", "TokenIssuer", "TokenVerifier", 
 MAX_TOKEN_LENGTH_CHARS = 16_384
 VERIFIED_CACHE_SIZE_TOKENS = 2_048
 DEMO_EXPIRY_S = 1_983_812_996
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 _jws = jwt.PyJWS(algorithms=sorted(VERIFYING_ALGORITHMS))
 
 
@@ -87,6 +90,9 @@ class TokenVerifier:
     def _verify_signature(self, token: str) -> Claims:
         if len(token) > MAX_TOKEN_LENGTH_CHARS:
             raise TokenError("The token is too long", TokenRefusal.MALFORMED)
+        if _COMPACT.fullmatch(token) is None:
+            # PyJWT passes over padding, which RFC 7515 has none of: one token must not have many spellings.
+            raise TokenError("The token is malformed", TokenRefusal.MALFORMED)
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
@@ -116,7 +122,8 @@ def _verified_payload(token: str, keys: Sequence[Key]) -> bytes:
 
 def _json_object(payload: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(payload)
+        # NaN and numbers beyond a float's are no JSON to PostgreSQL, and an ``exp`` of either would never come.
+        value = json.loads(payload, parse_constant=_no_number, parse_float=_finite)
         # Python reads half a surrogate pair, which is no text and cannot travel to PostgreSQL: UnicodeEncodeError.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -124,6 +131,15 @@ def _json_object(payload: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TokenError("The token's payload is not a JSON object", TokenRefusal.MALFORMED)
     return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
 
 
 def _check_times(payload: Mapping[str, Any], leeway_s: int, now_s: float) -> None:

@@ -158,6 +158,9 @@ def from_database(error: DatabaseError) -> StorageError:
     if state == "42501":
         is_policy = "row-level security" in error.message
         return refuse.access_denied("new row violates row-level security policy" if is_policy else error.message)
+    if state == "22023" and 'role "' in error.message:
+        # The token asks for a role that is none; upstream calls it an internal error, but it is the token that is wrong.
+        return refuse.access_denied("Access denied: Invalid role")
     if state == "23505":
         return refuse.already_exists()
     if state == "23503":
