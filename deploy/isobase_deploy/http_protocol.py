@@ -116,7 +116,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def handle_websocket_upgrade(self) -> None:
-        """As uvicorn; a socket's frames are gathered by its own protocol. That answers nothing to a head beyond its limits."""
+        """As uvicorn; a socket's frames are gathered by its own protocol, which has no answer to a head beyond its limits."""
         lines = (
             len(self.url) + MAX_REQUEST_LINE_REST_BYTES,
             *(len(name) + len(value) + 4 for name, value in self.headers),
