@@ -408,10 +408,11 @@ async def test_a_link_whose_flow_is_gone_is_not_spent(start_auth: StartAuth, mai
 async def test_known_and_unknown_addresses_are_answered_alike(start_auth: StartAuth, mailbox: MailboxServer) -> None:
     async with confirming(start_auth, EmailSettings(max_frequency_s=60)) as auth:
         await verify(auth, "signup", await sign_up(auth, mailbox))
-        for path, body in (
-            ("/recover", {}),
-            ("/resend", {"type": "email_change"}),
-            ("/otp", {}),
+        for path, body, second in (
+            ("/recover", {}, 429),
+            # Neither of the two has a change pending, and official clients expect no complaint then.
+            ("/resend", {"type": "email_change"}, 200),
+            ("/otp", {}, 429),
         ):
             await auth.database.execute("update auth.users set recovery_sent_at = null")
             for _ in range(2):
@@ -420,5 +421,6 @@ async def test_known_and_unknown_addresses_are_answered_alike(start_auth: StartA
                 assert known.status_code == unknown.status_code
                 strip = str.maketrans("", "", "0123456789")
                 assert known.text.translate(strip) == unknown.text.translate(strip)
-            assert known.status_code == 429
-            assert known.json()["error_code"] == "over_email_send_rate_limit"
+            assert known.status_code == second
+            if second == 429:
+                assert known.json()["error_code"] == "over_email_send_rate_limit"
