@@ -13,7 +13,7 @@ Source: contracts auth 2.8, 2.11, 2.12; supabase/auth internal/api/mail.go, inte
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.links import LinkType, action_link
 from isobase_services.auth.messages import Channel, EmailKind, EmailMessage, SmsKind, SmsMessage
-from isobase_services.auth.models import User
+from isobase_services.auth.models import ClientFacts, User
 from isobase_services.auth.rules import check_send_frequency
 from isobase_services.auth.store import one_time, users
 from isobase_services.auth.store.one_time import OneTimeTokenType
@@ -173,24 +173,24 @@ async def store_code(
     await one_time.put_code(connection, user.id, token_type, code, address, resets_password=resets_password)
 
 
-def post_code(core: AuthCore, issued: IssuedCode) -> None:
+def post_code(core: AuthCore, issued: IssuedCode, facts: ClientFacts) -> None:
     """Send in the background; should it fail for good, a new code may be asked for at once."""
 
     async def take_back() -> None:
         await _take_back(core, issued)
 
-    core.messages.post(issued.message, on_failure=take_back)
+    core.messages.post(replace(issued.message, facts=facts), on_failure=take_back)
 
 
-async def send_code(core: AuthCore, issued: IssuedCode) -> str:
+async def send_code(core: AuthCore, issued: IssuedCode, facts: ClientFacts) -> str:
     """Send and wait for it; returns the provider's id of a text message, else an empty text.
 
     Raises upstream's "Error sending ..." where it fails; a new code may then be asked for at once.
     """
     try:
         if isinstance(issued.message, SmsMessage):
-            return await core.messages.send_sms(issued.message)
-        await core.messages.send_email(issued.message)
+            return await core.messages.send_sms(replace(issued.message, facts=facts))
+        await core.messages.send_email(replace(issued.message, facts=facts))
     except AuthError:
         await _take_back(core, issued)
         raise

@@ -7,7 +7,7 @@ contracts auth 2.11; supabase/auth internal/api/mail.go sendEmailChange, interna
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, unprocessable
@@ -21,12 +21,12 @@ from isobase_services.auth.store import audit, one_time, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.one_time import StoredCode
 from isobase_services.auth.store.users import UserChanges, UserColumn
-from isobase_services.auth.tokens import new_one_time_code
+from isobase_services.auth.tokens import OneTimeCode, new_one_time_code
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["confirm_email_change", "request_email_change", "take_email"]
+__all__ = ["confirm_email_change", "request_email_change", "store_change_code", "take_email"]
 
 _OTHER_COLUMN: dict[str, UserColumn] = {
     "email_change_token_current": "email_change_token_current",
@@ -82,6 +82,23 @@ async def request_email_change(
         new_email=email,
     )
     return IssuedCode(replace(message, to_current=current), "email_change_token_new", to_new.token_hash)
+
+
+async def store_change_code(
+    core: AuthCore, connection: Connection, user: User, email: str, code: OneTimeCode, *, is_to_new: bool
+) -> None:
+    """Store one code of a change to ``email`` that an administrator begins; the other one stays, if it is out."""
+    token_type: Literal["email_change_token_new", "email_change_token_current"] = (
+        "email_change_token_new" if is_to_new else "email_change_token_current"
+    )
+    columns: dict[UserColumn, object] = {
+        "email_change": email,
+        token_type: code.token_hash,
+        "email_change_sent_at": core.now(),
+        "email_change_confirm_status": 0,
+    }
+    await users.update_user(connection, user.id, UserChanges(columns))
+    await one_time.put_code(connection, user.id, token_type, code, email if is_to_new else user.email)
 
 
 async def confirm_email_change(core: AuthCore, connection: Connection, user: User, stored: StoredCode) -> bool:

@@ -117,7 +117,7 @@ async def request_magic_link(core: AuthCore, request: OtpRequest, facts: ClientF
         except DatabaseError as error:
             _check_is_taken(error)
             continue
-        post_code(core, issued)
+        post_code(core, issued, facts)
         if user is None:
             await was_created(core.hooks, made, facts)
         return
@@ -201,16 +201,16 @@ async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) 
         except DatabaseError as error:
             _check_is_taken(error)
             continue
-        message_id = await _send_sms(core, issued, is_new=is_new)
+        message_id = await _send_sms(core, issued, facts, is_new=is_new)
         if is_new:
             await was_created(core.hooks, user, facts)
         return message_id
     raise unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")
 
 
-async def _send_sms(core: AuthCore, issued: IssuedCode, *, is_new: bool) -> str:
+async def _send_sms(core: AuthCore, issued: IssuedCode, facts: ClientFacts, *, is_new: bool) -> str:
     try:
-        return await send_code(core, issued)
+        return await send_code(core, issued, facts)
     except AuthError:
         # Nothing is kept of a sign-up that fails.
         if is_new:

@@ -6,7 +6,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
 from isobase_services.auth.flows.codes import issue_email_code, issue_sms_code, send_code
 from isobase_services.auth.messages import EmailKind, SmsKind
-from isobase_services.auth.models import User
+from isobase_services.auth.models import ClientFacts, User
 from isobase_services.auth.store import audit, one_time, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.users import UserChanges
@@ -15,7 +15,7 @@ from isobase_services.auth.tokens import is_code_of
 __all__ = ["check_nonce", "send_nonce"]
 
 
-async def send_nonce(core: AuthCore, user: User) -> str:
+async def send_nonce(core: AuthCore, user: User, facts: ClientFacts) -> str:
     """Send a code to the user's address, else to the number; returns the provider's id of a text message.
 
     Raises 400 validation_failed for a user who has neither, 422 email_not_confirmed or phone_not_confirmed, 429, 500 where
@@ -35,7 +35,7 @@ async def send_nonce(core: AuthCore, user: User) -> str:
             issued = await issue_email_code(core, connection, user, EmailKind.REAUTHENTICATION)
         else:
             issued = await issue_sms_code(core, connection, user, SmsKind.REAUTHENTICATION, user.phone)
-    return await send_code(core, issued)
+    return await send_code(core, issued, facts)
 
 
 async def check_nonce(core: AuthCore, user: User, nonce: str) -> None:

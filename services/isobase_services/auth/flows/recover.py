@@ -11,6 +11,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.codes import issue_email_code, post_code, refuse_haste_of_stranger
 from isobase_services.auth.messages import EmailKind
+from isobase_services.auth.models import ClientFacts
 from isobase_services.auth.rules import check_pkce_pair, normal_email
 from isobase_services.auth.store import audit, flow_state, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -30,7 +31,7 @@ class RecoverRequest:
     redirect_to: str
 
 
-async def request_recovery(core: AuthCore, request: RecoverRequest) -> None:
+async def request_recovery(core: AuthCore, request: RecoverRequest, facts: ClientFacts) -> None:
     """Mail a link that lets the user in to set a new password. Raises 400 validation_failed, 429."""
     if not request.email:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Password recovery requires an email")
@@ -58,4 +59,4 @@ async def request_recovery(core: AuthCore, request: RecoverRequest) -> None:
             core, connection, user, EmailKind.RECOVERY,
             redirect_to=request.redirect_to, is_pkce=challenge_method is not None,
         )  # fmt: skip
-    post_code(core, issued)
+    post_code(core, issued, facts)

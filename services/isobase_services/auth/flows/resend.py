@@ -19,7 +19,7 @@ from isobase_services.auth.flows.codes import (
 )
 from isobase_services.auth.flows.email_change import request_email_change
 from isobase_services.auth.messages import EmailKind, SmsKind
-from isobase_services.auth.models import User
+from isobase_services.auth.models import ClientFacts, User
 from isobase_services.auth.rules import check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, flow_state, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -44,7 +44,7 @@ class ResendRequest:
     redirect_to: str
 
 
-async def resend(core: AuthCore, request: ResendRequest) -> None:
+async def resend(core: AuthCore, request: ResendRequest, facts: ClientFacts) -> None:
     """Send a new code of the type, where one is pending.
 
     Raises 400 validation_failed, email_provider_disabled, phone_provider_disabled; 429.
@@ -66,7 +66,7 @@ async def resend(core: AuthCore, request: ResendRequest) -> None:
         return
     async with core.transaction() as connection:
         issued = await _issue(core, connection, user, request)
-    post_code(core, issued)
+    post_code(core, issued, facts)
 
 
 def _check(core: AuthCore, request: ResendRequest) -> tuple[str, str]:

@@ -224,7 +224,7 @@ async def _register(
         else:
             user, issued = await _ask_for_confirmation(core, connection, plan, user_id, is_contested=is_contested)
     if issued is not None:
-        await _send(core, issued, is_new=existing is None)
+        await _send(core, issued, facts, is_new=existing is None)
     if existing is None:
         await was_created(core.hooks, user, facts)
     return user if session is None else await issue_grant(core, session)
@@ -275,12 +275,12 @@ async def _ask_for_confirmation(
     return shown, issued
 
 
-async def _send(core: AuthCore, issued: IssuedCode, *, is_new: bool) -> None:
+async def _send(core: AuthCore, issued: IssuedCode, facts: ClientFacts, *, is_new: bool) -> None:
     if isinstance(issued.message, EmailMessage):
-        post_code(core, issued)
+        post_code(core, issued, facts)
         return
     try:
-        await send_code(core, issued)
+        await send_code(core, issued, facts)
     except AuthError:
         # Nothing is kept of a sign-up that fails.
         if is_new:

@@ -23,7 +23,7 @@ from isobase_services.auth.flows.email_change import request_email_change, take_
 from isobase_services.auth.flows.phone_change import take_phone
 from isobase_services.auth.flows.reauthenticate import check_nonce
 from isobase_services.auth.messages import Channel, SmsKind
-from isobase_services.auth.models import AAL2, JsonObject, User
+from isobase_services.auth.models import AAL2, ClientFacts, JsonObject, User
 from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, flow_state, sessions, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -92,7 +92,7 @@ class _UpdatePlan:
     redirect_to: str
 
 
-async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> User:
+async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpdate, facts: ClientFacts) -> User:
     """Apply the changes in one transaction and return the user.
 
     A new password ends every other session. A new e-mail of a permanent user stays pending (``new_email``) until it is
@@ -121,13 +121,15 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
             updated = await users.find_by_id(connection, user.id)
     except DatabaseError as error:
         if error.is_unique_violation and error.schema == "auth" and error.table == "users":
+            if plan.new_email is None:
+                raise unprocessable(ErrorCode.PHONE_EXISTS, DUPLICATE_PHONE) from None
             raise unprocessable(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL) from None
         fail_with_database_error("Error updating user", error)
     if updated is None:
         raise forbidden(ErrorCode.USER_NOT_FOUND, "User from sub claim in JWT does not exist")
     for code in issued:
         if code is not None:
-            await send_code(core, code)
+            await send_code(core, code, facts)
     return updated
 
 

@@ -48,8 +48,9 @@ OneTimeTokenType: TypeAlias = Literal[
 _SENT_AT = """case t.token_type::text when 'confirmation_token' then u.confirmation_sent_at
     when 'recovery_token' then u.recovery_sent_at when 'phone_change_token' then u.phone_change_sent_at
     when 'reauthentication_token' then u.reauthentication_sent_at else u.email_change_sent_at end"""
-_BELONGS = """case t.token_type::text when 'email_change_token_new' then lower(u.email_change) = $1
-    when 'phone_change_token' then u.phone_change = $1 else $1 in (lower(u.email), u.phone) end"""
+_BELONGS = """case t.token_type::text when 'email_change_token_new' then lower(u.email_change) = t.relates_to
+    when 'phone_change_token' then u.phone_change = t.relates_to else t.relates_to in (lower(u.email), u.phone) end"""
+"""Whether the address that a code was sent to is still the one that it is about."""
 
 # One statement, committed by itself: a guess is counted before it is compared and stays counted whatever becomes of the
 # request. Of parallel guesses each waits for the one before at the counter's row, so that exactly MAX_TRIES get through.
@@ -73,7 +74,7 @@ select t.id, t.user_id, t.token_type::text as token_type, t.token_hash, {_SENT_A
        coalesce(c.resets_password, false) as resets_password
   from auth.one_time_tokens t join auth.users u on u.id = t.user_id
   left join isobase.one_time_codes c on c.user_id = t.user_id and c.token_type = t.token_type::text
- where t.token_hash = $1 and t.token_type::text = any($2::text[]) and u.instance_id = $3"""  # noqa: S608  constants
+ where t.token_hash = $1 and t.token_type::text = any($2::text[]) and u.instance_id = $3 and {_BELONGS}"""  # noqa: S608  constants
 
 _PUT = """
 with stored as (

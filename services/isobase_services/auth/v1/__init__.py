@@ -10,6 +10,7 @@ from isobase_services.auth.flows.access import admin_of, signed_in_user
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Route, Router
 from isobase_services.auth.v1 import (
+    admin_links,
     admin_users,
     disabled,
     factors,
@@ -44,6 +45,8 @@ ROUTES = (
     Route("GET", "/verify", verify.get_verify),
     Route("POST", "/verify", verify.post_verify),
     Route("GET", "/reauthenticate", otp.get_reauthenticate),
+    Route("POST", "/invite", admin_links.post_invite),
+    Route("POST", "/admin/generate_link", admin_links.post_generate_link),
     Route("GET", "/user", user.get_user, takes_slash=True),
     Route("PUT", "/user", user.put_user, takes_slash=True),
     Route("GET", "/admin/users", admin_users.get_users, takes_slash=True),

@@ -41,7 +41,7 @@ async def post_recover(core: AuthCore, request: Request) -> Response:
         audience=request.audience(),
         redirect_to=redirect_target(request, core.settings),
     )
-    await request_recovery(core, wanted)
+    await request_recovery(core, wanted, request.facts)
     return _sent()
 
 
@@ -57,14 +57,14 @@ async def post_resend(core: AuthCore, request: Request) -> Response:
         audience=request.audience(),
         redirect_to=redirect_target(request, core.settings),
     )
-    await resend(core, wanted)
+    await resend(core, wanted, request.facts)
     return _sent()
 
 
 async def get_reauthenticate(core: AuthCore, request: Request) -> Response:
     """Send the signed-in user a code for changing the password."""
     signed_in = await signed_in_user(core, request.bearer)
-    return _sent(await send_nonce(core, signed_in.user))
+    return _sent(await send_nonce(core, signed_in.user, request.facts))
 
 
 def _otp_request(core: AuthCore, request: Request, body: Body, *, creates_user: bool) -> OtpRequest:

@@ -44,4 +44,4 @@ async def put_user(core: AuthCore, request: Request) -> Response:
         audience=request.audience(first_audience(signed_in.claims)),
         redirect_to=redirect_target(request, core.settings),
     )
-    return json_response(user_body(await update_own_user(core, signed_in, update)))
+    return json_response(user_body(await update_own_user(core, signed_in, update, request.facts)))
