@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from isobase_platform.config_auth.captcha import CaptchaSettings
+from isobase_platform.config_auth.db_encryption import DbEncryptionSettings
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_auth.mfa import MfaSettings
@@ -77,6 +78,7 @@ class AuthSettings(SettingsGroup):
     mfa: MfaSettings = MfaSettings()
     passkey: PasskeySettings = PasskeySettings()
     webauthn: WebAuthnSettings = WebAuthnSettings()
+    db_encryption: DbEncryptionSettings = DbEncryptionSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     captcha: CaptchaSettings = CaptchaSettings()
     sessions: SessionSettings = SessionSettings()

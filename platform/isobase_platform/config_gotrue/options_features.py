@@ -84,6 +84,17 @@ _FACTORS: tuple[Option, ...] = (
         },
     ),
     Option("GOTRUE_PASSKEY_ENABLED", converters.flag, "auth.passkey.enabled"),
+    Option("GOTRUE_PASSKEY_MAX_PASSKEYS_PER_USER", converters.number, "auth.passkey.max_passkeys_per_user"),
+    *simple_options(
+        "GOTRUE_SECURITY_DB_ENCRYPTION_",
+        "auth.db_encryption",
+        {
+            "ENCRYPT": ("encrypt", converters.flag),
+            "ENCRYPTION_KEY_ID": ("encryption_key_id", converters.text),
+            "ENCRYPTION_KEY": ("encryption_key", converters.text),
+            "DECRYPTION_KEYS": ("decryption_keys", converters.pairs),
+        },
+    ),
     *simple_options(
         "GOTRUE_WEBAUTHN_",
         "auth.webauthn",

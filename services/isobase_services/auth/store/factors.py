@@ -34,6 +34,7 @@ __all__ = [
     "lock_user",
     "mark_challenged",
     "mark_verified",
+    "replace_secret",
     "save_credential",
     "take_try",
     "update_factor",
@@ -272,6 +273,13 @@ async def mark_verified(connection: Connection, factor_id: UUID) -> bool:
         factor_id,
     )
     return status != "UPDATE 0"
+
+
+async def replace_secret(connection: Connection, factor_id: UUID, secret: str) -> None:
+    """Keep the factor's secret in another form."""
+    await connection.execute(
+        "update auth.mfa_factors set secret = $2, updated_at = clock_timestamp() where id = $1", factor_id, secret
+    )
 
 
 async def save_credential(

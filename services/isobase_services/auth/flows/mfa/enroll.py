@@ -11,6 +11,7 @@ from uuid import uuid4
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth import totp
 from isobase_services.auth.core import AuthCore
+from isobase_services.auth.encryption import SecretBox
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
 from isobase_services.auth.flows.mfa.holder import PHONE, TOTP, WEBAUTHN, Holder, needs_aal2
 from isobase_services.auth.models import User
@@ -106,7 +107,8 @@ def _new_factor(core: AuthCore, user: User, request: EnrollRequest) -> Enrolled:
         qr_code = totp.qr_code_svg(uri)
     except ValueError:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "The issuer is too long for a QR code") from None
-    stored = NewFactor(factor_id, user.id, request.friendly_name, TOTP, secret=secret)
+    closed = SecretBox(core.settings.db_encryption).close(factor_id, secret)
+    stored = NewFactor(factor_id, user.id, request.friendly_name, TOTP, secret=closed)
     return Enrolled(stored, qr_code=qr_code, secret=secret, uri=uri)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -27,10 +27,14 @@ _INVALID = {"totp": "Invalid TOTP code entered", "phone": "Invalid MFA Phone cod
 
 @dataclass(slots=True, frozen=True)
 class Proof:
-    """What answered the challenge: ``totp_step`` the time step of a code, ``credential`` a WebAuthn one's new state."""
+    """What answered the challenge: ``totp_step`` the time step of a code, ``credential`` a WebAuthn one's new state.
+
+    ``closed_secret``: the TOTP secret as it should be stored from now on, where that has changed.
+    """
 
     challenge_id: UUID
     totp_step: int | None = None
+    closed_secret: str | None = field(default=None, repr=False)
     credential: JsonObject | None = None
     aaguid: str = ""
     challenge_data: JsonObject | None = None
@@ -83,6 +87,8 @@ async def step_up(
         if not await _close(connection, factor, proof):
             raise invalid_code(factor)
         is_new_factor = await factors.mark_verified(connection, factor.id)
+        if proof.closed_secret is not None:
+            await factors.replace_secret(connection, factor.id, proof.closed_secret)
         is_raised = await assurance.raise_session(
             connection,
             session_id=session_id,

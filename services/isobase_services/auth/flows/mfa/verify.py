@@ -7,6 +7,7 @@ from uuid import UUID
 
 from isobase_services.auth import totp
 from isobase_services.auth.core import AuthCore
+from isobase_services.auth.encryption import SecretBox
 from isobase_services.auth.errors import ErrorCode, bad_request
 from isobase_services.auth.flows.mfa.challenge import check_verify_enabled
 from isobase_services.auth.flows.mfa.holder import TOTP, WEBAUTHN, Holder, check_may_confirm
@@ -47,8 +48,11 @@ async def verify_factor(
         proof = await check_web_authn(core, holder.user, factor, challenge, request.web_authn)
         return await _raise(core, holder, factor, proof, facts, terms)
     if factor.factor_type == TOTP:
-        step = totp.matching_step(challenge.secret or "", request.code, core.now())
-        is_valid, proof = step is not None, Proof(challenge.id, totp_step=step)
+        box, stored = SecretBox(core.settings.db_encryption), challenge.secret or ""
+        secret = box.open(factor.id, stored)
+        step = totp.matching_step(secret, request.code, core.now())
+        closed = None if box.is_current(stored) else box.close(factor.id, secret)
+        is_valid, proof = step is not None, Proof(challenge.id, totp_step=step, closed_secret=closed)
     else:
         is_valid = is_right_code(challenge.id, factor, challenge.otp_code, request.code)
         proof = Proof(challenge.id)
