@@ -18,6 +18,7 @@ from isobase_platform.config_auth.mfa import MfaSettings
 from isobase_platform.config_auth.oauth_server import OAuthServerSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
 from isobase_platform.config_auth.rate_limit import RateLimitSettings
+from isobase_platform.config_auth.security import SecuritySettings
 from isobase_platform.config_auth.sessions import SessionSettings
 from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.config_auth.third_party import ThirdPartyIssuer
@@ -82,3 +83,4 @@ class AuthSettings(SettingsGroup):
     rate_limit: RateLimitSettings = RateLimitSettings()
     captcha: CaptchaSettings = CaptchaSettings()
     sessions: SessionSettings = SessionSettings()
+    security: SecuritySettings = SecuritySettings()

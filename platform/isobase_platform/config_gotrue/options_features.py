@@ -149,6 +149,16 @@ _SESSIONS = simple_options(
     },
 )
 
+_PASSWORDS = (
+    Option(
+        "GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD",
+        converters.flag,
+        "auth.security.update_password_require_current_password",
+    ),
+    Option("GOTRUE_PASSWORD_HIBP_ENABLED", converters.flag, "auth.security.pwned_passwords.enabled"),
+    Option("GOTRUE_PASSWORD_HIBP_FAIL_CLOSED", converters.flag, "auth.security.pwned_passwords.fail_closed"),
+)
+
 _OAUTH_SERVER = simple_options(
     "GOTRUE_OAUTH_SERVER_",
     "auth.oauth_server",
@@ -164,6 +174,7 @@ FEATURES: tuple[Option, ...] = (
     *_FACTORS,
     *_LIMITS,
     *_SESSIONS,
+    *_PASSWORDS,
     *_OAUTH_SERVER,
     *(option for name in _HOOKS for option in _hook(name)),
     *(_notice(name) for name in _NOTICES),

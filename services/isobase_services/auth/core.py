@@ -14,6 +14,7 @@ from isobase_services.auth.hooks import Hooks
 from isobase_services.auth.limits import Limits
 from isobase_services.auth.messages import Messages
 from isobase_services.auth.passwords import PasswordHasher
+from isobase_services.auth.pwned import PwnedPasswords
 
 if TYPE_CHECKING:
     from isobase_platform.config import AuthSettings
@@ -35,6 +36,7 @@ class AuthCore:
     messages: Messages
     limits: Limits
     captcha: Captcha
+    pwned: PwnedPasswords
 
     @classmethod
     def of(cls, platform: Platform) -> AuthCore:
@@ -51,6 +53,7 @@ class AuthCore:
             messages=Messages.of(platform, hooks, limits),
             limits=limits,
             captcha=Captcha(auth.captcha),
+            pwned=PwnedPasswords(auth.security.pwned_passwords),
         )
 
     @property

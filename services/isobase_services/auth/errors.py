@@ -41,6 +41,8 @@ class ErrorCode(StrEnum):
     BAD_JWT = "bad_jwt"
     CAPTCHA_FAILED = "captcha_failed"
     CONFLICT = "conflict"
+    CURRENT_PASSWORD_INVALID = "current_password_invalid"  # noqa: S105  an error code
+    CURRENT_PASSWORD_REQUIRED = "current_password_required"  # noqa: S105  an error code
     EMAIL_EXISTS = "email_exists"
     EMAIL_NOT_CONFIRMED = "email_not_confirmed"
     EMAIL_PROVIDER_DISABLED = "email_provider_disabled"

@@ -14,7 +14,7 @@ from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, bad
 from isobase_services.auth.passwords import MAX_PASSWORD_BYTES
 
 __all__ = [
-    "check_password_strength",
+    "check_password_length",
     "check_pkce_pair",
     "check_send_frequency",
     "normal_email",
@@ -95,14 +95,6 @@ def weakness_of(password: str, settings: AuthSettings) -> WeakPassword | None:
         reasons.append("characters")
         messages.append(f"Password should contain at least one character of each: {', '.join(required)}.")
     return WeakPassword(" ".join(messages), tuple(reasons)) if reasons else None
-
-
-def check_password_strength(password: str, settings: AuthSettings) -> None:
-    """Raise 400 for a password over the cap, ``WeakPassword`` (422) for a weak one."""
-    check_password_length(password)
-    weakness = weakness_of(password, settings)
-    if weakness is not None:
-        raise weakness
 
 
 def check_pkce_pair(challenge: str, method: str) -> str | None:

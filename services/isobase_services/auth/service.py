@@ -50,6 +50,7 @@ class AuthService:
         await self._core.messages.close(max(0.0, deadline_s - time.monotonic()))
         await self._core.hooks.close()
         await self._core.captcha.close()
+        await self._core.pwned.close()
 
 
 def create_service(platform: Platform) -> AuthService:

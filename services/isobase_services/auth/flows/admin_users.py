@@ -20,10 +20,11 @@ from isobase_services.auth.errors import (
     unprocessable,
 )
 from isobase_services.auth.flows.access import Admin
+from isobase_services.auth.flows.password_strength import check_new_password
 from isobase_services.auth.flows.user_update import DUPLICATE_EMAIL, set_password
 from isobase_services.auth.models import NIL_UUID, JsonObject, User
 from isobase_services.auth.passwords import MAX_PASSWORD_BYTES, is_importable_hash
-from isobase_services.auth.rules import check_password_strength, normal_email, normal_phone, parse_duration
+from isobase_services.auth.rules import normal_email, normal_phone, parse_duration
 from isobase_services.auth.store import audit, sessions, users
 from isobase_services.auth.store.audit import Action, Entry
 from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
@@ -151,7 +152,7 @@ async def update_user(core: AuthCore, admin: Admin, user: User, fields: UserFiel
         columns["banned_until"] = core.now() + ban if ban else None
     password_hash = None
     if fields.password is not None:
-        check_password_strength(fields.password, core.settings)
+        await check_new_password(core, fields.password)
         password_hash = await core.hasher.hash(fields.password)
     if fields.role:
         columns["role"] = fields.role.strip()

@@ -24,10 +24,11 @@ from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL
 from isobase_services.auth.flows.email_change import store_change_code
 from isobase_services.auth.flows.invite import record_invitation
 from isobase_services.auth.flows.new_user import NewAccount, insert_account, reload_user
+from isobase_services.auth.flows.password_strength import check_new_password
 from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.links import LinkType, action_link
 from isobase_services.auth.models import ClientFacts, JsonObject, User
-from isobase_services.auth.rules import check_password_strength, normal_email
+from isobase_services.auth.rules import normal_email
 from isobase_services.auth.store import audit, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.users import UserChanges
@@ -142,7 +143,7 @@ async def _plan(core: AuthCore, order: LinkOrder, email: str, user: User | None)
 async def _first_hash(core: AuthCore, order: LinkOrder) -> str:
     if not order.password:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Signup requires a valid password")
-    check_password_strength(order.password, core.settings)
+    await check_new_password(core, order.password)
     return await core.hasher.hash(order.password)
 
 

@@ -29,6 +29,7 @@ from isobase_services.auth.flows.new_user import (
     provider_metadata,
     reload_user,
 )
+from isobase_services.auth.flows.password_strength import check_new_password
 from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.messages import Channel, EmailKind, EmailMessage, SmsKind
 from isobase_services.auth.models import (
@@ -39,7 +40,7 @@ from isobase_services.auth.models import (
     SessionTerms,
     User,
 )
-from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
+from isobase_services.auth.rules import check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, flow_state, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.flow_state import NewFlow
@@ -89,7 +90,7 @@ async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, te
 
     Raises the refusals of contracts auth 2.7. Nothing is kept of a sign-up that fails.
     """
-    plan = _plan(core, request)
+    plan = await _plan(core, request)
     for _ in range(MAX_ATTEMPTS):
         existing = await _find(core, plan)
         if existing is not None and _is_confirmed(existing, plan):
@@ -103,13 +104,13 @@ async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, te
     raise _already_registered()
 
 
-def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
+async def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
     settings = core.settings
     if not settings.enable_signup:
         raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
     if not request.password:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Signup requires a valid password")
-    check_password_strength(request.password, settings)
+    await check_new_password(core, request.password)
     if request.email and request.phone:
         raise bad_request(
             ErrorCode.VALIDATION_FAILED, "Only an email address or phone number should be provided on signup."

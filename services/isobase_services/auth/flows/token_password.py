@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, bad_request, unprocessable
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.flows.password_strength import weakness_of_known_password
 from isobase_services.auth.hooks.attempts import password_rejection
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms, User
-from isobase_services.auth.rules import trim_phone, weakness_of
+from isobase_services.auth.rules import trim_phone
 from isobase_services.auth.store import sessions, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 
@@ -60,7 +61,8 @@ async def sign_in_with_password(
         new_hash = await core.hasher.hash(request.password) if verification.needs_new_hash else None
         session = await _open_session(core, request, user, facts, terms, new_hash)
         if session is not None:
-            return PasswordSignIn(await issue_grant(core, session), weakness_of(request.password, core.settings))
+            weakness = await weakness_of_known_password(core, request.password)
+            return PasswordSignIn(await issue_grant(core, session), weakness)
     raise _invalid_credentials()
 
 

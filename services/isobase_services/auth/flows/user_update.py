@@ -20,11 +20,12 @@ from isobase_services.auth.flows.access import SignedIn
 from isobase_services.auth.flows.codes import IssuedCode, check_channel, issue_sms_code, send_code
 from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL, DUPLICATE_PHONE
 from isobase_services.auth.flows.email_change import request_email_change, take_email
+from isobase_services.auth.flows.password_strength import check_new_password
 from isobase_services.auth.flows.phone_change import take_phone
 from isobase_services.auth.flows.reauthenticate import check_nonce
 from isobase_services.auth.messages import Channel, SmsKind
 from isobase_services.auth.models import AAL2, ClientFacts, JsonObject, User
-from isobase_services.auth.rules import check_password_strength, check_pkce_pair, normal_email, normal_phone
+from isobase_services.auth.rules import check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, flow_state, sessions, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.flow_state import NewFlow
@@ -63,6 +64,10 @@ PENDING_TOKEN_COLUMNS: dict[UserColumn, object] = {
 """What a password change takes back: it may mean that what was asked for under the old one is no longer wanted."""
 
 
+_RECOVERY_METHODS = frozenset({"otp", "magiclink", "recovery"})
+"""How a session begins whose user may have forgotten the password."""
+
+
 @dataclass(slots=True, frozen=True)
 class UserUpdate:
     """What the user wants changed. Absent texts are empty; ``password`` and the two objects None when not given."""
@@ -71,6 +76,7 @@ class UserUpdate:
     phone: str
     password: str | None = field(repr=False)
     nonce: str = field(repr=False)
+    current_password: str = field(repr=False)
     data: JsonObject | None
     app_metadata: JsonObject | None
     channel: str
@@ -99,9 +105,10 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
     confirmed; an anonymous user's is taken at once where no confirmation is asked for. Raises what contracts auth §1
     lists for PUT /user.
     """
-    plan = _plan(core, signed_in, request)
+    plan = await _plan(core, signed_in, request)
     await _check_free(core, signed_in.user, plan, request.audience)
     await _check_reauthentication(core, signed_in, request)
+    await _check_current_password(core, signed_in, request)
     password_hash = await _new_password_hash(core, signed_in.user, plan)
     user, session = signed_in.user, signed_in.session
     issued: list[IssuedCode | None] = []
@@ -133,13 +140,13 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
     return updated
 
 
-def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _UpdatePlan:
+async def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _UpdatePlan:
     user, session = signed_in.user, signed_in.session
     email = normal_email(request.email) if request.email else ""
     phone = normal_phone(request.phone) if request.phone else ""
     channel = check_channel(request.channel) if phone else "sms"
     if request.password is not None:
-        check_password_strength(request.password, core.settings)
+        await check_new_password(core, request.password)
     if request.app_metadata is not None:
         raise forbidden(ErrorCode.NOT_ADMIN, "Updating app_metadata requires admin privileges")
     new_email = email if email and email != user.email else None
@@ -195,6 +202,22 @@ async def _check_reauthentication(core: AuthCore, signed_in: SignedIn, request: 
     if not request.nonce:
         raise bad_request(ErrorCode.REAUTHENTICATION_NEEDED, "Password update requires reauthentication")
     await check_nonce(core, signed_in.user, request.nonce)
+
+
+async def _check_current_password(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> None:
+    """Ask for the password that is to be changed, where the project wants it and the user did not just recover it."""
+    user, session = signed_in.user, signed_in.session
+    if not request.password or not user.has_password:
+        return
+    if not core.settings.security.update_password_require_current_password:
+        return
+    if session is not None and any(use.method in _RECOVERY_METHODS for use in session.methods):
+        return
+    message = "Current password required when setting new password."
+    if not request.current_password:
+        raise bad_request(ErrorCode.CURRENT_PASSWORD_REQUIRED, message)
+    if not (await core.hasher.verify(request.current_password, user.encrypted_password)).matches:
+        raise bad_request(ErrorCode.CURRENT_PASSWORD_INVALID, message)
 
 
 async def _new_password_hash(core: AuthCore, user: User, plan: _UpdatePlan) -> str | None:

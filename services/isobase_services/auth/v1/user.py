@@ -36,6 +36,7 @@ async def put_user(core: AuthCore, request: Request) -> Response:
         phone=body.text("phone"),
         password=body.optional_text("password"),
         nonce=body.text("nonce"),
+        current_password=body.text("current_password"),
         data=body.object("data"),
         app_metadata=body.object("app_metadata"),
         channel=body.text("channel"),
