@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry, Counter
 from isobase_platform.config import Settings
 from isobase_services.auth.errors import AuthError
 from isobase_services.auth.messages import EmailKind, EmailMessage, Messages, SmsKind, SmsMessage
-from isobase_services.auth.messages.delivery import MailDelivery, TextDelivery
+from isobase_services.auth.messages.delivery import MailDelivery
 from isobase_services.auth.messages.model import Mail, SendFailed
 from isobase_services.auth.messages.outbox import MAX_WAITING, Outbox
 from isobase_services.auth.messages.render import Renderer, one_line
+from isobase_services.auth.messages.texts import TextDelivery
 from isobase_services.auth.models import JsonObject, User
 from tests.plugins.mailbox import MailboxServer, code_in, link_in
 
@@ -102,7 +103,7 @@ def messages_over(
     sender: Refusing | None, *, counter: Counter | None = None, notices: frozenset[EmailKind] = frozenset()
 ) -> Messages:
     outbox = Outbox(counter or a_counter(), retry_delays_s=(0.0, 0.0))
-    return Messages(MailDelivery(Renderer(SITE), sender), TextDelivery(), outbox, notices=notices)
+    return Messages(MailDelivery(Renderer(SITE), sender), TextDelivery(None, ""), outbox, notices=notices)
 
 
 async def test_a_mail_arrives_with_link_and_code_in_both_of_its_parts(

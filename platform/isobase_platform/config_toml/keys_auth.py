@@ -7,7 +7,8 @@ from isobase_platform.config_toml.values import Converter
 
 __all__ = ["NOT_YET", "SETTINGS", "SILENT"]
 
-_TEMPLATE_SMS = "Your code is {{ .Code }}"
+_RENAMED = {"from": "sender"}
+"""A name that Python keeps for itself."""
 
 SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.enabled": ("auth.enabled", values.flag),
@@ -48,6 +49,20 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.email.otp_length": ("auth.email.otp_length", values.number),
     "auth.email.otp_expiry": ("auth.email.otp_expiry_s", values.number),
     "auth.sms.max_frequency": ("auth.sms.max_frequency_s", values.duration_s),
+    "auth.sms.template": ("auth.sms.template", values.sms_template),
+    "auth.sms.test_otp.*": ("auth.sms.test_otp.*", values.text),
+    **{
+        f"auth.sms.{provider}.{key}": (f"auth.sms.{provider}.{_RENAMED.get(key, key)}", values.text)
+        for provider, given in {
+            "twilio": ("account_sid", "message_service_sid", "auth_token", "content_sid"),
+            "twilio_verify": ("account_sid", "message_service_sid", "auth_token"),
+            "messagebird": ("originator", "access_key"),
+            "textlocal": ("sender", "api_key"),
+            "vonage": ("from", "api_key", "api_secret"),
+        }.items()
+        for key in given
+    },
+    "auth.sms.*.enabled": ("auth.sms.*.enabled", values.flag),
     "auth.sms.enable_signup": ("auth.phone_enable_signup", values.flag),
     "auth.sms.enable_confirmations": ("auth.phone_enable_confirmations", values.flag),
     "auth.oauth_server.enabled": ("auth.oauth_server.enabled", values.flag),
@@ -100,19 +115,11 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
 
 NOT_YET: dict[str, tuple[object, ...]] = {
     "auth.enable_manual_linking": (False,),
-    "auth.sms.template": (_TEMPLATE_SMS, "Your code is {{ `{{ .Code }}` }}"),
-    "auth.sms.test_otp.**": (),
-    "auth.sms.*.enabled": (False,),
     "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
 }
 
 SILENT = (
-    "auth.sms.twilio.**",
-    "auth.sms.twilio_verify.**",
-    "auth.sms.messagebird.**",
-    "auth.sms.textlocal.**",
-    "auth.sms.vonage.**",
     "auth.external.*.**",
     "auth.oauth_server.**",
 )

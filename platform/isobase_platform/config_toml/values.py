@@ -24,6 +24,7 @@ __all__ = [
     "port",
     "setting_text",
     "size_bytes",
+    "sms_template",
     "text",
     "text_or_none",
     "texts",
@@ -32,6 +33,7 @@ __all__ = [
 Converter: TypeAlias = Callable[[object, Path], object]
 """Reads a value; the path is the folder of config.toml."""
 
+_DOUBLY_QUOTED = re.compile(r"\{\{\s*`(\{\{[^`]*\}\})`\s*\}\}")
 _SIZE = re.compile(r"(?i)\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\s*")
 _SIZE_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
@@ -104,6 +106,11 @@ def file_path(value: object, folder: Path) -> Path:
 def file_path_of_project(value: object, folder: Path) -> Path:
     """A path; a relative one is below the project's folder, the one above that of config.toml."""
     return folder.parent / text(value, folder)
+
+
+def sms_template(value: object, folder: Path) -> str:
+    """The text of a message; the doubly quoted form that upstream's template shows means the plain one."""
+    return _DOUBLY_QUOTED.sub(r"\1", text(value, folder))
 
 
 def size_bytes(value: object, folder: Path) -> int:

@@ -1,11 +1,10 @@
-"""What becomes of a message where no hook takes it: a mail is rendered and sent, a text message goes to its provider."""
+"""What becomes of a mail where no hook takes it: it is rendered and sent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from isobase_services.auth.errors import AuthError, ErrorCode
-from isobase_services.auth.messages.model import EmailMessage, MailSender, SendFailed, SmsMessage
+from isobase_services.auth.messages.model import EmailMessage, MailSender, SendFailed
 from isobase_services.auth.messages.overrides import overrides_of
 from isobase_services.auth.messages.render import Renderer
 from isobase_services.auth.messages.senders import sender_of
@@ -14,7 +13,7 @@ from isobase_services.auth.messages.senders.mailbox import MailboxSender
 if TYPE_CHECKING:
     from isobase_platform.config import Settings
 
-__all__ = ["MailDelivery", "TextDelivery"]
+__all__ = ["MailDelivery"]
 
 
 class MailDelivery:
@@ -47,19 +46,3 @@ class MailDelivery:
         """See ``EmailDelivery``."""
         if self._sender is not None:
             await self._sender.close()
-
-
-class TextDelivery:
-    """Sends text messages; no provider can be configured yet."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """As the settings ask for."""
-        return cls()
-
-    async def deliver(self, message: SmsMessage) -> str:
-        """See ``SmsDelivery``."""
-        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Unable to get SMS provider")
-
-    async def close(self) -> None:
-        """See ``SmsDelivery``."""

@@ -125,11 +125,15 @@ class Mail:
 
 
 class SendFailed(Exception):
-    """A message did not leave. ``is_permanent``: another try would end the same. The text never holds codes or addresses."""
+    """A message did not leave. ``is_permanent``: another try would end the same.
 
-    def __init__(self, reason: str, *, is_permanent: bool = False) -> None:
+    The text is for the log and never holds codes or addresses; ``told`` is what the caller may read, by default the same.
+    """
+
+    def __init__(self, reason: str, *, is_permanent: bool = False, told: str | None = None) -> None:
         super().__init__(reason)
         self.is_permanent = is_permanent
+        self.told = reason if told is None else told
 
 
 class MailSender(Protocol):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from isobase_services.auth.errors import AuthError, ErrorCode, unprocessable
 from isobase_services.auth.hooks.outgoing import EmailHook, SmsHook
 from isobase_services.auth.messages.counted import CountedEmail, CountedSms
-from isobase_services.auth.messages.delivery import MailDelivery, TextDelivery
+from isobase_services.auth.messages.delivery import MailDelivery
 from isobase_services.auth.messages.model import (
     EmailDelivery,
     EmailKind,
@@ -24,6 +24,7 @@ from isobase_services.auth.messages.model import (
     SmsMessage,
 )
 from isobase_services.auth.messages.outbox import OnFailure, Outbox
+from isobase_services.auth.messages.texts import TestCodes, TextDelivery, TextRules, UnsentTests
 
 if TYPE_CHECKING:
     from isobase_platform.config import Settings
@@ -44,11 +45,18 @@ _log = logging.getLogger("isobase.auth.messages")
 
 
 class Messages:
-    """Sends messages. ``notices``: the kinds of notice that the project switched on."""
+    """Sends messages. ``notices``: the kinds of notice that the project switched on; ``texts``: rules of text messages."""
 
     def __init__(
-        self, email: EmailDelivery, sms: SmsDelivery, outbox: Outbox, *, notices: frozenset[EmailKind] = frozenset()
+        self,
+        email: EmailDelivery,
+        sms: SmsDelivery,
+        outbox: Outbox,
+        *,
+        notices: frozenset[EmailKind] = frozenset(),
+        texts: TextRules | None = None,
     ) -> None:
+        self.texts = texts or TextRules()
         self._email = email
         self._sms = sms
         self._outbox = outbox
@@ -62,10 +70,12 @@ class Messages:
         """
         settings = platform.settings
         enabled = {name for name, notice in settings.auth.email.notification.items() if notice.enabled}
+        sms, texts = _sms_delivery(settings, hooks, limits)
         return cls(
             _email_delivery(settings, hooks, limits),
-            _sms_delivery(settings, hooks, limits),
+            sms,
             Outbox(platform.metrics.messages),
+            texts=texts,
             notices=frozenset(kind for kind in EmailKind if kind.is_notice and kind.template in enabled),
         )
 
@@ -87,7 +97,7 @@ class Messages:
             return await self._sms.deliver(message)
         except SendFailed as failure:
             raise unprocessable(
-                ErrorCode.SMS_SEND_FAILED, f"Error sending {message.kind.value} OTP to provider: {failure}"
+                ErrorCode.SMS_SEND_FAILED, f"Error sending {message.kind.value} OTP to provider: {failure.told}"
             ) from failure
 
     def post(self, message: Message, on_failure: OnFailure | None = None) -> None:
@@ -147,6 +157,13 @@ def _email_delivery(settings: Settings, hooks: Hooks, limits: Limits) -> EmailDe
     return delivery if delivery.is_local else CountedEmail(delivery, limits, settings.auth)
 
 
-def _sms_delivery(settings: Settings, hooks: Hooks, limits: Limits) -> SmsDelivery:
-    delivery = SmsHook(hooks) if hooks.is_enabled("send_sms") else TextDelivery.of(settings)
-    return CountedSms(delivery, limits, settings.auth)
+def _sms_delivery(settings: Settings, hooks: Hooks, limits: Limits) -> tuple[SmsDelivery, TextRules]:
+    sms = settings.auth.sms
+    codes = TestCodes(sms.test_otp, sms.test_otp_valid_until)
+    if hooks.is_enabled("send_sms"):
+        delivery: SmsDelivery = SmsHook(hooks)
+        rules = TextRules(codes, has_hook=True)
+    else:
+        text = TextDelivery.of(sms)
+        delivery, rules = text, TextRules(codes, text.provider)
+    return UnsentTests(codes, CountedSms(delivery, limits, settings.auth)), rules
