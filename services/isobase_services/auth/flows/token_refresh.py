@@ -63,6 +63,9 @@ async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms:
     """
     if not is_refresh_token_shaped(token):
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Refresh token is not valid")
+    session = await _rotate_live(core, token, facts, terms)
+    if session is not None:
+        return await issue_grant(core, session)
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + RETRY_LIMIT_S
     while True:
@@ -81,31 +84,31 @@ async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms:
         await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))  # noqa: S311  a pause, not a secret
 
 
-async def _attempt(
-    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms
-) -> OpenSession | AuthError | None:
-    """One try in one transaction; None when somebody else is refreshing the session right now."""
-    async with core.transaction() as connection:
-        presented = await sessions.lock_presented_token(connection, token)
-        if presented is None:
-            return await _explain_absence(connection, token)
-        live = await sessions.active_token(connection, presented.session.id) if presented.is_revoked else None
-        others = await _rivals(core, connection, presented)
-        decision = _decide(core, presented, live, others, core.now())
-        actor = user_actor(presented.user)
-        refreshed = Entry(actor, Action.TOKEN_REFRESHED)
-        match decision:
-            case _Refuse(error, revokes_family):
-                if revokes_family:
-                    await sessions.revoke_family(connection, presented.session.id)
-                return error
-            case _GiveAgain(live_token):
-                issued, is_reuse = live_token, True
-                await sessions.touch_session(connection, presented.session.id, facts, [refreshed])
-            case _Rotate():
-                issued, is_reuse = new_refresh_token(), False
-                entries = [Entry(actor, Action.TOKEN_REVOKED), refreshed]
-                await sessions.rotate_token(connection, presented, issued, facts, entries)
+async def _rotate_live(core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms) -> OpenSession | None:
+    """What nearly every refresh is: a live token of a session that may go on. Two round trips, and no lock between them.
+
+    None for everything else, and where another request came first: then ``_attempt`` decides under a lock.
+    """
+    if core.settings.sessions.single_per_user:
+        return None
+    async with core.connection() as connection:
+        presented = await sessions.find_presented_token(connection, token)
+        if presented is None or not isinstance(_decide(core, presented, None, [], core.now()), _Rotate):
+            return None
+        issued = new_refresh_token()
+        if not await sessions.rotate_live_token(connection, presented, issued, facts, _rotation_entries(presented)):
+            return None
+    return _refreshed(presented, issued, facts, terms)
+
+
+def _rotation_entries(presented: PresentedToken) -> list[Entry]:
+    actor = user_actor(presented.user)
+    return [Entry(actor, Action.TOKEN_REVOKED), Entry(actor, Action.TOKEN_REFRESHED)]
+
+
+def _refreshed(
+    presented: PresentedToken, issued: str, facts: ClientFacts, terms: SessionTerms, *, is_reuse: bool = False
+) -> OpenSession:
     return OpenSession(
         user=presented.user,
         session_id=presented.session.id,
@@ -119,6 +122,32 @@ async def _attempt(
         is_new=False,
         is_reuse=is_reuse,
     )
+
+
+async def _attempt(
+    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms
+) -> OpenSession | AuthError | None:
+    """One try in one transaction; None when somebody else is refreshing the session right now."""
+    async with core.transaction() as connection:
+        presented = await sessions.lock_presented_token(connection, token)
+        if presented is None:
+            return await _explain_absence(connection, token)
+        live = await sessions.active_token(connection, presented.session.id) if presented.is_revoked else None
+        others = await _rivals(core, connection, presented)
+        decision = _decide(core, presented, live, others, core.now())
+        match decision:
+            case _Refuse(error, revokes_family):
+                if revokes_family:
+                    await sessions.revoke_family(connection, presented.session.id)
+                return error
+            case _GiveAgain(live_token):
+                issued, is_reuse = live_token, True
+                refreshed = Entry(user_actor(presented.user), Action.TOKEN_REFRESHED)
+                await sessions.touch_session(connection, presented.session.id, facts, [refreshed])
+            case _Rotate():
+                issued, is_reuse = new_refresh_token(), False
+                await sessions.rotate_token(connection, presented, issued, facts, _rotation_entries(presented))
+    return _refreshed(presented, issued, facts, terms, is_reuse=is_reuse)
 
 
 async def _rivals(core: AuthCore, connection: Connection, presented: PresentedToken) -> list[Session]:

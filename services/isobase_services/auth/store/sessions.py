@@ -13,6 +13,8 @@ from isobase_services.auth.store.audit import APPEND_ENTRIES, Entry
 from isobase_services.auth.store.users import IDENTITIES_AND_FACTORS, USER_COLUMNS
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from isobase_platform.pool import Connection
 
 __all__ = [
@@ -22,11 +24,13 @@ __all__ = [
     "delete_session",
     "delete_sessions",
     "drop_orphan_token",
+    "find_presented_token",
     "find_user_and_session",
     "lock_presented_token",
     "open_session",
     "other_sessions",
     "revoke_family",
+    "rotate_live_token",
     "rotate_token",
     "token_standing",
     "touch_session",
@@ -70,6 +74,35 @@ touched as (
 logged as ({APPEND_ENTRIES.format(payloads="$9")})
 insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
 values ($2, $3, $4, false, statement_timestamp(), statement_timestamp(), $5, $6)"""  # noqa: S608  constants
+
+# As _ROTATE, in a transaction of its own: it locks what was read without a lock, and does nothing where that has changed.
+_ROTATE_LIVE = f"""
+with locked as (
+  select r.id, r.session_id
+    from auth.refresh_tokens r
+    join auth.sessions s on s.id = r.session_id
+   where r.id = $1 and r.revoked is not true and s.id = $6 and coalesce(s.aal::text, 'aal1') = $10
+     for update of r, s skip locked),
+revoked as (
+  update auth.refresh_tokens t set revoked = true, updated_at = statement_timestamp() from locked where t.id = locked.id),
+touched as (
+  update auth.sessions t set refreshed_at = statement_timestamp() at time zone 'utc', updated_at = statement_timestamp(),
+         user_agent = $7, ip = $8::text::inet
+    from locked where t.id = locked.session_id),
+logged as ({APPEND_ENTRIES.format(payloads="(select $9::text[] from locked)")})
+insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
+select $2, $3, $4, false, statement_timestamp(), statement_timestamp(), $5, session_id from locked
+returning true"""  # noqa: S608  constants
+
+_PRESENTED = f"""
+select r.id as token_id, r.token, coalesce(r.revoked, false) as revoked,
+       coalesce(r.updated_at, r.created_at, 'epoch') as token_updated_at,
+       {USER_COLUMNS}, {IDENTITIES_AND_FACTORS}, {SESSION_COLUMNS}
+  from auth.refresh_tokens r
+  join auth.sessions s on s.id = r.session_id
+  join auth.users u on u.id = s.user_id and u.instance_id = $2
+ where r.token = $1"""  # noqa: S608  constants
+_LOCK_PRESENTED = f"{_PRESENTED} for update of r, s skip locked"
 
 _TOUCH = f"""
 with logged as ({APPEND_ENTRIES.format(payloads="$4")})
@@ -146,18 +179,15 @@ async def lock_presented_token(connection: Connection, token: str) -> PresentedT
     None when there is no such token or somebody else holds the lock: waiting is the caller's business, because a
     connection that waits in the database is one that nobody else can use.
     """
-    row = await connection.fetchrow(
-        f"""select r.id as token_id, r.token, coalesce(r.revoked, false) as revoked,
-                   coalesce(r.updated_at, r.created_at, 'epoch') as token_updated_at,
-                   {USER_COLUMNS}, {IDENTITIES_AND_FACTORS}, {SESSION_COLUMNS}
-              from auth.refresh_tokens r
-              join auth.sessions s on s.id = r.session_id
-              join auth.users u on u.id = s.user_id and u.instance_id = $2
-             where r.token = $1
-               for update of r, s skip locked""",  # noqa: S608  constants
-        token,
-        NIL_UUID,
-    )
+    return _presented(await connection.fetchrow(_LOCK_PRESENTED, token, NIL_UUID))
+
+
+async def find_presented_token(connection: Connection, token: str) -> PresentedToken | None:
+    """The same without a lock: what is found may have changed by the time that it is used."""
+    return _presented(await connection.fetchrow(_PRESENTED, token, NIL_UUID))
+
+
+def _presented(row: asyncpg.Record | None) -> PresentedToken | None:
     if row is None:
         return None
     session = session_from_row(row)
@@ -219,6 +249,30 @@ async def rotate_token(
         facts.ip,
         [entry.payload for entry in entries],
     )
+
+
+async def rotate_live_token(
+    connection: Connection, presented: PresentedToken, new_token: str, facts: ClientFacts, entries: Sequence[Entry]
+) -> bool:
+    """As ``rotate_token`` for a token that ``find_presented_token`` found live, with its own lock, in one statement.
+
+    False, and nothing was done, where the token was used meanwhile, the session changed its level or is gone, or another
+    request has them locked.
+    """
+    is_done: bool | None = await connection.fetchval(
+        _ROTATE_LIVE,
+        presented.id,
+        NIL_UUID,
+        new_token,
+        str(presented.user.id),
+        presented.token,
+        presented.session.id,
+        facts.user_agent,
+        facts.ip,
+        [entry.payload for entry in entries],
+        presented.session.aal,
+    )
+    return bool(is_done)
 
 
 async def revoke_family(connection: Connection, session_id: UUID) -> None:
