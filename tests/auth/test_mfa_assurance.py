@@ -89,6 +89,21 @@ async def test_verified_factor_is_given_up_at_aal2_only_and_sessions_drop(auth: 
     assert "factors" not in refreshed["user"]
 
 
+async def test_token_from_before_the_factor_does_not_rise_with_its_session(auth: AuthServer) -> None:
+    session = await auth.sign_up()
+    factor, raised = await enroll_verified(auth, session)
+    old = bearer(session)
+    assert (await auth.client.get("/user", headers=old)).status_code == 200
+    assert error_of(await auth.client.delete(f"/factors/{factor['id']}", headers=old)) == (422, "insufficient_aal")
+    assert error_of(await auth.client.put("/user", json={"password": "another password"}, headers=old)) == (
+        401,
+        "insufficient_aal",
+    )
+    enrolment = await auth.client.post("/factors", json={"factor_type": "totp", "friendly_name": "x"}, headers=old)
+    assert error_of(enrolment) == (403, "insufficient_aal")
+    assert (await auth.client.delete(f"/factors/{factor['id']}", headers=bearer(raised))).status_code == 200
+
+
 async def test_unverified_factor_is_given_up_at_aal1(auth: AuthServer) -> None:
     session = await auth.sign_up()
     factor = await enroll(auth, session)

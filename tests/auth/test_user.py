@@ -215,8 +215,15 @@ async def test_verified_second_factor_asks_for_aal2_before_credentials_change(au
     (factor,) = allowed.json()["factors"]
     assert (factor["status"], factor["factor_type"], factor["phone"]) == ("verified", "totp", "")
     assert "hidden" not in allowed.text
-    await auth.database.execute("update auth.sessions set aal = 'aal2'")
-    raised = await auth.client.put("/user", json={"password": "a new password"}, headers=bearer(session))
+    await auth.database.execute(
+        "update auth.sessions set aal = 'aal2';"
+        " insert into auth.mfa_amr_claims (id, session_id, created_at, updated_at, authentication_method)"
+        " select gen_random_uuid(), id, now(), now(), 'totp' from auth.sessions"
+    )
+    stale = await auth.client.put("/user", json={"password": "a new password"}, headers=bearer(session))
+    assert stale.status_code == 401, "the token says aal1"
+    refreshed = (await auth.refresh(session["refresh_token"])).json()
+    raised = await auth.client.put("/user", json={"password": "a new password"}, headers=bearer(refreshed))
     assert raised.status_code == 200
 
 

@@ -9,7 +9,7 @@ from isobase_platform.caller import Claims
 from isobase_platform.errors import TokenError, TokenRefusal
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, forbidden
-from isobase_services.auth.models import NIL_UUID, Session, User
+from isobase_services.auth.models import AAL2, NIL_UUID, Session, User
 from isobase_services.auth.session_ends import end_of
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Actor
@@ -35,6 +35,14 @@ class SignedIn:
     user: User
     session: Session | None
     claims: Claims
+
+    @property
+    def is_aal2(self) -> bool:
+        """True for a session that has passed a second factor, by a token from after that.
+
+        Upstream looks at the session alone. A token that was stolen before the user stepped up would rise with it.
+        """
+        return self.session is not None and self.session.aal == AAL2 and self.claims.raw.get("aal") == AAL2
 
 
 @dataclass(slots=True, frozen=True)

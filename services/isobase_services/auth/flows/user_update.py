@@ -24,7 +24,7 @@ from isobase_services.auth.flows.password_strength import check_new_password
 from isobase_services.auth.flows.phone_change import take_phone
 from isobase_services.auth.flows.reauthenticate import check_nonce
 from isobase_services.auth.messages import Channel, SmsKind
-from isobase_services.auth.models import AAL2, ClientFacts, JsonObject, User
+from isobase_services.auth.models import ClientFacts, JsonObject, User
 from isobase_services.auth.rules import check_pkce_pair, normal_email, normal_phone
 from isobase_services.auth.store import audit, flow_state, sessions, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -152,7 +152,7 @@ async def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _Up
     new_email = email if email and email != user.email else None
     new_phone = phone if phone and phone != user.phone else None
     is_sensitive = bool(request.password) or new_email is not None or new_phone is not None
-    if is_sensitive and user.has_verified_factor and (session is None or session.aal != AAL2):
+    if is_sensitive and user.has_verified_factor and not signed_in.is_aal2:
         raise AuthError(
             401,
             ErrorCode.INSUFFICIENT_AAL,

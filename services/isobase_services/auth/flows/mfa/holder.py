@@ -8,7 +8,7 @@ from uuid import UUID
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, forbidden, not_found
 from isobase_services.auth.flows.access import SignedIn, signed_in_user
-from isobase_services.auth.models import AAL2, Factor, Session, User
+from isobase_services.auth.models import Factor, Session, User
 
 __all__ = ["PHONE", "TOTP", "WEBAUTHN", "Holder", "check_may_confirm", "factor_of", "holder_of", "needs_aal2"]
 
@@ -19,15 +19,11 @@ WEBAUTHN = "webauthn"
 
 @dataclass(slots=True, frozen=True)
 class Holder:
-    """A permanent user with the session that their second factors raise."""
+    """A permanent user with the session that their second factors raise. ``is_aal2`` as ``SignedIn`` has it."""
 
     user: User
     session: Session
-
-    @property
-    def is_aal2(self) -> bool:
-        """True once the session has passed a second factor."""
-        return self.session.aal == AAL2
+    is_aal2: bool
 
 
 async def holder_of(core: AuthCore, bearer: str | None) -> Holder:
@@ -40,7 +36,7 @@ async def holder_of(core: AuthCore, bearer: str | None) -> Holder:
     check_not_anonymous(signed_in)
     if signed_in.session is None:
         raise forbidden(ErrorCode.SESSION_NOT_FOUND, "A valid session is required to use factors")
-    return Holder(signed_in.user, signed_in.session)
+    return Holder(signed_in.user, signed_in.session, signed_in.is_aal2)
 
 
 def check_not_anonymous(signed_in: SignedIn) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, forbidden, not_found, unprocessable
 from isobase_services.auth.flows.access import SignedIn
-from isobase_services.auth.models import AAL2
 
 __all__ = ["challenge_id_of", "check_enabled", "check_may_manage", "check_may_register", "passkey_not_found"]
 
@@ -20,8 +19,7 @@ def check_enabled(core: AuthCore) -> None:
 
 def check_may_manage(signed_in: SignedIn) -> None:
     """Raise 403 insufficient_aal for a session below aal2 of a user with a verified factor: a passkey is a way in."""
-    session = signed_in.session
-    if signed_in.user.has_verified_factor and (session is None or session.aal != AAL2):
+    if signed_in.user.has_verified_factor and not signed_in.is_aal2:
         raise forbidden(ErrorCode.INSUFFICIENT_AAL, "AAL2 session is required to manage passkeys when MFA is enabled")
 
 
