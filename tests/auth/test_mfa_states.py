@@ -6,8 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -42,18 +41,20 @@ class ModelSession:
 class Assurance(RuleBasedStateMachine):
     """One user with any number of sessions and factors."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, auth: AuthServer) -> None:
+    loop: ClassVar[asyncio.AbstractEventLoop]
+    auth: ClassVar[AuthServer]
+
+    def __init__(self) -> None:
         super().__init__()
-        self._loop, self._auth = loop, auth
         self._email = f"user{next(_numbers)}@example.com"
         self._factors: list[ModelFactor] = []
-        self._sessions: list[ModelSession] = [ModelSession(self._run(auth.sign_up(self._email)))]
+        self._sessions: list[ModelSession] = [ModelSession(self._run(self.auth.sign_up(self._email)))]
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(work)
+        return self.loop.run_until_complete(work)
 
     def _call(self, session: ModelSession, method: str, path: str, **body: object) -> tuple[int, dict[str, Any]]:
-        response = self._run(self._auth.client.request(method, path, json=body or None, headers=bearer(session.body)))
+        response = self._run(self.auth.client.request(method, path, json=body or None, headers=bearer(session.body)))
         return response.status_code, response.json()
 
     def _live(self, index: int) -> ModelSession:
@@ -64,7 +65,7 @@ class Assurance(RuleBasedStateMachine):
         return self._factors[index % len(self._factors)]
 
     def _forget_tries_and_used_codes(self) -> None:
-        self._run(self._auth.database.execute("delete from auth.mfa_challenges"))
+        self._run(self.auth.database.execute("delete from auth.mfa_challenges"))
 
     @property
     def _has_verified(self) -> bool:
@@ -81,7 +82,7 @@ class Assurance(RuleBasedStateMachine):
 
     @rule()
     def sign_in(self) -> None:
-        self._sessions.append(ModelSession(self._run(self._auth.sign_in(self._email)).json()))
+        self._sessions.append(ModelSession(self._run(self.auth.sign_in(self._email)).json()))
 
     @precondition(lambda self: self._has_live() and len(self._factors) < 6)
     @rule(index=_INDEX)
@@ -134,7 +135,7 @@ class Assurance(RuleBasedStateMachine):
         factor = self._factor(which)
         user_id = self._sessions[0].body["user"]["id"]
         response = self._run(
-            self._auth.client.delete(f"/admin/users/{user_id}/factors/{factor.id}", headers=self._auth.service_headers)
+            self.auth.client.delete(f"/admin/users/{user_id}/factors/{factor.id}", headers=self.auth.service_headers)
         )
         assert response.status_code == 200
         self._drop(factor)
@@ -143,7 +144,7 @@ class Assurance(RuleBasedStateMachine):
     @rule(index=_INDEX)
     def refresh(self, index: int) -> None:
         session = self._live(index)
-        response = self._run(self._auth.refresh(session.body["refresh_token"]))
+        response = self._run(self.auth.refresh(session.body["refresh_token"]))
         assert response.status_code == 200, response.text
         session.body = response.json()
         assert aal_of(session.body) == ("aal2" if session.raised_by else "aal1")
@@ -152,7 +153,7 @@ class Assurance(RuleBasedStateMachine):
     @rule(index=_INDEX)
     def sign_out(self, index: int) -> None:
         session = self._live(index)
-        response = self._run(self._auth.client.post("/logout", params={"scope": "local"}, headers=bearer(session.body)))
+        response = self._run(self.auth.client.post("/logout", params={"scope": "local"}, headers=bearer(session.body)))
         assert response.status_code == 204
         session.is_over = True
 
@@ -167,7 +168,7 @@ class Assurance(RuleBasedStateMachine):
                 assert {factor["id"]: factor["status"] for factor in body.get("factors", [])} == expected
         user_id = self._sessions[0].body["user"]["id"]
         rows = self._run(
-            self._auth.database.fetch(
+            self.auth.database.fetch(
                 "select aal::text, factor_id::text from auth.sessions where user_id = $1::text::uuid", user_id
             )
         )
@@ -185,8 +186,13 @@ def test_service_and_model_of_assurance_levels_agree_after_every_step(start_auth
         context = start_auth()
         auth = loop.run_until_complete(context.__aenter__())
         try:
+
+            class Here(Assurance):
+                pass
+
+            Here.loop, Here.auth = loop, auth
             run_state_machine_as_test(
-                partial(Assurance, loop, auth),  # type: ignore[arg-type]  any maker of machines will do
+                Here,
                 settings=settings(
                     max_examples=20,
                     stateful_step_count=15,

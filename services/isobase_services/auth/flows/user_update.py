@@ -141,7 +141,7 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
 
 
 async def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _UpdatePlan:
-    user, session = signed_in.user, signed_in.session
+    user = signed_in.user
     email = normal_email(request.email) if request.email else ""
     phone = normal_phone(request.phone) if request.phone else ""
     channel = check_channel(request.channel) if phone else "sms"
