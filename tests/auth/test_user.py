@@ -267,3 +267,10 @@ async def test_logged_out_token_is_refused_with_the_code_that_clients_wait_for(a
     assert answer.status_code == 403
     assert json.loads(answer.content)["code"] == "session_not_found"
     assert (await auth.client.post("/logout", headers=bearer(session))).status_code == 403
+
+
+async def test_metadata_keeps_numbers_of_any_length(auth: AuthServer) -> None:
+    session = await auth.sign_up(data={"count": 10**30, "ratio": 0.1})
+    answer = await auth.client.get("/user", headers=bearer(session))
+    metadata = answer.json()["user_metadata"]
+    assert (metadata["count"], metadata["ratio"]) == (10**30, 0.1)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+import orjson
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
@@ -53,7 +54,11 @@ def json_response(
     content: Mapping[str, Any] | list[Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A JSON answer, without blanks."""
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        body = orjson.dumps(content)
+    except TypeError:
+        # Metadata may hold integers of any length; the standard library writes those too.
+        body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
