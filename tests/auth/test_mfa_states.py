@@ -194,7 +194,7 @@ def test_service_and_model_of_assurance_levels_agree_after_every_step(start_auth
             run_state_machine_as_test(
                 Here,
                 settings=settings(
-                    max_examples=20,
+                    max_examples=12,
                     stateful_step_count=15,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
