@@ -24,9 +24,9 @@ from isobase_services.auth.messages import Channel, EmailKind, EmailMessage, Sms
 from isobase_services.auth.models import ClientFacts, User
 from isobase_services.auth.rules import check_send_frequency
 from isobase_services.auth.store import one_time, users
-from isobase_services.auth.store.one_time import OneTimeTokenType
+from isobase_services.auth.store.one_time import OneTimeTokenType, StoredCode
 from isobase_services.auth.store.users import UserChanges, UserColumn
-from isobase_services.auth.tokens import OneTimeCode, new_one_time_code
+from isobase_services.auth.tokens import OneTimeCode, is_code_of, new_one_time_code
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
@@ -35,6 +35,7 @@ __all__ = [
     "INVALID_CHANNEL",
     "IssuedCode",
     "check_channel",
+    "is_right_code",
     "issue_email_code",
     "issue_sms_code",
     "post_code",
@@ -145,7 +146,8 @@ async def issue_sms_code(
     check_send_frequency(
         _sent_at(user, token_type), core.now(), settings.max_frequency_s, ErrorCode.OVER_SMS_SEND_RATE_LIMIT
     )
-    code = new_one_time_code(phone, digits=settings.otp_length)
+    fixed = core.messages.texts.test_code(phone)
+    code = new_one_time_code(phone, digits=settings.otp_length, fixed=fixed)
     await store_code(core, connection, user, token_type, code, phone, resets_password=resets_password)
     if kind is SmsKind.PHONE_CHANGE:
         await users.update_user(connection, user.id, UserChanges({"phone_change": phone}))
@@ -214,11 +216,23 @@ async def refuse_haste_of_stranger(core: AuthCore, kind: str, address: str, inte
         await one_time.flush_like_a_write(connection)
 
 
-def check_channel(channel: str) -> Channel:
-    """The channel of a text message, ``sms`` where none is named. Raises 400 validation_failed for any other."""
-    if (channel or "sms") != "sms":
+def check_channel(core: AuthCore, channel: str) -> Channel:
+    """The channel of a text message, ``sms`` where none is named. Raises 400 validation_failed where it cannot be had."""
+    wanted = channel or "sms"
+    if not core.messages.texts.takes_channel(wanted):
         raise bad_request(ErrorCode.VALIDATION_FAILED, INVALID_CHANNEL)
-    return "sms"
+    return "whatsapp" if wanted == "whatsapp" else "sms"
+
+
+async def is_right_code(core: AuthCore, stored: StoredCode, address: str, code: str) -> bool:
+    """Whether ``code`` is the one that went to ``address``; asks the provider of text messages where it makes the codes.
+
+    Never with a connection held.
+    """
+    texts = core.messages.texts
+    if texts.checks_codes and "@" not in address and texts.test_code(address) is None:
+        return await texts.check_code(address, code)
+    return is_code_of(stored.token_hash, address, code, stored.salt)
 
 
 async def _take_back(core: AuthCore, issued: IssuedCode) -> None:

@@ -178,7 +178,7 @@ async def _register(core: AuthCore, connection: Connection, account: NewAccount)
 async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) -> str:
     if not core.settings.phone_enable_signup:
         raise bad_request(ErrorCode.PHONE_PROVIDER_DISABLED, "Unsupported phone provider")
-    phone, channel = normal_phone(request.phone), check_channel(request.channel)
+    phone, channel = normal_phone(request.phone), check_channel(core, request.channel)
     account = NewAccount("phone", phone, request.audience, request.data)
     for _ in range(MAX_ATTEMPTS):
         async with core.connection() as connection:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
-from isobase_services.auth.flows.codes import issue_email_code, issue_sms_code, send_code
+from isobase_services.auth.flows.codes import is_right_code, issue_email_code, issue_sms_code, send_code
 from isobase_services.auth.messages import EmailKind, SmsKind
 from isobase_services.auth.models import ClientFacts, User
 from isobase_services.auth.store import audit, one_time, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.users import UserChanges
-from isobase_services.auth.tokens import is_code_of
 
 __all__ = ["check_nonce", "send_nonce"]
 
@@ -45,7 +44,7 @@ async def check_nonce(core: AuthCore, user: User, nonce: str) -> None:
     async with core.connection() as connection:
         candidates = await one_time.claim_try(connection, address, ("reauthentication_token",), user.aud)
     for stored in candidates:
-        is_right = is_code_of(stored.token_hash, address, nonce, stored.salt)
+        is_right = await is_right_code(core, stored, address, nonce)
         if is_right and stored.user_id == user.id and stored.is_fresh(core.now(), life_s):
             async with core.transaction() as connection:
                 if await one_time.take_code(connection, stored):

@@ -115,7 +115,7 @@ async def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
         raise bad_request(
             ErrorCode.VALIDATION_FAILED, "Only an email address or phone number should be provided on signup."
         )
-    channel = check_channel(request.channel) if request.phone else "sms"
+    channel = check_channel(core, request.channel) if request.phone else "sms"
     if request.phone and request.code_challenge:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "PKCE not supported for phone signups")
     challenge_method = check_pkce_pair(request.code_challenge, request.code_challenge_method)

@@ -20,6 +20,7 @@ from isobase_services.auth.flows.access import SignedIn
 from isobase_services.auth.flows.codes import IssuedCode, check_channel, issue_sms_code, send_code
 from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL, DUPLICATE_PHONE
 from isobase_services.auth.flows.email_change import request_email_change, take_email
+from isobase_services.auth.flows.notices import tell_of_changes
 from isobase_services.auth.flows.password_strength import check_new_password
 from isobase_services.auth.flows.phone_change import take_phone
 from isobase_services.auth.flows.reauthenticate import check_nonce
@@ -134,6 +135,7 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
         fail_with_database_error("Error updating user", error)
     if updated is None:
         raise forbidden(ErrorCode.USER_NOT_FOUND, "User from sub claim in JWT does not exist")
+    tell_of_changes(core, user, updated, has_new_password=password_hash is not None)
     for code in issued:
         if code is not None:
             await send_code(core, code, facts)
@@ -144,7 +146,7 @@ async def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _Up
     user = signed_in.user
     email = normal_email(request.email) if request.email else ""
     phone = normal_phone(request.phone) if request.phone else ""
-    channel = check_channel(request.channel) if phone else "sms"
+    channel = check_channel(core, request.channel) if phone else "sms"
     if request.password is not None:
         await check_new_password(core, request.password)
     if request.app_metadata is not None:

@@ -21,14 +21,16 @@ from isobase_services.auth.errors import (
     unprocessable,
 )
 from isobase_services.auth.flows import confirm
+from isobase_services.auth.flows.codes import is_right_code
 from isobase_services.auth.flows.email_change import confirm_email_change
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.flows.notices import tell_of_changes
 from isobase_services.auth.flows.phone_change import confirm_phone_change
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms, User
 from isobase_services.auth.rules import normal_email, normal_phone
 from isobase_services.auth.store import flow_state, one_time, users
 from isobase_services.auth.store.one_time import OneTimeTokenType, StoredCode
-from isobase_services.auth.tokens import PKCE_PREFIX, is_code_of
+from isobase_services.auth.tokens import PKCE_PREFIX
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
@@ -188,7 +190,7 @@ async def _claim(core: AuthCore, request: VerifyRequest, plan: _CodePlan) -> Sto
         candidates = await one_time.claim_try(connection, plan.address, plan.token_types, request.audience)
     found = None
     for stored in candidates:
-        if is_code_of(stored.token_hash, plan.address, plan.code, stored.salt):
+        if await is_right_code(core, stored, plan.address, plan.code):
             found = stored
     return found
 
@@ -238,16 +240,19 @@ async def _act(
             confirmed = await _apply(core, connection, user, stored, verify_type)
             if isinstance(confirmed, HalfConfirmed):
                 return confirmed
+            outcome: OpenSession | AuthCode | None
             if gives_code:
-                return await _auth_code(connection, confirmed, _resolved(stored, verify_type))
-            session = await start_session(core, connection, confirmed, method="otp", facts=facts, terms=terms)
+                outcome = await _auth_code(connection, confirmed, _resolved(stored, verify_type))
+            else:
+                outcome = await start_session(core, connection, confirmed, method="otp", facts=facts, terms=terms)
     except DatabaseError as error:
         if error.is_unique_violation and error.schema == "auth" and error.table == "users":
             raise _taken(stored) from None
         fail_with_database_error("Database error updating user", error)
-    if session is None:
+    if outcome is None:
         raise refusal
-    return session
+    tell_of_changes(core, user, confirmed)
+    return outcome
 
 
 def _resolved(stored: StoredCode, verify_type: str) -> str:

@@ -61,8 +61,13 @@ class TextRules:
         return self._codes.of(phone)
 
     def takes_channel(self, channel: str) -> bool:
-        """Whether a caller may ask for ``channel``: SMS always, WhatsApp where the provider has it, any before a hook."""
-        return self._has_hook or channel == "sms" or (self._provider is not None and channel in self._provider.channels)
+        """Whether a caller may ask for ``channel``: SMS always, WhatsApp where provider or hook take it.
+
+        Upstream lets any word through to a hook, which is not told of it.
+        """
+        if channel == "whatsapp":
+            return self._has_hook or (self._provider is not None and channel in self._provider.channels)
+        return channel == "sms"
 
     @property
     def checks_codes(self) -> bool:

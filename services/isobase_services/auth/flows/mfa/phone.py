@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
-from isobase_services.auth.flows.codes import INVALID_CHANNEL
+from isobase_services.auth.errors import AuthError, ErrorCode
+from isobase_services.auth.flows.codes import check_channel
 from isobase_services.auth.flows.mfa.holder import Holder
 from isobase_services.auth.messages import SmsKind, SmsMessage
 from isobase_services.auth.models import ClientFacts, Factor
@@ -27,11 +27,11 @@ async def send_code(
 
     Raises 400 validation_failed for an unknown channel, 429 over_sms_send_rate_limit, and as ``Messages.send_sms``.
     """
-    if channel not in ("", "sms", "whatsapp"):
-        raise bad_request(ErrorCode.VALIDATION_FAILED, INVALID_CHANNEL)
+    wanted = check_channel(core, channel)
     settings = core.settings.mfa.phone
     challenge_id = uuid4()
-    code = f"{secrets.randbelow(10**settings.otp_length):0{settings.otp_length}d}"
+    digits = settings.otp_length
+    code = core.messages.texts.test_code(factor.phone) or f"{secrets.randbelow(10**digits):0{digits}d}"
     async with core.transaction() as connection:
         await factors.lock_user(connection, holder.user.id)
         current = await users.find_by_id(connection, holder.user.id)
@@ -49,7 +49,7 @@ async def send_code(
         user=holder.user,
         phone=factor.phone,
         code=code,
-        channel="whatsapp" if channel == "whatsapp" else "sms",
+        channel=wanted,
         template=settings.template,
         facts=facts,
     )
@@ -63,8 +63,11 @@ async def send_code(
     return challenge_id, created_at
 
 
-def is_right_code(challenge_id: UUID, factor: Factor, stored: str | None, code: str) -> bool:
-    """Whether ``code`` is the one that was sent, in constant time."""
+async def is_right_code(core: AuthCore, challenge_id: UUID, factor: Factor, stored: str | None, code: str) -> bool:
+    """Whether ``code`` is the one that was sent, in constant time; the provider is asked where it makes the codes."""
+    texts = core.messages.texts
+    if texts.checks_codes and texts.test_code(factor.phone) is None:
+        return await texts.check_code(factor.phone, code.strip())
     given = _code_hash(challenge_id, factor.phone, code.strip())
     return stored is not None and hmac.compare_digest(stored.encode(), given.encode())
 

@@ -54,7 +54,7 @@ async def verify_factor(
         closed = None if box.is_current(stored) else box.close(factor.id, secret)
         is_valid, proof = step is not None, Proof(challenge.id, totp_step=step, closed_secret=closed)
     else:
-        is_valid = is_right_code(challenge.id, factor, challenge.otp_code, request.code)
+        is_valid = await is_right_code(core, challenge.id, factor, challenge.otp_code, request.code)
         proof = Proof(challenge.id)
     await ask_project(core, holder, factor, facts, is_valid=is_valid)
     if not is_valid:
