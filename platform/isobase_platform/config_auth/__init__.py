@@ -18,7 +18,7 @@ from isobase_platform.config_auth.mfa import MfaSettings
 from isobase_platform.config_auth.oauth_server import OAuthServerSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
 from isobase_platform.config_auth.rate_limit import RateLimitSettings
-from isobase_platform.config_auth.security import SecuritySettings
+from isobase_platform.config_auth.security import AuditSettings, HousekeepingSettings, SecuritySettings
 from isobase_platform.config_auth.sessions import SessionSettings
 from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.config_auth.third_party import ThirdPartyIssuer
@@ -84,3 +84,5 @@ class AuthSettings(SettingsGroup):
     captcha: CaptchaSettings = CaptchaSettings()
     sessions: SessionSettings = SessionSettings()
     security: SecuritySettings = SecuritySettings()
+    audit: AuditSettings = AuditSettings()
+    housekeeping: HousekeepingSettings = HousekeepingSettings()

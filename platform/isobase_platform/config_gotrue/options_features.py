@@ -149,6 +149,10 @@ _SESSIONS = simple_options(
     },
 )
 
+_UPKEEP = (
+    Option("GOTRUE_AUDIT_LOG_DISABLE_POSTGRES", converters.inverted_flag, "auth.audit.database_enabled"),
+    Option("GOTRUE_DB_CLEANUP_ENABLED", converters.flag, "auth.housekeeping.enabled"),
+)
 _PASSWORDS = (
     Option(
         "GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD",
@@ -175,6 +179,7 @@ FEATURES: tuple[Option, ...] = (
     *_LIMITS,
     *_SESSIONS,
     *_PASSWORDS,
+    *_UPKEEP,
     *_OAUTH_SERVER,
     *(option for name in _HOOKS for option in _hook(name)),
     *(_notice(name) for name in _NOTICES),

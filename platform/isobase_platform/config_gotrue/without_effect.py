@@ -39,7 +39,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "GOTRUE_SECURITY_REFRESH_TOKEN_ALLOW_REUSE": "refresh tokens are of version 1",
     "GOTRUE_PASSWORD_HIBP_USER_AGENT": "it is isobase",
     "GOTRUE_PASSWORD_HIBP_BLOOM_*": "answers are not remembered",
-    "GOTRUE_SECURITY_DB_ENCRYPTION_*": "columns are not encrypted",
     "GOTRUE_CUSTOM_OAUTH_*": "providers are configured by variables alone",
     "GOTRUE_SAML_*": "there is no SAML sign-in",
     "GOTRUE_EXTERNAL_SAML_*": "there is no SAML sign-in",

@@ -21,6 +21,7 @@ __all__ = [
     "AUTHENTICATED_AUDIENCE",
     "NIL_UUID",
     "NO_FACTS",
+    "NO_TIME",
     "ClientFacts",
     "Factor",
     "Grant",
@@ -43,7 +44,8 @@ AUTHENTICATED_AUDIENCE = "authenticated"
 """``aud`` and ``role`` of users unless an administrator says otherwise, as Supabase configures GoTrue."""
 AAL1 = "aal1"
 AAL2 = "aal2"
-_NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+"""Go's time that is none: upstream shows it where a row has no time."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -248,8 +250,8 @@ def user_from_row(row: asyncpg.Record) -> User:
         last_sign_in_at=row["last_sign_in_at"],
         app_metadata=_object(row["raw_app_meta_data"]),
         user_metadata=_object(row["raw_user_meta_data"]),
-        created_at=row["created_at"] or _NO_TIME,
-        updated_at=row["updated_at"] or _NO_TIME,
+        created_at=row["created_at"] or NO_TIME,
+        updated_at=row["updated_at"] or NO_TIME,
         banned_until=row["banned_until"],
         deleted_at=row["deleted_at"],
         identities=tuple(_identity(item) for item in json.loads(row["identities"])),
@@ -265,7 +267,7 @@ def session_from_row(row: asyncpg.Record) -> Session | None:
     return Session(
         id=row["session_id"],
         user_id=row["session_user_id"],
-        created_at=row["session_created_at"] or _NO_TIME,
+        created_at=row["session_created_at"] or NO_TIME,
         not_after=row["session_not_after"],
         refreshed_at=row["session_refreshed_at"],
         aal=row["session_aal"] or AAL1,
@@ -280,7 +282,7 @@ def _object(text: str | None) -> JsonObject:
 
 
 def _time(text: str | None) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else _NO_TIME
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else NO_TIME
 
 
 def _optional_time(text: str | None) -> datetime | None:

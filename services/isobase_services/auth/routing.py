@@ -20,6 +20,7 @@ from isobase_platform.errors import MethodNotAllowed, NotFound
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import overloaded
 from isobase_services.auth.request import Request
+from isobase_services.auth.store.audit import keeps_rows
 
 __all__ = ["Endpoint", "Guard", "Route", "Router"]
 
@@ -89,6 +90,7 @@ class Router:
             return
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         node, params = self._find(path)
+        keeps_rows.set(self._core.settings.audit.database_enabled)
         request = Request(scope, receive, params, self._core.settings.jwt_audience)
         try:
             async with asyncio.timeout(MAX_REQUEST_DURATION_S):

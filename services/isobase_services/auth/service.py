@@ -9,6 +9,7 @@ from typing import Any
 from isobase_platform.runtime import Platform
 from isobase_platform.service import ApiKeyRule, Mount
 from isobase_services.auth.core import AuthCore
+from isobase_services.auth.housekeeping import Housekeeper
 from isobase_services.auth.simple import simple_app
 from isobase_services.auth.simple.openapi import OPENAPI
 from isobase_services.auth.v1 import gotrue_app
@@ -23,6 +24,7 @@ class AuthService:
 
     def __init__(self, core: AuthCore) -> None:
         self._core = core
+        self._housekeeper = Housekeeper(core)
         self.mounts: tuple[Mount, ...] = (
             Mount(
                 "/auth/v1",
@@ -40,11 +42,13 @@ class AuthService:
         return OPENAPI
 
     async def start(self) -> None:
-        """Nothing is loaded ahead: the first request opens the first connection."""
+        """Nothing is loaded ahead: the first request opens the first connection. Housekeeping begins to wait for its time."""
+        self._housekeeper.start()
 
     async def drain(self, timeout_s: float) -> None:
         """Let the hashes that requests in flight wait for be done and the mail that waits leave."""
         deadline_s = time.monotonic() + timeout_s
+        await self._housekeeper.stop()
         # In this order: a request that waits for its hash may have mail to send after it.
         await self._core.hasher.close(timeout_s)
         await self._core.messages.close(max(0.0, deadline_s - time.monotonic()))

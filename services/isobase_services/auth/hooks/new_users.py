@@ -6,10 +6,9 @@ upstream leaves users out that an administrator creates. Source: supabase/auth i
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from isobase_services.auth.models import ClientFacts, User
+from isobase_services.auth.models import NO_TIME, ClientFacts, User
 from isobase_services.auth.user_json import user_body
 
 if TYPE_CHECKING:
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from isobase_services.auth.store.users import NewUser
 
 __all__ = ["may_create", "was_created"]
-
-_NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
-"""Go's time that is none: upstream shows it for rows that are not there yet."""
 
 
 async def may_create(hooks: Hooks, user: NewUser, facts: ClientFacts) -> None:
@@ -58,8 +54,8 @@ def _unborn(user: NewUser) -> User:
         last_sign_in_at=None,
         app_metadata=user.app_metadata,
         user_metadata=user.user_metadata,
-        created_at=_NO_TIME,
-        updated_at=_NO_TIME,
+        created_at=NO_TIME,
+        updated_at=NO_TIME,
         banned_until=None,
         deleted_at=None,
         identities=(),

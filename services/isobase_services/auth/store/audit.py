@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from isobase_services.auth.models import NIL_UUID, JsonObject, User
+from isobase_services.auth.models import NIL_UUID, NO_TIME, JsonObject, User
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["APPEND_ENTRIES", "Action", "Actor", "Entry", "record", "user_actor"]
+__all__ = [
+    "APPEND_ENTRIES",
+    "MAX_OFFSET_ROWS",
+    "Action",
+    "Actor",
+    "Entry",
+    "StoredEntry",
+    "find_entries",
+    "keeps_rows",
+    "record",
+    "stored_payloads",
+    "user_actor",
+]
+
+MAX_OFFSET_ROWS = 2**62
+
+keeps_rows: ContextVar[bool] = ContextVar("keeps_rows", default=True)
+"""Whether the request's entries become rows (``auth.audit.database_enabled``); the router sets it for each request."""
+
+_log = logging.getLogger("isobase.auth.audit")
 
 
 class Action(Enum):
@@ -67,8 +90,8 @@ class Entry:
     traits: JsonObject | None = None
 
     @property
-    def payload(self) -> str:
-        """The entry as JSON text."""
+    def content(self) -> dict[str, Any]:
+        """The entry as it is kept."""
         action, log_type = self.action.value
         content: dict[str, Any] = {
             "actor_id": str(self.actor.id),
@@ -81,7 +104,17 @@ class Entry:
             content["actor_name"] = self.actor.full_name
         if self.traits is not None:
             content["traits"] = self.traits
-        return json.dumps(content)
+        return content
+
+
+@dataclass(slots=True, frozen=True)
+class StoredEntry:
+    """A row of the log."""
+
+    id: UUID
+    payload: JsonObject
+    created_at: datetime
+    ip_address: str
 
 
 def user_actor(user: User) -> Actor:
@@ -103,4 +136,41 @@ _RECORD = APPEND_ENTRIES.format(payloads="$1")
 
 async def record(connection: Connection, *entries: Entry) -> None:
     """Write the entries in their order."""
-    await connection.execute(_RECORD, [entry.payload for entry in entries])
+    if payloads := stored_payloads(entries):
+        await connection.execute(_RECORD, payloads)
+
+
+def stored_payloads(entries: Sequence[Entry]) -> list[str]:
+    """Log the entries, and return those that become rows as JSON texts for ``APPEND_ENTRIES``."""
+    contents = [entry.content for entry in entries]
+    is_stored = keeps_rows.get()
+    # Where they are rows anyway the log need not repeat them, unless somebody looks closely.
+    level = logging.DEBUG if is_stored else logging.INFO
+    if _log.isEnabledFor(level):
+        for content in contents:
+            _log.log(level, "audit", extra={"auth_audit_event": content})
+    return [json.dumps(content) for content in contents] if is_stored else []
+
+
+async def find_entries(
+    connection: Connection, fields: Sequence[str], text: str, *, limit: int, offset: int
+) -> tuple[list[StoredEntry], int]:
+    """A page of the log, newest first, and how many entries there are in all.
+
+    ``text`` is looked for in the ``fields`` of the payload, in any case; without fields or text every entry is found.
+    """
+    condition = "instance_id = $1"
+    values: list[object] = [NIL_UUID]
+    if fields and text:
+        condition += " and exists (select from unnest($2::text[]) as field where payload ->> field ilike $3)"
+        values += [list(fields), f"%{text}%"]
+    total = await connection.fetchval(f"select count(*) from auth.audit_log_entries where {condition}", *values)  # noqa: S608  constants
+    rows = await connection.fetch(
+        f"select id, payload, created_at, ip_address from auth.audit_log_entries where {condition}"  # noqa: S608  constants
+        f" order by created_at desc nulls last, id limit {int(limit)} offset {int(offset)}",
+        *values,
+    )
+    return [
+        StoredEntry(row["id"], json.loads(row["payload"] or "{}"), row["created_at"] or NO_TIME, row["ip_address"])
+        for row in rows
+    ], total

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from isobase_services.auth.models import NIL_UUID, ClientFacts, Session, User, session_from_row, user_from_row
-from isobase_services.auth.store.audit import APPEND_ENTRIES, Entry
+from isobase_services.auth.store.audit import APPEND_ENTRIES, Entry, stored_payloads
 from isobase_services.auth.store.users import IDENTITIES_AND_FACTORS, USER_COLUMNS
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ async def open_session(
         facts.ip,
         seen_hash,
         new_hash,
-        [entry.payload for entry in entries],
+        stored_payloads(entries),
     )
     return opened_at
 
@@ -247,7 +247,7 @@ async def rotate_token(
         presented.session.id,
         facts.user_agent,
         facts.ip,
-        [entry.payload for entry in entries],
+        stored_payloads(entries),
     )
 
 
@@ -269,7 +269,7 @@ async def rotate_live_token(
         presented.session.id,
         facts.user_agent,
         facts.ip,
-        [entry.payload for entry in entries],
+        stored_payloads(entries),
         presented.session.aal,
     )
     return bool(is_done)
@@ -288,7 +288,7 @@ async def revoke_family(connection: Connection, session_id: UUID) -> None:
 
 async def touch_session(connection: Connection, session_id: UUID, facts: ClientFacts, entries: Sequence[Entry]) -> None:
     """Note a refresh that gave no new token: when (UTC, the column has no zone), and from where."""
-    await connection.execute(_TOUCH, session_id, facts.user_agent, facts.ip, [entry.payload for entry in entries])
+    await connection.execute(_TOUCH, session_id, facts.user_agent, facts.ip, stored_payloads(entries))
 
 
 async def other_sessions(connection: Connection, user_id: UUID, session_id: UUID) -> list[Session]:

@@ -10,6 +10,7 @@ from isobase_services.auth.flows.access import admin_of, signed_in_user
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Route, Router
 from isobase_services.auth.v1 import (
+    admin_audit,
     admin_links,
     admin_users,
     disabled,
@@ -49,6 +50,7 @@ ROUTES = (
     Route("POST", "/admin/generate_link", admin_links.post_generate_link),
     Route("GET", "/user", user.get_user, takes_slash=True),
     Route("PUT", "/user", user.put_user, takes_slash=True),
+    Route("GET", "/admin/audit", admin_audit.get_audit, takes_slash=True),
     Route("GET", "/admin/users", admin_users.get_users, takes_slash=True),
     Route("POST", "/admin/users", admin_users.post_users, takes_slash=True),
     Route("GET", "/admin/users/{user_id}", admin_users.get_user, takes_slash=True),

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from urllib.parse import urlencode
-
 from starlette.responses import Response
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.flows import admin_users
 from isobase_services.auth.flows.access import admin_of
 from isobase_services.auth.flows.admin_users import UserFields, UserPage
 from isobase_services.auth.request import Body, Request
+from isobase_services.auth.v1.paging import Page, bad_parameters, page_headers, read_page
 from isobase_services.auth.v1.render import json_response, user_body
 
 __all__ = ["delete_user", "get_user", "get_users", "post_users", "put_user"]
-
-DEFAULT_PAGE_SIZE_ROWS = 50
-_UNSIGNED = re.compile(r"[0-9]+")
-MAX_UNSIGNED = 2**64 - 1
-MAX_PAGE_SIZE_ROWS = 10_000
-"""Upstream takes any ``per_page``. A larger page would only fill the memory; ``Link`` leads to the rest."""
 
 
 async def get_users(core: AuthCore, request: Request) -> Response:
@@ -30,7 +21,7 @@ async def get_users(core: AuthCore, request: Request) -> Response:
     page = _page(request)
     audience = request.audience()
     found, total = await admin_users.list_users(core, audience, page)
-    headers = {"link": _links(request, page, total), "x-total-count": str(total)}
+    headers = page_headers(request, Page(page.page, page.per_page), total)
     return json_response(
         {"users": [user_body(user, is_listed=True) for user in found], "aud": audience}, headers=headers
     )
@@ -91,41 +82,9 @@ def _page(request: Request) -> UserPage:
             continue
         field, _, direction = value.partition(" ")
         if field != "created_at":
-            raise _bad_parameters("Sort", f"bad field for sort '{field}'")
+            raise bad_parameters("Sort", f"bad field for sort '{field}'")
         if direction.upper() not in ("", "ASC", "DESC"):
-            raise _bad_parameters("Sort", f"bad direction for sort '{direction}', only 'asc' and 'desc' allowed")
+            raise bad_parameters("Sort", f"bad direction for sort '{direction}', only 'asc' and 'desc' allowed")
         is_ascending = direction.upper() == "ASC"
-    # Upstream's database layer reads a page of zero as the first, a size of zero as twenty.
-    return UserPage(
-        page=max(_unsigned(request.query("page"), 1), 1),
-        per_page=min(_unsigned(request.query("per_page"), DEFAULT_PAGE_SIZE_ROWS) or 20, MAX_PAGE_SIZE_ROWS),
-        text=request.query("filter"),
-        is_ascending=is_ascending,
-    )
-
-
-def _unsigned(text: str, default: int) -> int:
-    if not text:
-        return default
-    if not _UNSIGNED.fullmatch(text):
-        raise _bad_parameters("Pagination", f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    if len(text) > 20 or int(text) > MAX_UNSIGNED:
-        raise _bad_parameters("Pagination", f'strconv.ParseUint: parsing "{text}": value out of range')
-    return int(text)
-
-
-def _bad_parameters(kind: str, reason: str) -> AuthError:
-    return bad_request(ErrorCode.VALIDATION_FAILED, f"Bad {kind} Parameters: {reason}")
-
-
-def _links(request: Request, page: UserPage, total: int) -> str:
-    """The ``Link`` header. auth-js reads the number between the first two "=", so ``page`` comes first: keys are sorted."""
-    last = -(-total // page.per_page)
-    query = dict(reversed(request.query_items()))
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-
-    def link(number: int, relation: str) -> str:
-        return f'<{path}?{urlencode(sorted({**query, "page": str(number)}.items()))}>; rel="{relation}"'
-
-    links = [link(page.page + 1, "next")] if last > page.page else []
-    return ", ".join([*links, link(last, "last")])
+    page = read_page(request)
+    return UserPage(page=page.number, per_page=page.size, text=request.query("filter"), is_ascending=is_ascending)
