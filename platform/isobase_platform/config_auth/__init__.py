@@ -69,6 +69,10 @@ class AuthSettings(SettingsGroup):
     simple_signing_algorithm: Literal["RS256", "ES256", "HS256"] = "RS256"
     """What the simple face signs with where the project itself signs with its shared secret: a pair of this kind is made and
     kept in the database when it is first needed. HS256: no pair, the shared secret signs for both faces."""
+    simple_otp_s: int = Field(default=900, ge=1)
+    """How long a code is good on the simple face, where `auth.email.otp_expiry_s` is not less."""
+    simple_otp_per_hour: int = Field(default=3, ge=1)
+    """Codes that the simple face sends to one address in an hour."""
     simple_session_s: int = Field(default=7 * 24 * 3600, ge=1)
     """Life of a session opened by the simple face."""
     hook: HookSettings = HookSettings()

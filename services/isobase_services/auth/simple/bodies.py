@@ -15,7 +15,18 @@ from isobase_platform.errors import BadRequest
 from isobase_services.auth.models import Grant, User
 from isobase_services.auth.request import parse_body
 
-__all__ = ["RefreshBody", "SessionAnswer", "SigninBody", "SignoutBody", "SignupBody", "UserAnswer", "read_model"]
+__all__ = [
+    "RefreshBody",
+    "SendOtpBody",
+    "SentAnswer",
+    "SessionAnswer",
+    "SigninBody",
+    "SignoutBody",
+    "SignupBody",
+    "UserAnswer",
+    "VerifyOtpBody",
+    "read_model",
+]
 
 _USER_EXAMPLE: dict[str, Any] = {
     "id": "5f1c9b6e-6f0a-4c5e-9f57-0d2b8f5f6a11",
@@ -44,6 +55,20 @@ class SignupBody(SigninBody):
     data: Annotated[dict[str, Any] | None, Field(examples=[{"full_name": "Alice"}])] = None
 
 
+class SendOtpBody(_Body):
+    """Who wants a code; ``data`` becomes the metadata of somebody new."""
+
+    email: Annotated[str, Field(min_length=1, max_length=255, examples=["alice@example.com"])]
+    data: Annotated[dict[str, Any] | None, Field(examples=[{"full_name": "Alice"}])] = None
+
+
+class VerifyOtpBody(_Body):
+    """The code of the mail."""
+
+    email: Annotated[str, Field(min_length=1, max_length=255, examples=["alice@example.com"])]
+    code: Annotated[SecretStr, Field(min_length=1, max_length=16, examples=["123456"])]
+
+
 class RefreshBody(_Body):
     """The refresh token of the last answer."""
 
@@ -54,6 +79,14 @@ class SignoutBody(_Body):
     """Which sessions end: this one, all, or all but this one."""
 
     scope: Literal["local", "global", "others"] = "local"
+
+
+class SentAnswer(BaseModel):
+    """A code is on its way, should there be somebody to send it to: how long it is good, in seconds."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"expires_in": 900}]})
+
+    expires_in: int
 
 
 class UserAnswer(BaseModel):

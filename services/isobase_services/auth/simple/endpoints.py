@@ -1,4 +1,4 @@
-"""POST /auth/signup, /auth/signin, /auth/refresh, /auth/signout. Source: contracts auth section 5.
+"""POST /auth/signup, signin, send-otp, verify-otp, refresh, signout. Source: contracts auth section 5.
 
 Access tokens and sessions live as the settings ``auth.simple_...`` say; everything else is the core's.
 """
@@ -15,17 +15,22 @@ from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, log
 from isobase_services.auth.flows.access import signed_in_user
 from isobase_services.auth.flows.logout import LogoutScope, log_out
 from isobase_services.auth.flows.signup import SignupRequest, sign_up
+from isobase_services.auth.flows.simple_otp import send_simple_code, verify_simple_code
 from isobase_services.auth.flows.token_password import PasswordRequest, sign_in_with_password
 from isobase_services.auth.flows.token_refresh import refresh_session
 from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, Grant, SessionTerms, User
+from isobase_services.auth.redirects import redirect_target
 from isobase_services.auth.request import Request
 from isobase_services.auth.routing import Route, Router
 from isobase_services.auth.simple.bodies import (
     RefreshBody,
+    SendOtpBody,
+    SentAnswer,
     SessionAnswer,
     SigninBody,
     SignoutBody,
     SignupBody,
+    VerifyOtpBody,
     read_model,
 )
 from isobase_services.auth.simple.checks import CHECKS
@@ -39,6 +44,7 @@ _STATUSES: dict[str, int] = {
     ErrorCode.SESSION_NOT_FOUND: 401,
     ErrorCode.SESSION_EXPIRED: 401,
     ErrorCode.BAD_JWT: 401,
+    ErrorCode.OTP_EXPIRED: 401,
     ErrorCode.USER_NOT_FOUND: 401,
     ErrorCode.USER_BANNED: 403,
     ErrorCode.EMAIL_NOT_CONFIRMED: 403,
@@ -54,6 +60,8 @@ def simple_app(core: AuthCore) -> ASGIApp:
     routes = (
         Route("POST", "/signup", _post_signup),
         Route("POST", "/signin", _post_signin),
+        Route("POST", "/send-otp", _post_send_otp),
+        Route("POST", "/verify-otp", _post_verify_otp),
         Route("POST", "/refresh", _post_refresh),
         Route("POST", "/signout", _post_signout),
     )
@@ -71,6 +79,7 @@ async def _post_signup(core: AuthCore, request: Request) -> Response:
         code_challenge="",
         code_challenge_method="",
         audience=AUTHENTICATED_AUDIENCE,
+        redirect_to=redirect_target(request, core.settings),
     )
     return _answer(await sign_up(core, wanted, request.facts, await _terms(core)), status=201)
 
@@ -84,6 +93,20 @@ async def _post_signin(core: AuthCore, request: Request) -> Response:
         audience=AUTHENTICATED_AUDIENCE,
     )
     return _answer((await sign_in_with_password(core, wanted, request.facts, await _terms(core))).grant)
+
+
+async def _post_send_otp(core: AuthCore, request: Request) -> Response:
+    body = read_model(SendOtpBody, await request.raw_body())
+    target = redirect_target(request, core.settings)
+    await send_simple_code(core, body.email, body.data or {}, target, request.facts)
+    answer = SentAnswer(expires_in=min(core.settings.simple_otp_s, core.settings.email.otp_expiry_s))
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+async def _post_verify_otp(core: AuthCore, request: Request) -> Response:
+    body = read_model(VerifyOtpBody, await request.raw_body())
+    code = body.code.get_secret_value()
+    return _answer(await verify_simple_code(core, body.email, code, request.facts, await _terms(core)))
 
 
 async def _post_refresh(core: AuthCore, request: Request) -> Response:

@@ -8,11 +8,14 @@ from pydantic import BaseModel
 
 from isobase_services.auth.simple.bodies import (
     RefreshBody,
+    SendOtpBody,
+    SentAnswer,
     SessionAnswer,
     SigninBody,
     SignoutBody,
     SignupBody,
     UserAnswer,
+    VerifyOtpBody,
 )
 
 __all__ = ["OPENAPI"]
@@ -71,6 +74,39 @@ OPENAPI: dict[str, Any] = {
                 },
             }
         },
+        "/auth/send-otp": {
+            "post": {
+                "tags": ["auth"],
+                "summary": "Mail a code to sign in with",
+                "description": "The answer is the same for every address. Who is new is registered where sign-ups are on.",
+                "requestBody": _request(SendOtpBody, {"email": "alice@example.com"}),
+                "responses": {
+                    "200": {
+                        "description": "Sent, if there is somebody to send it to",
+                        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SentAnswer"}}},
+                    },
+                    "400": _BAD_BODY,
+                    "429": _error(
+                        "Too many codes for this address",
+                        "over_email_send_rate_limit",
+                        "No more than 3 codes per hour are sent to an address",
+                    ),
+                },
+            }
+        },
+        "/auth/verify-otp": {
+            "post": {
+                "tags": ["auth"],
+                "summary": "Sign in with a code",
+                "description": "A code is good once, for fifteen minutes and five guesses.",
+                "requestBody": _request(VerifyOtpBody, {"email": "alice@example.com", "code": "123456"}),
+                "responses": {
+                    "200": {"description": "Signed in", "content": _SESSION},
+                    "400": _BAD_BODY,
+                    "401": _error("Not the code, or not any more", "otp_expired", "Token has expired or is invalid"),
+                },
+            }
+        },
         "/auth/refresh": {
             "post": {
                 "tags": ["auth"],
@@ -101,6 +137,16 @@ OPENAPI: dict[str, Any] = {
     },
     "schemas": {
         model.__name__: _schema(model)
-        for model in (SignupBody, SigninBody, RefreshBody, SignoutBody, SessionAnswer, UserAnswer)
+        for model in (
+            SignupBody,
+            SigninBody,
+            SendOtpBody,
+            SentAnswer,
+            VerifyOtpBody,
+            RefreshBody,
+            SignoutBody,
+            SessionAnswer,
+            UserAnswer,
+        )
     },
 }
