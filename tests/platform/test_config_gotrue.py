@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -182,6 +184,37 @@ def test_codes_live_and_pause_as_upstreams_by_default_and_as_asked() -> None:
     assert (asked.email.links.confirmation, asked.email.double_confirm_changes) == ("/auth/v1/verify", False)
 
 
+def test_text_messages_go_through_the_named_provider() -> None:
+    sms = settings_of(
+        GOTRUE_SMS_TWILIO_ACCOUNT_SID="AC1",
+        GOTRUE_SMS_PROVIDER="twilio",
+        GOTRUE_SMS_VONAGE_FROM="Isobase",
+        GOTRUE_SMS_TEST_OTP="+1 555 123:123456,16661234:000000",
+        GOTRUE_SMS_TEST_OTP_VALID_UNTIL="2023-09-29T08:14:06Z",
+    ).auth.sms
+    assert (sms.twilio.enabled, sms.twilio.account_sid) == (True, "AC1")
+    assert (sms.vonage.enabled, sms.vonage.sender) == (False, "Isobase")
+    assert sms.test_otp == {"1555123": "123456", "16661234": "000000"}
+    assert sms.test_otp_valid_until == datetime(2023, 9, 29, 8, 14, 6, tzinfo=UTC)
+    assert sms.otp_expiry_s == 60
+    with pytest.raises(ConfigurationError, match="GOTRUE_SMS_PROVIDER must be one of twilio"):
+        settings_of(GOTRUE_SMS_PROVIDER="pigeon")
+
+
+def test_sessions_and_keys_of_the_database_are_read() -> None:
+    key = "A" * 43
+    auth = settings_of(
+        GOTRUE_SESSIONS_TIMEBOX="24h",
+        GOTRUE_SESSIONS_TAGS="web,app",
+        GOTRUE_SECURITY_DB_ENCRYPTION_DECRYPTION_KEYS=f"one:{key}",
+        GOTRUE_PASSWORD_HIBP_ENABLED="true",
+        GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION="10s",
+    ).auth
+    assert (auth.sessions.timebox_s, auth.sessions.tags) == (86_400, ("web", "app"))
+    assert auth.db_encryption.decryption_keys["one"].get_secret_value() == key
+    assert (auth.security.pwned_passwords.enabled, auth.flow_state_expiry_s) == (True, 300)
+
+
 def test_mail_goes_through_the_named_server_or_nowhere() -> None:
     email = settings_of(
         GOTRUE_SMTP_HOST="mail", GOTRUE_SMTP_PASS="hidden", GOTRUE_SMTP_HEADERS='{"X-One": ["a", "b"], "X-Two": "c"}'
@@ -217,6 +250,11 @@ def _exists(target: str) -> bool:
             return True  # a mapping, whose members have names of the user's
         model = annotation
     return field in model.model_fields
+
+
+def test_no_name_stands_twice() -> None:
+    names = [name for option in OPTIONS for name in (option.name, *option.aliases)]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_every_name_is_documented() -> None:

@@ -29,6 +29,8 @@ __all__ = [
     "per_hour",
     "port",
     "rounded",
+    "sms_provider",
+    "test_codes",
     "text",
     "texts",
     "texts_between_bars",
@@ -40,6 +42,7 @@ __all__ = [
 Converter: TypeAlias = Callable[[str], object]
 
 MAX_PORT = 65_535
+SMS_PROVIDERS = ("twilio", "twilio_verify", "messagebird", "textlocal", "vonage")
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 _DURATION = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)")
@@ -192,6 +195,18 @@ def pairs(value: str) -> dict[str, str]:
             raise ValueError("pairs such as name:value, between commas")
         found[name.strip()] = held.strip()
     return found
+
+
+def test_codes(value: str) -> dict[str, str]:
+    """Phone numbers, without plus and blanks as they are kept, and their codes."""
+    return {phone.removeprefix("+").replace(" ", ""): code for phone, code in pairs(value).items()}
+
+
+def sms_provider(value: str) -> dict[str, dict[str, bool]]:
+    """The provider of text messages that is switched on."""
+    if value not in SMS_PROVIDERS:
+        raise ValueError(f"one of {', '.join(SMS_PROVIDERS)}")
+    return {value: {"enabled": True}}
 
 
 def mail_headers(value: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The variables of single features: factors, limits, hooks and notices. See ``options``."""
+"""The variables of single features: factors, sessions, limits, keys of the database, hooks. See ``options``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ _HOOKS = (
     *("mfa_verification_attempt", "password_verification_attempt", "custom_access_token"),
     *("send_email", "send_sms", "before_user_created", "after_user_created"),
 )
-_NOTICES = (
-    *("password_changed", "email_changed", "phone_changed", "identity_linked", "identity_unlinked"),
-    *("mfa_factor_enrolled", "mfa_factor_unenrolled"),
-)
 
 
 def _hook(name: str) -> tuple[Option, ...]:
@@ -26,43 +22,6 @@ def _hook(name: str) -> tuple[Option, ...]:
     )
 
 
-def _notice(name: str) -> Option:
-    variable = f"GOTRUE_MAILER_NOTIFICATIONS_{name.upper()}_ENABLED"
-    return Option(variable, converters.flag, f"auth.email.notification.{name}.enabled")
-
-
-_MAIL: tuple[Option, ...] = (
-    Option("GOTRUE_MAILER_OTP_EXP", converters.code_life_s(86_400), "auth.email.otp_expiry_s", 86_400),
-    Option("GOTRUE_MAILER_OTP_LENGTH", converters.code_length, "auth.email.otp_length"),
-    Option("GOTRUE_SMTP_MAX_FREQUENCY", converters.pause_s, "auth.email.max_frequency_s", 60.0),
-    Option("GOTRUE_MAILER_SECURE_EMAIL_CHANGE_ENABLED", converters.flag, "auth.email.double_confirm_changes"),
-    Option(
-        "GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_REAUTHENTICATION", converters.flag, "auth.email.secure_password_change"
-    ),
-    Option("GOTRUE_EXTERNAL_EMAIL_MAGIC_LINK_ENABLED", converters.flag, "auth.email.magic_link_enabled"),
-    *(
-        Option(f"GOTRUE_MAILER_URLPATHS_{name.upper()}", converters.text, f"auth.email.links.{name}")
-        for name in ("confirmation", "invite", "recovery", "email_change")
-    ),
-    *simple_options(
-        "GOTRUE_SMTP_",
-        "auth.email.smtp",
-        {
-            "HOST": ("host", converters.text),
-            "PORT": ("port", converters.port),
-            "USER": ("user", converters.text),
-            "PASS": ("password", converters.text),
-            "ADMIN_EMAIL": ("admin_email", converters.text),
-            "SENDER_NAME": ("sender_name", converters.text),
-            "HEADERS": ("headers", converters.mail_headers),
-        },
-    ),
-)
-_TEXT_MESSAGES: tuple[Option, ...] = (
-    Option("GOTRUE_SMS_OTP_EXP", converters.code_life_s(60), "auth.sms.otp_expiry_s", 60),
-    Option("GOTRUE_SMS_OTP_LENGTH", converters.code_length, "auth.sms.otp_length"),
-    Option("GOTRUE_SMS_MAX_FREQUENCY", converters.pause_s, "auth.sms.max_frequency_s", 60.0),
-)
 _FACTORS: tuple[Option, ...] = (
     *simple_options(
         "GOTRUE_MFA_",
@@ -173,14 +132,12 @@ _OAUTH_SERVER = simple_options(
 )
 
 FEATURES: tuple[Option, ...] = (
-    *_MAIL,
-    *_TEXT_MESSAGES,
     *_FACTORS,
     *_LIMITS,
     *_SESSIONS,
+    Option("GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION", converters.at_least(300), "auth.flow_state_expiry_s"),
     *_PASSWORDS,
     *_UPKEEP,
     *_OAUTH_SERVER,
     *(option for name in _HOOKS for option in _hook(name)),
-    *(_notice(name) for name in _NOTICES),
 )

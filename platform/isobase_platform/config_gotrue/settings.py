@@ -93,7 +93,8 @@ def _put_client_addresses(changes: dict[str, Any], values: Values, base: Setting
 def _put(place: dict[str, Any], path: list[str], value: object) -> None:
     for name in path[:-1]:
         place = place.setdefault(name, {})
-    place[path[-1]] = value
+    below = place.get(path[-1])
+    place[path[-1]] = _merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
 
 
 def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
