@@ -204,6 +204,16 @@ async def test_an_end_does_not_wait_for_a_mail_server_that_hangs(caplog: pytest.
     assert "messages were not sent before the end" in caplog.text
 
 
+async def test_the_lack_of_a_mail_server_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    messages = messages_over(None)
+    for _ in range(3):
+        messages.post(a_message())
+    await messages.close(2.0)
+    with pytest.raises(AuthError):
+        await messages.send_email(a_message())
+    assert caplog.text.count("a message could not be sent") == 1
+
+
 async def test_who_is_signed_in_is_told_that_a_mail_did_not_leave() -> None:
     with pytest.raises(AuthError, match="Error sending magic link email") as caught:
         await messages_over(Refusing(failures=1)).send_email(a_message(EmailKind.MAGICLINK))

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from isobase_platform.config import Settings
+from isobase_platform.config import AuthSettings, Settings
 from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.config_toml import read_config_toml
 from isobase_platform.errors import ConfigurationError
@@ -59,7 +59,8 @@ async def delivering(
     async with listening(app) as url:
         for group in settings.values():
             group.update(enabled=True, api_url=url)
-        delivery = TextDelivery.of(SmsSettings.model_validate({"template": "Code: {{ .Code }}", **settings}))
+        sms = SmsSettings.model_validate({"template": "Code: {{ .Code }}", **settings})
+        delivery = TextDelivery.of(AuthSettings(sms=sms))
         try:
             yield provider, delivery
         finally:
@@ -231,7 +232,7 @@ async def test_the_caller_gets_upstreams_error_with_the_providers_words() -> Non
 
 async def test_a_provider_that_is_away_or_slow_is_worth_another_try() -> None:
     settings = SmsSettings.model_validate({"twilio": twilio(enabled=True, api_url="http://127.0.0.1:9")})
-    delivery = TextDelivery.of(settings)
+    delivery = TextDelivery.of(AuthSettings(sms=settings))
     with pytest.raises(SendFailed) as caught:
         await delivery.deliver(a_text())
     assert not caught.value.is_permanent
@@ -242,7 +243,7 @@ async def test_a_provider_that_is_away_or_slow_is_worth_another_try() -> None:
 async def test_a_provider_that_is_missing_or_half_set_up_refuses_as_upstream(
     settings: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    delivery = TextDelivery.of(SmsSettings.model_validate(settings))
+    delivery = TextDelivery.of(AuthSettings.model_validate({"sms": settings}))
     for _ in range(2):
         with pytest.raises(AuthError, match="Unable to get SMS provider"):
             await delivery.deliver(a_text())
@@ -251,7 +252,9 @@ async def test_a_provider_that_is_missing_or_half_set_up_refuses_as_upstream(
 
 def test_a_message_template_that_cannot_be_used_is_told_at_start() -> None:
     with pytest.raises(ConfigurationError, match=r"auth\.sms\.template, line 1"):
-        TextDelivery.of(SmsSettings(template="{{ .Code"))
+        TextDelivery.of(AuthSettings(sms=SmsSettings(template="{{ .Code")))
+    with pytest.raises(ConfigurationError, match=r"auth\.mfa\.phone\.template, line 1"):
+        TextDelivery.of(AuthSettings.model_validate({"mfa": {"phone": {"template": "{{ end }}"}}}))
 
 
 @pytest.mark.parametrize(

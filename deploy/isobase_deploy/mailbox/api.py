@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from isobase_deploy.mailbox.compose import BadMailError, compose
 from isobase_deploy.mailbox.message import Json, StoredMessage, parse_message
 from isobase_deploy.mailbox.search import matcher_of
 from isobase_deploy.mailbox.store import MailStore
@@ -144,6 +143,8 @@ class MailApi:
         body = await self._body(request, self._max_message_bytes)
         if body is None:
             return JSONResponse({"Error": "http: request body too large"}, 413)
+        from isobase_deploy.mailbox.compose import BadMailError, compose  # with the first mail, not at start
+
         try:
             mail = compose(body)
         except BadMailError as error:

@@ -83,7 +83,7 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.mfa.phone.enroll_enabled": ("auth.mfa.phone.enroll_enabled", values.flag),
     "auth.mfa.phone.verify_enabled": ("auth.mfa.phone.verify_enabled", values.flag),
     "auth.mfa.phone.otp_length": ("auth.mfa.phone.otp_length", values.number),
-    "auth.mfa.phone.template": ("auth.mfa.phone.template", values.text),
+    "auth.mfa.phone.template": ("auth.mfa.phone.template", values.sms_template),
     "auth.mfa.phone.max_frequency": ("auth.mfa.phone.max_frequency_s", values.duration_s),
     "auth.mfa.web_authn.enroll_enabled": ("auth.mfa.web_authn.enroll_enabled", values.flag),
     "auth.mfa.web_authn.verify_enabled": ("auth.mfa.web_authn.verify_enabled", values.flag),

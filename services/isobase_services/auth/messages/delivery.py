@@ -22,6 +22,7 @@ class MailDelivery:
     def __init__(self, renderer: Renderer, sender: MailSender | None) -> None:
         self._renderer = renderer
         self._sender = sender
+        self._is_told = False
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -37,7 +38,8 @@ class MailDelivery:
     async def deliver(self, message: EmailMessage) -> None:
         """See ``EmailDelivery``."""
         if self._sender is None:
-            raise SendFailed("no mail server is configured", is_permanent=True)
+            is_known, self._is_told = self._is_told, True
+            raise SendFailed("no mail server is configured", is_permanent=True, is_known=is_known)
         await self._sender.send(self._renderer.render(message))
         if message.to_current is not None:
             await self._sender.send(self._renderer.render(message.to_current))

@@ -125,14 +125,17 @@ class Mail:
 
 
 class SendFailed(Exception):
-    """A message did not leave. ``is_permanent``: another try would end the same.
+    """A message did not leave. ``is_permanent``: another try would end the same; ``is_known``: the log has been told before.
 
     The text is for the log and never holds codes or addresses; ``told`` is what the caller may read, by default the same.
     """
 
-    def __init__(self, reason: str, *, is_permanent: bool = False, told: str | None = None) -> None:
+    def __init__(
+        self, reason: str, *, is_permanent: bool = False, is_known: bool = False, told: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.is_permanent = is_permanent
+        self.is_known = is_known
         self.told = reason if told is None else told
 
 

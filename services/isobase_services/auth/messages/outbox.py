@@ -84,18 +84,19 @@ class Outbox:
                 async with self._at_once:
                     await send()
             except SendFailed as failure:
-                reason = str(failure)
+                reason, is_known = str(failure), failure.is_known
                 if not failure.is_permanent and delay_s is not None:
                     self._counter.labels(channel, kind, "retried").inc()
                     await asyncio.sleep(delay_s * random.uniform(0.8, 1.2))  # noqa: S311  spread, not secrecy
                     continue
             except IsobaseError as error:  # a hook's refusal, or no provider: another try would end the same
-                reason = error.message
+                reason, is_known = error.message, False
             else:
                 self._counter.labels(channel, kind, "sent").inc()
                 return
             self._counter.labels(channel, kind, "failed").inc()
-            _log.error("a message could not be sent", extra={**about, "reason": reason})
+            if not is_known:
+                _log.error("a message could not be sent", extra={**about, "reason": reason})
             break
         if on_failure is not None:
             await on_failure()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from isobase_platform.errors import ConfigurationError
 from isobase_services.auth.messages.model import EmailKind, SendFailed
-from isobase_services.auth.messages.templates import TemplateError, compile_template
 
 if TYPE_CHECKING:
     from isobase_platform.config_auth.email import EmailSettings
@@ -88,6 +87,8 @@ def _compiled_file(key: str, path: Path) -> Words:
 
 
 def _compiled(where: str, source: str, *, is_html: bool) -> Words:
+    from isobase_services.auth.messages.templates import TemplateError, compile_template
+
     try:
         return compile_template(source, is_html=is_html)
     except TemplateError as error:

@@ -12,13 +12,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from isobase_services.auth.messages.contents import CONTENTS, html_template, text_template
-from isobase_services.auth.messages.html_text import text_of_html
 from isobase_services.auth.messages.model import EmailKind, EmailMessage, Mail
-from isobase_services.auth.messages.overrides import Override
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+    from isobase_services.auth.messages.overrides import Override
     from isobase_services.auth.models import JsonObject
 
 __all__ = ["Renderer", "variables"]
@@ -70,11 +69,17 @@ class Renderer:
             subject = _template(CONTENTS[kind].subject, is_html=False).render(values)
         if own is not None and own.html is not None:
             html = own.html.render(values)
-            text = text_of_html(html)
+            text = _text_of(html)
         else:
             html = _template(html_template(CONTENTS[kind]), is_html=True).render(values)
             text = _template(text_template(CONTENTS[kind]), is_html=False).render(values)
         return Mail(kind=kind, to=message.address, subject=one_line(subject), html=html, text=text)
+
+
+def _text_of(html: str) -> str:
+    from isobase_services.auth.messages.html_text import text_of_html
+
+    return text_of_html(html)
 
 
 @cache

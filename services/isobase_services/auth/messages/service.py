@@ -84,7 +84,8 @@ class Messages:
         try:
             await self._email.deliver(message)
         except SendFailed as failure:
-            _log.error("a message could not be sent", extra={"kind": message.kind.value, "reason": str(failure)})
+            if not failure.is_known:
+                _log.error("a message could not be sent", extra={"kind": message.kind.value, "reason": str(failure)})
             what = _WORDS.get(message.kind, f"{message.kind.value.replace('_', ' ')} email")
             raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, f"Error sending {what}") from failure
 
@@ -164,6 +165,6 @@ def _sms_delivery(settings: Settings, hooks: Hooks, limits: Limits) -> tuple[Sms
         delivery: SmsDelivery = SmsHook(hooks)
         rules = TextRules(codes, has_hook=True)
     else:
-        text = TextDelivery.of(sms)
+        text = TextDelivery.of(settings.auth)
         delivery, rules = text, TextRules(codes, text.provider)
     return UnsentTests(codes, CountedSms(delivery, limits, settings.auth)), rules

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Self
 from isobase_platform.errors import ConfigurationError
 from isobase_services.auth.errors import AuthError, ErrorCode
 from isobase_services.auth.messages.model import SendFailed, SmsDelivery, SmsMessage
-from isobase_services.auth.messages.sms import SmsProvider, provider_of
-from isobase_services.auth.messages.templates import CompiledTemplate, TemplateError, compile_template
 from isobase_services.auth.rules import trim_phone
 
 if TYPE_CHECKING:
-    from isobase_platform.config_auth.sms import SmsSettings
+    from isobase_platform.config import AuthSettings
+    from isobase_services.auth.messages.sms import SmsProvider
+    from isobase_services.auth.messages.templates import CompiledTemplate
 
 __all__ = ["TEST_MESSAGE_ID", "TestCodes", "TextDelivery", "TextRules", "UnsentTests"]
 
 TEST_MESSAGE_ID = "test-otp"
 MAX_TEMPLATES = 8
+DEFAULT_TEMPLATE = "Your code is {{ .Code }}"
 
 _log = logging.getLogger("isobase.auth.messages")
 
@@ -113,19 +114,26 @@ class TextDelivery:
         self._is_told = False
 
     @classmethod
-    def of(cls, settings: SmsSettings) -> Self:
+    def of(cls, settings: AuthSettings) -> Self:
         """As the settings ask for. Raises ``ConfigurationError`` for a template that cannot be used.
 
         A provider with something missing is no reason not to start: as upstream, sending fails.
         """
+        sms = settings.sms
+        for key, template in (
+            ("auth.sms.template", sms.template),
+            ("auth.mfa.phone.template", settings.mfa.phone.template),
+        ):
+            if template != DEFAULT_TEMPLATE:  # what needs no look needs no translator loaded at start
+                _checked(key, template)
+        if not any(one.enabled for one in (sms.twilio, sms.twilio_verify, sms.messagebird, sms.textlocal, sms.vonage)):
+            return cls(None, sms.template)
+        from isobase_services.auth.messages.sms import provider_of
+
         try:
-            _compiled(settings.template)
-        except TemplateError as error:
-            raise ConfigurationError(f"auth.sms.template, {error}") from error
-        try:
-            return cls(provider_of(settings), settings.template)
+            return cls(provider_of(sms), sms.template)
         except ConfigurationError as error:
-            return cls(None, settings.template, problem=error.message)
+            return cls(None, sms.template, problem=error.message)
 
     @property
     def provider(self) -> SmsProvider | None:
@@ -142,10 +150,7 @@ class TextDelivery:
         if message.channel not in self._provider.channels:
             told = f'channel type "{message.channel}" is not supported'
             raise SendFailed("the SMS provider does not know the channel", is_permanent=True, told=told)
-        try:
-            text = _compiled(message.template or self._template).render({"Code": message.code})
-        except TemplateError as error:
-            raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "error generating sms template") from error
+        text = _compiled(message.template or self._template).render({"Code": message.code})
         return await self._provider.send(message.phone, text, message.channel, message.code)
 
     async def close(self) -> None:
@@ -154,6 +159,17 @@ class TextDelivery:
             await self._provider.close()
 
 
+def _checked(key: str, template: str) -> None:
+    from isobase_services.auth.messages.templates import TemplateError
+
+    try:
+        _compiled(template)
+    except TemplateError as error:
+        raise ConfigurationError(f"{key}, {error}") from error
+
+
 @lru_cache(maxsize=MAX_TEMPLATES)
 def _compiled(template: str) -> CompiledTemplate:
+    from isobase_services.auth.messages.templates import compile_template
+
     return compile_template(template, is_html=False)

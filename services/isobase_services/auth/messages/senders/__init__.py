@@ -8,9 +8,6 @@ from urllib.parse import urlsplit
 from isobase_platform.errors import ConfigurationError
 from isobase_services.auth.messages.senders.discard import DiscardingSender
 from isobase_services.auth.messages.senders.mailbox import MailboxSender
-from isobase_services.auth.messages.senders.mime import Sender
-from isobase_services.auth.messages.senders.ses import SesSender
-from isobase_services.auth.messages.senders.smtp import SmtpSender
 
 if TYPE_CHECKING:
     from isobase_platform.config import Settings
@@ -37,6 +34,11 @@ def sender_of(settings: Settings) -> MailSender | None:
             "mail needs a sender: auth.email.smtp.admin_email is not an e-mail address",
             hint="set admin_email below [auth.email.smtp], or ISOBASE_AUTH__EMAIL__SMTP__ADMIN_EMAIL",
         )
+    # Not loaded where the local mailbox does: a start should be quick.
+    from isobase_services.auth.messages.senders.mime import Sender
+    from isobase_services.auth.messages.senders.ses import SesSender
+    from isobase_services.auth.messages.senders.smtp import SmtpSender
+
     sender = Sender(email.smtp.admin_email, email.smtp.sender_name, email.smtp.headers)
     if email.smtp.is_configured:
         return SmtpSender(email.smtp, sender, local_name=urlsplit(settings.auth_url).hostname or "")
