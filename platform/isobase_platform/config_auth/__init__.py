@@ -13,6 +13,7 @@ from pydantic import Field
 from isobase_platform.config_auth.captcha import CaptchaSettings
 from isobase_platform.config_auth.db_encryption import DbEncryptionSettings
 from isobase_platform.config_auth.email import EmailSettings
+from isobase_platform.config_auth.external import ExternalProvider
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.config_auth.mfa import MfaSettings
 from isobase_platform.config_auth.oauth_server import OAuthServerSettings
@@ -58,6 +59,14 @@ class AuthSettings(SettingsGroup):
     email_enable_confirmations: bool = False
     phone_enable_signup: bool = False
     phone_enable_confirmations: bool = False
+    enable_manual_linking: bool = False
+    """Whether signed-in users may link further identities to their account and unlink them."""
+    external: Mapping[str, ExternalProvider] = Field(default_factory=dict)
+    """Providers that users sign in with, by name: `github`, `google`, ..., or any OpenID Connect issuer by its `url`."""
+    external_ios_bundle_id: str = ""
+    """A further audience of Apple's ID tokens: the id of a native app."""
+    external_allowed_id_token_issuers: tuple[str, ...] = ()
+    """Issuers whose ID tokens are taken with the `client_id` and `issuer` that the app names."""
     oauth_server: OAuthServerSettings = OAuthServerSettings()
     third_party: Mapping[str, ThirdPartyIssuer] = Field(default_factory=dict)
     """Other issuers whose tokens are accepted, by name: `firebase`, `auth0`, `aws_cognito`, `clerk`, `workos` or any."""

@@ -65,6 +65,15 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     "auth.sms.*.enabled": ("auth.sms.*.enabled", values.flag),
     "auth.sms.enable_signup": ("auth.phone_enable_signup", values.flag),
     "auth.sms.enable_confirmations": ("auth.phone_enable_confirmations", values.flag),
+    "auth.enable_manual_linking": ("auth.enable_manual_linking", values.flag),
+    **{
+        f"auth.external.*.{name}": (f"auth.external.*.{name}", convert)
+        for name, convert in {
+            **dict.fromkeys(("enabled", "skip_nonce_check", "email_optional"), values.flag),
+            **dict.fromkeys(("client_id", "secret", "redirect_uri", "url"), values.text),
+            "scopes": values.texts,
+        }.items()
+    },
     "auth.oauth_server.enabled": ("auth.oauth_server.enabled", values.flag),
     "auth.oauth_server.allow_dynamic_registration": ("auth.oauth_server.allow_dynamic_registration", values.flag),
     **{
@@ -114,12 +123,7 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
 }
 
 NOT_YET: dict[str, tuple[object, ...]] = {
-    "auth.enable_manual_linking": (False,),
-    "auth.external.*.enabled": (False,),
     "auth.web3.*.enabled": (False,),
 }
 
-SILENT = (
-    "auth.external.*.**",
-    "auth.oauth_server.**",
-)
+SILENT = ("auth.oauth_server.**",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from isobase_platform.outbound import OutboundError
@@ -24,6 +24,8 @@ class Discovery:
     authorization_endpoint: str = ""
     token_endpoint: str = ""
     userinfo_endpoint: str = ""
+    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    """How a client proves itself at the token endpoint."""
 
 
 def parse_discovery(document: object, issuer: str) -> Discovery:
@@ -43,10 +45,19 @@ def parse_discovery(document: object, issuer: str) -> Discovery:
         authorization_endpoint=_endpoint(document, "authorization_endpoint", issuer),
         token_endpoint=_endpoint(document, "token_endpoint", issuer),
         userinfo_endpoint=_endpoint(document, "userinfo_endpoint", issuer),
+        client_auth=_client_auth(document.get("token_endpoint_auth_methods_supported")),
     )
     if not found.jwks_uri:
         raise OutboundError(f"the discovery document of {issuer} names no keys")
     return found
+
+
+def _client_auth(methods: object) -> Literal["client_secret_basic", "client_secret_post"]:
+    # Basic is what an issuer has that names none.
+    is_post_only = (
+        isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods
+    )
+    return "client_secret_post" if is_post_only else "client_secret_basic"
 
 
 def _endpoint(document: Mapping[str, Any], name: str, issuer: str) -> str:

@@ -43,55 +43,50 @@ class OutboundHttp:
     def __init__(self, trusted_hosts: Iterable[str] = (), *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self._trusted_hosts = frozenset(trusted_hosts)
         self._timeout_s = timeout_s
-        self._transport: httpx.AsyncBaseTransport | None = None
         self._client: httpx.AsyncClient | None = None
-
-    @property
-    def timeout_s(self) -> float:
-        """The limit in seconds for each step of an exchange."""
-        return self._timeout_s
-
-    @property
-    def transport(self) -> httpx.AsyncBaseTransport:
-        """The guarded transport, for clients of other libraries; closing such a client leaves it open."""
-        if self._transport is None:
-            # Imported on first use: a process without providers does without the HTTP client's memory.
-            from isobase_platform.outbound.transport import GuardedTransport
-
-            self._transport = GuardedTransport(self._trusted_hosts, MAX_ANSWER_BYTES)
-        return self._transport
 
     async def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON value at ``url``. Raises ``OutboundError`` for anything but a 2xx answer that holds one."""
-        import httpx
-
-        client = self._open()
+        status, content = await self.send("GET", url, headers=headers)
+        if not 200 <= status < 300:
+            raise OutboundError(f"{_host(url)} answered {status}")
         try:
-            response = await client.get(url, headers=dict(headers or {}))
-        except httpx.HTTPError as error:
-            raise OutboundError(f"{_host(url)} cannot be reached: {type(error).__name__}") from error
-        if not response.is_success:
-            raise OutboundError(f"{_host(url)} answered {response.status_code}")
-        try:
-            return json.loads(response.content)
+            return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise OutboundError(f"{_host(url)} did not answer with JSON") from error
+
+    async def send(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes = b""
+    ) -> tuple[int, bytes]:
+        """One request: (status, body). Raises ``OutboundError`` where no whole answer came."""
+        # Imported on first use: a process without providers does without the HTTP client's memory.
+        import httpx
+
+        try:
+            response = await self._open().request(method, url, headers=dict(headers or {}), content=content)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise OutboundError(f"{_host(url)} cannot be reached: {type(error).__name__}") from error
+        return response.status_code, response.content
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
             import httpx
 
-            self._client = httpx.AsyncClient(transport=self.transport, timeout=self._timeout_s, follow_redirects=False)
+            from isobase_platform.outbound.transport import GuardedTransport
+
+            self._client = httpx.AsyncClient(
+                transport=GuardedTransport(self._trusted_hosts, MAX_ANSWER_BYTES),
+                timeout=self._timeout_s,
+                follow_redirects=False,
+                trust_env=False,
+            )
         return self._client
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._transport is not None:
-            from isobase_platform.outbound.transport import GuardedTransport
-
-            assert isinstance(self._transport, GuardedTransport)
-            await self._transport.shut()
-        self._client = self._transport = None
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
 
 def hosts_of(urls: Iterable[str]) -> frozenset[str]:

@@ -43,9 +43,6 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Do nothing: several clients share the transport; ``shut`` closes it."""
-
-    async def shut(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
 

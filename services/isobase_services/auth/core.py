@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,11 +15,15 @@ from isobase_services.auth.hooks import Hooks
 from isobase_services.auth.limits import Limits
 from isobase_services.auth.messages import Messages
 from isobase_services.auth.passwords import PasswordHasher
+from isobase_services.auth.providers import Providers
 from isobase_services.auth.pwned import PwnedPasswords
 
 if TYPE_CHECKING:
     from isobase_platform.config import AuthSettings
+    from isobase_platform.errors import IsobaseError
     from isobase_platform.pool import Connection
+
+_log = logging.getLogger("isobase.auth.providers")
 
 __all__ = ["LOGIN_ROLE", "AuthCore"]
 
@@ -37,10 +42,11 @@ class AuthCore:
     limits: Limits
     captcha: Captcha
     pwned: PwnedPasswords
+    providers: Providers
 
     @classmethod
     def of(cls, platform: Platform) -> AuthCore:
-        """Build from the platform; close ``hasher``, ``hooks``, ``messages`` and ``captcha`` with the service.
+        """Build from the platform; close ``hasher``, ``hooks``, ``messages``, ``captcha`` and ``providers`` with the service.
 
         Raises ``ConfigurationError`` for a hook or a mail template that is set up wrongly.
         """
@@ -54,7 +60,12 @@ class AuthCore:
             limits=limits,
             captcha=Captcha(auth.captcha),
             pwned=PwnedPasswords(auth.security.pwned_passwords),
+            providers=Providers(auth, platform.settings.auth_url),
         )
+
+    def log_provider_failure(self, name: str, error: IsobaseError) -> None:
+        """Tell the log why a provider could not be used; the caller learns only that."""
+        _log.warning("a provider failed", extra={"provider": name, "reason": error.message})
 
     @property
     def settings(self) -> AuthSettings:

@@ -2,6 +2,7 @@
 
     IsobaseError
     └── AuthError                 status, code, message as GoTrue's HTTPError
+        ├── OAuthRefusal          400, with OAuth's own name of the error
         └── WeakPassword          422, with the reasons
 
 How they look on the wire is the faces' business (``v1.render``, ``simple``). Source: supabase/auth
@@ -19,6 +20,7 @@ from isobase_platform.errors import DatabaseError, IsobaseError
 __all__ = [
     "AuthError",
     "ErrorCode",
+    "OAuthRefusal",
     "WeakPassword",
     "bad_request",
     "fail_with_database_error",
@@ -39,22 +41,30 @@ class ErrorCode(StrEnum):
     BAD_CODE_VERIFIER = "bad_code_verifier"
     BAD_JSON = "bad_json"
     BAD_JWT = "bad_jwt"
+    BAD_OAUTH_CALLBACK = "bad_oauth_callback"
+    BAD_OAUTH_STATE = "bad_oauth_state"
     CAPTCHA_FAILED = "captcha_failed"
     CONFLICT = "conflict"
     CURRENT_PASSWORD_INVALID = "current_password_invalid"  # noqa: S105  an error code
     CURRENT_PASSWORD_REQUIRED = "current_password_required"  # noqa: S105  an error code
+    EMAIL_CONFLICT_IDENTITY_NOT_DELETABLE = "email_conflict_identity_not_deletable"
     EMAIL_EXISTS = "email_exists"
     EMAIL_NOT_CONFIRMED = "email_not_confirmed"
     EMAIL_PROVIDER_DISABLED = "email_provider_disabled"
     FEATURE_DISABLED = "feature_disabled"
     FLOW_STATE_EXPIRED = "flow_state_expired"
     FLOW_STATE_NOT_FOUND = "flow_state_not_found"
+    FLOW_STATE_ALREADY_USED = "flow_state_already_used"
     HOOK_PAYLOAD_INVALID_CONTENT_TYPE = "hook_payload_invalid_content_type"
     HOOK_PAYLOAD_OVER_SIZE_LIMIT = "hook_payload_over_size_limit"
     HOOK_TIMEOUT = "hook_timeout"
     HOOK_TIMEOUT_AFTER_RETRY = "hook_timeout_after_retry"
+    IDENTITY_ALREADY_EXISTS = "identity_already_exists"
+    IDENTITY_NOT_FOUND = "identity_not_found"
     INSUFFICIENT_AAL = "insufficient_aal"
     INVALID_CREDENTIALS = "invalid_credentials"
+    INVITE_NOT_FOUND = "invite_not_found"
+    MANUAL_LINKING_DISABLED = "manual_linking_disabled"
     MFA_CHALLENGE_EXPIRED = "mfa_challenge_expired"
     MFA_FACTOR_NAME_CONFLICT = "mfa_factor_name_conflict"
     MFA_FACTOR_NOT_FOUND = "mfa_factor_not_found"
@@ -71,9 +81,13 @@ class ErrorCode(StrEnum):
     NOT_ADMIN = "not_admin"
     NO_AUTHORIZATION = "no_authorization"
     OAUTH_CLIENT_NOT_FOUND = "oauth_client_not_found"
+    OAUTH_CLIENT_STATE_EXPIRED = "oauth_client_state_expired"
+    OAUTH_CLIENT_STATE_NOT_FOUND = "oauth_client_state_not_found"
     OAUTH_DYNAMIC_CLIENT_REGISTRATION_DISABLED = "oauth_dynamic_client_registration_disabled"
     OTP_DISABLED = "otp_disabled"
     OTP_EXPIRED = "otp_expired"
+    OAUTH_INVALID_STATE = "oauth_invalid_state"
+    OAUTH_PROVIDER_NOT_SUPPORTED = "oauth_provider_not_supported"
     OVER_EMAIL_SEND_RATE_LIMIT = "over_email_send_rate_limit"
     OVER_REQUEST_RATE_LIMIT = "over_request_rate_limit"
     OVER_SMS_SEND_RATE_LIMIT = "over_sms_send_rate_limit"
@@ -83,6 +97,8 @@ class ErrorCode(StrEnum):
     PHONE_PROVIDER_DISABLED = "phone_provider_disabled"
     REAUTHENTICATION_NEEDED = "reauthentication_needed"
     REAUTHENTICATION_NOT_VALID = "reauthentication_not_valid"
+    PROVIDER_DISABLED = "provider_disabled"
+    PROVIDER_EMAIL_NEEDS_VERIFICATION = "provider_email_needs_verification"
     REFRESH_TOKEN_ALREADY_USED = "refresh_token_already_used"  # noqa: S105  an error code
     REFRESH_TOKEN_NOT_FOUND = "refresh_token_not_found"  # noqa: S105  an error code
     REQUEST_ENTITY_TOO_LARGE = "request_entity_too_large"
@@ -92,9 +108,11 @@ class ErrorCode(StrEnum):
     SESSION_EXPIRED = "session_expired"
     SESSION_NOT_FOUND = "session_not_found"
     SIGNUP_DISABLED = "signup_disabled"
+    SINGLE_IDENTITY_NOT_DELETABLE = "single_identity_not_deletable"
     SMS_SEND_FAILED = "sms_send_failed"
     TOO_MANY_ENROLLED_MFA_FACTORS = "too_many_enrolled_mfa_factors"
     TOO_MANY_PASSKEYS = "too_many_passkeys"
+    UNEXPECTED_AUDIENCE = "unexpected_audience"
     UNEXPECTED_FAILURE = "unexpected_failure"
     UNKNOWN = "unknown"
     USER_ALREADY_EXISTS = "user_already_exists"
@@ -121,6 +139,14 @@ class AuthError(IsobaseError):
     def __init__(self, status: int, code: ErrorCode, message: str, *, database: DatabaseError | None = None) -> None:
         super().__init__(message, code=code.value, status=status)
         self.database = database
+
+
+class OAuthRefusal(AuthError):
+    """An error in OAuth's own shape: ``error`` is its name, the message its description; 400 in both API versions."""
+
+    def __init__(self, error: str, description: str) -> None:
+        super().__init__(400, ErrorCode.UNEXPECTED_FAILURE, description)
+        self.error = error
 
 
 class WeakPassword(AuthError):

@@ -15,9 +15,11 @@ from isobase_services.auth.errors import AuthError
 from isobase_services.auth.models import Grant
 
 __all__ = [
+    "ERRORS_BY_STATUS",
     "LinkType",
     "action_link",
     "code_redirect",
+    "error_fields_redirect",
     "error_redirect",
     "grant_redirect",
     "location",
@@ -26,7 +28,7 @@ __all__ = [
 
 LinkType: TypeAlias = Literal["signup", "invite", "magiclink", "recovery", "email_change"]
 
-_ERRORS_BY_STATUS = {
+ERRORS_BY_STATUS = {
     400: "invalid_request",
     401: "unauthorized_client",
     403: "access_denied",
@@ -82,9 +84,17 @@ def error_redirect(target: str, error: AuthError, *, is_pkce: bool) -> str:
     """``target`` with what went wrong in its fragment, for PKCE in its query too."""
     base, query, _ = _parts(target)
     fields = {"error_code": error.code, "error_description": error.message}
-    if error.status in _ERRORS_BY_STATUS:
-        fields["error"] = _ERRORS_BY_STATUS[error.status]
+    if error.status in ERRORS_BY_STATUS:
+        fields["error"] = ERRORS_BY_STATUS[error.status]
     return _joined(base, {**query, **fields} if is_pkce else query, _encoded({**fields, "sb": ""}))
+
+
+def error_fields_redirect(target: str, fields: Mapping[str, str], *, in_fragment: bool) -> str:
+    """``target`` with an error in its query, and ``in_fragment`` those of its fields there that are not empty."""
+    base, query, fragment = _parts(target)
+    if in_fragment:
+        fragment = _encoded({**{name: value for name, value in fields.items() if value}, "sb": ""})
+    return _joined(base, {**query, **fields}, fragment)
 
 
 def location(url: str) -> str:

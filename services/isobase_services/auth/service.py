@@ -55,6 +55,7 @@ class AuthService:
         await self._core.hooks.close()
         await self._core.captcha.close()
         await self._core.pwned.close()
+        await self._core.providers.close()
 
 
 def create_service(platform: Platform) -> AuthService:

@@ -54,6 +54,8 @@ class NewFlow:
     oauth_client_state_id: UUID | None = None
     linking_target_id: UUID | None = None
     email_optional: bool = False
+    id: UUID | None = None
+    """Chosen beforehand, where something else must know it before the row is there."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,8 +107,8 @@ async def start_flow(connection: Connection, flow: NewFlow) -> UUID:
         insert into auth.flow_state (id, user_id, auth_code, code_challenge_method, code_challenge, provider_type,
           provider_access_token, provider_refresh_token, authentication_method, invite_token, referrer,
           oauth_client_state_id, linking_target_id, email_optional, created_at, updated_at)
-        values (gen_random_uuid(), $1, $2, $3::text::auth.code_challenge_method, nullif($4, ''), $5, '', '', $6,
-          nullif($7, ''), nullif($8, ''), $9, $10, $11, statement_timestamp(), statement_timestamp())
+        values (coalesce($12, gen_random_uuid()), $1, $2, $3::text::auth.code_challenge_method, nullif($4, ''), $5, '', '',
+          $6, nullif($7, ''), nullif($8, ''), $9, $10, $11, statement_timestamp(), statement_timestamp())
         returning id
         """,
         flow.user_id,
@@ -120,6 +122,7 @@ async def start_flow(connection: Connection, flow: NewFlow) -> UUID:
         flow.oauth_client_state_id,
         flow.linking_target_id,
         flow.email_optional,
+        flow.id,
     )
     return flow_id
 

@@ -14,6 +14,7 @@ from isobase_services.auth.v1 import (
     admin_links,
     admin_users,
     disabled,
+    external,
     factors,
     info,
     logout,
@@ -51,6 +52,11 @@ ROUTES = (
     Route("GET", "/user", user.get_user, takes_slash=True),
     Route("PUT", "/user", user.put_user, takes_slash=True),
     Route("GET", "/admin/audit", admin_audit.get_audit, takes_slash=True),
+    Route("GET", "/authorize", external.get_authorize),
+    Route("GET", "/callback", external.get_callback, takes_slash=True),
+    Route("POST", "/callback", external.post_callback, takes_slash=True),
+    Route("GET", "/user/identities/authorize", external.get_identity_authorize),
+    Route("DELETE", "/user/identities/{identity_id}", external.delete_identity),
     Route("GET", "/admin/users", admin_users.get_users, takes_slash=True),
     Route("POST", "/admin/users", admin_users.post_users, takes_slash=True),
     Route("GET", "/admin/users/{user_id}", admin_users.get_user, takes_slash=True),
@@ -105,6 +111,7 @@ def gotrue_app(core: AuthCore) -> ASGIApp:
     """The ASGI app of the mount ``/auth/v1``; it also serves at the root, as upstream does."""
     guards = {
         "/user": _guard_user,
+        "/user/identities": external.guard_identities,
         "/user/oauth": disabled.guard_oauth_server,
         "/factors": factors.guard_factors,
         "/passkeys": passkeys.guard_passkeys,

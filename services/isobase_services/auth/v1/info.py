@@ -48,16 +48,16 @@ async def get_health(core: AuthCore, request: Request) -> Response:
 
 
 async def get_settings(core: AuthCore, request: Request) -> Response:
-    """What is switched on. External providers are all off: none can be configured in this version."""
+    """What is switched on."""
     settings = core.settings
     return json_response(
         {
             "external": {
                 "anonymous_users": settings.enable_anonymous_sign_ins,
-                **dict.fromkeys(_EXTERNAL_PROVIDERS, False),
+                **{name: core.providers.is_enabled(name) for name in _EXTERNAL_PROVIDERS},
                 "email": settings.email_enable_signup,
                 "phone": settings.phone_enable_signup,
-                "zoom": False,
+                "zoom": core.providers.is_enabled("zoom"),
             },
             "disable_signup": not settings.enable_signup,
             "mailer_autoconfirm": not settings.email_enable_confirmations,

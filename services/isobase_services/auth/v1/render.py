@@ -25,7 +25,7 @@ from isobase_platform.errors import (
     Unavailable,
 )
 from isobase_platform.http.request import header, request_id
-from isobase_services.auth.errors import AuthError, ErrorCode, WeakPassword, log_database_error
+from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, WeakPassword, log_database_error
 from isobase_services.auth.models import Grant
 from isobase_services.auth.request import MAX_BODY_BYTES
 from isobase_services.auth.user_json import factor_body, rfc3339, user_body
@@ -90,6 +90,9 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         return Response(status_code=405, headers={"allow": error.details} if error.details else None)
     if isinstance(error, NotFound):
         return PlainTextResponse("404 page not found\n", status_code=404, headers={"x-content-type-options": "nosniff"})
+    if isinstance(error, OAuthRefusal):
+        # OAuth's own shape, whatever version of ours the caller speaks.
+        return json_response({"error": error.error, "error_description": error.message}, 400)
     failure = _as_auth_error(error)
     is_current = _wants_current_version(scope)
     headers = {"x-sb-error-code": failure.code}

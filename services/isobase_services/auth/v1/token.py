@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.responses import Response
 
+from isobase_platform.http.request import header
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import ErrorCode, bad_request
+from isobase_services.auth.errors import ErrorCode, OAuthRefusal, bad_request
+from isobase_services.auth.flows.access import signed_in_user
+from isobase_services.auth.flows.token_id_token import IdTokenRequest, check_id_token_request, sign_in_with_id_token
 from isobase_services.auth.flows.token_password import PasswordRequest, sign_in_with_password
 from isobase_services.auth.flows.token_pkce import exchange_code
 from isobase_services.auth.flows.token_refresh import refresh_session
@@ -70,7 +75,29 @@ async def _pkce(core: AuthCore, request: Request) -> Response:
     return json_response(content, headers=grant_headers(exchange.grant))
 
 
+async def _id_token(core: AuthCore, request: Request) -> Response:
+    body = await request.body()
+    wanted = IdTokenRequest(
+        id_token=body.text("id_token"),
+        access_token=body.text("access_token"),
+        nonce=body.text("nonce"),
+        provider=body.text("provider"),
+        client_id=body.text("client_id"),
+        issuer=body.text("issuer"),
+        audience=request.audience(),
+    )
+    check_id_token_request(wanted)
+    if body.flag("link_identity"):
+        if header(request.scope, "authorization") is None:
+            raise OAuthRefusal("invalid request", "Linking requires a valid user access token in Authorization")
+        signed_in = await signed_in_user(core, request.bearer)
+        wanted = replace(wanted, linking_target=signed_in.user.id)
+    grant = await sign_in_with_id_token(core, wanted, request.facts, SessionTerms(core.settings.jwt_expiry_s))
+    return json_response(session_body(grant), headers=grant_headers(grant))
+
+
 _GRANTS: dict[str, Endpoint] = {
+    "id_token": _id_token,
     "password": _password,
     "refresh_token": _refresh_token,
     "pkce": _pkce,
