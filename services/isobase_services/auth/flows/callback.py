@@ -116,7 +116,7 @@ async def finish_sign_in(core: AuthCore, flow: FlowState, request: CallbackReque
         await ask_before_creation(core, external, request.facts)
     settled, session = await _settle(core, flow, request, external, signed_in)
     if settled.mail is not None:
-        post_code(core, settled.mail)
+        post_code(core, settled.mail, request.facts)
     if settled.refusal is not None:
         raise settled.refusal
     if settled.is_new:

@@ -77,7 +77,7 @@ async def sign_in_with_id_token(
         await ask_before_creation(core, external, facts)
     settled, session = await _settle(core, request, external, facts, terms)
     if settled.mail is not None:
-        post_code(core, settled.mail)
+        post_code(core, settled.mail, facts)
     if settled.refusal is not None:
         raise settled.refusal
     if settled.is_new:
