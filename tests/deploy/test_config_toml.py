@@ -114,12 +114,9 @@ def test_unknown_keys_and_what_is_not_supported_yet_are_warnings_once_per_sectio
         [studio]
         enabled = true
         api_url = "http://127.0.0.1"
-        [auth]
-        enable_manual_linking = true
-        [auth.external.github]
+        [auth.web3.solana]
         enabled = true
-        client_id = "id"
-        [auth.external.apple]
+        [auth.web3.ethereum]
         enabled = false
         [functions.hello]
         verify_jwt = false
@@ -131,8 +128,7 @@ def test_unknown_keys_and_what_is_not_supported_yet_are_warnings_once_per_sectio
         "config.toml: unknown key wrong",
         "config.toml: unknown key api.prot",
         "config.toml: [studio] is not supported yet and has no effect",
-        "config.toml: auth.enable_manual_linking is not supported yet and has no effect",
-        "config.toml: [auth.external.github] is not supported yet and has no effect",
+        "config.toml: [auth.web3.solana] is not supported yet and has no effect",
         "config.toml: [functions] is not supported yet and has no effect",
     )
     assert file.values == {}
