@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from isobase_platform.config import Settings
 from isobase_platform.config_auth.security import HousekeepingSettings
 from isobase_platform.config_auth.sessions import SessionSettings
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.housekeeping import Housekeeper
 from isobase_services.auth.store.stale import LOCK_KEY
 from tests.auth.conftest import AuthServer, StartAuth, bearer
-from tests.auth.mfa import enroll
+from tests.auth.mfa import claims_of, enroll
+from tests.plugins.stack import DatabaseServer
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests(postgres: DatabaseServer, auth_database: Settings) -> None:
+    """Rows that hang on no user outlive the test that left them."""
+    for table in ("webauthn_challenges", "saml_relay_states", "oauth_client_states"):
+        postgres.execute(f"delete from auth.{table}", database="auth_rows")
 
 
 async def round_of(auth: AuthServer) -> dict[str, int]:
@@ -83,8 +94,6 @@ async def test_what_nobody_can_use_any_more_goes(start_auth: StartAuth) -> None:
 
 
 def session_id(session: dict[str, Any]) -> str:
-    from tests.auth.mfa import claims_of
-
     found: str = claims_of(session)["session_id"]
     return found
 
