@@ -173,6 +173,17 @@ async def test_factors_ask_for_a_token_before_anything_else(auth: AuthServer) ->
     assert error_of(service) == (403, "bad_jwt")
 
 
+async def test_factor_is_looked_up_before_the_method_is_refused(auth: AuthServer) -> None:
+    session = await auth.sign_up()
+    factor = await enroll(auth, session)
+    for path, expected in (
+        (f"/factors/{uuid4()}", (404, "mfa_factor_not_found")),
+        ("/factors/x", (404, "validation_failed")),
+    ):
+        assert error_of(await auth.client.get(path, headers=bearer(session))) == expected
+    assert (await auth.client.get(f"/factors/{factor['id']}", headers=bearer(session))).status_code == 405
+
+
 async def test_numbers_of_factors_are_limited_even_when_they_come_at_once(start_auth: StartAuth) -> None:
     async with start_auth() as auth:
         mfa = auth.settings.auth.mfa.model_copy(update={"max_enrolled_factors": 3})

@@ -70,7 +70,7 @@ async def test_code_that_was_sent_raises_the_session(start_auth: StartAuth) -> N
         assert [use["method"] for use in claims_of(raised)["amr"]] == ["mfa/phone", "password"]
         (shown,) = raised["user"]["factors"]
         assert (shown["phone"], shown["factor_type"]) == (PHONE.removeprefix("+"), "phone")
-        assert await auth.database.fetchval("select otp_code from auth.mfa_challenges") is None
+        assert await auth.database.fetchval("select otp_code from auth.mfa_challenges") == ""
         again = await answer(auth, raised, factor["id"], code, opened.json()["id"])
         assert again.status_code == 422
 

@@ -83,7 +83,7 @@ async def test_issuer_is_the_site_and_account_the_phone_where_there_is_no_addres
     async with start_auth(phone_enable_signup=True, site_url="https://app.example.com:8443/x") as auth:
         session = await auth.sign_up(email=None, phone="15555550123")  # type: ignore[arg-type]
         factor = await enroll(auth, session)
-        assert "/app.example.com%3A8443:15555550123?" in factor["totp"]["uri"]
+        assert "/app.example.com:8443:15555550123?" in factor["totp"]["uri"]
 
 
 async def test_verifying_raises_the_session_and_keeps_its_id(auth: AuthServer) -> None:

@@ -21,6 +21,8 @@ TOLERANCE_STEPS = 1
 SECRET_BYTES = 20
 QR_MODULE_PIXELS = 3
 QR_QUIET_MODULES = 4
+_KEPT = "@:"
+"""What is not escaped in a URI, as upstream writes it: a port keeps its colon."""
 
 
 def new_secret() -> str:
@@ -49,9 +51,9 @@ def matching_step(secret: str, code: str, now: datetime) -> int | None:
 
 def otpauth_uri(secret: str, *, issuer: str, account: str) -> str:
     """What the QR code says: who asks (``issuer``), for whom (``account``), and the secret."""
-    label = f"{quote(issuer, safe='@')}:{quote(account, safe='@')}"
+    label = f"{quote(issuer, safe=_KEPT)}:{quote(account, safe=_KEPT)}"
     return (
-        f"otpauth://totp/{label}?algorithm=SHA1&digits={DIGITS}&issuer={quote(issuer, safe='@')}"
+        f"otpauth://totp/{label}?algorithm=SHA1&digits={DIGITS}&issuer={quote(issuer, safe=_KEPT)}"
         f"&period={STEP_S}&secret={secret}"
     )
 

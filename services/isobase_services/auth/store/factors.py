@@ -54,7 +54,7 @@ class NewFactor:
     user_id: UUID
     friendly_name: str
     factor_type: str
-    secret: str | None = field(default=None, repr=False)
+    secret: str = field(default="", repr=False)
     phone: str | None = None
 
 
@@ -149,7 +149,7 @@ async def insert_challenge(
     challenge_id: UUID,
     ip: str | None,
     *,
-    otp_code: str | None = None,
+    otp_code: str = "",
     session_data: JsonObject | None = None,
 ) -> datetime:
     """Insert a challenge and return the time of it. ``otp_code`` is a hash."""
@@ -245,7 +245,7 @@ async def close_challenge(connection: Connection, challenge_id: UUID, *, totp_st
                web_authn_session_data = jsonb_build_object('tries', greatest({_TRIES} - 1, 0))
          where id = $1 and verified_at is null""",  # noqa: S608  a constant
         challenge_id,
-        None if totp_step is None else f"{_STEP_PREFIX}{totp_step}",
+        "" if totp_step is None else f"{_STEP_PREFIX}{totp_step}",
     )
     return status != "UPDATE 0"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from isobase_services.auth.flows.mfa.verify import VerifyRequest, verify_factor
 from isobase_services.auth.limits import Limited
 from isobase_services.auth.models import NIL_UUID, SessionTerms
 from isobase_services.auth.request import Body, Request
-from isobase_services.auth.v1.render import factor_body, grant_headers, json_response, session_body
+from isobase_services.auth.v1.render import factor_body, json_response, session_body
 
 __all__ = [
     "delete_factor",
@@ -33,9 +34,15 @@ __all__ = [
 ]
 
 
+_UUID_LENGTHS_CHARS = (32, 34, 36, 38, 41, 43, 45)
+"""Those of the forms that upstream's library reads."""
+
+
 async def guard_factors(core: AuthCore, request: Request) -> None:
     """What stands before every route under /factors, known or not."""
-    await holder_of(core, request.bearer)
+    holder = await holder_of(core, request.bearer)
+    if "factor_id" in request.path_params:
+        factor_of(holder.user, request.path_params["factor_id"])
 
 
 async def post_factors(core: AuthCore, request: Request) -> Response:
@@ -89,7 +96,7 @@ async def post_verify(core: AuthCore, request: Request) -> Response:
     answer = VerifyRequest(challenge_id=_challenge_id(body), code=body.text("code"), web_authn=body.object("webauthn"))
     terms = SessionTerms(core.settings.jwt_expiry_s)
     grant = await verify_factor(core, holder, factor, answer, request.facts, terms)
-    return json_response(session_body(grant), headers=grant_headers(grant))
+    return json_response(session_body(grant))
 
 
 async def delete_factor(core: AuthCore, request: Request) -> Response:
@@ -135,6 +142,9 @@ def _challenge_id(body: Body) -> UUID:
     try:
         return UUID(text)
     except ValueError:
+        reason = "format" if len(text) in _UUID_LENGTHS_CHARS else f"length {len(text)}"
+        quoted = json.dumps(text, ensure_ascii=False)
         raise bad_request(
-            ErrorCode.BAD_JSON, "Could not parse request body as JSON: challenge_id must be a UUID"
+            ErrorCode.BAD_JSON,
+            f"Could not parse request body as JSON: uuid: incorrect UUID {reason} in string {quoted}",
         ) from None

@@ -57,11 +57,11 @@ async def enroll_factor(core: AuthCore, holder: Holder, request: EnrollRequest) 
     _check_enabled(core.settings.mfa, request.factor_type)
     enrolled = _new_factor(core, holder.user, request)
     factor = enrolled.factor
-    entry = Entry(
-        user_actor(holder.user),
-        Action.FACTOR_IN_PROGRESS,
-        {"factor_id": str(factor.id), "factor_type": factor.factor_type},
-    )
+    traits = {"factor_id": str(factor.id)}
+    if factor.factor_type != TOTP:
+        # Upstream names the type of the younger two only.
+        traits["factor_type"] = factor.factor_type
+    entry = Entry(user_actor(holder.user), Action.FACTOR_IN_PROGRESS, traits)
     try:
         async with core.transaction() as connection:
             user = await _prepare(core, connection, holder.user, factor)

@@ -69,7 +69,7 @@ async def is_right_code(core: AuthCore, challenge_id: UUID, factor: Factor, stor
     if texts.checks_codes and texts.test_code(factor.phone) is None:
         return await texts.check_code(factor.phone, code.strip())
     given = _code_hash(challenge_id, factor.phone, code.strip())
-    return stored is not None and hmac.compare_digest(stored.encode(), given.encode())
+    return bool(stored) and hmac.compare_digest((stored or "").encode(), given.encode())
 
 
 def _code_hash(challenge_id: UUID, phone: str, code: str) -> str:

@@ -7,7 +7,6 @@ they come; upstream counts requests per address only.
 from __future__ import annotations
 
 import ipaddress
-from datetime import datetime
 from uuid import UUID
 
 from isobase_services.auth.core import AuthCore
@@ -39,23 +38,32 @@ async def open_challenge(
         challenge = await factors.find_challenge(connection, factor.id, challenge_id, window_s=WRONG_CODES_WINDOW_S)
         if challenge is None:
             raise unprocessable(ErrorCode.MFA_FACTOR_NOT_FOUND, "MFA factor with the provided challenge ID not found")
-        _check(core, challenge, facts, core.now(), is_guessable=is_guessable)
-        if is_guessable:
+        refusal = _refusal(core, challenge, facts, is_guessable=is_guessable)
+        if refusal is None and is_guessable:
             await factors.take_try(connection, challenge.id)
+        if challenge.verified_at is None and challenge.tries == 0 and _is_over(core, challenge):
+            # As upstream. What was tried or answered stays until it is swept: deleting it would forget tries and used codes.
+            await factors.delete_challenge(connection, challenge.id)
+    if refusal is not None:
+        raise refusal
     return challenge
 
 
-def _check(core: AuthCore, challenge: OpenChallenge, facts: ClientFacts, now: datetime, *, is_guessable: bool) -> None:
+def _refusal(core: AuthCore, challenge: OpenChallenge, facts: ClientFacts, *, is_guessable: bool) -> AuthError | None:
     if challenge.verified_at is not None or not _is_same_address(challenge.ip, facts.ip):
-        raise unprocessable(ErrorCode.MFA_IP_ADDRESS_MISMATCH, "Challenge and verify IP addresses mismatch.")
-    # A spent challenge stays until it is swept: deleting it would forget the tries it took.
-    if now > expiry_of(core, challenge.created_at) or challenge.tries >= MAX_TRIES_PER_CHALLENGE:
-        raise unprocessable(
+        return unprocessable(ErrorCode.MFA_IP_ADDRESS_MISMATCH, "Challenge and verify IP addresses mismatch.")
+    if _is_over(core, challenge) or challenge.tries >= MAX_TRIES_PER_CHALLENGE:
+        return unprocessable(
             ErrorCode.MFA_CHALLENGE_EXPIRED,
             f"MFA challenge {challenge.id} has expired, verify against another challenge or create a new challenge.",
         )
     if is_guessable and challenge.wrong_of_factor >= MAX_WRONG_CODES_PER_FACTOR:
-        raise AuthError(429, ErrorCode.OVER_REQUEST_RATE_LIMIT, "Request rate limit reached")
+        return AuthError(429, ErrorCode.OVER_REQUEST_RATE_LIMIT, "Request rate limit reached")
+    return None
+
+
+def _is_over(core: AuthCore, challenge: OpenChallenge) -> bool:
+    return core.now() > expiry_of(core, challenge.created_at)
 
 
 def _is_same_address(opened_from: str, answered_from: str | None) -> bool:
