@@ -201,6 +201,20 @@ def test_text_messages_go_through_the_named_provider() -> None:
         settings_of(GOTRUE_SMS_PROVIDER="pigeon")
 
 
+def test_providers_are_read() -> None:
+    auth = settings_of(
+        GOTRUE_EXTERNAL_GOOGLE_ENABLED="true",
+        GOTRUE_EXTERNAL_GOOGLE_CLIENT_ID="web,ios",
+        GOTRUE_EXTERNAL_LINKEDIN_OIDC_SECRET="hidden",
+        GOTRUE_SECURITY_MANUAL_LINKING_ENABLED="true",
+        GOTRUE_EXTERNAL_ALLOWED_ID_TOKEN_ISSUERS="https://a.example.com",
+    ).auth
+    assert (auth.external["google"].enabled, auth.external["google"].client_ids) == (True, ("web", "ios"))
+    assert auth.external["linkedin_oidc"].secret.get_secret_value() == "hidden"
+    assert auth.enable_manual_linking
+    assert auth.external_allowed_id_token_issuers == ("https://a.example.com",)
+
+
 def test_sessions_and_keys_of_the_database_are_read() -> None:
     key = "A" * 43
     auth = settings_of(

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from isobase_platform.config_gotrue.options import GENERAL, Default, Option
 from isobase_platform.config_gotrue.options_features import FEATURES
 from isobase_platform.config_gotrue.options_messages import MESSAGES
+from isobase_platform.config_gotrue.options_providers import PROVIDERS
 from isobase_platform.config_gotrue.without_effect import has_no_effect
 from isobase_platform.errors import ConfigurationError
 
 __all__ = ["OPTIONS", "PREFIX", "Values", "read"]
 
 PREFIX = "GOTRUE_"
-OPTIONS: tuple[Option, ...] = (*GENERAL, *MESSAGES, *FEATURES)
+OPTIONS: tuple[Option, ...] = (*GENERAL, *MESSAGES, *PROVIDERS, *FEATURES)
 _KNOWN = frozenset(name for option in OPTIONS for name in (option.name, *option.aliases))
 
 
