@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from isobase_platform.errors import DatabaseError, Unavailable
 
@@ -26,6 +26,8 @@ MAX_LOCAL_BUCKETS = 10_000
 """Buckets that a process remembers while the store is out of reach; the longest unused goes first."""
 STORE_PAUSE_S = 5.0
 """How long a store that failed is not asked again: a request must not wait for its timeout each time."""
+
+_Question: TypeAlias = Callable[[str, float, int], Awaitable[bool]]
 
 _log = logging.getLogger("isobase.limits")
 
@@ -63,17 +65,33 @@ class RateLimiter:
         """Take a token from the bucket ``key``; False when there is none."""
         if rate.never:
             return False
-        if self._clock() >= self._asks_store_from_s:
-            try:
-                return await self._store.spend(f"limit:{key}", rate.interval_s, rate.burst)
-            except (Unavailable, DatabaseError) as error:
-                self._failures.inc()
-                self._asks_store_from_s = self._clock() + STORE_PAUSE_S
-                _log.warning(
-                    "the store does not answer: this process limits by itself",
-                    extra={"store": self._store.kind, "reason": error.message, "pause_s": STORE_PAUSE_S},
-                )
-        return self._spend_locally(key, rate)
+        answer = await self._ask(self._store.spend, key, rate)
+        return self._spend_locally(key, rate) if answer is None else answer
+
+    async def would_allow(self, key: str, rate: Rate) -> bool:
+        """Whether ``allows`` would find a token now; none is taken."""
+        if rate.never:
+            return False
+        answer = await self._ask(self._store.can_spend, key, rate)
+        if answer is not None:
+            return answer
+        now_s = self._clock()
+        return self._full_again_at_s.get(key, now_s) - now_s <= rate.interval_s * (rate.burst - 1)
+
+    async def _ask(self, question: _Question, key: str, rate: Rate) -> bool | None:
+        """The store's answer; None while it does not answer."""
+        if self._clock() < self._asks_store_from_s:
+            return None
+        try:
+            return await question(f"limit:{key}", rate.interval_s, rate.burst)
+        except (Unavailable, DatabaseError) as error:
+            self._failures.inc()
+            self._asks_store_from_s = self._clock() + STORE_PAUSE_S
+            _log.warning(
+                "the store does not answer: this process limits by itself",
+                extra={"store": self._store.kind, "reason": error.message, "pause_s": STORE_PAUSE_S},
+            )
+            return None
 
     def _spend_locally(self, key: str, rate: Rate) -> bool:
         now_s = self._clock()

@@ -15,8 +15,11 @@ from isobase_services.auth.errors import AuthError
 from isobase_services.auth.limits import Limited, Limits
 from isobase_services.auth.models import ClientFacts
 from isobase_services.auth.simple.checks import CHECKS as SIMPLE_CHECKS
+from isobase_services.auth.v1 import ROUTES
 from isobase_services.auth.v1.checks import CHECKS
 from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, running_auth, with_auth
+from tests.auth.receivers import receiving
+from tests.auth.test_hooks import hook_settings
 from tests.plugins.redis import RedisServer
 from tests.plugins.stack import DatabaseServer
 
@@ -206,6 +209,34 @@ async def test_refusals_are_counted_in_the_metrics(start_auth: StartAuth) -> Non
     assert [(sample.labels, sample.value) for metric in samples for sample in metric.samples if sample.value == 1] == [
         ({"kind": "verify"}, 1.0)
     ]
+
+
+@pytest.mark.parametrize("path", ["/signup", "/otp", "/magiclink", "/recover", "/resend"])
+async def test_when_the_hours_mails_are_spent_the_answer_is_the_same_for_every_address(
+    start_auth: StartAuth, path: str
+) -> None:
+    async with receiving() as hook:
+        async with start_auth(
+            hook=hook_settings("send_email", hook.url), rate_limit=rates(email_sent=1), email_enable_confirmations=True
+        ) as auth:
+            await auth.client.post("/admin/users", json={"email": "alice@example.com"}, headers=auth.service_headers)
+            limits = Limits(auth.platform)
+            await limits.check_email_left()
+            await limits.check_email_sent()
+            for address in ("alice@example.com", "nobody@example.com"):
+                body = {"email": address, "password": PASSWORD, "type": "signup"}
+                refused = await auth.client.post(path, json=body)
+                assert (refused.status_code, refused.json()["error_code"], refused.json()["msg"]) == (
+                    429,
+                    "over_email_send_rate_limit",
+                    "email rate limit exceeded",
+                )
+            assert await auth.count("users") == 1
+    assert hook.calls == []
+
+
+def test_every_check_stands_before_a_route_that_exists() -> None:
+    assert set(CHECKS) <= {(route.method, route.path) for route in ROUTES}
 
 
 def test_what_sends_messages_or_tries_secrets_is_limited() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
@@ -51,6 +53,16 @@ def test_the_client_is_the_first_from_the_right_who_is_no_trusted_proxy(
     peer: str | None, forwarded: tuple[str, ...], client: str | None
 ) -> None:
     assert TrustedProxies(TRUSTED).client(scope(peer, *forwarded)) == client
+
+
+def test_a_proxy_that_the_settings_do_not_know_is_named_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    proxies = TrustedProxies()
+    with caplog.at_level(logging.WARNING, "isobase.http"):
+        proxies.client(scope("10.0.0.1"))
+        assert not caplog.records
+        for _ in range(3):
+            proxies.client(scope("10.0.0.1", "198.51.100.1"))
+    assert [record.__dict__["peer"] for record in caplog.records] == ["10.0.0.1"]
 
 
 def test_a_unix_socket_can_be_trusted() -> None:

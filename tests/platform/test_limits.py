@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
+from isobase_platform.errors import Unavailable
 from isobase_platform.limits import MAX_LOCAL_BUCKETS, STORE_PAUSE_S, Rate, RateLimiter
 from isobase_platform.runtime import Platform
 from isobase_platform.store import KeyValueStore
@@ -60,6 +61,24 @@ async def test_refused_calls_do_not_prolong_the_wait(stores: tuple[KeyValueStore
     assert await limiter.allows("k", rate)
 
 
+async def test_a_look_takes_nothing(stores: tuple[KeyValueStore, ...]) -> None:
+    limiters = [RateLimiter(store, failures()) for store in stores]
+    rate = Rate(events=1, per_s=3600, burst=2)
+    for _ in range(2):
+        assert [await limiter.would_allow("k", rate) for limiter in limiters] == [True, True]
+        assert await limiters[0].allows("k", rate)
+    assert [await limiter.would_allow("k", rate) for limiter in limiters] == [False, False]
+    assert not await limiters[0].would_allow("k", Rate(events=0, per_s=1, burst=1))
+
+
+async def test_a_look_while_the_store_is_away_is_at_the_processs_own_buckets() -> None:
+    limiter = RateLimiter(NoStore(), failures())  # type: ignore[arg-type]
+    rate = Rate(events=1, per_s=3600, burst=1)
+    assert await limiter.would_allow("k", rate)
+    assert await limiter.allows("k", rate)
+    assert not await limiter.would_allow("k", rate)
+
+
 async def test_never_is_never(stores: tuple[KeyValueStore, ...]) -> None:
     assert not await RateLimiter(stores[0], failures()).allows("k", Rate(events=0, per_s=3600, burst=30))
 
@@ -93,8 +112,9 @@ class NoStore:
     kind = "none"
 
     async def spend(self, key: str, interval_s: float, burst: int) -> bool:
-        from isobase_platform.errors import Unavailable
+        raise Unavailable("away")
 
+    async def can_spend(self, key: str, interval_s: float, burst: int) -> bool:
         raise Unavailable("away")
 
 

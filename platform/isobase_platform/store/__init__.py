@@ -50,6 +50,10 @@ class KeyValueStore(Protocol):
         """
         ...
 
+    async def can_spend(self, key: str, interval_s: float, burst: int) -> bool:
+        """Whether ``spend`` would find a token now; none is taken."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove ``key``; no error where it is absent."""
         ...

@@ -37,6 +37,11 @@ on conflict (key) do update
 where kv.expires_at - clock_timestamp() <= $2::interval * ($3::integer - 1)
 returning true
 """
+_CAN_SPEND = """
+select not exists (
+  select from isobase.key_values
+   where key = $1 and expires_at - clock_timestamp() > $2::interval * ($3::integer - 1))
+"""
 
 
 class PostgresStore:
@@ -84,6 +89,11 @@ class PostgresStore:
         """See ``KeyValueStore.spend``."""
         async with self._pools.acquire(None) as connection:
             return bool(await connection.fetchval(_SPEND, key, timedelta(seconds=interval_s), burst))
+
+    async def can_spend(self, key: str, interval_s: float, burst: int) -> bool:
+        """See ``KeyValueStore.can_spend``."""
+        async with self._pools.acquire(None) as connection:
+            return bool(await connection.fetchval(_CAN_SPEND, key, timedelta(seconds=interval_s), burst))
 
     async def delete(self, key: str) -> None:
         """See ``KeyValueStore.delete``."""

@@ -74,6 +74,12 @@ class RedisStore:
             arguments = (str(_milliseconds(interval_s)), str(burst))
             return bool(await self._redis.eval(_SPEND, 1, KEY_PREFIX + key, *arguments))
 
+    async def can_spend(self, key: str, interval_s: float, burst: int) -> bool:
+        """See ``KeyValueStore.can_spend``."""
+        async with _mapped():
+            left_ms = int(await self._redis.pttl(KEY_PREFIX + key))
+        return left_ms <= _milliseconds(interval_s) * (burst - 1)
+
     async def delete(self, key: str) -> None:
         """See ``KeyValueStore.delete``."""
         async with _mapped():

@@ -9,7 +9,15 @@ from isobase_services.auth.limits import Limited
 from isobase_services.auth.request import Body, Request
 from isobase_services.auth.routing import Guard
 
-__all__ = ["captcha", "captcha_of_either_form", "limited", "limited_sign_up", "limited_token", "password_or_web3"]
+__all__ = [
+    "captcha",
+    "captcha_of_either_form",
+    "limited",
+    "limited_sign_up",
+    "limited_token",
+    "mail_left",
+    "password_or_web3",
+]
 
 _WITHOUT_CAPTCHA = frozenset({"pkce", "refresh_token", "id_token"})
 
@@ -53,6 +61,15 @@ async def captcha_of_either_form(core: AuthCore, request: Request) -> None:
     if core.captcha.is_enabled and not await _is_admin(core, request):
         body = await request.body()
         await core.captcha.check(body.text("captcha_token") or _nested_token(body), request.facts)
+
+
+async def mail_left(core: AuthCore, request: Request) -> None:
+    """Raise 429 over_email_send_rate_limit for a request with an e-mail address while the hour's mails are spent.
+
+    It does not depend on the address, because the answer must not tell which are known.
+    """
+    if core.messages.counts_mail and (await request.body()).text("email"):
+        await core.limits.check_email_left()
 
 
 async def password_or_web3(core: AuthCore, request: Request) -> None:

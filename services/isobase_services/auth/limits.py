@@ -73,8 +73,19 @@ class Limits:
     async def check_email_sent(self) -> None:
         """Count one mail that leaves the server; raises 429 over_email_send_rate_limit beyond the hour's number."""
         if not await self._limiter.allows("email_sent", self._email):
-            self._refused.labels("email_sent").inc()
-            raise AuthError(429, ErrorCode.OVER_EMAIL_SEND_RATE_LIMIT, "email rate limit exceeded")
+            raise self._no_mail_left()
+
+    async def check_email_left(self) -> None:
+        """Raise 429 over_email_send_rate_limit where the hour's mails are spent; nothing is counted.
+
+        For routes that must not tell whether an address is known: what they send leaves later, or not at all.
+        """
+        if not await self._limiter.would_allow("email_sent", self._email):
+            raise self._no_mail_left()
+
+    def _no_mail_left(self) -> AuthError:
+        self._refused.labels("email_sent").inc()
+        return AuthError(429, ErrorCode.OVER_EMAIL_SEND_RATE_LIMIT, "email rate limit exceeded")
 
     async def check_sms_sent(self) -> None:
         """Count one text message that leaves the server; raises 429 over_sms_send_rate_limit beyond the hour's number."""

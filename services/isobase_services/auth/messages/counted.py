@@ -22,11 +22,11 @@ class CountedEmail:
     def __init__(self, delivery: EmailDelivery, limits: Limits, settings: AuthSettings) -> None:
         self._delivery = delivery
         self._limits = limits
-        self._is_counted = settings.email_enable_confirmations or not settings.rate_limit.email_sent
+        self.is_counted = settings.email_enable_confirmations or not settings.rate_limit.email_sent
 
     async def deliver(self, message: EmailMessage) -> None:
         """See ``EmailDelivery``. Both mails of a secure change of e-mail count as one, as upstream."""
-        if self._is_counted:
+        if self.is_counted:
             await self._limits.check_email_sent()
         await self._delivery.deliver(message)
 

@@ -79,6 +79,11 @@ class Messages:
             notices=frozenset(kind for kind in EmailKind if kind.is_notice and kind.template in enabled),
         )
 
+    @property
+    def counts_mail(self) -> bool:
+        """Whether mail leaves the server and is limited by the hour."""
+        return isinstance(self._email, CountedEmail) and self._email.is_counted
+
     async def send_email(self, message: EmailMessage) -> None:
         """Send a mail and wait until it was accepted. Raises 500 "Error sending ... email" as upstream does."""
         try:
