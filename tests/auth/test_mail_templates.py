@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from isobase_platform.config import Settings
+from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_toml import read_config_toml
 from isobase_platform.errors import ConfigurationError
 from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.messages.delivery import MailDelivery
+from isobase_services.auth.messages.fetched import FetchedTemplate
 from isobase_services.auth.messages.html_text import text_of_html
 from isobase_services.auth.messages.model import SendFailed
-from isobase_services.auth.messages.overrides import overrides_of
+from isobase_services.auth.messages.overrides import Override, overrides_of
 from isobase_services.auth.messages.render import Renderer
 from isobase_services.auth.messages.templates import TemplateError, compile_template
+from tests.auth.conftest import listening
 from tests.auth.test_messages import LINK, SITE, a_message
 
 VALUES: dict[str, Any] = {
@@ -194,7 +202,7 @@ def test_a_projects_templates_and_subjects_take_the_place_of_ours(tmp_path: Path
         link_j2="<p>{% if Token %}{{ Token }}{% endif %} {{ Data.name }}</p>",
         changed_html="<p>Changed for {{ .Email }}</p>",
     )
-    renderer = Renderer(SITE, overrides_of(settings.auth.email))
+    renderer = Renderer(SITE, overrides_of(settings.auth.email, SITE))
     named = {"name": "Al\r\nBcc: <x>"}
 
     def rendered(kind: EmailKind) -> tuple[str, str, str]:
@@ -217,8 +225,51 @@ def test_a_jinja_template_that_breaks_off_is_a_mail_that_was_not_sent(tmp_path: 
     toml = '[auth.email.template.confirmation]\ncontent_path = "supabase/templates/confirm.j2"\n'
     settings = project(tmp_path, toml, confirm_j2="{{ Nothing.deeper }} {{ 1 / 0 }}")
     with pytest.raises(SendFailed, match=r"confirm.j2 failed: UndefinedError") as caught:
-        Renderer(SITE, overrides_of(settings.auth.email)).render(a_message())
+        Renderer(SITE, overrides_of(settings.auth.email, SITE)).render(a_message())
     assert caught.value.is_permanent
+
+
+async def test_a_template_behind_a_url_is_fetched_and_kept_and_its_loss_is_no_loss_of_mail(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = [
+        PlainTextResponse("gone", 500),
+        PlainTextResponse("<p>one {{ .Token }}</p>"),
+        PlainTextResponse("<p>{{ define }}</p>"),
+        PlainTextResponse("x" * 600_000),
+        PlainTextResponse("<p>two {{ .Token }}</p>"),
+    ]
+    asked = []
+
+    async def serve(request: Request) -> Response:
+        asked.append(request.url.path)
+        return answers.pop(0)
+
+    async with listening(Starlette(routes=[Route("/mail/{name}", serve)])) as url:
+        template = FetchedTemplate("auth.email.template.confirmation", f"{url}/mail/a", max_age_s=0, retry_after_s=0)
+        renderer = Renderer(SITE, {EmailKind.SIGNUP: Override(None, None, template)})
+        found = []
+        for _ in range(5):
+            await renderer.prepare(EmailKind.SIGNUP)
+            found.append(renderer.render(a_message()).html.partition(" ")[0])
+    assert found == ["<!doctype", "<p>one", "<p>one", "<p>one", "<p>two"]
+    assert caplog.text.count("a mail template could not be fetched") == 3
+    assert asked == ["/mail/a"] * 5
+
+
+async def test_a_fetched_template_is_asked_for_once_in_a_while(tmp_path: Path) -> None:
+    asked = []
+
+    async def serve(request: Request) -> Response:
+        asked.append(request.url.path)
+        return PlainTextResponse("<p>{{ .Token }}</p>")
+
+    async with listening(Starlette(routes=[Route("/mail/{name}", serve)])) as url:
+        settings = EmailSettings.model_validate({"template": {"confirmation": {"content_url": "/mail/confirm"}}})
+        renderer = Renderer(url, overrides_of(settings, url))
+        await asyncio.gather(*(renderer.prepare(EmailKind.SIGNUP) for _ in range(5)))
+    assert renderer.render(a_message()).html == "<p>123456</p>"
+    assert asked == ["/mail/confirm"]
 
 
 @pytest.mark.parametrize(

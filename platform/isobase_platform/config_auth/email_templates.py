@@ -16,6 +16,8 @@ class TemplateSettings(SettingsGroup):
     """A template of its own, without HTML."""
     content_path: Path | None = None
     """The file with the HTML."""
+    content_url: str | None = None
+    """Where the HTML is fetched from, where no file is named; a path lies below `auth.site_url`."""
 
 
 class NotificationSettings(TemplateSettings):

@@ -45,7 +45,27 @@ def _notice(name: str) -> Option:
     return Option(variable, converters.flag, f"auth.email.notification.{name}.enabled")
 
 
+_ACTIONS = ("invite", "confirmation", "recovery", "magic_link", "email_change", "reauthentication")
+
+
+def _words(variable: str, field: str) -> tuple[Option, ...]:
+    """One structure of subjects or of templates: a variable for each kind of mail."""
+    prefix = f"GOTRUE_MAILER_{variable}_"
+    return (
+        *(
+            Option(f"{prefix}{name.upper()}", converters.text, f"auth.email.template.{name}.{field}")
+            for name in _ACTIONS
+        ),
+        *(
+            Option(f"{prefix}{name.upper()}_NOTIFICATION", converters.text, f"auth.email.notification.{name}.{field}")
+            for name in _NOTICES
+        ),
+    )
+
+
 _MAIL: tuple[Option, ...] = (
+    *_words("SUBJECTS", "subject"),
+    *_words("TEMPLATES", "content_url"),
     Option("GOTRUE_MAILER_OTP_EXP", converters.code_life_s(86_400), "auth.email.otp_expiry_s", 86_400),
     Option("GOTRUE_MAILER_OTP_LENGTH", converters.code_length, "auth.email.otp_length"),
     Option("GOTRUE_SMTP_MAX_FREQUENCY", converters.pause_s, "auth.email.max_frequency_s", 60.0),

@@ -27,7 +27,7 @@ class MailDelivery:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """As the settings ask for. Raises ``ConfigurationError`` for what cannot be used."""
-        renderer = Renderer(settings.auth.site_url, overrides_of(settings.auth.email))
+        renderer = Renderer(settings.auth.site_url, overrides_of(settings.auth.email, settings.auth.site_url))
         return cls(renderer, sender_of(settings))
 
     @property
@@ -40,6 +40,7 @@ class MailDelivery:
         if self._sender is None:
             is_known, self._is_told = self._is_told, True
             raise SendFailed("no mail server is configured", is_permanent=True, is_known=is_known)
+        await self._renderer.prepare(message.kind)
         await self._sender.send(self._renderer.render(message))
         if message.to_current is not None:
             await self._sender.send(self._renderer.render(message.to_current))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from isobase_platform.errors import ConfigurationError
+from isobase_services.auth.messages.fetched import FetchedTemplate
 from isobase_services.auth.messages.model import EmailKind, SendFailed
 
 if TYPE_CHECKING:
@@ -41,10 +42,17 @@ class Override:
 
     subject: Words | None
     html: Words | None
+    fetched: FetchedTemplate | None = None
+    """In the place of ``html``: a template behind a URL."""
+
+    @property
+    def body(self) -> Words | None:
+        """What the HTML is rendered with, if it is not ours."""
+        return self.html if self.fetched is None else self.fetched.words
 
 
-def overrides_of(settings: EmailSettings) -> Mapping[EmailKind, Override]:
-    """Every kind of mail for which the project has words of its own.
+def overrides_of(settings: EmailSettings, site_url: str) -> Mapping[EmailKind, Override]:
+    """Every kind of mail for which the project has words of its own; a URL that is a path lies below ``site_url``.
 
     Raises ``ConfigurationError`` that names key, file and line for a file that cannot be read or says what is not supported.
     """
@@ -59,18 +67,21 @@ def overrides_of(settings: EmailSettings) -> Mapping[EmailKind, Override]:
             kind = known.get((is_notice, name))
             if kind is None:
                 _log.warning("there is no mail of that name: it has no effect", extra={"key": key})
-            elif given.subject is not None or given.content_path is not None:
-                found[kind] = _override(key, given)
+            elif given.subject or given.content_path is not None or given.content_url:
+                found[kind] = _override(key, given, site_url)
     return found
 
 
-def _override(key: str, given: TemplateSettings) -> Override:
-    subject = html = None
-    if given.subject is not None:
+def _override(key: str, given: TemplateSettings, site_url: str) -> Override:
+    subject = html = fetched = None
+    if given.subject:
         subject = _compiled(f"{key}.subject", given.subject, is_html=False)
     if given.content_path is not None:
         html = _compiled_file(f"{key}.content_path", given.content_path)
-    return Override(subject, html)
+    elif given.content_url:
+        url = given.content_url
+        fetched = FetchedTemplate(f"{key}.content_url", url if url.startswith("http") else f"{site_url}{url}")
+    return Override(subject, html, fetched)
 
 
 def _compiled_file(key: str, path: Path) -> Words:

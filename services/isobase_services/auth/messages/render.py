@@ -58,6 +58,12 @@ class Renderer:
         self._site_url = site_url
         self._overrides = overrides or {}
 
+    async def prepare(self, kind: EmailKind) -> None:
+        """Fetch what lies behind a URL; to be awaited before ``render``."""
+        own = self._overrides.get(kind)
+        if own is not None and own.fetched is not None:
+            await own.fetched.refresh()
+
     def render(self, message: EmailMessage) -> Mail:
         """The mail of ``message``; what users wrote about themselves is escaped in its HTML."""
         kind = message.kind
@@ -67,8 +73,9 @@ class Renderer:
             subject = own.subject.render(values)
         else:
             subject = _template(CONTENTS[kind].subject, is_html=False).render(values)
-        if own is not None and own.html is not None:
-            html = own.html.render(values)
+        body = own.body if own is not None else None
+        if body is not None:
+            html = body.render(values)
             text = _text_of(html)
         else:
             html = _template(html_template(CONTENTS[kind]), is_html=True).render(values)
