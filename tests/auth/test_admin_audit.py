@@ -26,7 +26,7 @@ async def test_the_newest_entry_comes_first_in_upstreams_shape(auth: AuthServer)
     session = await auth.sign_up(data={"full_name": "Alice"})
     await auth.refresh(session["refresh_token"])
     found = await entries(auth)
-    assert actions(found) == ["token_refreshed", "token_revoked", "login", "user_signedup"]
+    assert actions(found) == ["token_revoked", "token_refreshed", "login", "user_signedup"]
     assert set(found[0]) == {"id", "payload", "created_at", "ip_address"}
     assert found[0]["created_at"].endswith("Z")
     assert found[-1]["payload"] == {
@@ -109,4 +109,4 @@ async def test_entries_may_go_to_the_log_alone(start_auth: StartAuth, caplog: py
         await auth.sign_up("bob@example.com")
         assert await auth.count("audit_log_entries") == 2
     logged = [record.__dict__["auth_audit_event"]["action"] for record in caplog.records]
-    assert logged == ["user_signedup", "login", "token_revoked", "token_refreshed", "user_modified"]
+    assert logged == ["user_signedup", "login", "token_refreshed", "token_revoked", "user_modified"]

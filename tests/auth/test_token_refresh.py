@@ -43,7 +43,7 @@ async def test_refresh_rotates_the_token_and_keeps_the_session(auth: AuthServer)
     actions = await auth.database.fetch(
         "select payload->>'action' as action from auth.audit_log_entries order by created_at"
     )
-    assert [row["action"] for row in actions][-2:] == ["token_revoked", "token_refreshed"]
+    assert [row["action"] for row in actions][-2:] == ["token_refreshed", "token_revoked"]
 
 
 @pytest.mark.parametrize("token", ["", "short", "UPPERCASE123", "abcdefghijk!", "a" * 13, "a" * 300])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 from isobase_platform.errors import MethodNotAllowed, NotFound
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import overloaded
-from isobase_services.auth.request import Request
-from isobase_services.auth.store.audit import keeps_rows
+from isobase_services.auth.request import Request, client_facts
+from isobase_services.auth.store.audit import client_address, keeps_rows
 
 __all__ = ["Endpoint", "Guard", "Route", "Router"]
 
@@ -53,7 +53,8 @@ class _Node:
 class Router:
     """Serves the routes for one ``AuthCore``.
 
-    ``guards``: path prefix -> what must pass before an unknown route or method under it is answered. ``checks``:
+    ``guards``: path prefix -> what must pass before an unknown route or method under it is answered; a prefix may have
+    parameters, which the guard finds in the request. ``checks``:
     (method, path as in the route) -> what must pass before the endpoint, in this order.
     """
 
@@ -65,7 +66,7 @@ class Router:
         checks: Mapping[tuple[str, str], Sequence[Guard]] = MappingProxyType({}),
     ) -> None:
         self._core = core
-        self._guards = guards
+        self._guards = [(tuple(prefix.strip("/").split("/")), guard) for prefix, guard in guards.items()]
         self._checks = checks
         self._root = _Node()
         for route in routes:
@@ -91,6 +92,7 @@ class Router:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         node, params = self._find(path)
         keeps_rows.set(self._core.settings.audit.database_enabled)
+        client_address.set(lambda: client_facts(scope).ip or "")
         request = Request(scope, receive, params, self._core.settings.jwt_audience)
         try:
             async with asyncio.timeout(MAX_REQUEST_DURATION_S):
@@ -103,9 +105,11 @@ class Router:
         endpoint = node.endpoints.get(request.scope["method"]) if node is not None else None
         if endpoint is not None:
             return await endpoint(self._core, request)
-        for prefix, guard in self._guards.items():
-            if path == prefix or path.startswith(f"{prefix}/"):
-                await guard(self._core, request)
+        segments = path.removeprefix("/").split("/")
+        for prefix, guard in self._guards:
+            params = _params_of(prefix, segments)
+            if params is not None:
+                await guard(self._core, replace(request, path_params=params))
         if node is not None and node.endpoints:
             raise MethodNotAllowed("The method is not allowed here", details=", ".join(node.endpoints))
         raise NotFound("There is no such route")
@@ -126,6 +130,19 @@ class Router:
         if has_slash and not node.takes_slash:
             return None, {}
         return node, params
+
+
+def _params_of(prefix: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
+    """What a prefix's parameters stand for in a path; None for a path that does not begin with it."""
+    if len(segments) < len(prefix):
+        return None
+    params: dict[str, str] = {}
+    for wanted, segment in zip(prefix, segments, strict=False):
+        if wanted.startswith("{") and segment:
+            params[wanted[1:-1]] = segment
+        elif wanted != segment:
+            return None
+    return params
 
 
 def _checked(endpoint: Endpoint, checks: Sequence[Guard]) -> Endpoint:

@@ -35,6 +35,8 @@ _PHONE = re.compile(r"[1-9][0-9]{1,14}")
 _CODE_CHALLENGE = re.compile(r"[a-zA-Z0-9._~-]+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"[+-]?(?:{_DURATION_PART.pattern})+")
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+_UNIT = re.compile(r"[^.0-9]+")
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DURATION_S = float(2**63 - 1) / 1e9
 """Go's durations end at about 292 years."""
@@ -128,15 +130,28 @@ def parse_duration(text: str) -> timedelta | None:
     if text in ("0", "+0", "-0"):
         return timedelta(0)
     if not _DURATION.fullmatch(text):
-        raise bad_request(
-            ErrorCode.VALIDATION_FAILED, f'invalid format for ban duration: time: invalid duration "{text}"'
-        )
+        raise bad_request(ErrorCode.VALIDATION_FAILED, f"invalid format for ban duration: {_duration_problem(text)}")
     seconds = sign * sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))
     if abs(seconds) > MAX_DURATION_S:
         raise bad_request(
             ErrorCode.VALIDATION_FAILED, f'invalid format for ban duration: time: invalid duration "{text}"'
         )
     return timedelta(seconds=seconds)
+
+
+def _duration_problem(text: str) -> str:
+    """What Go says about a text that is no duration."""
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    while found := _NUMBER.match(rest):
+        rest = rest[found.end() :]
+        unit = _UNIT.match(rest)
+        name = unit[0] if unit is not None else ""
+        if not name:
+            return f'time: missing unit in duration "{text}"'
+        if name not in _UNIT_S:
+            return f'time: unknown unit "{name}" in duration "{text}"'
+        rest = rest[len(name) :]
+    return f'time: invalid duration "{text}"'
 
 
 def check_send_frequency(

@@ -28,7 +28,9 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NIL = "00000000-0000-0000-0000-000000000000"
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
-_INSIDE = re.compile(rf"(?P<uuid>{_UUID})|(?P<hash>\b(?:pkce_)?[0-9a-f]{{56}}\b)")
+_INSIDE = re.compile(
+    rf"(?P<uuid>{_UUID})|(?P<secret>(?<=secret=)[A-Z2-7]{{32}})|(?P<hash>\b(?:pkce_)?[0-9a-f]{{56}}\b)"
+)
 _WHOLE = (
     ("refresh", re.compile(r"[a-z2-7]{12}")),
     ("secret", re.compile(r"[A-Z2-7]{32}")),
@@ -38,6 +40,8 @@ _ALIKE = (
     ("<code>", re.compile(r"\d{6}")),
     ("<bcrypt>", re.compile(r"\$2[aby]\$\d\d\$.{53}")),
     ("<svg>", re.compile(r"(<\?xml.*?)?<svg.*</svg>\s*", re.DOTALL)),
+    # What is left of the phone number of a user who was softly deleted.
+    ("<obscured>", re.compile(r"(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9_-]{15}")),
     ("<hmac key>", re.compile(r"[A-Za-z0-9_-]{43}=*")),
 )
 

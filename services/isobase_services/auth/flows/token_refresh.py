@@ -103,7 +103,7 @@ async def _rotate_live(core: AuthCore, token: str, facts: ClientFacts, terms: Se
 
 def _rotation_entries(presented: PresentedToken) -> list[Entry]:
     actor = user_actor(presented.user)
-    return [Entry(actor, Action.TOKEN_REVOKED), Entry(actor, Action.TOKEN_REFRESHED)]
+    return [Entry(actor, Action.TOKEN_REFRESHED), Entry(actor, Action.TOKEN_REVOKED)]
 
 
 def _refreshed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ __all__ = [
     "Actor",
     "Entry",
     "StoredEntry",
+    "client_address",
     "find_entries",
     "keeps_rows",
     "record",
@@ -35,6 +36,9 @@ MAX_OFFSET_ROWS = 2**62
 
 keeps_rows: ContextVar[bool] = ContextVar("keeps_rows", default=True)
 """Whether the request's entries become rows (``auth.audit.database_enabled``); the router sets it for each request."""
+
+client_address: ContextVar[Callable[[], str]] = ContextVar("client_address", default=str)
+"""Tells the address of the request's client, empty where it is unknown; the router sets it for each request."""
 
 _log = logging.getLogger("isobase.auth.audit")
 
@@ -67,6 +71,21 @@ class Action(Enum):
     PASSKEY_CREATED = ("passkey_created", "user")
     PASSKEY_UPDATED = ("passkey_updated", "user")
     PASSKEY_DELETED = ("passkey_deleted", "user")
+
+
+_WITH_ADDRESS = frozenset(
+    {
+        Action.FACTOR_IN_PROGRESS,
+        Action.FACTOR_UNENROLLED,
+        Action.CHALLENGE_CREATED,
+        Action.VERIFICATION_ATTEMPTED,
+        Action.FACTOR_DELETED,
+        Action.PASSKEY_CREATED,
+        Action.PASSKEY_UPDATED,
+        Action.PASSKEY_DELETED,
+    }
+)
+"""What upstream keeps the client's address with."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -128,9 +147,11 @@ def user_actor(user: User) -> Actor:
 
 APPEND_ENTRIES = """
   insert into auth.audit_log_entries (instance_id, id, payload, created_at, ip_address)
-  select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), entry.payload::json, clock_timestamp(), ''
-    from unnest({payloads}::text[]) with ordinality as entry (payload, position) order by entry.position"""
-"""The insert of entries given as an array of payloads, to stand alone or in a statement that does more.
+  select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), entry.item -> 'payload', clock_timestamp(),
+         entry.item ->> 'ip_address'
+    from (select item::json, position from unnest({payloads}::text[]) with ordinality as given (item, position)) entry
+   order by entry.position"""
+"""The insert of entries given as an array of ``stored_payloads``, to stand alone or in a statement that does more.
 
 clock_timestamp keeps their order, which now() would not: it stands still in a transaction.
 """
@@ -152,7 +173,16 @@ def stored_payloads(entries: Sequence[Entry]) -> list[str]:
     if _log.isEnabledFor(level):
         for content in contents:
             _log.log(level, "audit", extra={"auth_audit_event": content})
-    return [json.dumps(content) for content in contents] if is_stored else []
+    if not is_stored:
+        return []
+    return [
+        json.dumps({"payload": content, "ip_address": _address_of(entry)})
+        for entry, content in zip(entries, contents, strict=True)
+    ]
+
+
+def _address_of(entry: Entry) -> str:
+    return client_address.get()() if entry.action in _WITH_ADDRESS else ""
 
 
 async def find_entries(

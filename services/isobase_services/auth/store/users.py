@@ -189,7 +189,12 @@ async def insert_user(connection: Connection, user: NewUser) -> str | None:
 
 
 async def update_user(connection: Connection, user_id: UUID, changes: UserChanges) -> None:
-    """Apply ``changes`` and move ``updated_at``. One statement per shape of change, so that its plan is kept."""
+    """Apply ``changes`` and move ``updated_at``; without any, the row stays as it is.
+
+    One statement per shape of change, so that its plan is kept.
+    """
+    if not changes.columns and changes.app_metadata is None and changes.user_metadata is None:
+        return
     assignments = ["updated_at = statement_timestamp()"]
     values: list[object] = [user_id]
     for column, value in changes.columns.items():

@@ -114,8 +114,11 @@ def gotrue_app(core: AuthCore) -> ASGIApp:
         "/user/identities": external.guard_identities,
         "/user/oauth": disabled.guard_oauth_server,
         "/factors": factors.guard_factors,
+        "/factors/{factor_id}": factors.guard_factor,
         "/passkeys": passkeys.guard_passkeys,
         "/admin": _guard_admin,
+        "/admin/users/{user_id}": admin_users.guard_one_user,
+        "/admin/users/{user_id}/factors/{factor_id}": factors.guard_user_factor,
         "/oauth": disabled.guard_oauth_server,
         "/sso": disabled.refuse_saml,
     }

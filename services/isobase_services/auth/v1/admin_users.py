@@ -12,7 +12,12 @@ from isobase_services.auth.request import Body, Request
 from isobase_services.auth.v1.paging import Page, bad_parameters, page_headers, read_page
 from isobase_services.auth.v1.render import json_response, user_body
 
-__all__ = ["delete_user", "get_user", "get_users", "post_users", "put_user"]
+__all__ = ["delete_user", "get_user", "get_users", "guard_one_user", "post_users", "put_user"]
+
+
+async def guard_one_user(core: AuthCore, request: Request) -> None:
+    """What stands before every route under a user, known or not: the user is there."""
+    await admin_users.get_user(core, request.path_params["user_id"])
 
 
 async def get_users(core: AuthCore, request: Request) -> Response:

@@ -26,7 +26,9 @@ __all__ = [
     "delete_factor",
     "delete_user_factor",
     "get_user_factors",
+    "guard_factor",
     "guard_factors",
+    "guard_user_factor",
     "post_challenge",
     "post_factors",
     "post_verify",
@@ -43,6 +45,18 @@ async def guard_factors(core: AuthCore, request: Request) -> None:
     holder = await holder_of(core, request.bearer)
     if "factor_id" in request.path_params:
         factor_of(holder.user, request.path_params["factor_id"])
+
+
+async def guard_factor(core: AuthCore, request: Request) -> None:
+    """What stands before every route under a factor: it is the user's."""
+    holder = await holder_of(core, request.bearer)
+    factor_of(holder.user, request.path_params["factor_id"])
+
+
+async def guard_user_factor(core: AuthCore, request: Request) -> None:
+    """What stands before every route under a factor of a user: it is theirs."""
+    user = await get_user(core, request.path_params["user_id"])
+    factor_of(user, request.path_params["factor_id"])
 
 
 async def post_factors(core: AuthCore, request: Request) -> Response:

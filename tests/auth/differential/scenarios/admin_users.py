@@ -239,8 +239,17 @@ def invite(auth: Asking) -> None:
     auth.admin("POST", "/admin/users", {"email": "dave@example.com", "email_confirm": True})
     auth.admin("POST", "/invite", {"email": "dave@example.com"})
     auth.ask("POST", "/invite", {"email": "erin@example.com"})
-    auth.sign_up("carol@example.com")
     mail = auth.mail_to("carol@example.com")
+    auth.ask("GET", mail.path)
+    auth.ask("GET", mail.path)
+
+
+@scenario("confirming")
+def sign_up_after_an_invitation(auth: Asking) -> None:
+    auth.admin("POST", "/invite", {"email": "carol@example.com", "data": {"a": 1}})
+    auth.mail_to("carol@example.com")
+    auth.sign_up("carol@example.com")
+    mail = auth.mail_to("carol@example.com", count=2)
     auth.ask("GET", mail.path)
     auth.ask("GET", mail.path)
 
