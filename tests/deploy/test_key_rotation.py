@@ -18,7 +18,10 @@ import jwt
 import pytest
 import websockets
 
+from isobase_deploy.cli import main
+from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.ports import free_ports
+from isobase_platform.config import Settings
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 START_TIMEOUT_S = 30.0
@@ -195,3 +198,21 @@ async def test_a_revoked_keys_tokens_are_refused_everywhere_and_its_channels_end
         for place, status in places.items():
             answer = await client.get(place, headers=headers)
             assert answer.status_code == status, f"{place}: {answer.text}"
+
+
+def test_what_cannot_be_done_to_keys_is_refused_with_a_code_of_its_own(
+    postgres: DatabaseServer, database: Settings, project_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = str(database.database.url.get_secret_value()) if database.database.url is not None else ""
+    place = ["--workdir", str(project_dir), "--database-url", url]
+    assert main(["keys", "rotate", *place]) == ExitCode.REFUSED
+    assert "there is no standby key" in capsys.readouterr().err
+    assert main(["keys", "revoke", "nobody", *place]) == ExitCode.REFUSED
+    assert main(["keys", "generate", "--signing-key", "ES256", *place]) == ExitCode.OK
+    assert main(["keys", "generate", "--signing-key", "ES256", *place]) == ExitCode.REFUSED
+    capsys.readouterr()
+    assert main(["keys", "rotate", *place]) == ExitCode.REFUSED
+    assert "caches may not know it" in capsys.readouterr().err
+    assert main(["keys", "list", *place]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:3] for line in lines[1:]] == [["ES256", "standby"], ["HS256", "in_use"]]

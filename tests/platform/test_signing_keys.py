@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
 import jwt
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from isobase_platform import key_store
 from isobase_platform.config import DEFAULT_JWT_SECRET, Settings
@@ -259,3 +262,50 @@ async def test_a_project_that_rotates_to_a_shared_secret_keeps_the_simple_faces_
 async def test_the_last_reader_of_the_table_is_the_owner(owner: Database) -> None:
     for role in ("anon", "authenticated", "service_role", "postgres"):
         assert not await owner.fetchval("select has_table_privilege($1, 'isobase.signing_keys', 'select')", role)
+
+
+async def test_a_key_of_the_jwk_file_can_be_revoked_once_it_signs_no_more(
+    owner: Database, database: Settings, tmp_path: Path
+) -> None:
+    in_file = generate_jwk("ES256")
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps([in_file]))
+    kid = in_file["kid"]
+    async with Platform.open(database.model_copy(update={"jwt_keys_file": path})) as process:
+        await process.key_keeper.start()
+        token = process.issuer.sign({"sub": "u1"})
+        of_file = {"of_settings": process.keys.of_settings, "signing_kid_of_settings": kid}
+        with pytest.raises(BadRequest, match="in use"):
+            await revoke(owner, kid, **of_file)
+        second = await put_into_use(owner)
+        await process.key_keeper.look()
+        assert process.verifier.verify(token).sub == "u1"
+        assert kid_of(process.issuer.sign({"sub": "u1"})) == second
+        await revoke(owner, kid, **of_file)
+        await process.key_keeper.look()
+        with pytest.raises(TokenError):
+            process.verifier.verify(token)
+
+
+async def test_a_process_that_cannot_read_the_keys_goes_on_with_those_that_it_has(
+    owner: Database, open_process: Open
+) -> None:
+    kid = await put_into_use(owner)
+    process = await open_process()
+    await owner.execute("alter table isobase.signing_keys rename to hidden")
+    await process.bus.publish(CHANNEL, b"")
+    token = jwt.encode({"sub": "u1"}, "x" * 32, algorithm="HS256", headers={"kid": "nobody's"})
+    looking = process.key_keeper.unknown_key(token)
+    assert looking is not None
+    await looking
+    assert process.keys.signing_key.kid == kid
+
+
+async def test_a_key_in_use_that_cannot_be_opened_keeps_a_process_from_starting(
+    owner: Database, database: Settings
+) -> None:
+    await put_into_use(owner)
+    other = database.model_copy(update={"jwt_secret": SecretStr("another-secret-of-more-than-thirty-two-bytes")})
+    async with Platform.open(other) as process:
+        with pytest.raises(ConfigurationError, match="another jwt_secret"):
+            await process.key_keeper.start()
