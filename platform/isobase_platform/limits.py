@@ -24,6 +24,8 @@ __all__ = ["MAX_LOCAL_BUCKETS", "Rate", "RateLimiter"]
 
 MAX_LOCAL_BUCKETS = 10_000
 """Buckets that a process remembers while the store is out of reach; the longest unused goes first."""
+MAX_REFUSAL_S = 0.5
+"""How long a refusal stands without another question to the store, which a flood of refused calls shall not reach."""
 STORE_PAUSE_S = 5.0
 """How long a store that failed is not asked again: a request must not wait for its timeout each time."""
 
@@ -59,14 +61,18 @@ class RateLimiter:
         self._failures = failures
         self._clock = clock
         self._full_again_at_s: OrderedDict[str, float] = OrderedDict()
+        self._refused_until_s: OrderedDict[str, float] = OrderedDict()
         self._asks_store_from_s = 0.0
 
     async def allows(self, key: str, rate: Rate) -> bool:
         """Take a token from the bucket ``key``; False when there is none."""
-        if rate.never:
+        if rate.never or self._clock() < self._refused_until_s.get(key, 0.0):
             return False
         answer = await self._ask(self._store.spend, key, rate)
-        return self._spend_locally(key, rate) if answer is None else answer
+        is_allowed = self._spend_locally(key, rate) if answer is None else answer
+        if not is_allowed:
+            _put(self._refused_until_s, key, self._clock() + min(MAX_REFUSAL_S, rate.interval_s / 4))
+        return is_allowed
 
     async def would_allow(self, key: str, rate: Rate) -> bool:
         """Whether ``allows`` would find a token now; none is taken."""
@@ -97,7 +103,12 @@ class RateLimiter:
         now_s = self._clock()
         full_at_s = max(self._full_again_at_s.pop(key, now_s), now_s)
         is_allowed = full_at_s - now_s <= rate.interval_s * (rate.burst - 1)
-        self._full_again_at_s[key] = full_at_s + rate.interval_s if is_allowed else full_at_s
-        if len(self._full_again_at_s) > MAX_LOCAL_BUCKETS:
-            self._full_again_at_s.popitem(last=False)
+        _put(self._full_again_at_s, key, full_at_s + rate.interval_s if is_allowed else full_at_s)
         return is_allowed
+
+
+def _put(places: OrderedDict[str, float], key: str, value: float) -> None:
+    places[key] = value
+    places.move_to_end(key)
+    if len(places) > MAX_LOCAL_BUCKETS:
+        places.popitem(last=False)

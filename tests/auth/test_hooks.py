@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from isobase_platform.config import AuthSettings
 from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.errors import ConfigurationError
+from isobase_services.auth.hooks.over_http import signature
 from isobase_services.auth.hooks.targets import read_target
 from tests.auth.conftest import AuthServer, StartAuth
 from tests.auth.receivers import HOOK_KEY, HOOK_SECRET, Call, receiving
@@ -60,6 +61,22 @@ async def test_a_token_hook_is_called_with_a_signature_and_its_claims_are_in_eve
     assert first["metadata"]["name"] == "customize-access-token"
     assert set(first["metadata"]) == {"uuid", "time", "name", "ip_address"}
     assert first["claims"]["email"] == "alice@example.com"
+
+
+def test_a_signature_is_the_standards_own_example() -> None:
+    key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signed = signature([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    start_auth: StartAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    async with receiving(with_claim) as hook:
+        async with start_auth(hook=hook_settings("custom_access_token", hook.url)) as auth:
+            assert claims_of((await auth.sign_up())["access_token"])["plan"] == "gold"
 
 
 async def test_each_of_several_secrets_signs(start_auth: StartAuth) -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from isobase_platform.config import Settings
 from isobase_platform.errors import Unavailable
-from isobase_platform.limits import MAX_LOCAL_BUCKETS, STORE_PAUSE_S, Rate, RateLimiter
+from isobase_platform.limits import MAX_LOCAL_BUCKETS, MAX_REFUSAL_S, STORE_PAUSE_S, Rate, RateLimiter
 from isobase_platform.runtime import Platform
 from isobase_platform.store import KeyValueStore
 from tests.plugins.redis import RedisServer
@@ -77,6 +77,33 @@ async def test_a_look_while_the_store_is_away_is_at_the_processs_own_buckets() -
     assert await limiter.would_allow("k", rate)
     assert await limiter.allows("k", rate)
     assert not await limiter.would_allow("k", rate)
+
+
+class CountingStore:
+    """A store whose buckets are empty; it counts the questions."""
+
+    kind = "counting"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def spend(self, key: str, interval_s: float, burst: int) -> bool:
+        self.asked += 1
+        return False
+
+
+async def test_a_flood_of_refused_calls_does_not_reach_the_store() -> None:
+    now_s = 1000.0
+    store = CountingStore()
+    limiter = RateLimiter(store, failures(), clock=lambda: now_s)  # type: ignore[arg-type]
+    rate = Rate(events=30, per_s=300, burst=30)
+    assert [await limiter.allows("k", rate) for _ in range(100)] == [False] * 100
+    assert store.asked == 1
+    assert not await limiter.allows("another", rate)
+    assert store.asked == 2
+    now_s += MAX_REFUSAL_S
+    assert not await limiter.allows("k", rate)
+    assert store.asked == 3
 
 
 async def test_never_is_never(stores: tuple[KeyValueStore, ...]) -> None:

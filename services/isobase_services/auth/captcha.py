@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
+from isobase_services.auth.outbound import open_client
 
 if TYPE_CHECKING:
     import httpx
@@ -70,10 +71,8 @@ class Captcha:
         return verdict
 
     async def _ask(self, form: dict[str, str]) -> bytes:
-        import httpx
-
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False, trust_env=False)
+            self._client = open_client(self._timeout_s)
         body = bytearray()
         async with self._client.stream("POST", self._url, data=form) as answer:
             async for chunk in answer.aiter_bytes():

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from isobase_services.auth.errors import AuthError, ErrorCode
+from isobase_services.auth.outbound import open_client
 
 if TYPE_CHECKING:
     import httpx
@@ -61,16 +62,10 @@ class PwnedPasswords:
         return _is_listed(listed, digest[PREFIX_CHARS:])
 
     async def _range(self, prefix: str) -> str:
-        import httpx
-
         if self._client is None:
-            self._client = httpx.AsyncClient(
-                timeout=self._settings.timeout_s,
-                follow_redirects=False,
-                trust_env=False,
-                # Padding hides from who watches the line which range it was.
-                headers={"user-agent": USER_AGENT, "add-padding": "true"},
-            )
+            # Padding hides from who watches the line which range it was.
+            headers = {"user-agent": USER_AGENT, "add-padding": "true"}
+            self._client = open_client(self._settings.timeout_s, headers)
         body = bytearray()
         async with self._client.stream("GET", f"{self._settings.url.rstrip('/')}/{prefix}") as answer:
             answer.raise_for_status()

@@ -19,6 +19,7 @@ from uuid import uuid4
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
 from isobase_services.auth.hooks.answers import failed, read_answer
 from isobase_services.auth.models import JsonObject
+from isobase_services.auth.outbound import open_client
 
 if TYPE_CHECKING:
     import httpx
@@ -109,10 +110,7 @@ class HttpCaller:
 
     def _open_client(self) -> httpx.AsyncClient:
         if self._client is None:
-            import httpx
-
-            # The environment's proxies and .netrc are for the machine's users, not for a service's calls.
-            self._client = httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False, trust_env=False)
+            self._client = open_client(self._timeout_s)
         return self._client
 
     def _too_late(self) -> AuthError:
