@@ -171,7 +171,8 @@ async def _register(core: AuthCore, connection: Connection, account: NewAccount)
     if needs_confirmation:
         return await reload_user(connection, account.id)
     user = await confirm_account(core, connection, account, account.id)
-    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": account.provider}))
+    traits = {"provider": "email"} if is_email else {"provider": "phone", "channel": "sms"}
+    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, traits))
     return user
 
 
@@ -192,7 +193,10 @@ async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) 
             async with core.transaction() as connection:
                 if user is None:
                     user = await _register(core, connection, account)
+                is_signup = not user.is_phone_confirmed and core.settings.phone_enable_confirmations
                 entry = Entry(user_actor(user), Action.USER_RECOVERY_REQUESTED, {"channel": channel})
+                if is_signup:
+                    entry = Entry(user_actor(user), Action.USER_CONFIRMATION_REQUESTED, {"provider": "phone"})
                 await audit.record(connection, entry)
                 issued = await issue_sms_code(
                     core, connection, user, SmsKind.CONFIRMATION, phone,
@@ -204,7 +208,8 @@ async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) 
         message_id = await _send_sms(core, issued, facts, is_new=is_new)
         if is_new:
             await was_created(core.hooks, user, facts)
-        return message_id
+        # As upstream, which answers a sign-up in disguise without the id.
+        return "" if is_signup else message_id
     raise unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+import html
+from collections.abc import Mapping
+
+from starlette.responses import HTMLResponse, Response
 
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
@@ -63,8 +66,11 @@ async def get_verify(core: AuthCore, request: Request) -> Response:
         return _see_other(message_redirect(target, result.message, is_pkce=link.is_pkce))
     if isinstance(result, AuthCode):
         return _see_other(code_redirect(target, result.code))
-    return _see_other(grant_redirect(target, result, {"type": link.type}))
+    return _see_other(grant_redirect(target, result, {"type": link.type}), grant_headers(result))
 
 
-def _see_other(url: str) -> Response:
-    return Response(status_code=303, headers={"location": location(url), "cache-control": "no-store"})
+def _see_other(url: str, headers: Mapping[str, str] | None = None) -> Response:
+    # The body is for whoever does not follow redirects; no cache may keep what the URL holds.
+    target = location(url)
+    body = f'<a href="{html.escape(target)}">See Other</a>.\n\n'
+    return HTMLResponse(body, 303, headers={"location": target, "cache-control": "no-store", **(headers or {})})
