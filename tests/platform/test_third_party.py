@@ -112,7 +112,7 @@ async def test_issuer_that_never_answered_refuses_its_tokens_only() -> None:
 async def test_token_signed_by_somebody_else_under_the_same_key_id_is_refused() -> None:
     async with running_issuer() as issuer, verifier_for(issuer) as verifier:
         rogue = {**new_jwk(), "kid": issuer.jwk["kid"]}
-        assert await refusal(verifier, issuer.sign({}, jwk=rogue)) is TokenRefusal.SIGNATURE
+        assert await refusal(verifier, issuer.sign({}, signed_by=rogue)) is TokenRefusal.SIGNATURE
 
 
 async def test_shared_secret_of_the_project_does_not_sign_for_the_issuer() -> None:

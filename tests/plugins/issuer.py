@@ -46,9 +46,9 @@ class LoopbackIssuer:
     is_down: bool = False
     padding: str = ""
 
-    def sign(self, claims: Mapping[str, Any], *, jwk: Mapping[str, Any] | None = None, **headers: Any) -> str:
+    def sign(self, claims: Mapping[str, Any], *, signed_by: Mapping[str, Any] | None = None, **headers: Any) -> str:
         """A token of ``claims`` by its key; what is not given is as an honest token would have it."""
-        key = jwk or self.jwk
+        key = signed_by or self.jwk
         now_s = int(time.time())
         payload = {"iss": self.url, "sub": str(uuid.uuid4()), "iat": now_s, "exp": now_s + HOUR_S, **claims}
         material = jwt.PyJWK({**key}).key
