@@ -28,9 +28,9 @@ async def trusting(
     start_auth: StartAuth, issuer: LoopbackIssuer, name: str = "acme", **settings: Any
 ) -> AsyncIterator[AuthServer]:
     """Auth that knows the issuer as a provider."""
-    fields = {key: settings.pop(key) for key in ("skip_nonce_check", "client_id", "enabled") if key in settings}
-    given = {"enabled": True, "client_id": "web,ios", "secret": SecretStr("s"), "url": issuer.url, **fields}
-    async with start_auth(external={name: ExternalProvider(**given)}, **settings) as auth:
+    fields = {key: settings.pop(key) for key in ("skip_nonce_check",) if key in settings}
+    given: dict[str, Any] = {"enabled": True, "client_id": "web,ios", "secret": SecretStr("s"), "url": issuer.url}
+    async with start_auth(external={name: ExternalProvider(**given, **fields)}, **settings) as auth:
         yield auth
 
 
