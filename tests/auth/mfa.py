@@ -44,7 +44,7 @@ async def enroll(auth: AuthServer, session: dict[str, Any], **fields: object) ->
 
 async def challenge(auth: AuthServer, session: dict[str, Any], factor_id: str) -> str:
     """Open a challenge and return its id."""
-    response = await auth.client.post(f"/factors/{factor_id}/challenge", headers=bearer(session))
+    response = await auth.client.post(f"/factors/{factor_id}/challenge", json={}, headers=bearer(session))
     assert response.status_code == 200, response.text
     challenge_id: str = response.json()["id"]
     return challenge_id

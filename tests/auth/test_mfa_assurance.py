@@ -49,7 +49,7 @@ async def test_factor_enrolled_ahead_does_not_walk_past_the_users_own(start_auth
         )
         await enroll_verified(auth, session, friendly_name="own")
         thief = (await auth.sign_in()).json()
-        asked = await auth.client.post(f"/factors/{planted['id']}/challenge", headers=bearer(thief))
+        asked = await auth.client.post(f"/factors/{planted['id']}/challenge", json={}, headers=bearer(thief))
         assert error_of(asked) == (403, "insufficient_aal")
         assert error_of(await answer(auth, thief, planted["id"], "123456", str(opened))) == (403, "insufficient_aal")
 

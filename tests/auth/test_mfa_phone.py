@@ -56,7 +56,7 @@ async def test_code_that_was_sent_raises_the_session(start_auth: StartAuth) -> N
         session = await auth.sign_up()
         factor = await enroll_phone(auth, session)
         assert factor == {"id": factor["id"], "type": "phone", "friendly_name": "phone", "phone": PHONE}
-        opened = await auth.client.post(f"/factors/{factor['id']}/challenge", headers=bearer(session))
+        opened = await auth.client.post(f"/factors/{factor['id']}/challenge", json={}, headers=bearer(session))
         assert set(opened.json()) == {"id", "type", "expires_at"}
         sms = receiver.calls[-1].json["sms"]
         assert (sms["phone"].removeprefix("+"), sms["sms_type"]) == (PHONE.removeprefix("+"), "mfa")
@@ -98,11 +98,11 @@ async def test_codes_have_the_length_and_the_pause_that_are_set(start_auth: Star
         session = await auth.sign_up()
         factor = await enroll_phone(auth, session)
         url, headers = f"/factors/{factor['id']}/challenge", bearer(session)
-        answers = await asyncio.gather(*(auth.client.post(url, headers=headers) for _ in range(3)))
+        answers = await asyncio.gather(*(auth.client.post(url, json={}, headers=headers) for _ in range(3)))
         assert sorted(response.status_code for response in answers) == [200, 429, 429]
         assert len(sent_code(receiver)) == 8
         assert len(receiver.calls) == 1
-        early = await auth.client.post(url, headers=headers)
+        early = await auth.client.post(url, json={}, headers=headers)
         assert error_of(early) == (429, "over_sms_send_rate_limit")
         assert early.json()["msg"].startswith("For security purposes, you can only request this after ")
 
@@ -116,7 +116,7 @@ async def test_code_that_cannot_be_sent_leaves_nothing_to_wait_for(start_auth: S
             return JSONResponse({"error": {"http_code": 503, "message": "out of order"}})
 
         usual, receiver.answer = receiver.answer, refuse
-        failed = await auth.client.post(f"/factors/{factor['id']}/challenge", headers=bearer(session))
+        failed = await auth.client.post(f"/factors/{factor['id']}/challenge", json={}, headers=bearer(session))
         assert failed.status_code >= 500
         assert await auth.count("mfa_challenges") == 0
         assert await auth.count("mfa_factors", "last_challenged_at is not null") == 0

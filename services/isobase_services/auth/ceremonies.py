@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CeremonyFailed",
     "Credential",
+    "MalformedAnswer",
     "RelyingParty",
+    "assertion_of",
     "check_assertion",
     "check_creation",
+    "check_form",
     "creation_options",
     "credential_id_of",
     "from_base64url",
@@ -40,13 +44,17 @@ __all__ = [
 ]
 
 CHALLENGE_BYTES = 32
-ALGORITHMS = (-7, -8, -257)
-"""COSE numbers of ES256, EdDSA and RS256, in the order of preference: what authenticators are made with."""
+ALGORITHMS = (-7, -36, -257, -258, -259, -37, -38, -39, -8)
+"""COSE numbers of ES256, ES512, RS256 to RS512, PS256 to PS512 and EdDSA: upstream's list in its order, but for ES384."""
 NO_AAGUID = UUID(int=0)
 
 
 class CeremonyFailed(Exception):
     """The answer does not prove what it should. The text is for the log."""
+
+
+class MalformedAnswer(CeremonyFailed):
+    """What came is no answer of a browser's."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,9 +113,6 @@ def creation_options(
     """``PublicKeyCredentialCreationOptions`` in JSON; with ``is_discoverable`` the authenticator must keep the handle."""
     account = user.email or user.phone or str(user.id)
     name = user.user_metadata.get("name")
-    selection: dict[str, Any] = {"requireResidentKey": is_discoverable, "userVerification": "preferred"}
-    if is_discoverable:
-        selection["residentKey"] = "required"
     options: dict[str, Any] = {
         "rp": {"name": party.name, "id": party.id},
         "user": {
@@ -118,9 +123,11 @@ def creation_options(
         "challenge": to_base64url(challenge),
         "pubKeyCredParams": [{"type": "public-key", "alg": algorithm} for algorithm in ALGORITHMS],
         "timeout": int(timeout_s * 1000),
-        "authenticatorSelection": selection,
-        "attestation": "none",
+        "authenticatorSelection": {},
     }
+    if is_discoverable:
+        options["authenticatorSelection"] = {"residentKey": "required", "userVerification": "preferred"}
+        options["attestation"] = "none"
     if excluded:
         options["excludeCredentials"] = [_descriptor(credential) for credential in excluded]
     return options
@@ -134,27 +141,53 @@ def request_options(
         "challenge": to_base64url(challenge),
         "timeout": int(timeout_s * 1000),
         "rpId": party.id,
-        "userVerification": "preferred",
     }
     if allowed:
         options["allowCredentials"] = [_descriptor(credential) for credential in allowed]
+    else:
+        options["userVerification"] = "preferred"
     return options
 
 
-async def check_creation(party: RelyingParty, answer: JsonObject, challenge: bytes) -> Credential:
-    """The new credential. Raises ``CeremonyFailed`` for an answer that is malformed or to another question."""
+def check_form(answer: object, *fields: str) -> JsonObject:
+    """The answer, where it has the form of a browser's: an id and base64url ``fields`` of its ``response``.
+
+    Raises ``MalformedAnswer``.
+    """
+    if not isinstance(answer, dict) or answer.get("type") != "public-key":
+        raise MalformedAnswer("no public-key credential")
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise MalformedAnswer("no response")
+    for text in (answer.get("id"), answer.get("rawId"), *(response.get(name) for name in fields)):
+        from_base64url(text)
+    try:
+        client_data = json.loads(from_base64url(response.get("clientDataJSON")))
+    except ValueError:
+        client_data = None
+    if not isinstance(client_data, dict):
+        raise MalformedAnswer("no client data")
+    return answer
+
+
+async def check_creation(party: RelyingParty, answer: object, challenge: bytes) -> Credential:
+    """The new credential. Raises ``MalformedAnswer``, and ``CeremonyFailed`` for an answer to another question."""
+    answer = check_form(answer, "clientDataJSON", "attestationObject")
     return await asyncio.to_thread(_check_creation, party, answer, challenge)
 
 
-async def check_assertion(
-    party: RelyingParty, answer: JsonObject, challenge: bytes, credential: Credential
-) -> Credential:
+async def check_assertion(party: RelyingParty, answer: object, challenge: bytes, credential: Credential) -> Credential:
     """The credential with its new counter. Raises ``CeremonyFailed``, also for a counter that did not grow.
 
     A counter that stands still means that the authenticator was copied; upstream only notes it. One that is always zero,
     as those of synchronised passkeys are, says nothing.
     """
-    return await asyncio.to_thread(_check_assertion, party, answer, challenge, credential)
+    return await asyncio.to_thread(_check_assertion, party, assertion_of(answer), challenge, credential)
+
+
+def assertion_of(answer: object) -> JsonObject:
+    """The answer, where it has the form of an assertion. Raises ``MalformedAnswer``."""
+    return check_form(answer, "clientDataJSON", "authenticatorData", "signature")
 
 
 def credential_id_of(answer: JsonObject) -> bytes:
@@ -180,13 +213,13 @@ def to_base64url(raw: bytes) -> str:
 
 
 def from_base64url(text: object) -> bytes:
-    """The bytes of a base64url text. Raises ``CeremonyFailed``."""
+    """The bytes of a base64url text. Raises ``MalformedAnswer``."""
     if not isinstance(text, str) or not text:
-        raise CeremonyFailed("a field that should hold base64url does not")
+        raise MalformedAnswer("a field that should hold base64url does not")
     try:
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise CeremonyFailed("a field that should hold base64url does not") from None
+        raise MalformedAnswer("a field that should hold base64url does not") from None
 
 
 def _descriptor(credential: Credential) -> JsonObject:

@@ -13,11 +13,13 @@ import secrets
 from datetime import datetime
 from urllib.parse import quote
 
-__all__ = ["STEP_S", "matching_step", "new_secret", "otpauth_uri", "qr_code_svg", "totp_code"]
+__all__ = ["CODE_LIFE_S", "STEP_S", "matching_step", "new_secret", "otpauth_uri", "qr_code_svg", "totp_code"]
 
 STEP_S = 30
 DIGITS = 6
 TOLERANCE_STEPS = 1
+CODE_LIFE_S = STEP_S * (2 * TOLERANCE_STEPS + 1)
+"""From the first moment at which a code is accepted to the last."""
 SECRET_BYTES = 20
 QR_MODULE_PIXELS = 3
 QR_QUIET_MODULES = 4

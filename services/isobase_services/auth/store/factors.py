@@ -250,15 +250,17 @@ async def close_challenge(connection: Connection, challenge_id: UUID, *, totp_st
     return status != "UPDATE 0"
 
 
-async def last_totp_step(connection: Connection, factor_id: UUID) -> int:
-    """The newest time step whose code was accepted for the factor, -1 for none."""
+async def last_totp_step(connection: Connection, factor_id: UUID, *, window_s: float) -> int:
+    """The newest time step whose code was accepted in a challenge of the last ``window_s`` seconds, -1 for none."""
     step: int = await connection.fetchval(
         """
         select coalesce(max(substr(otp_code, length($2) + 1)::bigint), -1) from auth.mfa_challenges
          where factor_id = $1 and verified_at is not null and starts_with(otp_code, $2)
+           and created_at > now() - make_interval(secs => $3)
         """,
         factor_id,
         _STEP_PREFIX,
+        window_s,
     )
     return step
 

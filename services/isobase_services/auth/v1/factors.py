@@ -85,11 +85,11 @@ async def post_factors(core: AuthCore, request: Request) -> Response:
 
 
 async def post_challenge(core: AuthCore, request: Request) -> Response:
-    """Open a challenge; the body may be missing."""
+    """Open a challenge; of a TOTP factor the body may be missing."""
     holder = await holder_of(core, request.bearer)
     factor = factor_of(holder.user, request.path_params["factor_id"])
     await core.limits.check(Limited.MFA_CHALLENGE, request.facts)
-    body = await request.optional_body()
+    body = await (request.optional_body() if factor.factor_type == TOTP else request.body())
     challenge = await challenge_factor(core, holder, factor, request.facts, body.text("channel"))
     answer: dict[str, Any] = {
         "id": str(challenge.id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from starlette.responses import Response
 
@@ -12,9 +13,9 @@ from isobase_services.auth.flows.access import SignedIn, admin_of, signed_in_use
 from isobase_services.auth.flows.admin_users import get_user
 from isobase_services.auth.flows.mfa.holder import check_not_anonymous
 from isobase_services.auth.flows.passkeys import authentication, manage, registration
-from isobase_services.auth.flows.passkeys.challenges import PasskeyCeremony, malformed
+from isobase_services.auth.flows.passkeys.challenges import PasskeyCeremony
 from isobase_services.auth.flows.passkeys.guard import challenge_id_of, check_enabled
-from isobase_services.auth.models import JsonObject, SessionTerms
+from isobase_services.auth.models import SessionTerms
 from isobase_services.auth.request import Body, Request
 from isobase_services.auth.store.webauthn import Passkey
 from isobase_services.auth.v1.render import grant_headers, json_response, rfc3339, session_body
@@ -34,8 +35,14 @@ __all__ = [
 
 
 async def guard_passkeys(core: AuthCore, request: Request) -> None:
-    """What stands before every route under /passkeys, known or not."""
+    """What stands before every route under /passkeys, known or not: signing in with one is open, the rest is a user's."""
     check_enabled(core)
+    _, _, below = request.scope["path"].partition("/passkeys/")
+    part = below.partition("/")[0]
+    if part and part != "authentication":
+        signed_in = await signed_in_user(core, request.bearer)
+        if part == "registration":
+            check_not_anonymous(signed_in)
 
 
 async def post_authentication_options(core: AuthCore, request: Request) -> Response:
@@ -48,7 +55,7 @@ async def post_authentication_verify(core: AuthCore, request: Request) -> Respon
     """Sign in with the browser's answer: the session."""
     check_enabled(core)
     body = await request.body()
-    challenge_id, answer = challenge_id_of(body.text("challenge_id")), _credential(body)
+    challenge_id, answer = _answer_of(body)
     terms = SessionTerms(core.settings.jwt_expiry_s)
     grant = await authentication.sign_in_with_passkey(core, challenge_id, answer, request.facts, terms)
     return json_response(session_body(grant), headers=grant_headers(grant))
@@ -64,7 +71,7 @@ async def post_registration_verify(core: AuthCore, request: Request) -> Response
     """Add the passkey that the browser made."""
     signed_in = await _registrant(core, request)
     body = await request.body()
-    challenge_id, answer = challenge_id_of(body.text("challenge_id")), _credential(body)
+    challenge_id, answer = _answer_of(body)
     passkey = await registration.register_passkey(core, signed_in, challenge_id, answer)
     return json_response(_passkey_body(passkey))
 
@@ -116,14 +123,14 @@ async def _registrant(core: AuthCore, request: Request) -> SignedIn:
     return signed_in
 
 
-def _credential(body: Body) -> JsonObject:
-    """The browser's answer. Raises 400 validation_failed where it is missing, webauthn_verification_failed for no object."""
-    answer = body.fields.get("credential")
-    if answer is None:
+def _answer_of(body: Body) -> tuple[UUID, object]:
+    """(The challenge, the browser's answer, of which nothing is known yet). Raises 400 validation_failed."""
+    text = body.text("challenge_id")
+    if not text:
+        raise bad_request(ErrorCode.VALIDATION_FAILED, "challenge_id is required")
+    if "credential" not in body.fields:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "credential is required")
-    if not isinstance(answer, dict):
-        raise malformed()
-    return answer
+    return challenge_id_of(text), body.fields["credential"]
 
 
 def _ceremony(ceremony: PasskeyCeremony) -> Response:

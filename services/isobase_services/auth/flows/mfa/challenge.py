@@ -56,7 +56,9 @@ async def challenge_factor(
                 connection, factor.id, challenge_id, facts.ip, session_data=kept
             )
             await factors.mark_challenged(connection, factor.id, created_at)
-            await audit.record(connection, entry)
+            if factor.factor_type == TOTP:
+                # Upstream logs no challenge of a WebAuthn factor.
+                await audit.record(connection, entry)
     return Challenge(challenge_id, factor.factor_type, expiry_of(core, created_at), question)
 
 

@@ -15,6 +15,7 @@ from isobase_services.auth.models import AAL2, ClientFacts, Factor, Grant, JsonO
 from isobase_services.auth.store import assurance, audit, factors, sessions
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.tokens import new_refresh_token
+from isobase_services.auth.totp import CODE_LIFE_S
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
@@ -84,7 +85,7 @@ async def step_up(
     async with core.transaction() as connection:
         await factors.lock_user(connection, user_id)
         await _check_still_allowed(connection, holder, factor)
-        if not await _close(connection, factor, proof):
+        if not await _close(core, connection, factor, proof):
             raise invalid_code(factor)
         is_new_factor = await factors.mark_verified(connection, factor.id)
         if proof.closed_secret is not None:
@@ -133,14 +134,17 @@ async def _check_still_allowed(connection: Connection, holder: Holder, factor: F
     check_may_confirm(user, factor, is_aal2=session.aal == AAL2)
 
 
-async def _close(connection: Connection, factor: Factor, proof: Proof) -> bool:
+async def _close(core: AuthCore, connection: Connection, factor: Factor, proof: Proof) -> bool:
     if proof.credential is not None:
         if not await factors.delete_challenge(connection, proof.challenge_id):
             return False
         await factors.save_credential(connection, factor.id, proof.credential, proof.aaguid, proof.challenge_data or {})
         return True
-    if proof.totp_step is not None and proof.totp_step <= await factors.last_totp_step(connection, factor.id):
-        return False
+    if proof.totp_step is not None:
+        # A code that is still good was first used in a challenge not older than a challenge and a code can be.
+        window_s = core.settings.mfa.challenge_expiry_s + CODE_LIFE_S
+        if proof.totp_step <= await factors.last_totp_step(connection, factor.id, window_s=window_s):
+            return False
     return await factors.close_challenge(connection, proof.challenge_id, totp_step=proof.totp_step)
 
 

@@ -14,7 +14,7 @@ from isobase_services.auth.flows.mfa.holder import TOTP, WEBAUTHN, Holder, check
 from isobase_services.auth.flows.mfa.phone import is_right_code
 from isobase_services.auth.flows.mfa.step_up import Proof, ask_project, invalid_code, step_up
 from isobase_services.auth.flows.mfa.tries import open_challenge
-from isobase_services.auth.flows.mfa.web_authn import check_web_authn
+from isobase_services.auth.flows.mfa.web_authn import check_web_authn, read_answer
 from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.models import ClientFacts, Factor, Grant, JsonObject, SessionTerms
 
@@ -42,10 +42,11 @@ async def verify_factor(
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Code needs to be non-empty")
     check_verify_enabled(core.settings.mfa, factor)
     check_may_confirm(holder.user, factor, is_aal2=holder.is_aal2)
-    is_guessable = factor.factor_type != WEBAUTHN
+    answer = read_answer(request.web_authn) if factor.factor_type == WEBAUTHN else None
+    is_guessable = answer is None
     challenge = await open_challenge(core, holder, factor, request.challenge_id, facts, is_guessable=is_guessable)
-    if factor.factor_type == WEBAUTHN:
-        proof = await check_web_authn(core, holder.user, factor, challenge, request.web_authn)
+    if answer is not None:
+        proof = await check_web_authn(core, holder.user, factor, challenge, answer)
         return await _raise(core, holder, factor, proof, facts, terms)
     if factor.factor_type == TOTP:
         box, stored = SecretBox(core.settings.db_encryption), challenge.secret or ""

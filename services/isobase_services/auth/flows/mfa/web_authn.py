@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from uuid import UUID
 
 from isobase_services.auth import ceremonies
-from isobase_services.auth.ceremonies import CeremonyFailed, Credential
+from isobase_services.auth.ceremonies import CeremonyFailed, Credential, MalformedAnswer
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
 from isobase_services.auth.flows.mfa.step_up import Proof
@@ -20,11 +21,19 @@ from isobase_services.auth.models import Factor, JsonObject, User
 from isobase_services.auth.store import factors
 from isobase_services.auth.store.factors import OpenChallenge
 
-__all__ = ["Ceremony", "check_web_authn", "web_authn_question"]
+__all__ = ["Ceremony", "WebAuthnAnswer", "check_web_authn", "read_answer", "web_authn_question"]
 
 Ceremony: TypeAlias = Literal["create", "request"]
 
 _log = logging.getLogger("isobase.auth")
+
+
+@dataclass(slots=True, frozen=True)
+class WebAuthnAnswer:
+    """What the browser did, and its answer."""
+
+    ceremony: Ceremony
+    response: JsonObject = field(repr=False)
 
 
 def ceremony_of(factor: Factor) -> Ceremony:
@@ -60,21 +69,21 @@ async def web_authn_question(core: AuthCore, user: User, factor: Factor) -> tupl
         "challenge": ceremonies.to_base64url(challenge),
         "rpId": party.id,
         "user_id": base64.b64encode(ceremonies.user_handle(user.id)).decode(),
-        "userVerification": "preferred",
+        "userVerification": "",
         "ceremony": ceremony,
     }
     return question, kept
 
 
 async def check_web_authn(
-    core: AuthCore, user: User, factor: Factor, challenge: OpenChallenge, answer: JsonObject | None
+    core: AuthCore, user: User, factor: Factor, challenge: OpenChallenge, answer: WebAuthnAnswer
 ) -> Proof:
-    """Check the ``webauthn`` object of a verification: its ``type`` and ``credential_response``.
+    """Check what the browser answered.
 
     The challenge says what was asked for. An answer of the other type is refused: upstream lets a new credential, made for
     the challenge of a verified factor, pass for that factor. Raises 400 validation_failed, 422 mfa_verification_failed.
     """
-    ceremony, response = _read(answer)
+    ceremony, response = answer.ceremony, answer.response
     kept = challenge.session_data
     if kept.get("ceremony", ceremony_of(factor)) != ceremony or ceremony != ceremony_of(factor):
         raise _failed()
@@ -88,6 +97,8 @@ async def check_web_authn(
                 raise CeremonyFailed("the answer is not for this factor")
             own = from_stored(challenge.credential)
             credential = await ceremonies.check_assertion(party, response, asked, own)
+    except MalformedAnswer:
+        raise _malformed() from None
     except CeremonyFailed as error:
         _log.info("webauthn factor not verified", extra={"reason": str(error)})
         raise _failed() from None
@@ -150,7 +161,8 @@ def _readable(stored: Mapping[UUID, JsonObject]) -> dict[UUID, Credential]:
     return known
 
 
-def _read(answer: JsonObject | None) -> tuple[Ceremony, JsonObject]:
+def read_answer(answer: JsonObject | None) -> WebAuthnAnswer:
+    """The ``webauthn`` object of a verification. Raises 400 validation_failed."""
     if answer is None:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "WebAuthn config required")
     ceremony, response = answer.get("type"), answer.get("credential_response")
@@ -159,8 +171,8 @@ def _read(answer: JsonObject | None) -> tuple[Ceremony, JsonObject]:
     if response is None:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "credential_response required")
     if not isinstance(response, dict):
-        raise bad_request(ErrorCode.VALIDATION_FAILED, "Invalid credential_response")
-    return ceremony, response
+        raise _malformed()
+    return WebAuthnAnswer(ceremony, response)
 
 
 def _account_of(factor: Factor, challenge: OpenChallenge, ceremony: Ceremony, response: JsonObject) -> JsonObject:
@@ -176,6 +188,10 @@ def _account_of(factor: Factor, challenge: OpenChallenge, ceremony: Ceremony, re
         "type": ceremony,
         "credential_response": named,
     }
+
+
+def _malformed() -> AuthError:
+    return bad_request(ErrorCode.VALIDATION_FAILED, "Invalid credential_response")
 
 
 def _failed() -> AuthError:

@@ -11,7 +11,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, forbidden
 from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.flows.passkeys.challenges import PasskeyCeremony, failed, open_challenge, take_challenge
-from isobase_services.auth.models import ClientFacts, Grant, JsonObject, SessionTerms, User
+from isobase_services.auth.models import ClientFacts, Grant, SessionTerms, User
 from isobase_services.auth.store import users, webauthn
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.webauthn import Passkey
@@ -34,7 +34,7 @@ async def authentication_options(core: AuthCore) -> PasskeyCeremony:
 
 
 async def sign_in_with_passkey(
-    core: AuthCore, challenge_id: UUID, answer: JsonObject, facts: ClientFacts, terms: SessionTerms
+    core: AuthCore, challenge_id: UUID, answer: object, facts: ClientFacts, terms: SessionTerms
 ) -> Grant:
     """Check the assertion and open a session for the user in its handle.
 
@@ -46,7 +46,7 @@ async def sign_in_with_passkey(
         user, passkey, used = await _check(core, answer, challenge)
     except CeremonyFailed as error:
         _log.info("passkey sign-in failed", extra={"reason": str(error)})
-        raise failed() from None
+        raise failed(error) from None
     _check_may_sign_in(core, user)
     entry = Entry(user_actor(user), Action.LOGIN, {"passkey_id": str(passkey.id)})
     async with core.transaction() as connection:
@@ -60,18 +60,19 @@ async def sign_in_with_passkey(
     return await issue_grant(core, opened)
 
 
-async def _check(core: AuthCore, answer: JsonObject, challenge: bytes) -> tuple[User, Passkey, Credential]:
-    user_id = ceremonies.user_id_of(answer)
+async def _check(core: AuthCore, answer: object, challenge: bytes) -> tuple[User, Passkey, Credential]:
+    assertion = ceremonies.assertion_of(answer)
+    user_id = ceremonies.user_id_of(assertion)
     if user_id is None:
         raise CeremonyFailed("the assertion names no user")
-    credential_id = ceremonies.credential_id_of(answer)
+    credential_id = ceremonies.credential_id_of(assertion)
     async with core.connection() as connection:
         user = await users.find_by_id(connection, user_id)
         passkey = await webauthn.find_passkey(connection, user_id, credential_id)
     if user is None or passkey is None:
         raise CeremonyFailed("no such passkey")
     party = ceremonies.relying_party(core.settings)
-    return user, passkey, await ceremonies.check_assertion(party, answer, challenge, passkey.credential)
+    return user, passkey, await ceremonies.check_assertion(party, assertion, challenge, passkey.credential)
 
 
 def _check_may_sign_in(core: AuthCore, user: User) -> None:

@@ -6,14 +6,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from isobase_services.auth.ceremonies import from_base64url, new_challenge, relying_party, to_base64url
+from isobase_services.auth.ceremonies import (
+    CeremonyFailed,
+    MalformedAnswer,
+    from_base64url,
+    new_challenge,
+    relying_party,
+    to_base64url,
+)
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.models import JsonObject
 from isobase_services.auth.store import webauthn
 from isobase_services.auth.store.webauthn import ChallengeType
 
-__all__ = ["NewChallenge", "PasskeyCeremony", "failed", "malformed", "open_challenge", "take_challenge"]
+__all__ = ["NewChallenge", "PasskeyCeremony", "failed", "open_challenge", "take_challenge"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,11 +72,8 @@ async def take_challenge(
     return from_base64url(data["challenge"])
 
 
-def malformed() -> AuthError:
-    """The refusal of an answer that cannot be read."""
-    return bad_request(ErrorCode.WEBAUTHN_VERIFICATION_FAILED, "Invalid credential response")
-
-
-def failed() -> AuthError:
-    """The refusal of an answer that proves nothing; the same for an unknown user, an unknown key and a bad signature."""
+def failed(error: CeremonyFailed | None = None) -> AuthError:
+    """The refusal of an answer that proves nothing: the same for an unknown user, an unknown key and a bad signature."""
+    if isinstance(error, MalformedAnswer):
+        return bad_request(ErrorCode.WEBAUTHN_VERIFICATION_FAILED, "Invalid credential response")
     return bad_request(ErrorCode.WEBAUTHN_VERIFICATION_FAILED, "Credential verification failed")

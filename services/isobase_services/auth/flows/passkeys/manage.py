@@ -15,7 +15,7 @@ from isobase_services.auth.store.webauthn import Passkey
 
 __all__ = ["delete_own_passkey", "delete_passkey_of_user", "list_passkeys", "rename_passkey"]
 
-MAX_NAME_CHARS = 120
+MAX_NAME_BYTES = 120
 
 
 async def list_passkeys(core: AuthCore, user: User) -> list[Passkey]:
@@ -29,8 +29,8 @@ async def rename_passkey(core: AuthCore, signed_in: SignedIn, passkey_id: str, f
     wanted = _uuid(passkey_id)
     if not friendly_name:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "friendly_name is required")
-    if len(friendly_name) > MAX_NAME_CHARS:
-        raise bad_request(ErrorCode.VALIDATION_FAILED, f"friendly_name must be {MAX_NAME_CHARS} characters or less")
+    if len(friendly_name.encode()) > MAX_NAME_BYTES:
+        raise bad_request(ErrorCode.VALIDATION_FAILED, f"friendly_name must be {MAX_NAME_BYTES} characters or less")
     user = signed_in.user
     async with core.transaction() as connection:
         passkey = await webauthn.rename_passkey(connection, user.id, wanted, friendly_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from isobase_services.auth import ceremonies
@@ -12,7 +13,6 @@ from isobase_services.auth.errors import AuthError, ErrorCode, unprocessable
 from isobase_services.auth.flows.access import SignedIn
 from isobase_services.auth.flows.passkeys.challenges import PasskeyCeremony, failed, open_challenge, take_challenge
 from isobase_services.auth.flows.passkeys.guard import check_may_register
-from isobase_services.auth.models import JsonObject
 from isobase_services.auth.passkey_names import passkey_name
 from isobase_services.auth.store import audit, factors, webauthn
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -39,14 +39,14 @@ async def registration_options(core: AuthCore, signed_in: SignedIn) -> PasskeyCe
         ceremonies.relying_party(core.settings),
         user,
         challenge.value,
-        excluded=[passkey.credential for passkey in known],
+        excluded=[replace(passkey.credential, transports=()) for passkey in known],
         is_discoverable=True,
         timeout_s=core.settings.webauthn.challenge_expiry_s,
     )
     return PasskeyCeremony(challenge.id, options, challenge.expires_at)
 
 
-async def register_passkey(core: AuthCore, signed_in: SignedIn, challenge_id: UUID, answer: JsonObject) -> Passkey:
+async def register_passkey(core: AuthCore, signed_in: SignedIn, challenge_id: UUID, answer: object) -> Passkey:
     """Check what the browser created and keep it.
 
     Raises as ``registration_options``; 400 webauthn_challenge_not_found, webauthn_challenge_expired,
@@ -59,7 +59,7 @@ async def register_passkey(core: AuthCore, signed_in: SignedIn, challenge_id: UU
         credential = await ceremonies.check_creation(ceremonies.relying_party(core.settings), answer, challenge)
     except CeremonyFailed as error:
         _log.info("passkey registration failed", extra={"reason": str(error)})
-        raise failed() from None
+        raise failed(error) from None
     passkey_id, name = uuid4(), passkey_name(credential.aaguid)
     async with core.transaction() as connection:
         # One at a time, or two answers at once would both find the last place free.
