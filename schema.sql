@@ -1641,6 +1641,8 @@ $$;
 revoke all on all tables in schema isobase from public;
 revoke all on all routines in schema isobase from public;
 grant usage on schema isobase to anon, authenticated, service_role, supabase_auth_admin;
+-- Where auth takes GoTrue's place it knows no other login: its counters are in the store.
+grant select, insert, update, delete on isobase.key_values to supabase_auth_admin;
 grant select, insert, update, delete on isobase.one_time_codes to supabase_auth_admin;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;

@@ -16,7 +16,7 @@ import pytest
 from isobase_deploy.ports import free_ports
 from isobase_platform.config import DEFAULT_SECRET_KEY
 from isobase_platform.tokens import role_token
-from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
+from tests.plugins.stack import ISOBASE, TEMPLATE, DatabaseServer, clean_environment
 
 SECRET = "37c304f8-51aa-419a-a1af-06154e63707a"
 START_TIMEOUT_S = 30.0
@@ -30,16 +30,14 @@ class Served:
     log_path: Path
 
 
-@pytest.fixture(scope="module")
-def served(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    postgres.execute("create database in_place_of_gotrue")
+@contextlib.contextmanager
+def serving(folder: Path, database_url: str) -> Iterator[Served]:
     (port,) = free_ports(1)
-    folder = tmp_path_factory.mktemp("gotrue")
     environment = clean_environment() | {
         "GOTRUE_JWT_SECRET": SECRET,
         "GOTRUE_SITE_URL": "http://localhost:3000",
         "API_EXTERNAL_URL": f"http://localhost:{port}",
-        "DATABASE_URL": postgres.dsn("in_place_of_gotrue"),
+        "DATABASE_URL": database_url,
         "GOTRUE_API_HOST": "127.0.0.1",
         "PORT": str(port),
         "GOTRUE_DB_DRIVER": "postgres",
@@ -65,8 +63,17 @@ def served(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -
     finally:
         process.terminate()
         code = process.wait(20)
-        postgres.execute("drop database in_place_of_gotrue with (force)")
     assert code == 0, log_path.read_text()
+
+
+@pytest.fixture(scope="module")
+def served(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    postgres.execute("create database in_place_of_gotrue")
+    try:
+        with serving(tmp_path_factory.mktemp("gotrue"), postgres.dsn("in_place_of_gotrue")) as running:
+            yield running
+    finally:
+        postgres.execute("drop database in_place_of_gotrue with (force)")
 
 
 def test_health_is_upstreams(served: Served) -> None:
@@ -119,3 +126,41 @@ def test_a_start_without_what_is_needed_names_it(tmp_path: Path) -> None:
     assert ended.returncode == 5
     assert "GOTRUE_SITE_URL is not set" in ended.stderr
     assert SECRET not in ended.stderr
+
+
+def test_the_role_that_owns_auth_serves_a_database_whose_schema_is_there(
+    postgres: DatabaseServer, tmp_path: Path
+) -> None:
+    postgres.execute(f"create database gotrue_by_role template {TEMPLATE}")
+    try:
+        with serving(tmp_path, postgres.dsn("gotrue_by_role", "supabase_auth_admin")) as running:
+            credentials = {"email": "alice@example.com", "password": "correct horse"}
+            assert running.client.post("/signup", json=credentials).status_code == 200
+            for _ in range(2):
+                answer = running.client.post("/otp", json={"email": "alice@example.com"})
+            assert (answer.status_code, answer.json()["error_code"]) == (429, "over_email_send_rate_limit")
+            wrong = {"type": "email", "email": "alice@example.com", "token": "000000"}
+            assert running.client.post("/verify", json=wrong).status_code == 403
+            assert running.client.post("/recover", json={"email": "bob@example.com"}).json() == {}
+    finally:
+        postgres.execute("drop database gotrue_by_role with (force)")
+
+
+def test_a_database_without_the_schema_is_refused_to_a_role_that_may_not_make_it(
+    postgres: DatabaseServer, tmp_path: Path
+) -> None:
+    postgres.execute("create database gotrue_empty")
+    environment = clean_environment() | {
+        "GOTRUE_JWT_SECRET": SECRET,
+        "GOTRUE_SITE_URL": "http://localhost:3000",
+        "API_EXTERNAL_URL": "http://localhost:9999",
+        "DATABASE_URL": postgres.dsn("gotrue_empty", "supabase_auth_admin"),
+        "PORT": "0",
+    }
+    try:
+        command = [str(ISOBASE), "serve", "auth"]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    finally:
+        postgres.execute("drop database gotrue_empty with (force)")
+    assert ended.returncode == 5
+    assert "the database lacks auth.users" in ended.stderr

@@ -15,7 +15,14 @@ from isobase_platform.schema import apply_schema
 __all__ = ["prepare_database"]
 
 INSUFFICIENT_PRIVILEGE = "42501"
-_NEEDED = ("auth.users", "auth.identities", "auth.sessions", "auth.refresh_tokens", "isobase.key_values")
+_NEEDED = (
+    "auth.users",
+    "auth.identities",
+    "auth.sessions",
+    "auth.refresh_tokens",
+    "isobase.key_values",
+    "isobase.one_time_codes",
+)
 
 _log = logging.getLogger("isobase.start")
 
