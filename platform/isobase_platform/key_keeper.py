@@ -34,7 +34,8 @@ LOOK_INTERVAL_WITHOUT_BUS_S = 10.0
 MIN_LOOK_INTERVAL_S = 1.0
 """Unknown key ids, which anybody can make up, cause no more looks than one in this time; a request waits for the next."""
 MAX_REMEMBERED_HEADERS = 1000
-MAX_HEADER_LENGTH_CHARS = 1024
+MAX_HEADER_BYTES = 1024
+_BEARER_BYTES = len("Bearer ")
 
 _log = logging.getLogger("isobase.keys")
 
@@ -54,7 +55,7 @@ class KeyKeeper:
         self._subscription: Subscription | None = None
         self._watching: asyncio.Task[None] | None = None
         # JWT headers, still encoded, whose key needs no look: every token of one key begins with the same.
-        self._heard_of: set[str] = set()
+        self._heard_of: set[bytes] = set()
 
     async def start(self) -> None:
         """Load the keys and keep them fresh. Raises what makes them unusable: ``ConfigurationError``, ``Unavailable``."""
@@ -94,30 +95,33 @@ class KeyKeeper:
                 in_use = self._ring.signing_key
                 _log.info("signing keys changed", extra={"keys": len(held), "signs": in_use.kid or in_use.algorithm})
 
-    def unknown_key(self, token: str) -> Awaitable[None] | None:
-        """What to await before ``token`` is verified, where it names a key that may be new; None for all others.
+    def unknown_key(self, authorization: bytes) -> Awaitable[None] | None:
+        """What to await before the bearer token of a header is verified, where it names a key that may be new; else None.
 
-        Called for every request with a token, hence cheap where its header was seen before.
+        Called for every request with a token, hence on its bytes, and cheap where such a token was seen before.
         """
-        encoded = token.partition(".")[0]
+        encoded = authorization[_BEARER_BYTES : authorization.find(b".")]
         if encoded in self._heard_of:
             return None
-        kid = _kid_of(encoded)
-        if kid is None:
+        if len(encoded) > MAX_HEADER_BYTES:
             return None
-        if len(self._heard_of) >= MAX_REMEMBERED_HEADERS:
-            self._heard_of.clear()
-        if self._ring.knows(kid):
-            self._heard_of.add(encoded)
+        kid = _kid_of(encoded)
+        if kid is None or self._ring.knows(kid):
+            self._remember(encoded)
             return None
         return self._recognise(encoded)
 
-    async def _recognise(self, encoded: str) -> None:
+    async def _recognise(self, encoded: bytes) -> None:
         if self._next_look is None:
             self._next_look = asyncio.create_task(self._look_soon(), name="look for a signing key")
         # Another's wait must not end with this request, should its client go away.
         await asyncio.shield(self._next_look)
         # Also where the key is not ours: a key that is made later has another id.
+        self._remember(encoded)
+
+    def _remember(self, encoded: bytes) -> None:
+        if len(self._heard_of) >= MAX_REMEMBERED_HEADERS:
+            self._heard_of.clear()
         self._heard_of.add(encoded)
 
     async def _look_soon(self) -> None:
@@ -163,12 +167,10 @@ class KeyKeeper:
         return self._ring.simple_key is not None
 
 
-def _kid_of(encoded: str) -> str | None:
+def _kid_of(encoded: bytes) -> str | None:
     """The ``kid`` of an encoded JWT header, None where there is none or this is no header."""
-    if len(encoded) > MAX_HEADER_LENGTH_CHARS:
-        return None
     try:
-        header = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+        header = json.loads(base64.urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
     except (binascii.Error, ValueError, RecursionError):
         return None
     kid = header.get("kid") if isinstance(header, dict) else None

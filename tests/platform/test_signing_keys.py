@@ -75,6 +75,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+def header_of(token: str) -> bytes:
+    return f"Bearer {token}".encode()
+
+
 def kid_of(token: str) -> str | None:
     kid: str | None = jwt.get_unverified_header(token).get("kid")
     return kid
@@ -140,25 +144,25 @@ async def test_a_token_of_a_key_that_nobody_told_of_is_recognised_before_it_is_v
     await put_into_use(owner)
     await signing.key_keeper.look()
     token = signing.issuer.sign({"sub": "u1"})
-    looking = [verifying.key_keeper.unknown_key(token) for _ in range(20)]
+    looking = [verifying.key_keeper.unknown_key(header_of(token)) for _ in range(20)]
     await asyncio.gather(*(one for one in looking if one is not None))
     assert verifying.verifier.verify(token).sub == "u1"
-    assert verifying.key_keeper.unknown_key(token) is None
+    assert verifying.key_keeper.unknown_key(header_of(token)) is None
 
 
 async def test_made_up_key_ids_cause_one_look_and_no_other_for_the_same_id(owner: Database, open_process: Open) -> None:
     process = await open_process()
     token = jwt.encode({"sub": "u1"}, "x" * 32, algorithm="HS256", headers={"kid": "nobody's"})
-    looking = process.key_keeper.unknown_key(token)
+    looking = process.key_keeper.unknown_key(header_of(token))
     assert looking is not None
     await looking
-    assert process.key_keeper.unknown_key(token) is None
+    assert process.key_keeper.unknown_key(header_of(token)) is None
 
 
 @pytest.mark.parametrize("token", ["", "x", "e30", "bnVsbA", "W10", "é.é.é", "a" * 5000, "eyJraWQiOjF9.e30.x"])
 async def test_what_names_no_key_causes_no_look(open_process: Open, token: str) -> None:
     process = await open_process()
-    assert process.key_keeper.unknown_key(token) is None
+    assert process.key_keeper.unknown_key(header_of(token)) is None
 
 
 async def test_a_fresh_standby_key_is_not_put_into_use_before_caches_know_it(owner: Database) -> None:
@@ -295,7 +299,7 @@ async def test_a_process_that_cannot_read_the_keys_goes_on_with_those_that_it_ha
     await owner.execute("alter table isobase.signing_keys rename to hidden")
     await process.bus.publish(CHANNEL, b"")
     token = jwt.encode({"sub": "u1"}, "x" * 32, algorithm="HS256", headers={"kid": "nobody's"})
-    looking = process.key_keeper.unknown_key(token)
+    looking = process.key_keeper.unknown_key(header_of(token))
     assert looking is not None
     await looking
     assert process.keys.signing_key.kid == kid

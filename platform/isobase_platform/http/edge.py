@@ -186,10 +186,12 @@ class Edge:
         if authorization is not None:
             scope = with_authorization(scope, authorization)
         if self._key_keeper is not None:
-            token = authorization or header(scope, "authorization")
-            looking = self._key_keeper.unknown_key(token[7:].lstrip()) if token is not None else None
-            if looking is not None:
-                await looking
+            for name, value in scope["headers"]:
+                if name == b"authorization":
+                    looking = self._key_keeper.unknown_key(value)
+                    if looking is not None:
+                        await looking
+                    break
         if self._verifier is not None:
             await self._verifier.prepare(bearer_token(scope) or header(scope, "apikey") or "")
         # ASGI: path stays whole and root_path names the prefix; Starlette's routers take it off.
