@@ -21,6 +21,8 @@ class MailboxSettings(SettingsGroup):
     sender_name: str = "Admin"
     url: str | None = None
     """The mailbox that auth puts its mail into; default: the one at ISOBASE_MAIL_PORT of this machine."""
+    hosts: tuple[str, ...] = ()
+    """Names in the public DNS that the mailbox answers to as well; to addresses and local names it always does."""
     max_messages: int = Field(default=500, ge=1)
     """The oldest messages make room for new ones."""
     max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import smtplib
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -13,6 +14,7 @@ import pytest
 
 from isobase_deploy.mailbox import Listeners, Mailbox
 from isobase_deploy.mailbox.message import parse_message
+from isobase_deploy.mailbox.search import matcher_of
 from isobase_deploy.mailbox.store import MailStore
 from isobase_deploy.ports import listen
 from isobase_platform.config import MailboxSettings
@@ -207,6 +209,9 @@ def test_the_oldest_make_room_by_number_and_by_bytes() -> None:
         b"Content-Type: text/plain; charset=none\r\n\r\n\xff",
         b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/html; charset=utf-99\r\n\r\n<p\r\n",
         b"Subject: " + b"a" * 100_000 + b"\r\nFrom: =?x?q?=\r\n\r\n",
+        b"From: \xff)@[x\r\nTo: \xc3\r\nX-\xff: \xff\r\nSubject: \xff\r\n\r\n",
+        b"Content-Type: text/html\r\n\r\nx<![,y> <![x[<p>",
+        b"Content-Type: a/b\xff\xc3\r\nContent-ID: \xff\r\nContent-Disposition: inline; filename*=\xff''\xff\r\n\r\nx",
         b"Message-ID: <[\r\nReply-To: @@\r\nContent-Disposition: ;;;\r\n\r\nhello",
     ],
 )
@@ -215,6 +220,9 @@ def test_no_message_is_too_odd_to_be_kept_and_shown(raw: bytes) -> None:
     assert message.summary["Bcc"] == [{"Name": "", "Address": "b@example.com"}]
     assert set(message.json) >= ADDRESS_KEYS
     assert message.raw == raw
+    json.dumps([message.json, message.summary, message.headers], ensure_ascii=False).encode()
+    assert all(part.content_type.isascii() for part in message.parts)
+    assert matcher_of("addressed:nobody from:a@example.com")(message) is False
 
 
 def test_names_of_other_sites_and_forms_of_other_pages_are_kept_out(api: httpx.Client) -> None:
@@ -227,6 +235,14 @@ def test_names_of_other_sites_and_forms_of_other_pages_are_kept_out(api: httpx.C
     form = api.post("/api/v1/send", content="{}", headers={"content-type": "text/plain"})
     assert form.status_code == 400
     assert "access-control-allow-origin" not in api.get("/api/v1/messages", headers={"origin": "https://x"}).headers
+
+
+async def test_a_name_in_the_public_dns_is_answered_where_the_settings_have_it() -> None:
+    app = Mailbox(MailboxSettings(hosts=("mail.Example.com",))).app
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://mail.example.com:54324") as client:
+        assert (await client.get("/api/v1/info")).status_code == 200
+        assert (await client.get("/api/v1/info", headers={"host": "other.example.com"})).status_code == 403
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_mail_runs_nothing(api: httpx.Client) -> None:

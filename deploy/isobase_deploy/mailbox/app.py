@@ -25,11 +25,11 @@ _SECURITY_HEADERS = {
 }
 
 
-def create_mailbox_app(store: MailStore, *, max_message_bytes: int) -> ASGIApp:
-    """The app over ``store``; it takes mail of up to ``max_message_bytes`` by HTTP."""
+def create_mailbox_app(store: MailStore, *, max_message_bytes: int, hosts: tuple[str, ...] = ()) -> ASGIApp:
+    """The app over ``store``; it takes mail of up to ``max_message_bytes`` by HTTP. ``hosts``: more names to answer to."""
     health = [Route("/livez", _health), Route("/readyz", _health)]
     api = MailApi(store, max_message_bytes=max_message_bytes)
-    return _Guard(Starlette(routes=[*api.routes, *page_routes(store), *health]))
+    return _Guard(Starlette(routes=[*api.routes, *page_routes(store), *health]), hosts)
 
 
 async def _health(request: Request) -> Response:
@@ -39,12 +39,14 @@ async def _health(request: Request) -> Response:
 class _Guard:
     """Keeps pages of other sites out: they may name this machine by a domain of their own (DNS rebinding)."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
         self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_local_name(Headers(scope=scope).get("host", "")):
-            await PlainTextResponse("403 this mailbox answers to names of this machine", 403)(scope, receive, send)
+        if scope["type"] == "http" and not self._answers_to(_name_of(Headers(scope=scope).get("host", ""))):
+            told = "403 the mailbox does not answer to this name; ISOBASE_MAILBOX__HOSTS can add it"
+            await PlainTextResponse(told, 403)(scope, receive, send)
             return
 
         async def send_guarded(message: Message) -> None:
@@ -56,13 +58,18 @@ class _Guard:
 
         await self._app(scope, receive, send_guarded)
 
+    def _answers_to(self, name: str) -> bool:
+        """Whether a name can only mean this machine or its own network: an address, or a name outside the public DNS."""
+        if name in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return bool(name) and ("." not in name or name.endswith((".localhost", ".internal", ".local")))
+        return True
 
-def _is_local_name(host: str) -> bool:
-    """Whether a Host header can only mean this machine or its own network: an address, or a name outside the public DNS."""
+
+def _name_of(host: str) -> str:
+    """A Host header without its port, in lower case."""
     name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        lowered = name.lower().rstrip(".")
-        return bool(lowered) and ("." not in lowered or lowered.endswith((".localhost", ".internal", ".local")))
-    return True
+    return name.lower().rstrip(".")

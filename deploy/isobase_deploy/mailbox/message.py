@@ -15,7 +15,7 @@ from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
-from email.utils import formataddr, getaddresses
+from email.utils import getaddresses
 from html.parser import HTMLParser
 
 __all__ = ["Json", "Part", "StoredMessage", "parse_message", "time_text"]
@@ -25,6 +25,9 @@ Json = dict[str, object]
 SNIPPET_CHARS = 200
 ID_BYTES = 16
 _SPACES = re.compile(r"\s+")
+_FOLD = re.compile(r"\r?\n[ \t]*")
+_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+_TAG = re.compile(r"<[^>]*>")
 _UNSEEN = frozenset({"script", "style", "title", "head"})
 
 
@@ -184,19 +187,22 @@ _ADDRESS_HEADERS = {"To": "To", "Cc": "Cc", "Bcc": "Bcc", "ReplyTo": "Reply-To"}
 def _header(message: EmailMessage, name: str) -> str:
     """A header's text; what cannot be read as one is empty."""
     try:
-        return str(message.get(name, "")).strip()
+        return _clean(str(message.get(name, ""))).strip()
     except (ValueError, IndexError, LookupError, AttributeError):
         return ""
 
 
 def _headers(message: EmailMessage) -> dict[str, list[str]]:
+    """As they came, not decoded, on one line each."""
     found: dict[str, list[str]] = {}
-    for name in sorted({name.title() for name in message}):
-        try:
-            found[name] = [str(value) for value in message.get_all(name, [])]
-        except (ValueError, IndexError, LookupError, AttributeError):
-            found[name] = []
-    return found
+    for name, value in message.raw_items():
+        found.setdefault(_clean(name).title(), []).append(_FOLD.sub(" ", _clean(str(value))).strip())
+    return dict(sorted(found.items()))
+
+
+def _clean(text: str) -> str:
+    """Text without the halves of characters that stand for bytes that are none."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _addresses(message: EmailMessage, header: str) -> list[Json]:
@@ -204,9 +210,9 @@ def _addresses(message: EmailMessage, header: str) -> list[Json]:
         values = message.get_all(header, [])
         parsed = [one for value in values for one in getattr(value, "addresses", ())]
         if all(isinstance(one, Address) for one in parsed) and (parsed or not values):
-            return [{"Name": one.display_name, "Address": one.addr_spec} for one in parsed]
+            return [{"Name": _clean(one.display_name), "Address": _clean(one.addr_spec)} for one in parsed]
         return [
-            {"Name": name, "Address": address}
+            {"Name": _clean(name), "Address": _clean(address)}
             for name, address in getaddresses([str(value) for value in values])
             if address
         ]
@@ -231,13 +237,13 @@ def _bodies(message: EmailMessage) -> tuple[str, str, tuple[Part, ...]]:
     for number, part in enumerate(message.walk(), start=1):
         if part.is_multipart():
             continue
-        kind = part.get_content_type()
-        name = part.get_filename() or ""
+        kind = part.get_content_type() if _TYPE.fullmatch(part.get_content_type()) else "application/octet-stream"
+        name = _clean(part.get_filename() or "")
         disposition = part.get_content_disposition()
         if kind in texts and disposition != "attachment" and not name:
             texts[kind].append(_text_of(part))
             continue
-        content_id = str(part.get("Content-ID", "")).strip("<> ")
+        content_id = _clean(str(part.get("Content-ID", ""))).strip("<> ")
         payload = part.get_payload(decode=True)
         parts.append(
             Part(
@@ -249,7 +255,7 @@ def _bodies(message: EmailMessage) -> tuple[str, str, tuple[Part, ...]]:
                 is_inline=disposition == "inline" or (disposition is None and bool(content_id)),
             )
         )
-    return "\n".join(texts["text/plain"]), "\n".join(texts["text/html"]), tuple(parts)
+    return _clean("\n".join(texts["text/plain"])), _clean("\n".join(texts["text/html"])), tuple(parts)
 
 
 def _text_of(part: MIMEPart | EmailMessage) -> str:
@@ -263,8 +269,11 @@ def _text_of(part: MIMEPart | EmailMessage) -> str:
 def visible_text(html: str) -> str:
     """What a reader sees of some HTML, on one line."""
     reader = _Text()
-    reader.feed(html)
-    reader.close()
+    try:
+        reader.feed(html)
+        reader.close()
+    except AssertionError:  # how this parser says that a declaration is broken
+        return _SPACES.sub(" ", _TAG.sub(" ", html)).strip()
     return _SPACES.sub(" ", " ".join(reader.found)).strip()
 
 
@@ -289,5 +298,5 @@ class _Text(HTMLParser):
 
 
 def formatted(person: Json) -> str:
-    """A name and an address as a header has them."""
-    return formataddr((str(person["Name"]), str(person["Address"])))
+    """A name and an address, for searches."""
+    return f"{person['Name']} <{person['Address']}>"

@@ -85,7 +85,7 @@ class Mailbox:
     def __init__(self, settings: MailboxSettings) -> None:
         self._max_message_bytes = min(MAX_MESSAGE_BYTES, settings.max_bytes)
         self.store = MailStore(max_messages=settings.max_messages, max_bytes=settings.max_bytes)
-        self.app = create_mailbox_app(self.store, max_message_bytes=self._max_message_bytes)
+        self.app = create_mailbox_app(self.store, max_message_bytes=self._max_message_bytes, hosts=settings.hosts)
 
     @contextlib.asynccontextmanager
     async def serving(self, listeners: Listeners) -> AsyncIterator[None]:

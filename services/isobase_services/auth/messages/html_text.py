@@ -16,8 +16,11 @@ _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 def text_of_html(html: str) -> str:
     """The text with a line for each block, list items with a dash, and each link's address behind its words."""
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
+    try:
+        reader.feed(html)
+        reader.close()
+    except AssertionError:  # how this parser says that a declaration is broken: what was read before it must do
+        reader.found.append("\n")
     lines = [_SPACES.sub(" ", line).strip() for line in "".join(reader.found).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 

@@ -40,6 +40,7 @@ class Outbox:
         self._counter = counter
         self._retry_delays_s = retry_delays_s
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self._at_once = asyncio.Semaphore(MAX_AT_ONCE)
 
     def post(self, channel: str, kind: str, send: Send, on_failure: OnFailure | None) -> None:
@@ -61,20 +62,22 @@ class Outbox:
 
     async def close(self, timeout_s: float) -> None:
         """Let what waits leave within ``timeout_s`` seconds; the rest is dropped, with one line in the log."""
-        waiting = set(self._tasks)
-        if not waiting:
-            return
-        _, late = await asyncio.wait(waiting, timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.gather(*late, return_exceptions=True)
-            _log.error("messages were not sent before the end", extra={"count": len(late)})
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.gather(*late, return_exceptions=True)
+                _log.error("messages were not sent before the end", extra={"count": len(late)})
+        self._is_closed = True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         # Nobody waits for these tasks: what they did not expect must not pass unseen.
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if self._is_closed:  # it was posted by a request that ended after ``close``
+                _log.error("a message was not sent before the end", extra={"task": task.get_name()})
+        elif (error := task.exception()) is not None:
             _log.error("sending a message broke off", exc_info=error)
 
     async def _send(self, channel: str, kind: str, send: Send, on_failure: OnFailure | None) -> None:
