@@ -74,8 +74,6 @@ async def test_a_password_needs_one_and_a_refresh_does_not(start_auth: StartAuth
 async def test_which_routes_ask(start_auth: StartAuth, path: str, asks: bool) -> None:
     async with receiving(verdict) as provider, start_auth(captcha=captcha(provider.url)) as auth:
         answer = await auth.client.post(path, json={"email": "alice@example.com"})
-    if answer.status_code == 404:
-        return
     assert ("captcha_failed" in answer.text) is asks
 
 
@@ -92,6 +90,16 @@ async def test_a_token_is_ignored_where_no_captcha_is_wanted(start_auth: StartAu
     async with start_auth() as auth:
         body = {**USER, "gotrue_meta_security": {"captcha_token": "guessed"}}
         assert (await auth.client.post("/signup", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/sso", "saml_provider_disabled"), ("/passkeys/authentication/options", "passkey_disabled")],
+)
+async def test_what_is_switched_off_says_so_before_it_asks(start_auth: StartAuth, path: str, code: str) -> None:
+    async with receiving(verdict) as provider, start_auth(captcha=captcha(provider.url)) as auth:
+        answer = await auth.client.post(path, json={})
+    assert (answer.status_code, answer.json()["error_code"]) == (404, code)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,6 @@ class RateLimitSettings(SettingsGroup):
     """Calls of `/verify` per 5 minutes."""
     web3: int = Field(default=30, ge=0)
     """Sign-ins by web3 wallet per 5 minutes."""
-    sso: int = Field(default=30, ge=0)
-    """Sign-ins by single sign-on per 5 minutes."""
     passkey: int = Field(default=30, ge=0)
     """Passkey sign-ins begun per 5 minutes."""
     dynamic_client_registration: int = Field(default=10, ge=0)

@@ -78,7 +78,6 @@ _LIMITS: tuple[Option, ...] = (
             "TOKEN_REFRESH": ("token_refresh", converters.rounded),
             "VERIFY": ("token_verifications", converters.rounded),
             "WEB3": ("web3", converters.rounded),
-            "SSO": ("sso", converters.rounded),
             "PASSKEY": ("passkey", converters.rounded),
             "O_AUTH_DYNAMIC_CLIENT_REGISTER": ("dynamic_client_registration", converters.rounded),
         },

@@ -44,6 +44,7 @@ WITHOUT_EFFECT: dict[str, str] = {
     "GOTRUE_EXTERNAL_REDIRECT_URL": "sign-ins end where the request or GOTRUE_SITE_URL says",
     "GOTRUE_EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES": "mail goes to every address",
     "GOTRUE_CUSTOM_OAUTH_*": "providers are configured by variables alone",
+    "GOTRUE_RATE_LIMIT_SSO": "there is no SAML sign-in",
     "GOTRUE_SAML_*": "there is no SAML sign-in",
     "GOTRUE_EXTERNAL_SAML_*": "there is no SAML sign-in",
     "GOTRUE_EXTERNAL_WEB3_*": "there is no sign-in by web3 wallet",

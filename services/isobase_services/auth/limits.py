@@ -41,7 +41,6 @@ class Limited(StrEnum):
     VERIFY = "verify"
     TOKEN = "token"  # noqa: S105  a kind of call
     WEB3 = "web3"
-    SSO = "sso"
     PASSKEY = "passkey"
     CLIENT_REGISTRATION = "client_registration"
     MFA_CHALLENGE = "mfa_challenge"
@@ -119,7 +118,6 @@ def _rates(settings: RateLimitSettings) -> dict[Limited, Rate]:
         Limited.VERIFY: in_five_minutes(settings.token_verifications),
         Limited.TOKEN: in_five_minutes(settings.token_refresh),
         Limited.WEB3: in_five_minutes(settings.web3),
-        Limited.SSO: in_five_minutes(settings.sso),
         Limited.PASSKEY: in_five_minutes(settings.passkey),
         Limited.CLIENT_REGISTRATION: in_five_minutes(settings.dynamic_client_registration),
         Limited.MFA_CHALLENGE: factors,

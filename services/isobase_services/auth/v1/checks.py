@@ -1,6 +1,6 @@
 """Which checks stand before which route of this face, in their order. Source: supabase/auth internal/api/api.go.
 
-PUT /user, the factors' routes and the registration of OAuth clients count calls in their endpoints, once they know the user.
+PUT /user and the factors' routes count calls in their endpoints, once they know the user. What is switched off says so first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from isobase_services.auth.checks import (
 )
 from isobase_services.auth.limits import Limited
 from isobase_services.auth.routing import Guard
+from isobase_services.auth.v1.disabled import guard_oauth_server
+from isobase_services.auth.v1.passkeys import guard_passkeys
 
 __all__ = ["CHECKS"]
 
@@ -27,7 +29,6 @@ CHECKS: dict[tuple[str, str], tuple[Guard, ...]] = {
     ("POST", "/token"): (password_or_web3, limited_token),
     ("GET", "/verify"): (limited(Limited.VERIFY),),
     ("POST", "/verify"): (limited(Limited.VERIFY),),
-    ("POST", "/passkeys/authentication/options"): (limited(Limited.PASSKEY), captcha),
-    ("POST", "/sso"): (limited(Limited.SSO), captcha),
-    ("POST", "/oauth/clients/register"): (limited(Limited.CLIENT_REGISTRATION),),
+    ("POST", "/passkeys/authentication/options"): (guard_passkeys, limited(Limited.PASSKEY), captcha),
+    ("POST", "/oauth/clients/register"): (guard_oauth_server, limited(Limited.CLIENT_REGISTRATION)),
 }
