@@ -260,3 +260,19 @@ async def test_soft_deleted_user_keeps_no_factor(auth: AuthServer) -> None:
         headers=auth.service_headers,
     )
     assert await auth.count("mfa_factors") == 0
+
+
+async def test_stepping_up_refreshing_and_signing_out_at_once_fail_nobody(auth: AuthServer) -> None:
+    for number in range(4):
+        email = f"user{number}@example.com"
+        first = await auth.sign_up(email)
+        others = [(await auth.sign_in(email)).json() for _ in range(4)]
+        factor = await enroll(auth, first)
+        challenge_id = await challenge(auth, first, factor["id"])
+        answers = await asyncio.gather(
+            answer(auth, first, factor["id"], code_now(factor["totp"]["secret"]), challenge_id),
+            *(auth.refresh(session["refresh_token"]) for session in [first, *others]),
+            *(auth.client.post("/logout", params={"scope": "others"}, headers=bearer(item)) for item in others[:2]),
+            auth.client.post("/logout", params={"scope": "global"}, headers=bearer(others[2])),
+        )
+        assert [response.status_code for response in answers if response.status_code >= 500] == []

@@ -110,6 +110,11 @@ update auth.sessions set refreshed_at = statement_timestamp() at time zone 'utc'
        user_agent = $2, ip = $3::text::inet
  where id = $1"""  # noqa: S608  constants
 
+_DELETE_OF_LOCKED_USER = """
+delete from auth.sessions s using (select id from auth.users where id = $1 for no key update) u
+ where s.user_id = u.id"""
+"""Two that end sessions of one user (signing out, stepping up) would wait for each other's rows: the user's row goes first."""
+
 
 @dataclass(slots=True, frozen=True)
 class PresentedToken:
@@ -308,9 +313,9 @@ async def delete_session(connection: Connection, session_id: UUID) -> None:
 
 async def delete_other_sessions(connection: Connection, user_id: UUID, session_id: UUID) -> None:
     """End every session of the user but this one."""
-    await connection.execute("delete from auth.sessions where user_id = $1 and id <> $2", user_id, session_id)
+    await connection.execute(f"{_DELETE_OF_LOCKED_USER} and s.id <> $2", user_id, session_id)
 
 
 async def delete_sessions(connection: Connection, user_id: UUID) -> None:
     """End every session of the user."""
-    await connection.execute("delete from auth.sessions where user_id = $1", user_id)
+    await connection.execute(_DELETE_OF_LOCKED_USER, user_id)
