@@ -80,6 +80,8 @@ _WITH_ADDRESS = frozenset(
         Action.CHALLENGE_CREATED,
         Action.VERIFICATION_ATTEMPTED,
         Action.FACTOR_DELETED,
+        Action.IDENTITY_LINKED,
+        Action.IDENTITY_UNLINKED,
         Action.PASSKEY_CREATED,
         Action.PASSKEY_UPDATED,
         Action.PASSKEY_DELETED,

@@ -92,7 +92,8 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         return PlainTextResponse("404 page not found\n", status_code=404, headers={"x-content-type-options": "nosniff"})
     if isinstance(error, OAuthRefusal):
         # OAuth's own shape, whatever version of ours the caller speaks.
-        return json_response({"error": error.error, "error_description": error.message}, 400)
+        headers = {_API_VERSION_HEADER: API_VERSION} if _wants_current_version(scope) else None
+        return json_response({"error": error.error, "error_description": error.message}, 400, headers)
     failure = _as_auth_error(error)
     is_current = _wants_current_version(scope)
     headers = {"x-sb-error-code": failure.code}
