@@ -113,7 +113,7 @@ update auth.sessions set refreshed_at = statement_timestamp() at time zone 'utc'
 _DELETE_OF_LOCKED_USER = """
 delete from auth.sessions s using (select id from auth.users where id = $1 for no key update) u
  where s.user_id = u.id"""
-"""Two that end sessions of one user (signing out, stepping up) would wait for each other's rows: the user's row goes first."""
+"""Two that end sessions of one user (signing out, stepping up) would wait for each other's rows: first the user's row."""
 
 
 @dataclass(slots=True, frozen=True)
