@@ -99,6 +99,20 @@ INTENDED: tuple[Intended, ...] = (
         request=r"DELETE /admin/users/<uuid:\d+>/factors/.*",
     ),
     Intended("A program tells its own version.", place=r"\.body\.version", request="GET /health.*"),
+    Intended(
+        "A provider has one name, in lower case; upstream keeps it as the caller wrote it, and users of GitHub are none of "
+        "github.",
+        place=r"\.rows\.flow_state\[\d+\]\.provider_type",
+        request=r"GET /authorize\?provider=GitHub.*",
+        upstream="GitHub",
+        ours="github",
+    ),
+    Intended(
+        "A redirect has no body; upstream writes the error behind the redirect that it answers a form with.",
+        place=r"\.(body|headers\.content-type)",
+        request=r"POST /callback.*",
+        ours="(|<absent>)",
+    ),
 )
 
 
