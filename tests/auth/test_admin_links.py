@@ -67,6 +67,7 @@ async def test_an_invitation_overrules_the_password_of_who_registered_the_addres
 ) -> None:
     async with confirming(start_auth) as auth:
         await auth.client.post("/signup", json={"email": ALICE, "password": PASSWORD})
+        await mailbox.arrival(ALICE)
         await auth.client.post("/invite", json={"email": ALICE}, headers=auth.service_headers)
         code = code_in(await mailbox.arrival(ALICE, count=2))
         assert (await verify(auth, "invite", code)).status_code == 200

@@ -1,17 +1,17 @@
-"""What a proven address changes: sign-up, recovery and phone confirmed. For ``verify``; each runs in its transaction.
+"""What a proven address changes: sign-up, recovery and phone confirmed.
 
-Source: supabase/auth internal/api/verify.go (signupVerify, recoverVerify, smsVerify) and internal/models/user.go.
+For ``verify``: each runs in its transaction, in which every code of the user was taken back already. Source: supabase/auth
+internal/api/verify.go (signupVerify, recoverVerify, smsVerify) and internal/models/user.go.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode
 from isobase_services.auth.models import User
-from isobase_services.auth.store import audit, users
+from isobase_services.auth.store import users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.users import UserChanges, UserColumn
 
@@ -31,34 +31,31 @@ DUPLICATE_EMAIL = "A user with this email address has already been registered"
 DUPLICATE_PHONE = "A user with this phone number has already been registered"
 
 
-async def confirm_signup(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> None:
-    """Confirm the user's e-mail address, on its identities too.
+async def confirm_signup(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> Entry:
+    """Confirm the user's e-mail address, on its identities too; returns what the log shall say of it.
 
     ``resets_password``: the password that is set may be somebody else's, who registered the address first; it goes, as
     upstream does where an outside provider confirms.
     """
-    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"}))
     await _confirm_email(core, connection, user, resets_password=resets_password)
     await users.mark_email_verified(connection, user.id, user.email)
+    return Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"})
 
 
-async def recover(core: AuthCore, connection: Connection, user: User) -> None:
+async def recover(core: AuthCore, connection: Connection, user: User) -> Entry:
     """Let the user in by a recovery or magic link; an unconfirmed address is confirmed by it, and its password goes.
 
     Nobody has proven yet to be the one who chose that password, and whoever follows the link may not know it.
     """
     if user.is_email_confirmed:
         await users.update_user(connection, user.id, UserChanges({"recovery_token": ""}))
-        await users.clear_one_time_tokens(connection, user.id)
-        await audit.record(connection, Entry(user_actor(user), Action.LOGIN))
-        return
-    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"}))
+        return Entry(user_actor(user), Action.LOGIN)
     await _confirm_email(core, connection, user, resets_password=True)
+    return Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"})
 
 
-async def confirm_phone(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> None:
+async def confirm_phone(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> Entry:
     """Confirm the user's phone number; a user without a name gets one by it."""
-    await audit.record(connection, Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "phone"}))
     columns: dict[UserColumn, object] = {
         "phone_confirmed_at": core.now(),
         "confirmation_token": "",
@@ -67,13 +64,19 @@ async def confirm_phone(core: AuthCore, connection: Connection, user: User, *, r
     if resets_password and not user.is_phone_confirmed:
         columns["encrypted_password"] = ""
     await users.update_user(connection, user.id, UserChanges(columns))
-    await users.clear_one_time_tokens(connection, user.id)
+    return Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "phone"})
 
 
-async def reload_with_providers(connection: Connection, user_id: UUID) -> User:
-    """The user as the row is now, with ``provider`` and ``providers`` in app_metadata made of the identities."""
-    await users.set_providers(connection, user_id)
-    user = await users.find_by_id(connection, user_id)
+async def reload_with_providers(connection: Connection, before: User, *, adds_identity: bool) -> User:
+    """The user as the row is now, with ``provider`` and ``providers`` in app_metadata made of the identities.
+
+    ``before``: as the row was when it was locked. ``adds_identity``: what was done since may have added an identity.
+    """
+    providers = list(dict.fromkeys(identity.provider for identity in before.identities))
+    wanted = {"providers": providers, **({"provider": providers[0]} if providers else {})}
+    if adds_identity or any(before.app_metadata.get(name) != value for name, value in wanted.items()):
+        await users.set_providers(connection, before.id)
+    user = await users.find_by_id(connection, before.id)
     if user is None:
         raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error loading user")
     return user
@@ -88,4 +91,3 @@ async def _confirm_email(core: AuthCore, connection: Connection, user: User, *, 
     if resets_password:
         columns["encrypted_password"] = ""
     await users.update_user(connection, user.id, UserChanges(columns, user_metadata={"email_verified": True}))
-    await users.clear_one_time_tokens(connection, user.id)

@@ -28,7 +28,8 @@ from isobase_services.auth.flows.notices import tell_of_changes
 from isobase_services.auth.flows.phone_change import confirm_phone_change
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms, User
 from isobase_services.auth.rules import normal_email, normal_phone
-from isobase_services.auth.store import flow_state, one_time, users
+from isobase_services.auth.store import audit, flow_state, one_time, users
+from isobase_services.auth.store.audit import Entry
 from isobase_services.auth.store.one_time import OneTimeTokenType, StoredCode
 from isobase_services.auth.tokens import PKCE_PREFIX
 
@@ -233,18 +234,24 @@ async def _act(
         async with core.transaction() as connection:
             # The user's row is locked first: what two links of one change do happens one after the other.
             user = await users.lock_by_id(connection, stored.user_id)
-            if user is None or not await one_time.take_code(connection, stored):
+            # A change of address may have two halves; what else a code is for takes every other code back.
+            take = one_time.take_code if verify_type == "email_change" else one_time.take_all
+            if user is None or not await take(connection, stored):
                 raise refusal
             if user.is_banned(core.now()):
                 raise forbidden(ErrorCode.USER_BANNED, "User is banned")
-            confirmed = await _apply(core, connection, user, stored, verify_type)
-            if isinstance(confirmed, HalfConfirmed):
-                return confirmed
+            applied = await _apply(core, connection, user, stored, verify_type)
+            if isinstance(applied, HalfConfirmed):
+                return applied
+            confirmed, entries = applied
             outcome: OpenSession | AuthCode | None
             if gives_code:
+                await audit.record(connection, *entries)
                 outcome = await _auth_code(connection, confirmed, _resolved(stored, verify_type))
             else:
-                outcome = await start_session(core, connection, confirmed, method="otp", facts=facts, terms=terms)
+                outcome = await start_session(
+                    core, connection, confirmed, method="otp", facts=facts, terms=terms, entries=entries
+                )
     except DatabaseError as error:
         if error.is_unique_violation and error.schema == "auth" and error.table == "users":
             raise _taken(stored) from None
@@ -264,20 +271,23 @@ def _resolved(stored: StoredCode, verify_type: str) -> str:
 
 async def _apply(
     core: AuthCore, connection: Connection, user: User, stored: StoredCode, verify_type: str
-) -> User | HalfConfirmed:
+) -> tuple[User, list[Entry]] | HalfConfirmed:
+    """The user as they are after it, and what the log shall say of it when the session is opened."""
+    entries: list[Entry] = []
     match _resolved(stored, verify_type):
         case "signup" | "invite":
-            await confirm.confirm_signup(core, connection, user, resets_password=stored.resets_password)
+            entries.append(await confirm.confirm_signup(core, connection, user, resets_password=stored.resets_password))
         case "recovery" | "magiclink":
-            await confirm.recover(core, connection, user)
+            entries.append(await confirm.recover(core, connection, user))
         case "email_change":
             if not await confirm_email_change(core, connection, user, stored):
                 return HalfConfirmed()
         case "sms":
-            await confirm.confirm_phone(core, connection, user, resets_password=stored.resets_password)
+            entries.append(await confirm.confirm_phone(core, connection, user, resets_password=stored.resets_password))
         case _:
             await confirm_phone_change(core, connection, user)
-    return await confirm.reload_with_providers(connection, user.id)
+    after = await confirm.reload_with_providers(connection, user, adds_identity=verify_type.endswith("_change"))
+    return after, entries
 
 
 async def _auth_code(connection: Connection, user: User, verify_type: str) -> AuthCode:

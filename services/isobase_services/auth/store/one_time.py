@@ -30,6 +30,7 @@ __all__ = [
     "flush_like_a_write",
     "forget_sending",
     "put_code",
+    "take_all",
     "take_code",
 ]
 
@@ -90,6 +91,12 @@ select $1, $2, id, $5, $6 from stored
 on conflict (user_id, token_type) do update
   set token_id = excluded.token_id, salt = excluded.salt, tries = 0,
       resets_password = c.resets_password or excluded.resets_password"""
+
+_TAKE_ALL = """
+with spent as (delete from auth.one_time_tokens where id = $1 and token_hash = $2 returning user_id),
+others as (delete from auth.one_time_tokens t using spent where t.user_id = spent.user_id and t.id <> $1),
+beside as (delete from isobase.one_time_codes c using spent where c.user_id = spent.user_id)
+select exists (select from spent)"""
 
 _FORGET_SENDING: dict[OneTimeTokenType, str] = {
     "confirmation_token": "update auth.users set confirmation_sent_at = null where id = $1 and confirmation_token = $2",
@@ -167,6 +174,12 @@ async def take_code(connection: Connection, code: StoredCode) -> bool:
         "delete from auth.one_time_tokens where id = $1 and token_hash = $2", code.id, code.token_hash
     )
     return status != "DELETE 0"
+
+
+async def take_all(connection: Connection, code: StoredCode) -> bool:
+    """As ``take_code``, and with it goes every other code that is out for the user."""
+    taken: bool = await connection.fetchval(_TAKE_ALL, code.id, code.token_hash)
+    return taken
 
 
 async def drop_code(connection: Connection, user_id: UUID, token_type: OneTimeTokenType) -> None:
