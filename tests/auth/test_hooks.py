@@ -138,6 +138,10 @@ def dropping(name: str, value: object = None) -> Any:
     return answer
 
 
+def raw_json(text: str) -> Any:
+    return lambda call: Response(text.encode(), media_type="application/json")
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "code", "message"),
     [
@@ -147,6 +151,13 @@ def dropping(name: str, value: object = None) -> Any:
         (lambda call: JSONResponse({}), 500, "unexpected_failure", "output claims field is missing"),
         (lambda call: JSONResponse({"claims": []}), 500, "unexpected_failure", "Error unmarshaling JSON output."),
         (lambda call: JSONResponse([]), 500, "unexpected_failure", "Error unmarshaling JSON output."),
+        *(
+            (raw_json(text), 500, "unexpected_failure", "Error unmarshaling JSON output.")
+            for text in (
+                *('{"claims": NaN}', '{"claims": {"x": 1e999}}', '{"claims": "\\ud800"}', "[" * 5000 + "]" * 5000),
+                *("{", '{"claims": {}', "\x00"),
+            )
+        ),
         (
             lambda call: JSONResponse({"error": {"http_code": 403, "message": "not on a Sunday"}}),
             403,
