@@ -184,6 +184,20 @@ def test_codes_live_and_pause_as_upstreams_by_default_and_as_asked() -> None:
     assert (asked.email.links.confirmation, asked.email.double_confirm_changes) == ("/auth/v1/verify", False)
 
 
+def test_a_projects_own_words_are_read() -> None:
+    email = settings_of(
+        GOTRUE_MAILER_SUBJECTS_CONFIRMATION="Please confirm",
+        GOTRUE_MAILER_TEMPLATES_MAGIC_LINK="https://app.example.com/mail.html",
+        GOTRUE_MAILER_SUBJECTS_PASSWORD_CHANGED_NOTIFICATION="Changed",
+    ).auth.email
+    assert email.template["confirmation"].subject == "Please confirm"
+    assert email.template["magic_link"].content_url == "https://app.example.com/mail.html"
+    assert (email.notification["password_changed"].subject, email.notification["password_changed"].enabled) == (
+        "Changed",
+        False,
+    )
+
+
 def test_text_messages_go_through_the_named_provider() -> None:
     sms = settings_of(
         GOTRUE_SMS_TWILIO_ACCOUNT_SID="AC1",
