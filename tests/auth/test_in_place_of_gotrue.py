@@ -70,7 +70,8 @@ def serving(folder: Path, database_url: str) -> Iterator[Served]:
 def served(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     postgres.execute("create database in_place_of_gotrue")
     try:
-        with serving(tmp_path_factory.mktemp("gotrue"), postgres.dsn("in_place_of_gotrue")) as running:
+        url = postgres.dsn("in_place_of_gotrue") + "?sslmode=disable&connect_timeout=5&search_path=auth"
+        with serving(tmp_path_factory.mktemp("gotrue"), url) as running:
             yield running
     finally:
         postgres.execute("drop database in_place_of_gotrue with (force)")

@@ -65,6 +65,14 @@ def test_variables_win_over_upstreams_defaults() -> None:
     assert auth.additional_redirect_urls == ("https://a.example.com", "https://*.example.com")
 
 
+def test_parameters_for_the_drivers_of_others_do_not_reach_postgresql() -> None:
+    url = (
+        "postgres://a:b%2Fc@db:5432/app?sslmode=disable&connect_timeout=10&search_path=auth&application_name=my%20auth"
+    )
+    expected = "postgres://a:b%2Fc@db:5432/app?sslmode=disable&search_path=auth&application_name=my%20auth"
+    assert settings_of(DATABASE_URL=url).dsn() == expected
+
+
 def test_an_empty_variable_counts_as_not_given() -> None:
     assert settings_of(PORT="", GOTRUE_JWT_EXP=" ").port == 8081
 
@@ -85,6 +93,7 @@ def test_what_is_missing_is_named_at_once() -> None:
         ("GOTRUE_JWT_KEYS", '{"kty":"oct","k":"hidden-part"}'),
         ("API_EXTERNAL_URL", "localhost"),
         ("GOTRUE_LOG_LEVEL", "shout"),
+        ("DATABASE_URL", "host=db password=hidden"),
     ],
 )
 def test_a_wrong_value_is_refused_without_being_repeated(name: str, text: str) -> None:

@@ -10,6 +10,9 @@ import math
 import re
 from collections.abc import Callable
 from typing import TypeAlias
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from isobase_platform.config_postgrest.connection import LIBPQ_ONLY
 
 __all__ = [
     "Converter",
@@ -17,6 +20,7 @@ __all__ = [
     "character_sets",
     "code_length",
     "code_life_s",
+    "database_url",
     "duration_s",
     "flag",
     "inverted_flag",
@@ -59,6 +63,19 @@ def url(value: str) -> str:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]", value) is None:
         raise ValueError("an absolute URL")
     return value.rstrip("/")
+
+
+def database_url(value: str) -> str:
+    """A PostgreSQL URL, without the parameters that only libpq and its like heed."""
+    if not value.startswith(("postgres://", "postgresql://")):
+        raise ValueError("a URL such as postgres://user:password@host:5432/database")
+    try:
+        parts = urlsplit(value)
+        parameters = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        raise ValueError("a valid URL") from None
+    kept = urlencode([(name, held) for name, held in parameters if name not in LIBPQ_ONLY], quote_via=quote)
+    return urlunsplit(parts._replace(query=kept))
 
 
 def flag(value: str) -> bool:

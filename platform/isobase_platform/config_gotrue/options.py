@@ -45,7 +45,9 @@ GENERAL: tuple[Option, ...] = (
     Option("GOTRUE_API_HOST", converters.text, "host", "0.0.0.0"),  # noqa: S104  upstream's default: every address
     Option("PORT", converters.port, "port", 8081, aliases=("GOTRUE_API_PORT",)),
     Option("API_EXTERNAL_URL", converters.url, "auth.external_url", Default.REQUIRED),
-    Option("GOTRUE_DB_DATABASE_URL", converters.text, "database.url", Default.REQUIRED, aliases=("DATABASE_URL",)),
+    Option(
+        "GOTRUE_DB_DATABASE_URL", converters.database_url, "database.url", Default.REQUIRED, aliases=("DATABASE_URL",)
+    ),
     Option("GOTRUE_DB_MAX_POOL_SIZE", converters.number, "database.service_pool_max_size"),
     Option("GOTRUE_DB_CONN_MAX_IDLE_TIME", converters.duration_s, "database.pool_max_idle_s"),
     Option("GOTRUE_DB_CONN_MAX_LIFETIME", converters.duration_s, "database.pool_max_life_s"),

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from isobase_platform.errors import ConfigurationError
 
-__all__ = ["connection_url"]
+__all__ = ["LIBPQ_ONLY", "connection_url"]
 
 _SCHEMES = ("postgresql://", "postgres://")
 _PAIR = re.compile(r"\s*([^\s=]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)")
@@ -31,8 +31,7 @@ _ENVIRONMENT = {
     "sslkey": "PGSSLKEY",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
-# What only libpq's own connection code heeds; the server would refuse them as settings of a session.
-_LIBPQ_ONLY = frozenset(
+LIBPQ_ONLY = frozenset(
     {
         "channel_binding",
         "client_encoding",
@@ -55,6 +54,7 @@ _LIBPQ_ONLY = frozenset(
         "tcp_user_timeout",
     }
 )
+"""Parameters that only libpq's own connection code heeds; the server would refuse them as settings of a session."""
 
 
 def connection_url(text: str, environment: Mapping[str, str]) -> str:
@@ -75,7 +75,7 @@ def connection_url(text: str, environment: Mapping[str, str]) -> str:
             parameters[name] = environment[variable]
     if "fallback_application_name" in parameters:
         parameters.setdefault("application_name", parameters.pop("fallback_application_name"))
-    return _url({name: value for name, value in parameters.items() if name not in _LIBPQ_ONLY})
+    return _url({name: value for name, value in parameters.items() if name not in LIBPQ_ONLY})
 
 
 def _uri_parameters(text: str) -> dict[str, str]:
