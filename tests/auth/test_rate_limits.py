@@ -178,6 +178,21 @@ async def test_two_processes_count_together(
     assert results == [400] * 5 + [429] * 3
 
 
+async def test_a_store_that_fails_locks_nobody_out_and_opens_no_door(
+    auth_database: Settings, start_auth: StartAuth, redis_server: RedisServer
+) -> None:
+    settings = with_auth(auth_database, rate_limit=rates()).model_copy(
+        update={"redis_url": SecretStr(redis_server.url)}
+    )
+    async with running_auth(settings) as auth, auth.client_at("203.0.113.98") as here:
+        assert await statuses(here, 1, SIGN_IN, BAD_SIGN_IN) == [400]
+        redis_server.stop()
+        try:
+            assert await statuses(here, 3, SIGN_IN, BAD_SIGN_IN) == [400, 400, 429]
+        finally:
+            redis_server.start()
+
+
 async def test_what_the_whole_server_sends_is_limited_per_hour(start_auth: StartAuth) -> None:
     async with start_auth(rate_limit=rates(email_sent=2, sms_sent=0)) as auth:
         limits = Limits(auth.platform)
