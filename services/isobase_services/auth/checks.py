@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError
+from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
 from isobase_services.auth.flows.access import admin_of
 from isobase_services.auth.limits import Limited
 from isobase_services.auth.request import Body, Request
@@ -12,9 +12,11 @@ from isobase_services.auth.routing import Guard
 __all__ = [
     "captcha",
     "captcha_of_either_form",
+    "email_sign_in",
     "limited",
     "limited_sign_up",
     "limited_token",
+    "magic_links",
     "mail_left",
     "password_or_web3",
 ]
@@ -70,6 +72,20 @@ async def mail_left(core: AuthCore, request: Request) -> None:
     """
     if core.messages.counts_mail and (await request.body()).text("email"):
         await core.limits.check_email_left()
+
+
+async def email_sign_in(core: AuthCore, request: Request) -> None:
+    """Raise 400 email_provider_disabled, before the body is read, where nobody signs in by e-mail."""
+    if not core.settings.email_enable_signup:
+        raise bad_request(ErrorCode.EMAIL_PROVIDER_DISABLED, "Email logins are disabled")
+
+
+async def magic_links(core: AuthCore, request: Request) -> None:
+    """Raise 422 email_provider_disabled, before the body is read, where nobody signs in by e-mail or by its links."""
+    if not core.settings.email_enable_signup:
+        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Email logins are disabled")
+    if not core.settings.email.magic_link_enabled:
+        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Login with magic link is disabled")
 
 
 async def password_or_web3(core: AuthCore, request: Request) -> None:

@@ -113,6 +113,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_ENROLLED_MFA_FACTORS = "too_many_enrolled_mfa_factors"
     TOO_MANY_PASSKEYS = "too_many_passkeys"
     UNEXPECTED_AUDIENCE = "unexpected_audience"
+    SSO_PROVIDER_NOT_FOUND = "sso_provider_not_found"
     UNEXPECTED_FAILURE = "unexpected_failure"
     UNKNOWN = "unknown"
     USER_ALREADY_EXISTS = "user_already_exists"

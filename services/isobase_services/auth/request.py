@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -23,6 +24,7 @@ __all__ = ["MAX_BODY_BYTES", "Body", "Request", "client_facts", "parse_body"]
 
 MAX_BODY_BYTES = 1 << 20
 MAX_NESTING_LEVELS = 200
+_BEARER = re.compile(r"bearer \S+", re.IGNORECASE)
 _JSON_KINDS = {bool: "bool", str: "string", int: "number", float: "number", list: "array", dict: "object"}
 
 
@@ -41,7 +43,9 @@ class Request:
     @property
     def bearer(self) -> str | None:
         """The bearer token, or None where the header is missing or malformed."""
-        return bearer_token(self.scope)
+        given = header(self.scope, "authorization") or ""
+        # One blank, as upstream's pattern has it; elsewhere more are taken.
+        return bearer_token(self.scope) if _BEARER.fullmatch(given) else None
 
     @property
     def facts(self) -> ClientFacts:

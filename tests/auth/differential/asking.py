@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -33,6 +34,7 @@ HEADERS = (
     "allow",
 )
 MAIL_TIMEOUT_S = 3.0
+QUIET_S = 0.2
 _LINK = re.compile(r"https?://[^\s\"'<>]+/verify\?[^\s\"'<>]+")
 
 JsonObject: TypeAlias = dict[str, JsonValue]
@@ -109,8 +111,9 @@ class Asking:
         headers: Mapping[str, str] | None = None,
         version: str | None = None,
         rows: bool = True,
+        note: str = "",
     ) -> Answer:
-        """Send a request. ``body``: bytes as they are, anything else but None as JSON."""
+        """Send a request. ``body``: bytes as they are, anything else but None as JSON. ``note`` is for ``intended``."""
         sent = dict(headers or {})
         if token is not None:
             sent["authorization"] = f"Bearer {token or 'none'}"
@@ -125,7 +128,7 @@ class Asking:
         )
         response = self.side.client.send(request)
         answer = Answer(response.status_code, response.headers, parsed(response.text))
-        self._record(f"{method} {path}", body, answer, rows=rows)
+        self._record(f"{method} {path}{note and f' #{note}'}", body, answer, rows=rows)
         return answer
 
     def _record(self, request: str, body: object, answer: Answer, *, rows: bool) -> None:
@@ -136,7 +139,8 @@ class Asking:
         if rows:
             result["rows"] = self._rows()
         shown = body.decode(errors="replace") if isinstance(body, bytes) else parsed(json.dumps(body))
-        self.steps.append(Step(f"{self.names.normal(request)} {self.names.normal(shown)}"[:600], result))
+        told = "" if shown is None else f" {self.names.normal(shown)}"
+        self.steps.append(Step(f"{self.names.normal(request)}{told}"[:600], result))
 
     def _rows(self) -> JsonObject:
         """What the request changed: table -> new and changed rows and how many went."""
@@ -173,9 +177,9 @@ class Asking:
         """The refresh grant."""
         return self.ask("POST", "/token?grant_type=refresh_token", {"refresh_token": token})
 
-    def user(self, token: str) -> Answer:
+    def user(self, token: str, note: str = "") -> Answer:
         """GET /user."""
-        return self.ask("GET", "/user", token=token)
+        return self.ask("GET", "/user", token=token, note=note)
 
     def admin(self, method: str, path: str, body: object = None) -> Answer:
         """As administrator."""
@@ -199,14 +203,23 @@ class Asking:
     def mails_sent(self) -> None:
         """Record to whom mail went since the last time, and the links in it, in the order of the addresses."""
         sent: list[JsonValue] = []
+        self.mails.watch(self.side.name)
+        while arrived := self.mails.arriving(self.side.name, QUIET_S):
+            time.sleep(arrived)
         for address, text in sorted(self.mails.take(self.side.name), key=lambda mail: mail[0]):
             found = Mail.of(text)
-            sent.append({"to": address, "link": self.names.location(found.link) if found.link else None})
+            link = self.names.location(found.link) if found.link else None
+            words: list[JsonValue] = [self.names.normal(_code_hidden(word)) for word in text.split()]
+            sent.append({"to": address, "link": link, "words": [word for word in words if "/verify" not in str(word)]})
         self.steps.append(Step("mails sent", {"mails": sent}))
 
     def run(self, sql: str, *values: object) -> Sequence[tuple[object, ...]]:
         """Change or read the database of this side."""
         return self.side.run(sql, *values)
+
+
+def _code_hidden(word: str) -> str:
+    return re.sub(r"^code=\d{6,10}$", "code=<code>", word)
 
 
 def _without_number(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -226,8 +239,8 @@ class Mail:
         """Read link and code out of a mail."""
         link = _LINK.search(text)
         without_link = _LINK.sub("", text)
-        code = re.search(r"(?<![\w&;#-])\d{6}(?![\w-])", without_link)
-        return cls(link[0].replace("&amp;", "&") if link else "", code[0] if code else "")
+        code = re.search(r"code=(\d{6,10})", without_link)
+        return cls(html.unescape(link[0]) if link else "", code[1] if code else "")
 
     @property
     def path(self) -> str:

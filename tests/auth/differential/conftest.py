@@ -46,7 +46,7 @@ class Pairs:
                 [str(self.binary)],
                 self.upstream_dsn,
                 self.postgres.dsn("gotrue_upstream"),
-                {**environment, "GOTRUE_SMTP_PORT": str(self.mails.ports[UPSTREAM]), "GOTRUE_DB_AUTOMIGRATE": "false"},
+                {**environment, **self.mails.variables(UPSTREAM), "GOTRUE_DB_AUTOMIGRATE": "false"},
                 folder,
             )
         )
@@ -61,7 +61,7 @@ class Pairs:
                 dsn,
                 {
                     **environment,
-                    "GOTRUE_SMTP_PORT": str(self.mails.ports[OURS]),
+                    **self.mails.variables(OURS),
                     "ISOBASE_AUTH__BCRYPT_COST": "4",
                 },
                 folder,

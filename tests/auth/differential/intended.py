@@ -36,7 +36,8 @@ class Intended:
         )
 
 
-_JSON = r"Could not parse request body as JSON: .*"
+_JSON = r"Could not (parse request body as JSON|read verification params): .*"
+_TOKEN = r"invalid JWT: unable to parse or verify signature, .*"
 
 INTENDED: tuple[Intended, ...] = (
     Intended(
@@ -44,6 +45,42 @@ INTENDED: tuple[Intended, ...] = (
         place=r"\.body\.(msg|message)",
         upstream=_JSON,
         ours=_JSON,
+    ),
+    Intended(
+        "What is wrong with a token is told in words of our own; the first ones, status and code are the same.",
+        place=r"\.body\.(msg|message)",
+        upstream=_TOKEN,
+        ours=_TOKEN,
+    ),
+    Intended(
+        "A user who has chosen no password has none; upstream makes up one that nobody knows.",
+        place=r"\.rows\.users\[\d\]\.encrypted_password",
+        request=r"(POST /(otp|magiclink|verify|resend|invite|admin/generate_link)|GET /verify|mails sent).*",
+        upstream="<bcrypt>",
+        ours="",
+    ),
+    Intended(
+        "A code for somebody whose sign-up is confirmed at once opens no session that nobody gets.",
+        place=r"\.rows\.(sessions|refresh_tokens|mfa_amr_claims|users\[0\]\.last_sign_in_at)",
+        request=r"POST /(otp|magiclink).*",
+        ours=r"(<absent>|None)",
+    ),
+    Intended(
+        "And is therefore no sign-in for the log.",
+        place=r"\.rows\.audit_log_entries",
+        request=r"POST /(otp|magiclink).*",
+        upstream=r".*'action': 'user_signedup'.*'action': 'login'.*",
+    ),
+    Intended(
+        "A refused refresh token names nobody in its headers.",
+        place=r"\.headers\.sb-auth-(user|session)-id",
+        request=r"POST /token\?grant_type=refresh_token.*",
+        ours="<absent>",
+    ),
+    Intended(
+        "Everything about an access token of an ended session, or of the time to come, is refused.",
+        place=r"\.(status|body.*|headers.*)",
+        request=r"GET /(user|admin/users) #(ended|future)",
     ),
     Intended(
         "A user is read again after a change, so confirmed_at is there as soon as it is set; upstream forgets the column "
@@ -97,6 +134,12 @@ INTENDED: tuple[Intended, ...] = (
         "The log names the administrator who deleted a factor; upstream names its holder.",
         place=r"\.rows\.audit_log_entries\[0\]\.payload\.(actor_id|actor_username)",
         request=r"DELETE /admin/users/<uuid:\d+>/factors/.*",
+    ),
+    Intended(
+        "Where there is no SAML there is no next key; upstream compares a pointer of the wrong kind.",
+        place=r"\.body\.saml_private_key_next_configured",
+        upstream="True",
+        ours="False",
     ),
     Intended("A program tells its own version.", place=r"\.body\.version", request="GET /health.*"),
     Intended(

@@ -31,6 +31,7 @@ STOP_TIMEOUT_S = 15.0
 BASE: Mapping[str, str] = {
     "API_EXTERNAL_URL": EXTERNAL_URL,
     "GOTRUE_API_HOST": "127.0.0.1",
+    "GOTRUE_CUSTOM_OAUTH_ENABLED": "false",
     "GOTRUE_DB_DRIVER": "postgres",
     "GOTRUE_DISABLE_SIGNUP": "false",
     "GOTRUE_JWT_ADMIN_ROLES": "service_role,supabase_admin",
@@ -133,7 +134,7 @@ def running_side(
                 base_url=f"http://127.0.0.1:{port}",
                 timeout=REQUEST_TIMEOUT_S,
                 trust_env=False,
-                headers={"user-agent": "differential"},
+                headers={"user-agent": "differential tests"},
             ) as client,
             closing(psycopg2.connect(owner_dsn)) as connection,
         ):

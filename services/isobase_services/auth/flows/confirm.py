@@ -38,6 +38,10 @@ async def confirm_signup(core: AuthCore, connection: Connection, user: User, *, 
     upstream does where an outside provider confirms.
     """
     await _confirm_email(core, connection, user, resets_password=resets_password)
+    if user.invited_at is not None and not user.has_password:
+        # As upstream, where an invitation ends with a password that is set, and with it all that is pending.
+        changes = UserChanges({"confirmation_sent_at": None, "recovery_sent_at": None})
+        await users.update_user(connection, user.id, changes)
     await users.mark_email_verified(connection, user.id, user.email)
     return Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": "email"})
 

@@ -44,9 +44,9 @@ ROUTES = (
     Route("POST", "/magiclink", otp.post_magiclink),
     Route("POST", "/recover", otp.post_recover),
     Route("POST", "/resend", otp.post_resend),
-    Route("GET", "/verify", verify.get_verify),
-    Route("POST", "/verify", verify.post_verify),
-    Route("GET", "/reauthenticate", otp.get_reauthenticate),
+    Route("GET", "/verify", verify.get_verify, takes_slash=True),
+    Route("POST", "/verify", verify.post_verify, takes_slash=True),
+    Route("GET", "/reauthenticate", otp.get_reauthenticate, takes_slash=True),
     Route("POST", "/invite", admin_links.post_invite),
     Route("POST", "/admin/generate_link", admin_links.post_generate_link),
     Route("GET", "/user", user.get_user, takes_slash=True),
@@ -88,6 +88,16 @@ ROUTES = (
     Route("POST", "/sso", disabled.refuse_saml, takes_slash=True),
     Route("GET", "/sso/saml/metadata", disabled.refuse_saml),
     Route("POST", "/sso/saml/acs", disabled.refuse_saml),
+    Route("GET", "/admin/sso/providers", disabled.get_sso_providers, takes_slash=True),
+    Route("POST", "/admin/sso/providers", disabled.post_sso_provider, takes_slash=True),
+    *(
+        Route(method, "/admin/sso/providers/{idp_id}", disabled.refuse_sso_provider, takes_slash=True)
+        for method in ("GET", "PUT", "DELETE")
+    ),
+    *(
+        Route("GET", f"/scim/v2/{name}", disabled.refuse_scim)
+        for name in ("ServiceProviderConfig", "ResourceTypes", "Schemas")
+    ),
     *(
         Route(method, path, disabled.refuse_custom_providers, takes_slash=True)
         for path, methods in {

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from isobase_services.auth.checks import (
     captcha,
+    email_sign_in,
     limited,
     limited_sign_up,
     limited_token,
+    magic_links,
     mail_left,
     password_or_web3,
 )
@@ -22,9 +24,9 @@ __all__ = ["CHECKS"]
 
 CHECKS: dict[tuple[str, str], tuple[Guard, ...]] = {
     ("POST", "/signup"): (captcha, limited_sign_up, mail_left),
-    ("POST", "/recover"): (limited(Limited.RECOVER), captcha, mail_left),
+    ("POST", "/recover"): (limited(Limited.RECOVER), captcha, email_sign_in, mail_left),
     ("POST", "/resend"): (limited(Limited.RESEND), captcha, mail_left),
-    ("POST", "/magiclink"): (limited(Limited.MAGIC_LINK), captcha, mail_left),
+    ("POST", "/magiclink"): (limited(Limited.MAGIC_LINK), captcha, magic_links, mail_left),
     ("POST", "/otp"): (limited(Limited.OTP), captcha, mail_left),
     ("POST", "/token"): (password_or_web3, limited_token),
     ("GET", "/verify"): (limited(Limited.VERIFY),),

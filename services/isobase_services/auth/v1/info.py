@@ -7,6 +7,7 @@ from starlette.responses import Response
 from isobase_platform import __version__
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.flows.oauth_clients import check_oauth_server_enabled
+from isobase_services.auth.messages.sms import provider_name
 from isobase_services.auth.request import Request
 from isobase_services.auth.v1.render import json_response
 
@@ -62,7 +63,7 @@ async def get_settings(core: AuthCore, request: Request) -> Response:
             "disable_signup": not settings.enable_signup,
             "mailer_autoconfirm": not settings.email_enable_confirmations,
             "phone_autoconfirm": not settings.phone_enable_confirmations,
-            "sms_provider": "",
+            "sms_provider": provider_name(settings.sms),
             "saml_enabled": False,
             "saml_private_key_next_configured": False,
             "passkeys_enabled": settings.passkey.enabled,

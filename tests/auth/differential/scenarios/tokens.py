@@ -98,7 +98,7 @@ def refresh_of_what_has_ended(auth: Asking) -> None:
     session = auth.sign_up()
     auth.run("update auth.sessions set not_after = now() - interval '1 minute'")
     auth.refresh(session.refresh_token)
-    auth.user(session.token)
+    auth.user(session.token, "ended")
     auth.run("update auth.sessions set not_after = null")
     auth.admin("PUT", f"/admin/users/{session.user_id}", {"ban_duration": "1h"})
     auth.refresh(session.refresh_token)

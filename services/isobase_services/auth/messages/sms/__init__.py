@@ -13,7 +13,7 @@ from isobase_services.auth.messages.sms.others import Messagebird, Textlocal, Vo
 from isobase_services.auth.messages.sms.provider import SmsProvider
 from isobase_services.auth.messages.sms.twilio import Twilio, TwilioVerify
 
-__all__ = ["SmsProvider", "provider_of"]
+__all__ = ["SmsProvider", "provider_name", "provider_of"]
 
 Group = TypeVar("Group", bound=SettingsGroup)
 
@@ -34,6 +34,18 @@ def provider_of(settings: SmsSettings) -> SmsProvider | None:
     if settings.vonage.enabled:
         return Vonage(_complete("vonage", settings.vonage), timeout_s=timeout_s)
     return None
+
+
+def provider_name(settings: SmsSettings) -> str:
+    """The name of the first provider that is enabled, as in config.toml; empty where none is."""
+    enabled = {
+        "twilio": settings.twilio.enabled,
+        "twilio_verify": settings.twilio_verify.enabled,
+        "messagebird": settings.messagebird.enabled,
+        "textlocal": settings.textlocal.enabled,
+        "vonage": settings.vonage.enabled,
+    }
+    return next((name for name, is_enabled in enabled.items() if is_enabled), "")
 
 
 def _complete(name: str, group: Group) -> Group:
