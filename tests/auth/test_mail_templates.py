@@ -72,6 +72,7 @@ VALUES: dict[str, Any] = {
         ("{{ range .Data.empty }}[{{ . }}]{{ else }}none{{ end }}", "none"),
         ('{{ index .Data "plan" "tier" }}{{ index .Data.list 1 }}{{ index .Data.list 9 }}', "prob"),
         ("{{ len .Data.list }}", "2"),
+        ("{{ index . $ }}{{ index .Data.list .Data }}", ""),
         ('{{ printf "%s-%q-%v%%" .Token .Token .Data.ok }}', "123456-&#34;123456&#34;-true%"),
         ('{{ or .NewEmail "none" }} {{ .Token | printf "<%s>" }}', "none &lt;123456&gt;"),
         ('{{ `{{ .Code }}` }} {{ "a }} b" }}', "{{ .Code }} a }} b"),

@@ -114,7 +114,7 @@ def _field(value: Value, *names: str) -> Value:
 def _index(value: Value, *keys: Value) -> Value:
     for key in keys:
         if isinstance(value, Mapping):
-            value = value.get(key)
+            value = value.get(key) if isinstance(key, str) else None
         elif isinstance(value, Sequence) and isinstance(key, int) and 0 <= key < len(value):
             value = value[key]
         else:
