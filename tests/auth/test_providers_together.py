@@ -13,10 +13,12 @@ from pydantic import SecretStr
 from supabase_auth import AsyncGoTrueClient, AsyncMemoryStorage
 
 from isobase_platform.config_auth.external import ExternalProvider
-from tests.auth.conftest import AuthServer, StartAuth, listening
+from tests.auth.conftest import AuthServer, StartAuth, bearer, listening
 from tests.auth.receivers import receiving
 from tests.auth.test_hooks import hook_settings
 from tests.auth.test_hooks_in_flows import refusing
+from tests.auth.test_sms_and_notices import noticing
+from tests.plugins.mailbox import MailboxServer, code_in
 from tests.plugins.oidc_provider import OidcProvider, running_provider
 
 CALLBACK = "http://isobase/auth/v1/callback"
@@ -118,3 +120,37 @@ async def test_two_first_sign_ins_at_one_moment_are_one_user(start_auth: StartAu
         assert all("access_token=" in answer.headers["location"] for answer in answers)
         assert (await auth.count("users"), await auth.count("identities")) == (1, 1)
         assert await auth.count("sessions") == 4
+
+
+async def test_user_is_told_of_identities_that_come_and_go(
+    start_auth: StartAuth, provider: OidcProvider, mailbox: MailboxServer
+) -> None:
+    settings = noticing("identity_linked", "identity_unlinked")
+    async with start_auth(external=at(provider), enable_manual_linking=True, email=settings) as auth:
+        session = await auth.sign_up("bob@example.com")
+        params = {"provider": "acme", "skip_http_redirect": "true"}
+        begun = await auth.client.get("/user/identities/authorize", params=params, headers=bearer(session))
+        await auth.client.get(provider.approve(begun.json()["url"], known(provider)))
+        linked = await mailbox.arrival("bob@example.com")
+        assert "acme" in linked.text
+        user = (await auth.client.get("/user", headers=bearer(session))).json()
+        identity = next(item for item in user["identities"] if item["provider"] == "acme")
+        path = f"/user/identities/{identity['identity_id']}"
+        assert (await auth.client.delete(path, headers=bearer(session))).status_code == 200
+        unlinked = await mailbox.arrival("bob@example.com", count=2)
+        assert unlinked.subject != linked.subject
+
+
+async def test_address_that_a_provider_has_not_proven_is_confirmed_by_mail(
+    start_auth: StartAuth, provider: OidcProvider, mailbox: MailboxServer
+) -> None:
+    subject = f"user-{uuid.uuid4()}"
+    provider.put_user(subject, name="Alice", email="alice@example.com", email_verified=False)
+    async with start_auth(external=at(provider), email_enable_confirmations=True) as auth:
+        await auth.client.get(provider.approve(await begin(auth), subject))
+        code = code_in(await mailbox.arrival("alice@example.com"))
+        body = {"type": "signup", "email": "alice@example.com", "token": code}
+        assert (await auth.client.post("/verify", json=body)).status_code == 200
+        landed = await auth.client.get(provider.approve(await begin(auth), subject))
+        assert "access_token=" in landed.headers["location"]
+        assert await auth.count("users") == 1

@@ -26,7 +26,7 @@ from isobase_services.auth.flows.authorize import KeptSecret
 from isobase_services.auth.flows.codes import post_code
 from isobase_services.auth.flows.external_users import ExternalUser, Settled, ask_before_creation, settle
 from isobase_services.auth.flows.grants import issue_grant, start_session
-from isobase_services.auth.flows.identities import accept_invitation, link_to_user
+from isobase_services.auth.flows.identities import accept_invitation, link_to_user, tell_of_link
 from isobase_services.auth.hooks.new_users import was_created
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, SessionTerms
 from isobase_services.auth.providers.base import (
@@ -119,6 +119,8 @@ async def finish_sign_in(core: AuthCore, flow: FlowState, request: CallbackReque
         post_code(core, settled.mail, request.facts)
     if settled.refusal is not None:
         raise settled.refusal
+    if flow.linking_target_id is not None:
+        tell_of_link(core, settled.user, flow.provider_type)
     if settled.is_new:
         await was_created(core.hooks, settled.user, request.facts)
     if session is None:

@@ -40,7 +40,7 @@ from isobase_services.auth.store.users import UserChanges, UserColumn
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["accept_invitation", "check_manual_linking", "link_to_user", "unlink_identity"]
+__all__ = ["accept_invitation", "check_manual_linking", "link_to_user", "tell_of_link", "unlink_identity"]
 
 
 class _EmailTaken(Exception):
@@ -91,6 +91,11 @@ async def link_to_user(core: AuthCore, connection: Connection, user_id: UUID, ex
     await users.set_providers(connection, user_id)
     linked = await reload_user(connection, user_id)
     return Settled(linked, refusal=refusal, mail=mail)
+
+
+def tell_of_link(core: AuthCore, user: User, provider: str) -> None:
+    """Tell a user of the identity that joined their account, where the project wants them told. After the transaction."""
+    core.messages.notice(EmailKind.IDENTITY_LINKED, user, provider=provider)
 
 
 async def accept_invitation(

@@ -17,7 +17,7 @@ from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad
 from isobase_services.auth.flows.codes import post_code
 from isobase_services.auth.flows.external_users import ExternalUser, Settled, ask_before_creation, settle
 from isobase_services.auth.flows.grants import issue_grant, start_session
-from isobase_services.auth.flows.identities import link_to_user
+from isobase_services.auth.flows.identities import link_to_user, tell_of_link
 from isobase_services.auth.hooks.new_users import was_created
 from isobase_services.auth.models import ClientFacts, Grant, JsonObject, OpenSession, SessionTerms
 from isobase_services.auth.providers import IdTokenSource
@@ -80,6 +80,8 @@ async def sign_in_with_id_token(
         post_code(core, settled.mail, facts)
     if settled.refusal is not None:
         raise settled.refusal
+    if request.linking_target is not None:
+        tell_of_link(core, settled.user, source.name)
     if settled.is_new:
         await was_created(core.hooks, settled.user, facts)
     assert session is not None
