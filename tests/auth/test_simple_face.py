@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from isobase_services.auth import create_service
-from tests.auth.conftest import PASSWORD, AuthServer, StartAuth
+from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer
 
 ALICE = {"email": "alice@example.com", "password": PASSWORD}
 
@@ -123,3 +123,14 @@ async def test_every_route_is_described_with_an_example(auth: AuthServer) -> Non
     referred = {reference.split("'")[0] for reference in references}
     assert referred <= {"Error", *service.openapi["schemas"]}
     await service.drain(1.0)
+
+
+async def test_this_face_signs_with_a_published_pair_and_the_other_with_the_projects_secret(auth: AuthServer) -> None:
+    here = (await auth.simple.post("/signup", json=ALICE)).json()
+    there = (await auth.sign_in()).json()
+    keys = (await auth.client.get("/.well-known/jwks.json")).json()["keys"]
+    header = jwt.get_unverified_header(here["access_token"])
+    assert header["alg"] == "RS256"
+    assert header["kid"] in {key["kid"] for key in keys}
+    assert jwt.get_unverified_header(there["access_token"]) == {"alg": "HS256", "typ": "JWT"}
+    assert (await auth.client.get("/user", headers=bearer(here))).status_code == 200
