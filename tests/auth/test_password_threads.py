@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -37,3 +38,22 @@ async def test_every_core_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     hasher = PasswordHasher(cost=4, workers=None)
     await asyncio.gather(*(hasher.spend("x") for _ in range(cores)))
     await hasher.close(1)
+
+
+async def test_hashes_that_wait_are_dropped_when_the_time_to_end_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def hold(password: str, _cost: int) -> None:
+        begun.append(password)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(passwords, "_idle", hold)
+    hasher = PasswordHasher(cost=4, workers=1)
+    waiting = [asyncio.create_task(hasher.spend(str(number))) for number in range(10)]
+    await asyncio.sleep(0.02)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await hasher.close(10)
+    await asyncio.wait(waiting)
+    assert begun == ["0"]
+    assert all(task.cancelled() for task in waiting[1:])

@@ -41,8 +41,11 @@ class _Served:
     async def drain(self, timeout_s: float) -> None:
         """Let the service end its work within ``timeout_s`` seconds."""
         self.is_draining = True
-        async with asyncio.timeout(timeout_s):
-            await self.service.drain(timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.service.drain(timeout_s)
+        except TimeoutError:
+            _log.warning("work was left undone at the end", extra={"timeout_s": timeout_s})
 
 
 async def prepare(settings: Settings) -> ExitCode | None:

@@ -125,11 +125,16 @@ class PasswordHasher:
             future.exception()  # marks it as seen; whoever still waits gets it as well
 
     async def close(self, timeout_s: float) -> None:
-        """Let what is running and queued end within ``timeout_s`` seconds, then let go of the threads."""
-        if self._pending:
-            await asyncio.wait(self._pending, timeout=timeout_s)
-        self._is_closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let what is running and queued end within ``timeout_s`` seconds, then let go of the threads.
+
+        What is still queued then, or when the caller's patience ends before, is dropped: a process would not end before it.
+        """
+        try:
+            if self._pending:
+                await asyncio.wait(self._pending, timeout=timeout_s)
+        finally:
+            self._is_closed = True
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _usable_cores() -> int:

@@ -16,6 +16,9 @@ from isobase_services.auth.v1 import gotrue_app
 
 __all__ = ["AuthService", "create_service"]
 
+HASHES_SHARE = 0.5
+"""The part of the time to end in that hashes may take: what comes after them needs some of it too."""
+
 
 class AuthService:
     """Auth: ``/auth/v1`` as GoTrue, ``/auth`` as the simple face."""
@@ -50,7 +53,7 @@ class AuthService:
         deadline_s = time.monotonic() + timeout_s
         await self._housekeeper.stop()
         # In this order: a request that waits for its hash may have mail to send after it.
-        await self._core.hasher.close(timeout_s)
+        await self._core.hasher.close(timeout_s * HASHES_SHARE)
         await self._core.messages.close(max(0.0, deadline_s - time.monotonic()))
         await self._core.hooks.close()
         await self._core.captcha.close()
