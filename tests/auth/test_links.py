@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import time
 
+import pytest
 from starlette.responses import JSONResponse, Response
 
 from isobase_platform.config_auth.codes import EmailLinkSettings
@@ -164,3 +167,24 @@ async def test_when_sending_in_the_background_failed_a_new_code_may_be_asked_for
                 while await auth.count("users", "confirmation_sent_at is not null"):
                     await asyncio.sleep(0.005)
                 assert len(receiver.calls) == count
+
+
+@pytest.mark.parametrize(("path", "fields"), [("/recover", {}), ("/verify", {"type": "email", "token": "123456"})])
+async def test_unknown_addresses_take_about_as_long_as_known_ones(
+    start_auth: StartAuth, mailbox: MailboxServer, path: str, fields: dict[str, str]
+) -> None:
+    async with confirming(start_auth) as auth:
+        await auth.client.post("/admin/users", json=CONFIRMED_ALICE, headers=auth.service_headers)
+
+        async def duration_s(email: str) -> float:
+            began_s = time.perf_counter()
+            await auth.client.post(path, json={"email": email, **fields})
+            taken_s = time.perf_counter() - began_s
+            # What is sent in the background is not to slow down the next request.
+            await asyncio.sleep(0.01)
+            return taken_s
+
+        pairs = [(await duration_s(ALICE), await duration_s(BOB)) for _ in range(21)]
+        known_s, unknown_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+        # Wide bounds, for busy machines: without the care that is taken the two differ by the commit's wait for the disk.
+        assert known_s / 5 < unknown_s < known_s * 5
