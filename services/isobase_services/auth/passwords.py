@@ -117,7 +117,12 @@ class PasswordHasher:
         # The place in the queue is taken until the thread is done, even when the client went away.
         self._pending.add(future)
         future.add_done_callback(self._done)
-        return await asyncio.shield(future)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.cancelled():  # dropped out of the queue by ``close``; else it is the request that was cancelled
+                raise overloaded() from None
+            raise
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._pending.discard(future)
