@@ -188,3 +188,11 @@ async def test_unknown_addresses_take_about_as_long_as_known_ones(
         known_s, unknown_s = (statistics.median(column) for column in zip(*pairs, strict=True))
         # Wide bounds, for busy machines: without the care that is taken the two differ by the commit's wait for the disk.
         assert known_s / 5 < unknown_s < known_s * 5
+
+
+async def test_links_that_are_switched_off_are_refused_before_anything_is_read(start_auth: StartAuth) -> None:
+    async with start_auth(email=EmailSettings(magic_link_enabled=False)) as auth:
+        answer = await auth.client.post("/magiclink", content=b"x")
+        assert (answer.status_code, answer.json()["error_code"]) == (422, "email_provider_disabled")
+        answer = await auth.client.post("/otp", json={"email": ALICE})
+        assert (answer.status_code, answer.json()["msg"]) == (422, "Login with magic link is disabled")

@@ -39,7 +39,7 @@ from isobase_services.auth.store.flow_state import NewFlow
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["OtpRequest", "request_magic_link", "request_otp"]
+__all__ = ["OtpRequest", "check_magic_links", "request_magic_link", "request_otp"]
 
 MAX_ATTEMPTS = 2
 """A second look after somebody else registered the address between our look-up and our insert."""
@@ -81,16 +81,21 @@ async def request_otp(core: AuthCore, request: OtpRequest, facts: ClientFacts) -
     raise bad_request(ErrorCode.VALIDATION_FAILED, "One of email or phone must be set")
 
 
+def check_magic_links(core: AuthCore) -> None:
+    """Raise 422 email_provider_disabled where sign-in by e-mail or by magic link is off."""
+    if not core.settings.email_enable_signup:
+        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Email logins are disabled")
+    if not core.settings.email.magic_link_enabled:
+        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Login with magic link is disabled")
+
+
 async def request_magic_link(core: AuthCore, request: OtpRequest, facts: ClientFacts) -> None:
     """Mail a magic link, or for an address that is not confirmed yet the link that confirms it.
 
     Raises 422 email_provider_disabled, signup_disabled, validation_failed without an address; 400 validation_failed; 429.
     """
     settings = core.settings
-    if not settings.email_enable_signup:
-        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Email logins are disabled")
-    if not settings.email.magic_link_enabled:
-        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Login with magic link is disabled")
+    check_magic_links(core)
     if not request.email:
         raise unprocessable(ErrorCode.VALIDATION_FAILED, "Password recovery requires an email")
     email = normal_email(request.email)
