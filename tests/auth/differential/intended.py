@@ -148,6 +148,24 @@ INTENDED: tuple[Intended, ...] = (
         request=r"DELETE /admin/users/<uuid:\d+>/factors/.*",
     ),
     Intended(
+        "A wrong code of a factor is counted with its challenge, and an accepted one is kept there, so that it is good once.",
+        place=r"\.rows\.mfa_challenges(\[\d\]\.(otp_code|web_authn_session_data))?",
+        request=r"POST /factors/<uuid:\d+>/verify.*",
+        ours=r"(totp-step:\d+|.*'?tries'?.*)",
+    ),
+    Intended(
+        "The token after a second factor names no parent: one from before it must not lead to it.",
+        place=r"\.rows\.refresh_tokens\[\d\]\.parent",
+        request=r"POST /factors/<uuid:\d+>/verify.*",
+        ours="None",
+    ),
+    Intended(
+        "Using a factor writes no row of the user either.",
+        place=r"\.rows\.users",
+        request=r"POST /factors/<uuid:\d+>/verify.*",
+        ours="<absent>",
+    ),
+    Intended(
         "Where there is no SAML there is no next key; upstream compares a pointer of the wrong kind.",
         place=r"\.body\.saml_private_key_next_configured",
         upstream="True",
