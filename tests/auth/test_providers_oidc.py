@@ -14,8 +14,10 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.external import ExternalProvider
 from tests.auth.conftest import AuthServer, StartAuth, bearer
+from tests.plugins.mailbox import MailboxServer
 from tests.plugins.oidc_provider import OidcProvider, running_provider
 
 APP = "http://127.0.0.1:3000/welcome"
@@ -38,6 +40,9 @@ def at(provider: OidcProvider, **fields: Any) -> dict[str, ExternalProvider]:
     return {"acme": ExternalProvider(enabled=True, **{**given, **fields})}
 
 
+NOTICES = {"identity_linked": {"enabled": True}, "identity_unlinked": {"enabled": True}}
+
+
 @pytest_asyncio.fixture
 async def auth(start_auth: StartAuth, provider: OidcProvider) -> AsyncIterator[AuthServer]:
     """Auth with the provider, with confirmations and manual linking."""
@@ -46,6 +51,7 @@ async def auth(start_auth: StartAuth, provider: OidcProvider) -> AsyncIterator[A
         enable_manual_linking=True,
         email_enable_confirmations=True,
         enable_anonymous_sign_ins=True,
+        email=EmailSettings.model_validate({"notification": NOTICES}),
     ) as server:
         await server.database.execute("delete from auth.oauth_client_states")
         yield server
@@ -389,15 +395,19 @@ async def confirmed_user(auth: AuthServer, email: str = "bob@example.com") -> di
     return session
 
 
-async def test_user_links_and_unlinks_an_identity(auth: AuthServer, provider: OidcProvider) -> None:
+async def test_user_links_and_unlinks_an_identity(
+    auth: AuthServer, provider: OidcProvider, mailbox: MailboxServer
+) -> None:
     session = await confirmed_user(auth)
     landed = await link(auth, provider, session, known(provider))
     assert "access_token" in fragment_of(landed)
+    assert "through acme" in (await mailbox.arrival("bob@example.com")).text
     user = (await auth.client.get("/user", headers=bearer(session))).json()
     assert (user["email"], user["app_metadata"]["providers"]) == ("bob@example.com", ["email", "acme"])
     acme = next(item for item in user["identities"] if item["provider"] == "acme")
     gone = await auth.client.delete(f"/user/identities/{acme['identity_id']}", headers=bearer(session))
     assert (gone.status_code, gone.json()) == (200, {})
+    assert "through acme no more" in (await mailbox.arrival("bob@example.com", count=2)).text
     user = (await auth.client.get("/user", headers=bearer(session))).json()
     assert user["app_metadata"] == {"provider": "email", "providers": ["email"]}
     last = user["identities"][0]["identity_id"]

@@ -147,13 +147,14 @@ async def test_a_new_phone_number_is_told_by_mail(
 ) -> None:
     sms = SmsSettings(test_otp={PHONE: "424242"})
     async with start_auth(
-        email=noticing("phone_changed"), sms=sms, phone_enable_confirmations=needs_confirmation
+        email=noticing("phone_changed", "identity_linked"), sms=sms, phone_enable_confirmations=needs_confirmation
     ) as auth:
         session = await auth.sign_up()
         assert (await auth.client.put("/user", json={"phone": PHONE}, headers=bearer(session))).status_code == 200
         if needs_confirmation:
             assert mailbox.to("alice@example.com") == []
             assert (await verify(auth, "424242", "phone_change"))[0] == 200
-        mail = await mailbox.arrival("alice@example.com")
-        assert mail.subject == "Your phone number was changed"
-        assert PHONE in mail.text
+        await mailbox.arrival("alice@example.com", count=2)
+        mails = {mail.subject: mail.text for mail in mailbox.to("alice@example.com")}
+        assert PHONE in mails["Your phone number was changed"]
+        assert "through phone" in mails["A new way to sign in"]

@@ -24,3 +24,5 @@ def tell_of_changes(core: AuthCore, before: User, after: User, *, has_new_passwo
         messages.notice(EmailKind.EMAIL_CHANGED, after, old_email=before.email)
     if after.phone and after.phone != before.phone:
         messages.notice(EmailKind.PHONE_CHANGED, after, old_phone=before.phone)
+        if not any(identity.provider == "phone" for identity in before.identities):
+            messages.notice(EmailKind.IDENTITY_LINKED, after, provider="phone")
