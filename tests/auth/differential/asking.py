@@ -33,6 +33,7 @@ HEADERS = (
     "cache-control",
     "allow",
 )
+_IDS_OF_NO_USE = frozenset({"audit_log_entries", "mfa_amr_claims", "one_time_tokens", "refresh_tokens"})
 MAIL_TIMEOUT_S = 3.0
 QUIET_S = 0.2
 _LINK = re.compile(r"https?://[^\s\"'<>]+/verify\?[^\s\"'<>]+")
@@ -153,7 +154,7 @@ class Asking:
             if changed:
                 # The log's order is part of what it says; elsewhere rows of one statement have none.
                 is_log = table == "audit_log_entries"
-                shown = [_without_number(row) for row in changed]
+                shown = [_without_id(table, row) for row in changed]
                 changes[table] = [self.names.normal(row) for row in shown] if is_log else self.names.normal_rows(shown)
             if gone:
                 changes[f"{table} deleted"] = len(gone)
@@ -222,9 +223,9 @@ def _code_hidden(word: str) -> str:
     return re.sub(r"^code=\d{6,10}$", "code=<code>", word)
 
 
-def _without_number(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """A row without its serial number: upstream leaves gaps where a transaction failed."""
-    return {name: value for name, value in row.items() if name != "id" or not isinstance(value, int)}
+def _without_id(table: str, row: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """A row without an id that nothing refers to, so that a row more on one side renames nothing after it."""
+    return {name: value for name, value in row.items() if name != "id" or table not in _IDS_OF_NO_USE}
 
 
 @dataclass(slots=True, frozen=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 __all__ = ["CONFIGURATIONS"]
 
@@ -30,6 +34,32 @@ _OPEN = {
     "GOTRUE_EXTERNAL_GOOGLE_SECRET": "none",
     "GOTRUE_EXTERNAL_GOOGLE_REDIRECT_URI": "http://auth.example.com:8000/callback",
 }
+
+
+def _signing_keys() -> str:
+    """An RSA key that signs and an EC key that only verifies, made anew for each run."""
+    signing = RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048), as_dict=True)
+    verifying = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+    return json.dumps(
+        [
+            {
+                **signing,
+                "kid": "638c54b8-28c2-4b12-9598-ba12ef610a29",
+                "alg": "RS256",
+                "use": "sig",
+                "key_ops": ["sign", "verify"],
+            },
+            {
+                **{name: value for name, value in verifying.items() if name != "d"},
+                "kid": "9a0b1c2d-28c2-4b12-9598-ba12ef610a29",
+                "alg": "ES256",
+                "use": "sig",
+                "key_ops": ["verify"],
+            },
+        ]
+    )
+
+
 CONFIGURATIONS: Mapping[str, Mapping[str, str]] = {
     # Codes and links by mail, everything that is off by default off.
     "confirming": {},
@@ -56,5 +86,12 @@ CONFIGURATIONS: Mapping[str, Mapping[str, str]] = {
         "GOTRUE_EXTERNAL_PHONE_ENABLED": "false",
         "GOTRUE_MFA_TOTP_ENROLL_ENABLED": "false",
         "GOTRUE_MFA_TOTP_VERIFY_ENABLED": "false",
+    },
+    "asymmetric": {
+        "GOTRUE_MAILER_AUTOCONFIRM": "true",
+        "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED": "true",
+        "GOTRUE_JWT_KEYS": _signing_keys(),
+        "GOTRUE_JWT_ISSUER": "https://auth.example.com/auth/v1",
+        "GOTRUE_JWT_EXP": "900",
     },
 }

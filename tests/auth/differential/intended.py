@@ -55,21 +55,21 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "A user who has chosen no password has none; upstream makes up one that nobody knows.",
         place=r"\.rows\.users\[\d\]\.encrypted_password",
-        request=r"(POST /(otp|magiclink|verify|resend|invite|admin/generate_link)|GET /verify|mails sent).*",
+        request=r"(POST /(otp|magiclink|recover|verify|resend|invite|token|admin/generate_link)|GET /|PUT /user).*",
         upstream="<bcrypt>",
         ours="",
     ),
     Intended(
         "A code for somebody whose sign-up is confirmed at once opens no session that nobody gets.",
         place=r"\.rows\.(sessions|refresh_tokens|mfa_amr_claims|users\[0\]\.last_sign_in_at)",
-        request=r"POST /(otp|magiclink).*",
+        request=r"POST /(otp|magiclink|recover).*",
         ours=r"(<absent>|None)",
     ),
     Intended(
         "And is therefore no sign-in for the log.",
         place=r"\.rows\.audit_log_entries",
         request=r"POST /(otp|magiclink).*",
-        upstream=r".*'action': 'user_signedup'.*'action': 'login'.*",
+        upstream=r".*'action': 'login'.*",
     ),
     Intended(
         "A refused refresh token names nobody in its headers.",
@@ -127,6 +127,12 @@ INTENDED: tuple[Intended, ...] = (
         ours="no-store",
     ),
     Intended(
+        "What changes an identity moves its updated_at; upstream leaves it, so that an identity set anew is the same row.",
+        place=r"\.rows\.identities",
+        request="PUT /admin/users.*",
+        upstream="<absent>",
+    ),
+    Intended(
         "Refreshing writes no row of the user: it is no sign-in, and the row is the widest that auth has.",
         place=r"\.rows\.users",
         request=r"POST /token\?grant_type=refresh_token.*",
@@ -170,6 +176,62 @@ INTENDED: tuple[Intended, ...] = (
         place=r"\.body\.saml_private_key_next_configured",
         upstream="True",
         ours="False",
+    ),
+    Intended(
+        "Templates of mail get the recipient and the hash in every kind of mail, not only where the default ones use them.",
+        place=r"\.mails\[\d+\]\.words\[\d+\]",
+        upstream=r"(to|hash)=",
+        ours=r"(to|hash)=.+",
+    ),
+    Intended(
+        "An unknown PKCE method is told where the others are.",
+        place=r"\.(status|body.*|headers.*)",
+        request=r".*'code_challenge_method': 'md5'.*",
+    ),
+    Intended(
+        "A PKCE pair that no exchange can ever fit is refused in a change of address too.",
+        place=r"\..*",
+        request=r"PUT /user #pair.*",
+    ),
+    Intended(
+        "hashed_token is the one of the link in every kind of generated link; upstream's for this one opens nothing.",
+        place=r"\.body\.hashed_token",
+        request=r".*email_change_new.*",
+    ),
+    Intended(
+        "Codes for phones are stored with a salt, so that a fixed one never looks the same twice.",
+        place=r".*(token_hash|_token)",
+        request=r".*(phone|/reauthenticate|PUT /user|GET /user).*",
+        upstream=r"<hash:\d+>",
+        ours=r"<hash:\d+>",
+    ),
+    Intended(
+        "A typed code that was used is gone, with PKCE too.",
+        place=r"\.rows\.(one_time_tokens deleted|users\[0\]\.email_change_token_(current|new))",
+        request=r"POST /verify.*email_change.*",
+    ),
+    Intended(
+        "A null in the data of a sign-up is kept in the identity; upstream leaves it out of this one answer.",
+        place=r"\.body(\.user)?\.identities\[0\]\.identity_data\.\w+",
+        request=r"POST /signup.*",
+        upstream="<absent>",
+        ours="None",
+    ),
+    Intended(
+        "A token that was replaced keeps the time of it, so that the reuse interval ends.",
+        place=r"\.rows\.refresh_tokens",
+        request=r"POST /token\?grant_type=refresh_token.*",
+        upstream=r".*'revoked': True.*",
+    ),
+    Intended(
+        "A number that JSON cannot write is refused wherever it is.",
+        place=r"\.(status|body.*|headers.*)",
+        request=r".*1e999.*",
+    ),
+    Intended(
+        "U+0000, which PostgreSQL cannot keep, is refused wherever it is.",
+        place=r"\.(status|body.*|headers.*)",
+        request=r".*\\u0000.*",
     ),
     Intended("A program tells its own version.", place=r"\.body\.version", request="GET /health.*"),
     Intended(

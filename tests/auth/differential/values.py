@@ -159,6 +159,10 @@ def _distance(seconds: float) -> str:
     return "<now>" if abs(seconds) < NEAR_S else f"<now{round(seconds / 60):+d}min>"
 
 
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def differences(upstream: JsonValue, ours: JsonValue, path: str = "") -> list[tuple[str, JsonValue, JsonValue]]:
     """Where two values differ: (path, upstream's, ours); what one side lacks is ``"<absent>"``."""
     if isinstance(upstream, dict) and isinstance(ours, dict):
@@ -174,5 +178,8 @@ def differences(upstream: JsonValue, ours: JsonValue, path: str = "") -> list[tu
             for found in differences(left, right, f"{path}[{place}]")
         ]
     if type(upstream) is type(ours) and upstream == ours:
+        return []
+    if _is_number(upstream) and _is_number(ours) and float(str(upstream)) == float(str(ours)):
+        # Numbers of metadata keep their notation in PostgreSQL; to a client 1.0 and 1 are the same.
         return []
     return [(path, upstream, ours)]

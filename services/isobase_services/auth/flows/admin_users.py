@@ -173,7 +173,8 @@ async def update_user(core: AuthCore, admin: Admin, user: User, fields: UserFiel
                 await _put_identity(connection, user.id, "email", email, is_verified=fields.email_confirm)
             if phone:
                 await _put_identity(connection, user.id, "phone", phone, is_verified=fields.phone_confirm)
-            changes = UserChanges(columns, app_metadata=fields.app_metadata, user_metadata=metadata or None)
+            new_metadata = metadata if metadata or fields.user_metadata is not None else None
+            changes = UserChanges(columns, app_metadata=fields.app_metadata, user_metadata=new_metadata)
             await users.update_user(connection, user.id, changes)
             if fields.email_confirm or fields.phone_confirm:
                 await users.clear_one_time_tokens(connection, user.id)

@@ -125,8 +125,9 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
                 issued.append(await _change_email(core, connection, user, plan.new_email, plan))
             if plan.new_phone is not None:
                 issued.append(await _change_phone(core, connection, user, plan.new_phone, plan.channel))
-            await audit.record(connection, Entry(user_actor(user), Action.USER_MODIFIED))
             updated = await users.find_by_id(connection, user.id)
+            # Under the name that they have now, as upstream.
+            await audit.record(connection, Entry(user_actor(updated or user), Action.USER_MODIFIED))
     except DatabaseError as error:
         if error.is_unique_violation and error.schema == "auth" and error.table == "users":
             if plan.new_email is None:

@@ -16,10 +16,10 @@ def signed(secret: str = SECRET, **claims: object) -> str:
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
-@scenario("autoconfirm")
+@scenario("autoconfirm", "asymmetric")
 def bearer_tokens(auth: Asking) -> None:
     session = auth.sign_up()
-    claims = jwt.decode(session.token, SECRET, algorithms=["HS256"], audience="authenticated")
+    claims = jwt.decode(session.token, options={"verify_signature": False})
     now_s = int(time.time())
     nobody = "6f2a9f9e-0000-4000-8000-000000000000"
     for headers in (
@@ -138,9 +138,6 @@ def change_ones_own_account_wrongly(auth: Asking) -> None:
         {"app_metadata": None},
         {"app_metadata": "x"},
         {"current_password": "x"},
-        {"email": "carol@example.com", "code_challenge": "x"},
-        {"email": "carol@example.com", "code_challenge": "x", "code_challenge_method": "s256"},
-        {"email": "carol@example.com", "code_challenge_method": "s256"},
         {"nonce": "x"},
         {"unknown": 1},
         {"role": "admin"},
@@ -148,6 +145,8 @@ def change_ones_own_account_wrongly(auth: Asking) -> None:
         auth.ask("PUT", "/user", body, token=session.token)
     auth.ask("PUT", "/user", {"password": "12345"}, token=session.token, version="2024-01-01")
     auth.ask("PUT", "/user", {"data": {"a": 1}})
+    pair = {"code_challenge": "x", "code_challenge_method": "s256"}
+    auth.ask("PUT", "/user", {"email": "carol@example.com", **pair}, token=session.token, note="pair")
 
 
 @scenario("autoconfirm", "confirming_open")
@@ -176,7 +175,7 @@ def change_metadata_and_password(auth: Asking) -> None:
     auth.sign_in(password="another password")
 
 
-@scenario("autoconfirm")
+@scenario("autoconfirm", "asymmetric")
 def log_out(auth: Asking) -> None:
     for query in ("", "?scope=global", "?scope=local", "?scope=others", "?scope=", "?scope=nonsense", "?scope=Local"):
         auth.fresh()

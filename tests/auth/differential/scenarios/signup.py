@@ -6,7 +6,7 @@ from tests.auth.differential.asking import PASSWORD, Asking
 from tests.auth.differential.scenarios.registry import scenario
 
 
-@scenario("autoconfirm", "confirming")
+@scenario("autoconfirm", "confirming", "asymmetric")
 def sign_up_in_and_out(auth: Asking) -> None:
     session = auth.sign_up(data={"full_name": "Alice", "none": None})
     auth.user(session.token)
@@ -81,7 +81,7 @@ def sign_up_wrongly(auth: Asking) -> None:
         auth.ask("POST", "/signup", body, version="2024-01-01")
 
 
-@scenario("autoconfirm", "confirming_open", "confirming")
+@scenario("autoconfirm", "confirming_open", "confirming", "asymmetric")
 def sign_up_anonymously(auth: Asking) -> None:
     session = auth.ask("POST", "/signup", {})
     auth.user(session.token)

@@ -48,14 +48,13 @@ def wrong_grants(auth: Asking) -> None:
         auth.ask("POST", f"/token{query}", body)
     auth.ask("POST", "/token?grant_type=password&grant_type=refresh_token", body)
     auth.ask("POST", "/token?grant_type=refresh_token&grant_type=password", body)
-    auth.ask("POST", "/token", b"grant_type=password", headers={"content-type": "application/x-www-form-urlencoded"})
     auth.ask("POST", "/token?grant_type=authorization_code", body)
     auth.ask("POST", "/token?grant_type=web3", {"chain": "solana"})
     auth.ask("POST", "/token?grant_type=web3", b"")
     auth.ask("GET", "/token?grant_type=password")
 
 
-@scenario("autoconfirm", "strict")
+@scenario("autoconfirm", "strict", "asymmetric")
 def refresh_wrongly(auth: Asking) -> None:
     for body in (
         None,

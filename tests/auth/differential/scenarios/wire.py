@@ -6,7 +6,7 @@ from tests.auth.differential.asking import Asking
 from tests.auth.differential.scenarios.registry import scenario
 
 
-@scenario("autoconfirm", "confirming", "strict", "closed", "confirming_open")
+@scenario("autoconfirm", "confirming", "strict", "closed", "confirming_open", "asymmetric")
 def public_pages(auth: Asking) -> None:
     for path in ("/health", "/settings", "/.well-known/jwks.json", "/.well-known/openid-configuration"):
         auth.ask("GET", path)
