@@ -4,8 +4,9 @@ Nothing waits for a mail server while it holds a connection. Public endpoints ``
 neither text nor time whether an address is known. Callers that are signed in ``send_code`` and learn of a failure.
 
 A code may be marked ``resets_password``: somebody registered an address that they have not proven to own, and now somebody
-asks to be let in by a code alone. Who uses it owns the address, the password may be the other's: it goes. (Upstream keeps it;
-who registered a victim's address first could sign in to the account that the victim then confirms.)
+asks to be let in by a code alone. Who uses it owns the address, the password may be the other's: it goes, with whatever else
+opens the account (``flows.doors``). (Upstream keeps it; who registered a victim's address first could sign in to the account
+that the victim then confirms.)
 
 Source: contracts auth 2.8, 2.11, 2.12; supabase/auth internal/api/mail.go, internal/api/phone.go.
 """

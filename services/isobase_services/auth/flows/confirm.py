@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode
+from isobase_services.auth.flows.doors import close_other_doors
 from isobase_services.auth.models import User
 from isobase_services.auth.store import users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
@@ -34,10 +35,10 @@ DUPLICATE_PHONE = "A user with this phone number has already been registered"
 async def confirm_signup(core: AuthCore, connection: Connection, user: User, *, resets_password: bool) -> Entry:
     """Confirm the user's e-mail address, on its identities too; returns what the log shall say of it.
 
-    ``resets_password``: the password that is set may be somebody else's, who registered the address first; it goes, as
-    upstream does where an outside provider confirms.
+    ``resets_password``: what else opens the account may be somebody else's, who registered the address first; it goes, as
+    upstream has it where an outside provider confirms.
     """
-    await _confirm_email(core, connection, user, resets_password=resets_password)
+    await _confirm_email(core, connection, user, resets_password=resets_password and not user.is_email_confirmed)
     if user.invited_at is not None and not user.has_password:
         # As upstream, where an invitation ends with a password that is set, and with it all that is pending.
         changes = UserChanges({"confirmation_sent_at": None, "recovery_sent_at": None})
@@ -47,9 +48,9 @@ async def confirm_signup(core: AuthCore, connection: Connection, user: User, *, 
 
 
 async def recover(core: AuthCore, connection: Connection, user: User) -> Entry:
-    """Let the user in by a recovery or magic link; an unconfirmed address is confirmed by it, and its password goes.
+    """Let the user in by a recovery or magic link; an unconfirmed address is confirmed by it, and other ways in go.
 
-    Nobody has proven yet to be the one who chose that password, and whoever follows the link may not know it.
+    Nobody has proven yet to be the one who chose that password or identity, and whoever follows the link may not know it.
     """
     if user.is_email_confirmed:
         await users.update_user(connection, user.id, UserChanges({"recovery_token": ""}))
@@ -93,5 +94,5 @@ async def _confirm_email(core: AuthCore, connection: Connection, user: User, *, 
         "recovery_token": "",
     }
     if resets_password:
-        columns["encrypted_password"] = ""
+        await close_other_doors(connection, user)
     await users.update_user(connection, user.id, UserChanges(columns, user_metadata={"email_verified": True}))

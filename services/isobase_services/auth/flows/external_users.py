@@ -15,11 +15,12 @@ from uuid import UUID, uuid4
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, forbidden, unprocessable
 from isobase_services.auth.flows.codes import IssuedCode, issue_email_code
+from isobase_services.auth.flows.doors import close_other_doors
 from isobase_services.auth.hooks.new_users import may_create
 from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.models import ClientFacts, User
 from isobase_services.auth.providers.profile import Profile
-from isobase_services.auth.store import audit, identities, sessions, users
+from isobase_services.auth.store import audit, identities, users
 from isobase_services.auth.store.audit import Action, Entry, user_actor
 from isobase_services.auth.store.users import NewUser, UserChanges
 
@@ -103,7 +104,7 @@ async def settle(core: AuthCore, connection: Connection, external: ExternalUser)
     if user.is_email_confirmed or (external.email_optional and not decision.email):
         await audit.record(connection, Entry(user_actor(user), Action.LOGIN, {"provider": external.provider}))
         return Settled(user, is_new)
-    await _strip(connection, user, identity_id, external)
+    await close_other_doors(connection, user, kept=identity_id, metadata=external.profile.identity_data)
     if decision.is_email_verified or not core.settings.email_enable_confirmations:
         entry = Entry(user_actor(user), Action.USER_SIGNED_UP, {"provider": external.provider})
         await audit.record(connection, entry)
@@ -148,14 +149,16 @@ async def _decide(connection: Connection, external: ExternalUser) -> _Decision:
     chosen = next((email for email in profile.emails if email.is_primary), None)
     address = chosen.address.lower() if chosen is not None else ""
     is_verified = chosen is not None and chosen.is_verified
+    proven = {email.address.lower() for email in profile.emails if email.is_verified}
     known = await identities.find_identity(connection, external.provider, profile.subject)
     if known is not None:
         user = await users.find_by_id(connection, known[1])
         email = user.email if user is not None else ""
-        return _Decision("exists", known[1], known[0], email, is_verified)
+        # What the provider has proven must be the account's own address. Upstream lets any proven one confirm it, so that
+        # who claims a stranger's address first and proves their own afterwards would have the stranger's confirmed.
+        return _Decision("exists", known[1], known[0], email, email.lower() in proven if email else is_verified)
     # Upstream takes unproven addresses for proven ones while no confirmation is asked for, and joins by them. Here they
     # never join: a provider that does not check addresses would open any account.
-    proven = {email.address.lower() for email in profile.emails if email.is_verified}
     owners = await identities.find_owners(connection, proven) if proven else []
     if len(owners) > 1:
         raise AuthError(
@@ -216,24 +219,6 @@ async def _refresh(connection: Connection, external: ExternalUser, decision: _De
     await users.update_user(connection, decision.user_id, UserChanges(user_metadata=data))
     await users.set_providers(connection, decision.user_id)
     return await reload_user(connection, decision.user_id), decision.identity_id
-
-
-async def _strip(connection: Connection, user: User, kept: UUID, external: ExternalUser) -> None:
-    """Close every door to an unconfirmed account but the identity that just came in.
-
-    Upstream takes the password and the other identities. A phone number, second factors, passkeys and sessions are doors
-    too.
-    """
-    changes = UserChanges(
-        {"encrypted_password": "", "phone": None, "phone_confirmed_at": None},
-        user_metadata=external.profile.identity_data,
-        replace_user_metadata=True,
-    )
-    await users.update_user(connection, user.id, changes)
-    await identities.delete_other_identities(connection, user.id, kept)
-    await users.delete_factors(connection, user.id)
-    await sessions.delete_sessions(connection, user.id)
-    await users.set_providers(connection, user.id)
 
 
 def confirmation_sent(provider: str, code: ErrorCode = ErrorCode.PROVIDER_EMAIL_NEEDS_VERIFICATION) -> AuthError:

@@ -27,6 +27,7 @@ from isobase_services.auth.flows.codes import (
     refuse_haste_of_stranger,
     send_code,
 )
+from isobase_services.auth.flows.doors import has_doors
 from isobase_services.auth.flows.new_user import NewAccount, add_identity, confirm_account, insert_account, reload_user
 from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.messages import EmailKind, SmsKind
@@ -163,7 +164,7 @@ async def _issue(
     await audit.record(connection, Entry(user_actor(user), action, traits))
     return await issue_email_code(
         core, connection, user, kind,
-        redirect_to=request.redirect_to, is_pkce=challenge_method is not None, resets_password=user.has_password,
+        redirect_to=request.redirect_to, is_pkce=challenge_method is not None, resets_password=has_doors(user),
     )  # fmt: skip
 
 
