@@ -120,3 +120,18 @@ async def test_who_proves_an_address_ends_the_sessions_of_who_joined_it_to_an_ac
         refused = await auth.client.get("/user", headers=bearer(stranger))
         assert (refused.status_code, refused.headers["x-sb-error-code"]) == (403, "session_not_found")
         assert (await auth.refresh(stranger["refresh_token"])).status_code == 400
+
+
+async def test_linking_that_a_thief_began_ends_with_the_password(start_auth: StartAuth, provider: OidcProvider) -> None:
+    subject = f"user-{uuid.uuid4()}"
+    provider.put_user(subject, email=ATTACKER, email_verified=True)
+    async with start_auth(external=at(provider), enable_manual_linking=True) as auth:
+        stolen = await auth.sign_up(VICTIM)
+        own = (await auth.sign_in(VICTIM)).json()
+        params = {"provider": "acme", "skip_http_redirect": "true"}
+        begun = await auth.client.get("/user/identities/authorize", params=params, headers=bearer(stolen))
+        changed = await auth.client.put("/user", json={"password": "the second words"}, headers=bearer(own))
+        assert changed.status_code == 200
+        landed = await auth.client.get(provider.approve(begun.json()["url"], subject))
+        assert error_of(landed.headers["location"]) == "bad_oauth_state"
+        assert await auth.count("identities") == 1

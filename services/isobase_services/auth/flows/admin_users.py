@@ -25,7 +25,7 @@ from isobase_services.auth.flows.user_update import DUPLICATE_EMAIL, set_passwor
 from isobase_services.auth.models import NIL_UUID, JsonObject, User
 from isobase_services.auth.passwords import MAX_PASSWORD_BYTES, is_importable_hash
 from isobase_services.auth.rules import normal_email, normal_phone, parse_duration
-from isobase_services.auth.store import audit, sessions, users
+from isobase_services.auth.store import audit, flow_state, sessions, users
 from isobase_services.auth.store.audit import Action, Entry
 from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
 
@@ -289,6 +289,7 @@ async def _soften(core: AuthCore, connection: Connection, user: User) -> None:
             "email_change_token_current": "",
             "email_change_token_new": "",
             "phone_change_token": "",
+            "reauthentication_token": "",
             "deleted_at": core.now(),
         },
         app_metadata=dict.fromkeys(user.app_metadata),
@@ -305,6 +306,7 @@ async def _soften(core: AuthCore, connection: Connection, user: User) -> None:
         },
     )
     await users.delete_factors(connection, user.id)
+    await flow_state.delete_flows_of(connection, user.id)
     await sessions.delete_sessions(connection, user.id)
 
 

@@ -190,9 +190,6 @@ async def _take_email_of_identities(core: AuthCore, connection: Connection, user
     columns: dict[UserColumn, object] = {
         **PENDING_TOKEN_COLUMNS,
         "email": chosen.email or None,
-        "email_change": "",
-        "email_change_confirm_status": 0,
-        "phone_change": "",
     }
     metadata = None
     is_proven = _rank(chosen) == 0 or (bool(chosen.email) and not core.settings.email_enable_confirmations)

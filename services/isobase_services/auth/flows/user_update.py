@@ -57,12 +57,19 @@ PENDING_TOKEN_COLUMNS: dict[UserColumn, object] = {
     "email_change_token_current": "",
     "email_change_token_new": "",
     "email_change_sent_at": None,
+    "email_change": "",
+    "email_change_confirm_status": 0,
     "phone_change_token": "",
     "phone_change_sent_at": None,
+    "phone_change": "",
     "reauthentication_token": "",
     "reauthentication_sent_at": None,
 }
-"""What a password change takes back: it may mean that what was asked for under the old one is no longer wanted."""
+"""What a password change takes back: it may mean that what was asked for under the old one is no longer wanted.
+
+Upstream takes the codes back but leaves the address that they were for, so that /resend, which asks nobody who they are,
+goes on with a change that a thief began.
+"""
 
 
 _RECOVERY_METHODS = frozenset({"otp", "magiclink", "recovery"})
@@ -232,10 +239,14 @@ async def _new_password_hash(core: AuthCore, user: User, plan: _UpdatePlan) -> s
 
 
 async def set_password(connection: Connection, user_id: UUID, password_hash: str, kept_session: UUID | None) -> None:
-    """Store a new password hash, take back every pending code and link, and end all sessions but ``kept_session``."""
+    """Store a new password hash, end all sessions but ``kept_session``, and take back what else is out.
+
+    That is every code, link and change of address, and the auth codes of browsers that are on their way back.
+    """
     changes = UserChanges({"encrypted_password": password_hash, **PENDING_TOKEN_COLUMNS})
     await users.update_user(connection, user_id, changes)
     await users.clear_one_time_tokens(connection, user_id)
+    await flow_state.delete_flows_of(connection, user_id)
     if kept_session is None:
         await sessions.delete_sessions(connection, user_id)
     else:

@@ -25,6 +25,7 @@ __all__ = [
     "NewFlow",
     "complete_flow",
     "delete_flow",
+    "delete_flows_of",
     "find_flow",
     "find_flow_by_code",
     "issue_auth_code",
@@ -160,6 +161,11 @@ async def take_flow(connection: Connection, flow_id: UUID) -> bool:
 async def delete_flow(connection: Connection, flow_id: UUID) -> None:
     """Remove the flow, where it still is."""
     await take_flow(connection, flow_id)
+
+
+async def delete_flows_of(connection: Connection, user_id: UUID) -> None:
+    """Remove every flow whose end would sign this user in, or add an identity to them."""
+    await connection.execute("delete from auth.flow_state where user_id = $1 or linking_target_id = $1", user_id)
 
 
 async def issue_auth_code(connection: Connection, user_id: UUID, method: str) -> str | None:
