@@ -178,6 +178,8 @@ class Settings(BaseSettings):
     """A JSON array of JWKs; the one with "sign" in key_ops signs users' tokens."""
     jwt_keys: SecretStr | None = None
     """The same array as text, in the place of a file."""
+    jwt_secret_verifies: bool = True
+    """Whether tokens signed with ``jwt_secret`` are believed beside those of the JWKs."""
     anon_key: SecretStr | None = None
     service_role_key: SecretStr | None = None
     publishable_key: SecretStr = SecretStr(DEFAULT_PUBLISHABLE_KEY)

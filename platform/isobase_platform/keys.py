@@ -105,18 +105,19 @@ class _State:
 class KeyRing:
     """The keys of one project.
 
-    Parameters: ``secret``, the shared HS256 secret (also verifies tokens with no or an unknown ``kid``); ``jwks``, JWK
-    mappings with private parts for those that sign. The first JWK whose ``key_ops`` contains ``sign`` signs; with none,
-    the secret signs. Keys of the database (``hold``) stand above both. Raises ``ConfigurationError`` for a short secret, an
-    unusable JWK, or two signing keys.
+    Parameters: ``secret``, the shared HS256 secret (also verifies tokens with no or an unknown ``kid``, unless there are
+    JWKs and ``trusts_secret`` is False); ``jwks``, JWK mappings with private parts for those that sign. The first JWK whose
+    ``key_ops`` contains ``sign`` signs; with none, the secret signs. Keys of the database (``hold``) stand above both.
+    Raises ``ConfigurationError`` for a short secret, an unusable JWK, or two signing keys.
     """
 
     algorithms = frozenset(ALGORITHMS)
 
-    def __init__(self, secret: str, jwks: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, secret: str, jwks: Sequence[Mapping[str, Any]] = (), *, trusts_secret: bool = True) -> None:
         if len(secret.encode()) < MIN_SECRET_BYTES:
             raise ConfigurationError(f"jwt_secret must have at least {MIN_SECRET_BYTES} bytes")
         self._secret = Key(None, "HS256", secret.encode(), secret.encode(), None)
+        self._trusts_secret = trusts_secret or not jwks
         self._of_settings: dict[str, Key] = {}
         self._held: tuple[HeldKey, ...] = ()
         signing: list[Key] = []
@@ -195,7 +196,7 @@ class KeyRing:
         known = self._state.by_kid.get(kid) if kid is not None else None
         if known is not None:
             return known if known.algorithm == algorithm else None
-        return self._secret if algorithm == "HS256" else None
+        return self._secret if algorithm == "HS256" and self._trusts_secret else None
 
     def candidates(self, kid: str | None, algorithm: str | None) -> Sequence[Key]:
         """``key_for`` as a list of one or none, as ``TokenVerifier`` asks."""

@@ -106,4 +106,4 @@ def project_ring(settings: Settings) -> KeyRing:
         jwks = parse_jwks(settings.jwt_keys.get_secret_value())
     elif settings.jwt_keys_file is not None:
         jwks = load_jwks_file(settings.jwt_keys_file)
-    return KeyRing(settings.jwt_secret.get_secret_value(), jwks)
+    return KeyRing(settings.jwt_secret.get_secret_value(), jwks, trusts_secret=settings.jwt_secret_verifies)

@@ -111,6 +111,13 @@ async def test_null_is_absent_and_unknown_fields_are_ignored(auth: AuthServer) -
     assert nothing.json()["error_code"] == "anonymous_provider_disabled"
 
 
+async def test_fields_are_found_by_their_names_in_any_case_and_the_last_counts(auth: AuthServer) -> None:
+    content = b'{"EMAIL": "bob@example.com", "Email": "alice@example.com", "Password": "correct horse"}'
+    answer = await auth.client.post("/signup", content=content)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["user"]["email"] == "alice@example.com"
+
+
 async def test_text_that_postgresql_cannot_keep_is_a_callers_mistake(auth: AuthServer) -> None:
     base = {"email": "alice@example.com", "password": PASSWORD}
     for body in (

@@ -47,6 +47,13 @@ def test_what_upstream_needs_is_enough_and_its_defaults_hold() -> None:
     assert auth.additional_redirect_urls == ()
 
 
+def test_the_secret_is_believed_beside_keys_only_where_one_of_them_is_shared_too() -> None:
+    assert settings_of().jwt_secret_verifies
+    assert not settings_of(GOTRUE_JWT_KEYS='[{"kty":"EC","alg":"ES256"}]').jwt_secret_verifies
+    both = '[{"kty":"EC","alg":"ES256"},{"kty":"oct","alg":"HS256"}]'
+    assert settings_of(GOTRUE_JWT_KEYS=both).jwt_secret_verifies
+
+
 def test_variables_win_over_upstreams_defaults() -> None:
     settings = settings_of(
         PORT="9998",

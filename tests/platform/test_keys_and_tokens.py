@@ -81,6 +81,13 @@ def test_an_unknown_kid_falls_back_to_the_shared_secret() -> None:
     assert TokenVerifier(KeyRing(SECRET, [generate_jwk("ES256")])).verify(token).role == "anon"
 
 
+def test_the_secret_verifies_nothing_where_only_jwks_are_believed() -> None:
+    token = role_token(SECRET, "anon")
+    believing = KeyRing(SECRET, [generate_jwk("ES256")], trusts_secret=False)
+    assert refusal(TokenVerifier(believing), token) is TokenRefusal.UNKNOWN_KEY
+    assert TokenVerifier(KeyRing(SECRET, trusts_secret=False)).verify(token).role == "anon"
+
+
 @pytest.mark.parametrize(
     "token",
     ["", "x", "a.b.c", "." * 10, "é.é.é", "a" * 20_000],

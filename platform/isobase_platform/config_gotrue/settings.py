@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,9 @@ def _to_settings(values: Values, base: Settings) -> Settings:
     for path, value in values.by_path.items():
         _put(changes, path.split("."), value)
     _put_client_addresses(changes, values, base)
+    if (keys := values.by_path.get("jwt_keys")) is not None:
+        # Upstream believes the algorithms of its keys alone: the secret counts where one of them is a shared secret too.
+        changes["jwt_secret_verifies"] = any(key.get("alg") == "HS256" for key in json.loads(str(keys)))
     level = str(changes.get("log_level", "info")).lower()
     if level not in _LOG_LEVELS:
         raise ConfigurationError(f"GOTRUE_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")

@@ -67,12 +67,12 @@ class Request:
 
     async def body(self) -> Body:
         """The JSON body. Raises 400 bad_json where it is missing or no JSON object, ``BodyTooLarge`` over 1 MB."""
-        return Body(parse_body(await self.raw_body()))
+        return Body(_by_lower_name(parse_body(await self.raw_body())))
 
     async def optional_body(self) -> Body:
         """As ``body``, but a missing one is an empty object."""
         raw = await self.raw_body()
-        return Body(parse_body(raw) if raw else {})
+        return Body(_by_lower_name(parse_body(raw)) if raw else {})
 
     async def raw_body(self) -> bytes:
         """The body's bytes. Raises ``BodyTooLarge`` over 1 MB."""
@@ -153,6 +153,13 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _bad_json(f"json: cannot unmarshal {_JSON_KINDS[type(value)]} into Go value of type object")
     return value
+
+
+def _by_lower_name(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields by their names in lower case: Go finds a field by its name in any case, and the last one counts."""
+    if all(name.islower() for name in fields):
+        return fields
+    return {name.lower(): value for name, value in fields.items()}
 
 
 def _check_depth(value: Any) -> None:

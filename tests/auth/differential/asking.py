@@ -32,6 +32,11 @@ HEADERS = (
     "sb-auth-refresh-token-rotation",
     "cache-control",
     "allow",
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
 )
 _IDS_OF_NO_USE = frozenset({"audit_log_entries", "mfa_amr_claims", "one_time_tokens", "refresh_tokens"})
 MAIL_TIMEOUT_S = 3.0
@@ -133,17 +138,26 @@ class Asking:
         return answer
 
     def _record(self, request: str, body: object, answer: Answer, *, rows: bool) -> None:
-        seen: JsonObject = {name: self.names.normal(answer.headers[name]) for name in HEADERS if name in answer.headers}
+        step = str(len(self.steps) + 1)
+        told = "" if body is None else f" {self.names.normal(_shown(body), f'{step}.request')}"
+        title = f"{self.names.normal(request, f'{step}.path')}{told}"[:600]
+        seen: JsonObject = {
+            name: self.names.normal(_sorted_names(name, answer.headers[name]), f"{step}.{name}")
+            for name in HEADERS
+            if name in answer.headers
+        }
         if "location" in answer.headers:
-            seen["location"] = self.names.location(answer.headers["location"])
-        result: JsonObject = {"status": answer.status, "body": self.names.normal(answer.body), "headers": seen}
+            seen["location"] = self.names.location(answer.headers["location"], f"{step}.location")
+        result: JsonObject = {
+            "status": answer.status,
+            "body": self.names.normal(answer.body, f"{step}.body"),
+            "headers": seen,
+        }
         if rows:
-            result["rows"] = self._rows()
-        shown = body.decode(errors="replace") if isinstance(body, bytes) else parsed(json.dumps(body))
-        told = "" if shown is None else f" {self.names.normal(shown)}"
-        self.steps.append(Step(f"{self.names.normal(request)}{told}"[:600], result))
+            result["rows"] = self._rows(step)
+        self.steps.append(Step(title, result))
 
-    def _rows(self) -> JsonObject:
+    def _rows(self, step: str) -> JsonObject:
         """What the request changed: table -> new and changed rows and how many went."""
         before, self.content = self.content, self.side.rows()
         changes: JsonObject = {}
@@ -155,7 +169,11 @@ class Asking:
                 # The log's order is part of what it says; elsewhere rows of one statement have none.
                 is_log = table == "audit_log_entries"
                 shown = [_without_id(table, row) for row in changed]
-                changes[table] = [self.names.normal(row) for row in shown] if is_log else self.names.normal_rows(shown)
+                place = f"{step}.{table}"
+                if is_log:
+                    changes[table] = [self.names.normal(row, f"{place}[{at}]") for at, row in enumerate(shown)]
+                else:
+                    changes[table] = self.names.normal_rows(shown, place)
             if gone:
                 changes[f"{table} deleted"] = len(gone)
         return changes
@@ -204,19 +222,31 @@ class Asking:
     def mails_sent(self) -> None:
         """Record to whom mail went since the last time, and the links in it, in the order of the addresses."""
         sent: list[JsonValue] = []
+        step = str(len(self.steps) + 1)
         self.mails.watch(self.side.name)
         while arrived := self.mails.arriving(self.side.name, QUIET_S):
             time.sleep(arrived)
         for address, text in sorted(self.mails.take(self.side.name), key=lambda mail: mail[0]):
             found = Mail.of(text)
-            link = self.names.location(found.link) if found.link else None
-            words: list[JsonValue] = [self.names.normal(_code_hidden(word)) for word in text.split()]
+            link = self.names.location(found.link, f"{step}.{address}") if found.link else None
+            words: list[JsonValue] = [
+                self.names.normal(_code_hidden(word), f"{step}.{address}") for word in text.split()
+            ]
             sent.append({"to": address, "link": link, "words": [word for word in words if "/verify" not in str(word)]})
         self.steps.append(Step("mails sent", {"mails": sent}))
 
     def run(self, sql: str, *values: object) -> Sequence[tuple[object, ...]]:
         """Change or read the database of this side."""
         return self.side.run(sql, *values)
+
+
+def _shown(body: object) -> JsonValue:
+    return body.decode(errors="replace") if isinstance(body, bytes) else parsed(json.dumps(body))
+
+
+def _sorted_names(header: str, value: str) -> str:
+    """The methods of ``Allow`` in alphabetical order: upstream's is that of a map, another one every time."""
+    return ", ".join(sorted(value.split(", "))) if header == "allow" else value
 
 
 def _code_hidden(word: str) -> str:

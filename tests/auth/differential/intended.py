@@ -121,9 +121,16 @@ INTENDED: tuple[Intended, ...] = (
         ours=r"<a href=.*",
     ),
     Intended(
+        "A redirect to or from a provider has no page at all.",
+        place=r"\.(body|headers\.content-type)",
+        request=r"GET /(authorize|callback|user/identities/authorize).*",
+        upstream=r"(<a href=.*|text/html; charset=utf-8)",
+        ours=r"(|<absent>)",
+    ),
+    Intended(
         "No cache may keep what a redirect's target holds.",
         place=r"\.headers\.cache-control",
-        request=r"GET /(verify|authorize|callback).*",
+        request=r"GET /(verify|authorize|callback|user/identities/authorize).*",
         ours="no-store",
     ),
     Intended(
@@ -151,24 +158,24 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "The log names the administrator who deleted a factor; upstream names its holder.",
         place=r"\.rows\.audit_log_entries\[0\]\.payload\.(actor_id|actor_username)",
-        request=r"DELETE /admin/users/<uuid:\d+>/factors/.*",
+        request=r"DELETE /admin/users/<uuid [^>]+>/factors/.*",
     ),
     Intended(
         "A wrong code of a factor is counted with its challenge, and an accepted one is kept there, so that it is good once.",
         place=r"\.rows\.mfa_challenges(\[\d\]\.(otp_code|web_authn_session_data))?",
-        request=r"POST /factors/<uuid:\d+>/verify.*",
+        request=r"POST /factors/<uuid [^>]+>/verify.*",
         ours=r"(totp-step:\d+|.*'?tries'?.*)",
     ),
     Intended(
         "The token after a second factor names no parent: one from before it must not lead to it.",
         place=r"\.rows\.refresh_tokens\[\d\]\.parent",
-        request=r"POST /factors/<uuid:\d+>/verify.*",
+        request=r"POST /factors/<uuid [^>]+>/verify.*",
         ours="None",
     ),
     Intended(
         "Using a factor writes no row of the user either.",
         place=r"\.rows\.users",
-        request=r"POST /factors/<uuid:\d+>/verify.*",
+        request=r"POST /factors/<uuid [^>]+>/verify.*",
         ours="<absent>",
     ),
     Intended(
@@ -202,8 +209,8 @@ INTENDED: tuple[Intended, ...] = (
         "Codes for phones are stored with a salt, so that a fixed one never looks the same twice.",
         place=r".*(token_hash|_token)",
         request=r".*(phone|/reauthenticate|PUT /user|GET /user).*",
-        upstream=r"<hash:\d+>",
-        ours=r"<hash:\d+>",
+        upstream=r"<hash [^>]+>",
+        ours=r"<hash [^>]+>",
     ),
     Intended(
         "A typed code that was used is gone, with PKCE too.",
@@ -232,6 +239,22 @@ INTENDED: tuple[Intended, ...] = (
         "U+0000, which PostgreSQL cannot keep, is refused wherever it is.",
         place=r"\.(status|body.*|headers.*)",
         request=r".*\\u0000.*",
+    ),
+    Intended(
+        "What browsers may do is told by the edge, the same for every service; credentials mean nothing with any origin.",
+        place=r"\.headers\.access-control-allow-credentials",
+        upstream="true",
+        ours="<absent>",
+    ),
+    Intended(
+        "The edge shows browsers the request's id too.",
+        place=r"\.headers\.access-control-expose-headers",
+        ours=r"x-request-id, X-Total-Count, Link, X-Supabase-Api-Version",
+    ),
+    Intended(
+        "The edge answers a preflight with 200 and all that is allowed, as the gateway in front of upstream does.",
+        place=r"\.(status|headers\.access-control-allow-(origin|methods|headers))",
+        request=r"OPTIONS .*",
     ),
     Intended("A program tells its own version.", place=r"\.body\.version", request="GET /health.*"),
     Intended(

@@ -1,7 +1,8 @@
 """Making two answers comparable: what is random or a time becomes a name, checked for its form, the same on both sides.
 
-A random value (id, token, hash) becomes ``<kind:n>``, ``n`` counting in order of first appearance, so that the same value in
-two places stays the same. A time becomes its distance from now in whole minutes. A JWT becomes its header and claims.
+A random value (id, token, hash) becomes ``<kind place>``, the step and place of its first appearance, so that the same value
+in two places stays the same, and one more on one side renames no other. A time becomes its distance from now in whole
+minutes. A JWT becomes its header and claims.
 """
 
 from __future__ import annotations
@@ -51,25 +52,27 @@ class Names:
     """The names given on one side of one scenario."""
 
     given: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    place: str = ""
 
-    def normal(self, value: JsonValue) -> JsonValue:
-        """``value`` with names in the place of what is random."""
+    def normal(self, value: JsonValue, place: str = "") -> JsonValue:
+        """``value``, found at ``place``, with names for what is random."""
         if isinstance(value, Mapping):
-            return {self._text(key, is_known_only=False): self.normal(value[key]) for key in sorted(value)}
+            return {key: self.normal(value[key], f"{place}.{key}") for key in sorted(value)}
         if isinstance(value, list):
-            return [self.normal(item) for item in value]
+            return [self.normal(item, f"{place}[{number}]") for number, item in enumerate(value)]
+        self.place = place
         if isinstance(value, str):
             return self._text_or_token(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return self._number(value)
         return value
 
-    def normal_rows(self, rows: list[dict[str, JsonValue]]) -> list[JsonValue]:
+    def normal_rows(self, rows: list[dict[str, JsonValue]], place: str) -> list[JsonValue]:
         """Rows in an order that does not depend on what is random: by time, and what is of one moment by content."""
-        known = Names(dict(self.given), dict(self.counts))
+        known = Names(dict(self.given))
         keyed = sorted(rows, key=lambda row: known.key(row))
-        return [self.normal({**row}) for row in keyed]
+        return [self.normal({**row}, f"{place}[{number}]") for number, row in enumerate(keyed)]
 
     def key(self, row: Mapping[str, JsonValue]) -> str:
         """The row as text in which unknown random values all look alike."""
@@ -82,18 +85,23 @@ class Names:
             return {self._text(name, is_known_only=True): self._key(item) for name, item in value.items()}
         return value
 
-    def location(self, url: str) -> JsonValue:
+    def location(self, url: str, place: str) -> JsonValue:
         """A redirect's target: what is before the query, then query and fragment as lists of pairs in their order."""
         rest, _, fragment = url.partition("#")
         base, _, query = rest.partition("?")
-        return {"base": self.normal(base), "query": self._pairs(query), "fragment": self._pairs(fragment)}
+        return {
+            "base": self.normal(base, place),
+            "query": self._pairs(query, f"{place}?"),
+            "fragment": self._pairs(fragment, f"{place}#"),
+        }
 
-    def _pairs(self, text: str) -> list[JsonValue]:
+    def _pairs(self, text: str, place: str) -> list[JsonValue]:
         pairs: list[JsonValue] = []
         for part in text.split("&") if text else []:
             name, _, value = part.partition("=")
             plain = unquote_plus(value)
-            pairs.append([unquote_plus(name), self.normal(int(plain) if plain.isdigit() and len(plain) > 8 else plain)])
+            found = int(plain) if plain.isdigit() and len(plain) > 8 else plain
+            pairs.append([unquote_plus(name), self.normal(found, f"{place}{name}")])
         return pairs
 
     def _text_or_token(self, text: str) -> JsonValue:
@@ -108,7 +116,7 @@ class Names:
             )
         except (binascii.Error, ValueError):
             return None
-        return {"header": header, "claims": self.normal(payload)}
+        return {"header": header, "claims": self.normal(payload, f"{self.place}.claims")}
 
     def _text(self, text: str, *, is_known_only: bool) -> str:
         if (found := _TIME.fullmatch(text)) is not None:
@@ -136,8 +144,11 @@ class Names:
             return name
         if is_known_only:
             return f"<{kind}>"
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        name = self.given[value] = f"<{kind}:{self.counts[kind]}>"
+        name = f"<{kind} {self.place}>"
+        while name in self.taken:
+            name = f"{name[:-1]}'>"
+        self.taken.add(name)
+        self.given[value] = name
         return name
 
     @staticmethod

@@ -18,6 +18,19 @@ def public_pages(auth: Asking) -> None:
 
 
 @scenario("autoconfirm")
+def requests_of_browsers(auth: Asking) -> None:
+    origin = {"origin": "https://app.example.com"}
+    for path in ("/health", "/nonsense", "/user"):
+        auth.ask("GET", path, headers=origin)
+    for path in ("/signup", "/user", "/nonsense"):
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            auth.ask("OPTIONS", path, headers={**origin, "access-control-request-method": method})
+    for names in ("authorization", "content-type,x-client-info", "x-supabase-api-version", "x-nonsense", "apikey"):
+        wanted = {"access-control-request-method": "POST", "access-control-request-headers": names}
+        auth.ask("OPTIONS", "/signup", headers={**origin, **wanted})
+
+
+@scenario("autoconfirm")
 def routes_that_are_not_there(auth: Asking) -> None:
     session = auth.sign_up()
     for path in (
