@@ -87,6 +87,14 @@ CONFIGURATIONS: Mapping[str, Mapping[str, str]] = {
         "GOTRUE_MFA_TOTP_ENROLL_ENABLED": "false",
         "GOTRUE_MFA_TOTP_VERIFY_ENABLED": "false",
     },
+    "limited": {
+        "GOTRUE_MAILER_AUTOCONFIRM": "true",
+        "GOTRUE_RATE_LIMIT_HEADER": "X-Client-Address",
+        "GOTRUE_SESSIONS_INACTIVITY_TIMEOUT": "2h",
+        "GOTRUE_SESSIONS_SINGLE_PER_USER": "true",
+        "GOTRUE_SESSIONS_TIMEBOX": "24h",
+        "GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD": "true",
+    },
     "asymmetric": {
         "GOTRUE_MAILER_AUTOCONFIRM": "true",
         "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED": "true",
