@@ -235,6 +235,11 @@ class Asking:
             sent.append({"to": address, "link": link, "words": [word for word in words if "/verify" not in str(word)]})
         self.steps.append(Step("mails sent", {"mails": sent}))
 
+    def record(self, title: str, value: object) -> None:
+        """Record something of a scenario's own for the comparison."""
+        plain: JsonValue = parsed(json.dumps(value))
+        self.steps.append(Step(title, {"value": self.names.normal(plain, f"{len(self.steps) + 1}")}))
+
     def run(self, sql: str, *values: object) -> Sequence[tuple[object, ...]]:
         """Change or read the database of this side."""
         return self.side.run(sql, *values)

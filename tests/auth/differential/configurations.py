@@ -95,6 +95,15 @@ CONFIGURATIONS: Mapping[str, Mapping[str, str]] = {
         "GOTRUE_SESSIONS_TIMEBOX": "24h",
         "GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD": "true",
     },
+    "hooked": {
+        "GOTRUE_MAILER_AUTOCONFIRM": "true",
+        "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED": "true",
+        **{
+            f"GOTRUE_HOOK_{name}_{key}": value
+            for name in ("CUSTOM_ACCESS_TOKEN", "PASSWORD_VERIFICATION_ATTEMPT", "BEFORE_USER_CREATED")
+            for key, value in (("ENABLED", "true"), ("URI", f"pg-functions://postgres/public/{name.lower()}"))
+        },
+    },
     "asymmetric": {
         "GOTRUE_MAILER_AUTOCONFIRM": "true",
         "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED": "true",

@@ -72,9 +72,9 @@ INTENDED: tuple[Intended, ...] = (
         upstream=r".*'action': 'login'.*",
     ),
     Intended(
-        "A refused refresh token names nobody in its headers.",
+        "A refusal names nobody in its headers.",
         place=r"\.headers\.sb-auth-(user|session)-id",
-        request=r"POST /token\?grant_type=refresh_token.*",
+        request=r"POST /(token\?grant_type=(refresh_token|password)|signup).*",
         ours="<absent>",
     ),
     Intended(
@@ -255,6 +255,38 @@ INTENDED: tuple[Intended, ...] = (
         "The edge answers a preflight with 200 and all that is allowed, as the gateway in front of upstream does.",
         place=r"\.(status|headers\.access-control-allow-(origin|methods|headers))",
         request=r"OPTIONS .*",
+    ),
+    Intended(
+        "The id of a request is the one that the edge gave it.",
+        place=r"\.body\.error_id",
+        upstream=r"<uuid .*",
+        ours=r"[0-9a-f]{32}",
+    ),
+    Intended(
+        "The audience is one text, for hooks and in what they make of it too; upstream makes a list of it where there is a hook.",
+        place=r"\.(body\.access_token\.claims|value\[\d\]\[1\]\.claims)\.aud",
+        upstream=r"\['authenticated'\]",
+        ours="authenticated",
+    ),
+    Intended(
+        "The hook of the access token is called when the sign-in is written, so that no transaction waits for it: where it "
+        "fails the session goes again, the sign-in stays in the log.",
+        place=r"\.rows\.(audit_log_entries|users)",
+        request=r"POST /token\?grant_type=password #.*",
+        upstream="<absent>",
+    ),
+    Intended(
+        "What is wrong with a hook's answer is told in words of our own.",
+        place=r"\.body\.(msg|message)",
+        request=r"POST /token\?grant_type=password #claims.*",
+        upstream="output claims do not conform.*",
+    ),
+    Intended(
+        "An error of a hook is one whatever status it names; upstream sends it with 200.",
+        place=r"\.(status|body\.(code|error_code|error_id)|headers\.x-sb-error-code)",
+        request=r"POST /token\?grant_type=password #claims.*",
+        upstream="(200|unknown|<absent>)",
+        ours="(500|unexpected_failure|[0-9a-f]{32})",
     ),
     Intended("A program tells its own version.", place=r"\.body\.version", request="GET /health.*"),
     Intended(
