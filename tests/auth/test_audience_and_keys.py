@@ -10,10 +10,14 @@ import pytest
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
+from isobase_platform.config_auth.email import EmailSettings
+from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.keys import generate_jwk
 from isobase_platform.tokens import role_token
 from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, running_auth, with_auth
 
+KNOWN = "alice@example.com"
+PHONE = "4915112345678"
 SYMMETRIC = {
     "kty": "oct",
     "k": base64.urlsafe_b64encode(b"k" * 32).rstrip(b"=").decode(),
@@ -62,6 +66,38 @@ async def test_users_of_one_audience_are_strangers_to_another(auth: AuthServer) 
     assert own.status_code == 200
     wrong = await auth.client.get("/user", headers=bearer(answer.json()) | {"x-jwt-aud": "authenticated"})
     assert (wrong.status_code, wrong.json()["error_code"]) == (400, "validation_failed")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/signup", {"email": KNOWN, "password": PASSWORD}),
+        ("/otp", {"email": KNOWN}),
+        ("/magiclink", {"email": KNOWN}),
+        ("/signup", {"phone": PHONE, "password": PASSWORD}),
+        ("/otp", {"phone": PHONE}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+async def test_another_audience_does_not_tell_whose_addresses_are_known(
+    start_auth: StartAuth, path: str, body: dict[str, str]
+) -> None:
+    settings = {"email_enable_confirmations": True, "phone_enable_confirmations": True, "phone_enable_signup": True}
+    sms, email = SmsSettings(test_otp={PHONE: "123456"}), EmailSettings(max_frequency_s=0)
+    async with start_auth(sms=sms, email=email, **settings) as auth:
+        made = await auth.client.post(
+            "/admin/users",
+            json={"email": KNOWN, "phone": PHONE, "email_confirm": True, "phone_confirm": True},
+            headers=auth.service_headers,
+        )
+        assert made.status_code == 200
+        answer = await auth.client.post(path, json=body, headers={"x-jwt-aud": "other"})
+        assert answer.status_code == 200, answer.text
+        if path == "/signup":
+            assert answer.json()["id"] != made.json()["id"]
+        else:
+            assert answer.json() == {}
+        assert await auth.count("users") == 1
 
 
 async def test_audience_and_role_of_new_users_are_settings(start_auth: StartAuth) -> None:

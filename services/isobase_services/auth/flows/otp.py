@@ -105,11 +105,9 @@ async def request_magic_link(core: AuthCore, request: OtpRequest, facts: ClientF
     for _ in range(MAX_ATTEMPTS):
         async with core.connection() as connection:
             user = await users.find_by_email(connection, email, request.audience)
-            is_taken = (
-                user is None and await users.find_duplicate_email(connection, email, request.audience) is not None
-            )
+            is_taken = user is None and await _is_elsewhere(connection, email, request.audience)
         if is_taken:
-            # It is an identity's of somebody who signs in by another address; nobody is told.
+            # It is an identity's of somebody who signs in by another address, or of another audience; nobody is told.
             await refuse_haste_of_stranger(
                 core, "magiclink", email, settings.email.max_frequency_s, ErrorCode.OVER_EMAIL_SEND_RATE_LIMIT
             )
@@ -128,6 +126,11 @@ async def request_magic_link(core: AuthCore, request: OtpRequest, facts: ClientF
             await was_created(core.hooks, made, facts)
         return
     raise unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")
+
+
+async def _is_elsewhere(connection: Connection, email: str, audience: str) -> bool:
+    found = await users.find_duplicate_email(connection, email, audience)
+    return (found or await users.find_in_any_audience(connection, email=email)) is not None
 
 
 async def _issue_link(
@@ -190,6 +193,11 @@ async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) 
     for _ in range(MAX_ATTEMPTS):
         async with core.connection() as connection:
             user = await users.find_by_phone(connection, phone, request.audience)
+            is_taken = user is None and await users.find_in_any_audience(connection, phone=phone) is not None
+        if is_taken:
+            interval_s = core.settings.sms.max_frequency_s
+            await refuse_haste_of_stranger(core, "sms", phone, interval_s, ErrorCode.OVER_SMS_SEND_RATE_LIMIT)
+            return ""
         is_new = user is None
         if user is None or not user.is_phone_confirmed:
             _check_signup(core)

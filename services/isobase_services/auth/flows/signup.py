@@ -93,7 +93,7 @@ async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, te
     plan = await _plan(core, request)
     for _ in range(MAX_ATTEMPTS):
         existing = await _find(core, plan)
-        if existing is not None and _is_confirmed(existing, plan):
+        if existing is not None and (existing.aud != plan.audience or _is_confirmed(existing, plan)):
             return await _refuse_repeated(core, plan, existing)
         try:
             return await _register(core, plan, existing, facts, terms)
@@ -148,9 +148,12 @@ def _is_confirmed(user: User, plan: _SignupPlan) -> bool:
 
 async def _find(core: AuthCore, plan: _SignupPlan) -> User | None:
     async with core.connection() as connection:
+        # An address is one user's in all audiences. Whoever may choose the audience must not learn more by another one.
         if plan.provider == "email":
-            return await users.find_duplicate_email(connection, plan.address, plan.audience)
-        return await users.find_by_phone(connection, plan.address, plan.audience)
+            found = await users.find_duplicate_email(connection, plan.address, plan.audience)
+            return found or await users.find_in_any_audience(connection, email=plan.address)
+        found = await users.find_by_phone(connection, plan.address, plan.audience)
+        return found or await users.find_in_any_audience(connection, phone=plan.address)
 
 
 async def _refuse_repeated(core: AuthCore, plan: _SignupPlan, existing: User) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -46,6 +47,9 @@ __all__ = [
     "update_own_user",
 ]
 
+MAX_USER_METADATA_BYTES = 1 << 20
+"""Of a user's metadata in all, as JSON. A request holds no more, but each is merged into what is there, and all of it is read
+with every request of the user and travels in every token."""
 RECENT_SIGN_IN_S = 24 * 3600
 """How long after signing in a password may be changed without a code, where codes are asked for."""
 
@@ -133,6 +137,8 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
             if plan.new_phone is not None:
                 issued.append(await _change_phone(core, connection, user, plan.new_phone, plan.channel))
             updated = await users.find_by_id(connection, user.id)
+            if plan.data is not None and updated is not None:
+                _check_size(updated.user_metadata)
             # Under the name that they have now, as upstream.
             await audit.record(connection, Entry(user_actor(updated or user), Action.USER_MODIFIED))
     except DatabaseError as error:
@@ -188,6 +194,13 @@ async def _plan(core: AuthCore, signed_in: SignedIn, request: UserUpdate) -> _Up
         channel=channel,
         redirect_to=request.redirect_to,
     )
+
+
+def _check_size(metadata: JsonObject) -> None:
+    if len(json.dumps(metadata).encode()) > MAX_USER_METADATA_BYTES:
+        raise bad_request(
+            ErrorCode.VALIDATION_FAILED, f"User metadata cannot be larger than {MAX_USER_METADATA_BYTES} bytes"
+        )
 
 
 async def _check_free(core: AuthCore, user: User, plan: _UpdatePlan, audience: str) -> None:

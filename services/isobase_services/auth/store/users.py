@@ -26,6 +26,7 @@ __all__ = [
     "find_by_id",
     "find_by_phone",
     "find_duplicate_email",
+    "find_in_any_audience",
     "insert_identity",
     "insert_user",
     "list_users",
@@ -156,6 +157,23 @@ async def find_duplicate_email(
         email.lower(),
         audience,
         apart_from,
+    )
+    return user_from_row(row) if row is not None else None
+
+
+async def find_in_any_audience(connection: Connection, *, email: str = "", phone: str = "") -> User | None:
+    """The user who has the e-mail address, else the number, of whatever audience: an address is one user's only.
+
+    None where it is free.
+    """
+    if email:
+        condition = "lower(u.email) = $2 and not u.is_sso_user"
+    else:
+        condition = "u.phone = $2"
+    row = await connection.fetchrow(
+        f"{_SELECT} where u.instance_id = $1 and {condition} limit 1",  # noqa: S608  constants of this module
+        NIL_UUID,
+        email.lower() or phone,
     )
     return user_from_row(row) if row is not None else None
 

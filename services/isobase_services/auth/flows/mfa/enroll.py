@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from isobase_platform.config_auth.mfa import MfaSettings
     from isobase_platform.pool import Connection
 
-__all__ = ["EnrollRequest", "Enrolled", "enroll_factor"]
+__all__ = ["EnrollRequest", "Enrolled", "check_name", "enroll_factor"]
+
+MAX_NAME_BYTES = 1024
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,9 +54,10 @@ async def enroll_factor(core: AuthCore, holder: Holder, request: EnrollRequest) 
 
     Raises 422 mfa_..._enroll_not_enabled, mfa_factor_name_conflict, too_many_enrolled_mfa_factors,
     mfa_verified_factor_exists; 403 insufficient_aal where a factor is verified and the session is not aal2; 400
-    validation_failed for an unknown type or a bad number.
+    validation_failed for an unknown type, a bad number or too long a name.
     """
     _check_enabled(core.settings.mfa, request.factor_type)
+    check_name(request.friendly_name)
     enrolled = _new_factor(core, holder.user, request)
     factor = enrolled.factor
     traits = {"factor_id": str(factor.id)}
@@ -73,6 +76,12 @@ async def enroll_factor(core: AuthCore, holder: Holder, request: EnrollRequest) 
             raise _name_conflict(factor.friendly_name) from None
         raise
     return enrolled
+
+
+def check_name(friendly_name: str) -> None:
+    """Raise 400 validation_failed for a name that the index of names has no room for; upstream answers 500."""
+    if len(friendly_name.encode()) > MAX_NAME_BYTES:
+        raise bad_request(ErrorCode.VALIDATION_FAILED, f"friendly_name cannot be longer than {MAX_NAME_BYTES} bytes")
 
 
 def _check_enabled(settings: MfaSettings, factor_type: str) -> None:

@@ -6,6 +6,7 @@ from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import ErrorCode, not_found, unprocessable
 from isobase_services.auth.flows.access import Admin
+from isobase_services.auth.flows.mfa.enroll import check_name
 from isobase_services.auth.flows.mfa.holder import PHONE, Holder, factor_of
 from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.models import Factor, User
@@ -44,8 +45,9 @@ async def update_factor_of_user(
 ) -> Factor:
     """Rename a user's factor, or give a phone factor another number; empty texts change nothing. Returns the factor.
 
-    Raises 400 validation_failed for a bad number, 422 for a name or a number that another factor of the user has.
+    Raises 400 validation_failed for a bad number or too long a name, 422 for a name or a number that another factor of the user has.
     """
+    check_name(friendly_name)
     new_phone = normal_phone(phone) if phone and factor.factor_type == PHONE else ""
     traits = {"user_id": str(user.id), "factor_id": str(factor.id), "factor_type": factor.factor_type}
     try:
