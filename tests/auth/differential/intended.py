@@ -263,7 +263,7 @@ INTENDED: tuple[Intended, ...] = (
         ours=r"[0-9a-f]{32}",
     ),
     Intended(
-        "The audience is one text, for hooks and in what they make of it too; upstream makes a list of it where there is a hook.",
+        "The audience is one text, for hooks and in what they make of it too; upstream makes a list of it for them.",
         place=r"\.(body\.access_token\.claims|value\[\d\]\[1\]\.claims)\.aud",
         upstream=r"\['authenticated'\]",
         ours="authenticated",

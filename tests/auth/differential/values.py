@@ -163,7 +163,8 @@ def _moment(found: re.Match[str]) -> str:
         moment = datetime.fromisoformat(found[1] + (zone.replace("Z", "+00:00") or "+00:00"))
     except ValueError:
         return found[0]
-    return f"{_distance(moment.timestamp() - time.time())}{zone}"
+    distance_s = moment.timestamp() - time.time()
+    return found[0] if abs(distance_s) > FAR_S else f"{_distance(distance_s)}{zone}"
 
 
 def _distance(seconds: float) -> str:
