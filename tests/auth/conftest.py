@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-import uvicorn
 from starlette.types import ASGIApp
 
 from isobase_platform.config import Settings
@@ -127,8 +125,11 @@ def auth_database(
 @pytest.fixture
 def start_auth(auth_database: Settings, postgres: DatabaseServer) -> StartAuth:
     """Start auth with some settings changed: ``async with start_auth(enable_signup=False) as auth``."""
+    # The key-value store holds what rate limits have counted.
     postgres.execute(
-        "delete from auth.users; delete from auth.audit_log_entries; delete from auth.flow_state", database="auth_rows"
+        "delete from auth.users; delete from auth.audit_log_entries; delete from auth.flow_state;"
+        " delete from isobase.key_values",
+        database="auth_rows",
     )
     return lambda **changes: running_auth(with_auth(auth_database, **changes))
 
@@ -145,22 +146,6 @@ async def auth(start_auth: StartAuth) -> AsyncIterator[AuthServer]:
     """Auth with the defaults of a local project."""
     async with start_auth() as server:
         yield server
-
-
-@asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve an app on a free port of the loopback address; yields its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await task
 
 
 def token_of(settings: Settings, role: str) -> str:

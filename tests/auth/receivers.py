@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tests.auth.conftest import listening
+from tests.plugins.listening import listening
 
 HOOK_KEY = b"a key of thirty-two bytes, or so"
 HOOK_SECRET = f"v1,whsec_{base64.b64encode(HOOK_KEY).decode()}"

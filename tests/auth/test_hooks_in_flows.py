@@ -225,7 +225,6 @@ async def test_mail_that_leaves_is_counted_while_addresses_need_confirmation(
             rate_limit=RateLimitSettings(email_sent=1),
             email_enable_confirmations=needs_confirmation,
         ) as auth:
-            await auth.database.execute("delete from isobase.key_values")
             codes = []
             async with messages_of(auth) as messages:
                 for _ in range(3):

@@ -24,8 +24,8 @@ from isobase_services.auth.messages.model import SendFailed
 from isobase_services.auth.messages.overrides import Override, overrides_of
 from isobase_services.auth.messages.render import Renderer
 from isobase_services.auth.messages.templates import TemplateError, compile_template
-from tests.auth.conftest import listening
 from tests.auth.test_messages import LINK, SITE, a_message
+from tests.plugins.listening import listening
 
 VALUES: dict[str, Any] = {
     "ConfirmationURL": "https://x.example.com/auth/v1/verify?token=pkce_1&type=signup&redirect_to=https://app.example.com/a",

@@ -10,8 +10,9 @@ import pytest_asyncio
 from supabase_auth import AsyncGoTrueAdminAPI, AsyncGoTrueClient, AsyncMemoryStorage
 from supabase_auth.errors import AuthApiError
 
-from tests.auth.conftest import PASSWORD, AuthServer, listening
+from tests.auth.conftest import PASSWORD, AuthServer
 from tests.auth.mfa import code_now
+from tests.plugins.listening import listening
 
 
 @pytest_asyncio.fixture

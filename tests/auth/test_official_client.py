@@ -10,7 +10,8 @@ import pytest_asyncio
 from supabase_auth import AsyncGoTrueAdminAPI, AsyncGoTrueClient, AsyncMemoryStorage
 from supabase_auth.errors import AuthApiError, AuthSessionMissingError, AuthWeakPasswordError
 
-from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, listening
+from tests.auth.conftest import PASSWORD, AuthServer, StartAuth
+from tests.plugins.listening import listening
 
 
 @pytest_asyncio.fixture

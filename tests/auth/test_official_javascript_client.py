@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.auth.conftest import AuthServer, listening
+from tests.auth.conftest import AuthServer
+from tests.plugins.listening import listening
 
 NODE = Path(__file__).parents[1] / "node"
 

@@ -22,7 +22,8 @@ from starlette.types import Receive, Scope, Send
 from isobase_platform.config_auth.external import ExternalProvider
 from isobase_services.auth.providers.specs import OAUTH2_SPECS, PROVIDER_NAMES
 from tests.auth.conftest import AuthServer, StartAuth, bearer
-from tests.plugins.issuer import LoopbackIssuer, listening, new_jwk, running_issuer
+from tests.plugins.issuer import LoopbackIssuer, new_jwk, running_issuer
+from tests.plugins.listening import listening
 
 CALLBACK = "http://isobase/auth/v1/callback"
 SECRET = "cl13nt-s3cret"

@@ -13,11 +13,12 @@ from pydantic import SecretStr
 from supabase_auth import AsyncGoTrueClient, AsyncMemoryStorage
 
 from isobase_platform.config_auth.external import ExternalProvider
-from tests.auth.conftest import AuthServer, StartAuth, bearer, listening
+from tests.auth.conftest import AuthServer, StartAuth, bearer
 from tests.auth.receivers import receiving
 from tests.auth.test_hooks import hook_settings
 from tests.auth.test_hooks_in_flows import refusing
 from tests.auth.test_sms_and_notices import noticing
+from tests.plugins.listening import listening
 from tests.plugins.mailbox import MailboxServer, code_in
 from tests.plugins.oidc_provider import OidcProvider, running_provider
 

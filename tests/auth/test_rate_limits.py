@@ -21,16 +21,9 @@ from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, running
 from tests.auth.receivers import receiving
 from tests.auth.test_hooks import hook_settings
 from tests.plugins.redis import RedisServer
-from tests.plugins.stack import DatabaseServer
 
 HERE = "203.0.113.7"
 ELSEWHERE = "203.0.113.8"
-
-
-@pytest.fixture(autouse=True)
-def full_buckets(postgres: DatabaseServer, auth_database: Settings) -> None:
-    """The store outlives a test."""
-    postgres.execute("delete from isobase.key_values", database="auth_rows")
 
 
 def rates(**changes: object) -> RateLimitSettings:

@@ -21,12 +21,6 @@ async def sign_in(auth: AuthServer, code: str, email: str = ALICE) -> httpx.Resp
     return await auth.simple.post("/verify-otp", json={"email": email, "code": code})
 
 
-@pytest.fixture(autouse=True)
-async def nothing_counted(auth: AuthServer) -> None:
-    """What other tests sent is not counted here."""
-    await auth.database.execute("delete from isobase.key_values")
-
-
 @pytest.mark.parametrize("confirms", [True, False])
 async def test_somebody_new_and_somebody_known_sign_in_by_code(
     start_auth: StartAuth, mailbox: MailboxServer, confirms: bool

@@ -12,8 +12,9 @@ from starlette.routing import Route
 
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.sms import SmsSettings
-from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, listening
+from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer
 from tests.auth.test_text_messages import Provider, twilio
+from tests.plugins.listening import listening
 from tests.plugins.mailbox import MailboxServer, code_in
 
 PHONE = "15550100"

@@ -28,8 +28,8 @@ from isobase_services.auth.messages.model import SendFailed
 from isobase_services.auth.messages.outbox import Outbox
 from isobase_services.auth.messages.render import Renderer
 from isobase_services.auth.messages.texts import TestCodes, TextDelivery, TextRules, UnsentTests
-from tests.auth.conftest import listening
 from tests.auth.test_messages import SITE, a_counter, a_user
+from tests.plugins.listening import listening
 
 PHONE = "15550100"
 

@@ -17,7 +17,8 @@ from isobase_platform.keys import generate_jwk
 from isobase_platform.runtime import Platform
 from isobase_platform.service import Mount
 from isobase_services.auth import create_service
-from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, listening, running_auth, with_auth
+from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, running_auth, with_auth
+from tests.plugins.listening import listening
 
 VERSION = {"x-supabase-api-version": "2024-01-01"}
 

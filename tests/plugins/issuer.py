@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from isobase_platform.keys import generate_jwk
+from tests.plugins.listening import listening
 
 PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi")
 HOUR_S = 3600
@@ -100,19 +99,3 @@ async def running_issuer(**fields: Any) -> AsyncIterator[LoopbackIssuer]:
     async with listening(issuer.app) as url:
         issuer.url = url
         yield issuer
-
-
-@asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve an app on a free port of the loopback address; yields its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,27 +9,12 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-import uvicorn
 from postgrest import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from isobase_platform.config import Settings
-from isobase_platform.http.edge import Edge
 from tests.database.dynamic.conftest import ALICE, BOB, Server, running
-
-
-@contextlib.asynccontextmanager
-async def listening(app: Edge) -> AsyncIterator[str]:
-    """Serve on a free port of the loopback address; yields its URL."""
-    uvicorn_server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    task = asyncio.create_task(uvicorn_server._serve())
-    try:
-        while not uvicorn_server.started:
-            await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{uvicorn_server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        uvicorn_server.should_exit = True
-        await task
+from tests.plugins.listening import listening
 
 
 @pytest_asyncio.fixture
