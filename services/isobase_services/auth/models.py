@@ -84,38 +84,41 @@ class Factor:
         return self.status == "verified"
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class User:
-    """A row of auth.users with its identities and factors; absent texts are empty, absent times None."""
+    """A row of auth.users with its identities and factors; absent texts are empty, absent times None.
+
+    The defaults are those of a user who has done nothing yet.
+    """
 
     id: UUID
     aud: str
     role: str
     email: str
     phone: str
-    encrypted_password: str | None = field(repr=False)
-    is_sso_user: bool
-    is_anonymous: bool
-    email_confirmed_at: datetime | None
-    phone_confirmed_at: datetime | None
-    confirmed_at: datetime | None
-    invited_at: datetime | None
-    confirmation_sent_at: datetime | None
-    recovery_sent_at: datetime | None
-    email_change: str
-    email_change_sent_at: datetime | None
-    phone_change: str
-    phone_change_sent_at: datetime | None
-    reauthentication_sent_at: datetime | None
-    last_sign_in_at: datetime | None
+    encrypted_password: str | None = field(default=None, repr=False)
+    is_sso_user: bool = False
+    is_anonymous: bool = False
+    email_confirmed_at: datetime | None = None
+    phone_confirmed_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    invited_at: datetime | None = None
+    confirmation_sent_at: datetime | None = None
+    recovery_sent_at: datetime | None = None
+    email_change: str = ""
+    email_change_sent_at: datetime | None = None
+    phone_change: str = ""
+    phone_change_sent_at: datetime | None = None
+    reauthentication_sent_at: datetime | None = None
+    last_sign_in_at: datetime | None = None
     app_metadata: JsonObject
     user_metadata: JsonObject
     created_at: datetime
     updated_at: datetime
-    banned_until: datetime | None
-    deleted_at: datetime | None
-    identities: tuple[Identity, ...]
-    factors: tuple[Factor, ...]
+    banned_until: datetime | None = None
+    deleted_at: datetime | None = None
+    identities: tuple[Identity, ...] = ()
+    factors: tuple[Factor, ...] = ()
 
     @property
     def has_password(self) -> bool:

@@ -16,6 +16,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, forbidden, unprocessable
 from isobase_services.auth.flows.codes import IssuedCode, issue_email_code
 from isobase_services.auth.flows.doors import close_other_doors
+from isobase_services.auth.flows.new_user import provider_metadata, reload_user
 from isobase_services.auth.hooks.new_users import may_create
 from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.models import ClientFacts, User
@@ -34,7 +35,6 @@ __all__ = [
     "confirm_user",
     "confirmation_sent",
     "linked_entry",
-    "reload_user",
     "settle",
 ]
 
@@ -126,14 +126,6 @@ async def confirm_user(core: AuthCore, connection: Connection, user_id: UUID) ->
     return await reload_user(connection, user_id)
 
 
-async def reload_user(connection: Connection, user_id: UUID) -> User:
-    """The user as the project's triggers left them. Raises 500 where they took the row away."""
-    user = await users.find_by_id(connection, user_id)
-    if user is None:
-        raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, "Database error loading user after sign-up")
-    return user
-
-
 def linked_entry(user: User, identity_id: UUID, external: ExternalUser) -> Entry:
     """The log's line for an identity that joined a user."""
     traits = {
@@ -181,7 +173,7 @@ def _new_user(external: ExternalUser, decision: _Decision) -> NewUser:
         email=decision.email,
         phone="",
         encrypted_password="",
-        app_metadata={"provider": external.provider, "providers": [external.provider]},
+        app_metadata=provider_metadata(external.provider),
         user_metadata=external.profile.identity_data,
     )
 

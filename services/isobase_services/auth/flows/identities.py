@@ -28,8 +28,8 @@ from isobase_services.auth.flows.external_users import (
     confirm_user,
     confirmation_sent,
     linked_entry,
-    reload_user,
 )
+from isobase_services.auth.flows.new_user import reload_user
 from isobase_services.auth.flows.user_update import DUPLICATE_EMAIL, PENDING_TOKEN_COLUMNS
 from isobase_services.auth.messages.model import EmailKind
 from isobase_services.auth.models import Identity, User
