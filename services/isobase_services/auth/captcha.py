@@ -11,11 +11,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
-from isobase_services.auth.outbound import open_client
+from isobase_services.auth.http_client import HttpClient, read_limited
 
 if TYPE_CHECKING:
-    import httpx
-
     from isobase_platform.config_auth.captcha import CaptchaSettings
     from isobase_services.auth.models import ClientFacts
 
@@ -38,7 +36,7 @@ class Captcha:
         self._secret = settings.secret.get_secret_value().strip()
         self._url = settings.verify_url or _VERIFY_URLS[settings.provider]
         self._timeout_s = settings.timeout_s
-        self._client: httpx.AsyncClient | None = None
+        self._client = HttpClient(settings.timeout_s)
         self.is_enabled = settings.enabled
 
     async def check(self, token: str, facts: ClientFacts) -> None:
@@ -71,20 +69,12 @@ class Captcha:
         return verdict
 
     async def _ask(self, form: dict[str, str]) -> bytes:
-        if self._client is None:
-            self._client = open_client(self._timeout_s)
-        body = bytearray()
-        async with self._client.stream("POST", self._url, data=form) as answer:
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise ValueError("too long an answer")
-        return bytes(body)
+        async with self._client.stream("POST", self._url, form=form) as answer:
+            return await read_limited(answer, MAX_ANSWER_BYTES)
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.close()
 
 
 def _unverified() -> AuthError:

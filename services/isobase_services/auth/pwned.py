@@ -12,11 +12,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from isobase_services.auth.errors import AuthError, ErrorCode
-from isobase_services.auth.outbound import open_client
+from isobase_services.auth.http_client import HttpClient, read_limited
 
 if TYPE_CHECKING:
-    import httpx
-
     from isobase_platform.config_auth.security import PwnedPasswordSettings
 
 __all__ = ["PwnedPasswords"]
@@ -34,7 +32,9 @@ class PwnedPasswords:
 
     def __init__(self, settings: PwnedPasswordSettings) -> None:
         self._settings = settings
-        self._client: httpx.AsyncClient | None = None
+        # Padding hides from who watches the line which range it was.
+        headers = {"user-agent": USER_AGENT, "add-padding": "true"}
+        self._client = HttpClient(settings.timeout_s, headers=headers)
 
     async def knows(self, password: str) -> bool:
         """Whether the password was leaked; False where the project does not ask.
@@ -62,25 +62,15 @@ class PwnedPasswords:
         return _is_listed(listed, digest[PREFIX_CHARS:])
 
     async def _range(self, prefix: str) -> str:
-        if self._client is None:
-            # Padding hides from who watches the line which range it was.
-            headers = {"user-agent": USER_AGENT, "add-padding": "true"}
-            self._client = open_client(self._settings.timeout_s, headers)
-        body = bytearray()
         async with self._client.stream("GET", f"{self._settings.url.rstrip('/')}/{prefix}") as answer:
             answer.raise_for_status()
             if answer.status_code != 200:
                 raise ValueError("no list")
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise ValueError("too long a list")
-        return body.decode("ascii", "replace")
+            return (await read_limited(answer, MAX_ANSWER_BYTES)).decode("ascii", "replace")
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.close()
 
 
 def _is_listed(listed: str, suffix: str) -> bool:

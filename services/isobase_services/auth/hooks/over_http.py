@@ -18,12 +18,10 @@ from uuid import uuid4
 
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
 from isobase_services.auth.hooks.answers import failed, read_answer
+from isobase_services.auth.http_client import AnswerTooLong, HttpClient, read_limited
 from isobase_services.auth.models import JsonObject
-from isobase_services.auth.outbound import open_client
 
 if TYPE_CHECKING:
-    import httpx
-
     from isobase_services.auth.hooks.targets import HttpTarget
 
 __all__ = ["HttpCaller", "signature"]
@@ -46,7 +44,7 @@ class HttpCaller:
     def __init__(self, *, timeout_s: float, retry_pause_s: float) -> None:
         self._timeout_s = timeout_s
         self._retry_pause_s = retry_pause_s
-        self._client: httpx.AsyncClient | None = None
+        self._client = HttpClient(timeout_s)
 
     async def call(self, target: HttpTarget, given: JsonObject) -> JsonObject:
         """Send ``given`` and return the answer's object, empty for 204.
@@ -69,6 +67,11 @@ class HttpCaller:
                 answer = await self._once(target, body)
             except httpx.TimeoutException:
                 raise self._too_late() from None
+            except AnswerTooLong:
+                raise unprocessable(
+                    ErrorCode.HOOK_PAYLOAD_OVER_SIZE_LIMIT,
+                    f"Payload size exceeded size limit of {MAX_ANSWER_BYTES} bytes",
+                ) from None
             except (httpx.HTTPError, httpx.InvalidURL):
                 if number == MAX_TRIES:
                     raise unprocessable(
@@ -90,13 +93,13 @@ class HttpCaller:
             "webhook-timestamp": str(timestamp_s),
             "webhook-signature": signature(target.keys, message_id, timestamp_s, body),
         }
-        async with self._open_client().stream("POST", target.uri, content=body, headers=headers) as answer:
+        async with self._client.stream("POST", target.uri, content=body, headers=headers) as answer:
             match answer.status_code:
                 case 204:
                     return {}
                 case 200 | 202:
                     _check_content_type(answer.headers.get("content-type"))
-                    return read_answer(await _limited_body(answer))
+                    return read_answer(await read_limited(answer, MAX_ANSWER_BYTES))
                 case 429 | 503:
                     if "retry-after" in answer.headers:
                         return None
@@ -108,11 +111,6 @@ class HttpCaller:
                 case status:
                     raise failed(f"Unexpected status code returned from hook: {status}")
 
-    def _open_client(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = open_client(self._timeout_s)
-        return self._client
-
     def _too_late(self) -> AuthError:
         return unprocessable(
             ErrorCode.HOOK_TIMEOUT, f"Failed to reach hook within maximum time of {self._timeout_s:f} seconds"
@@ -120,8 +118,7 @@ class HttpCaller:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.close()
 
 
 def _check_content_type(content_type: str | None) -> None:
@@ -134,14 +131,3 @@ def _check_content_type(content_type: str | None) -> None:
             ErrorCode.HOOK_PAYLOAD_INVALID_CONTENT_TYPE,
             f"Invalid JSON response. Received content-type: {content_type}",
         )
-
-
-async def _limited_body(answer: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in answer.aiter_raw():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise unprocessable(
-                ErrorCode.HOOK_PAYLOAD_OVER_SIZE_LIMIT, f"Payload size exceeded size limit of {MAX_ANSWER_BYTES} bytes"
-            )
-    return bytes(body)

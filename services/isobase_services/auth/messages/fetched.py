@@ -11,6 +11,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from isobase_services.auth.http_client import AnswerTooLong, HttpClient, read_limited
 from isobase_services.auth.messages.model import SendFailed
 
 if TYPE_CHECKING:
@@ -62,21 +63,19 @@ class FetchedTemplate:
 
         from isobase_services.auth.messages.templates import TemplateError, compile_template
 
-        found = bytearray()
+        # Not kept open: it is asked for every ten minutes.
+        client = HttpClient(TIMEOUT_S, follows_redirects=True)
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=True) as client,
-                client.stream("GET", self._url) as answer,
-            ):
+            async with asyncio.timeout(TIMEOUT_S), client.stream("GET", self._url) as answer:
                 if answer.status_code != HTTP_OK:
                     raise SendFailed(f"its server answered {answer.status_code}")
-                async for chunk in answer.aiter_bytes():
-                    found += chunk
-                    if len(found) > MAX_BYTES:
-                        raise SendFailed(f"it is larger than {MAX_BYTES} bytes")
+                found = await read_limited(answer, MAX_BYTES)
+        except AnswerTooLong:
+            raise SendFailed(f"it is larger than {MAX_BYTES} bytes") from None
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise SendFailed(f"its server does not answer: {type(error).__name__}") from error
+        finally:
+            await client.close()
         try:
             return compile_template(found.decode(), is_html=True)
         except (TemplateError, UnicodeDecodeError) as error:

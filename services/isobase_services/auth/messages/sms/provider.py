@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from isobase_services.auth.http_client import AnswerTooLong, HttpClient, read_limited
 from isobase_services.auth.messages.model import Channel, SendFailed
 from isobase_services.auth.models import JsonObject
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Answer", "HttpApi", "SmsProvider"]
 
 TOO_MANY_REQUESTS = 429
 FIRST_SERVER_ERROR = 500
 FIRST_ERROR = 400
+MAX_ANSWER_BYTES = 64 * 1024
 
 
 class SmsProvider(Protocol):
@@ -83,24 +82,20 @@ class HttpApi:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._timeout_s = timeout_s
-        self._login = login
-        self._headers = headers
-        self._client: httpx.AsyncClient | None = None
+        self._client = HttpClient(timeout_s, headers=headers, login=login)
 
     async def post(self, path: str, form: Mapping[str, str]) -> Answer:
         """Send a form. Raises ``SendFailed`` where no answer comes or it is no JSON object."""
         import httpx
 
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._timeout_s, auth=self._login, headers=self._headers)
         try:
-            answer = await self._client.post(f"{self._url}{path}", data=form)
-        except httpx.HTTPError as error:
+            async with self._client.stream("POST", f"{self._url}{path}", form=form) as answer:
+                content = await read_limited(answer, MAX_ANSWER_BYTES)
+        except (httpx.HTTPError, AnswerTooLong) as error:
             reason = f"the SMS provider does not answer: {type(error).__name__}"
             raise SendFailed(reason, told="the provider does not answer") from error
         try:
-            body = json.loads(answer.content)
+            body = json.loads(content)
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
@@ -109,6 +104,4 @@ class HttpApi:
 
     async def close(self) -> None:
         """Let go of connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._client.close()
