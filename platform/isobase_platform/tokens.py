@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hmac
 import json
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import jwt
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
@@ -21,6 +20,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from isobase_platform.caller import ANON_ROLE, SERVICE_ROLE, Claims
 from isobase_platform.errors import ConfigurationError, TokenError, TokenRefusal
 from isobase_platform.keys import VERIFYING_ALGORITHMS, Key, KeyRing, base64url
+from isobase_platform.strict_json import load_finite
 
 __all__ = ["MAX_TOKEN_LENGTH_CHARS", "ApiKeys", "TokenIssuer", "TokenVerifier", "VerifyingKeys", "role_token"]
 
@@ -126,7 +126,7 @@ def _verified_payload(token: str, keys: Sequence[Key]) -> bytes:
 def _json_object(payload: bytes) -> dict[str, Any]:
     try:
         # NaN and numbers beyond a float's are no JSON to PostgreSQL, and an ``exp`` of either would never come.
-        value = json.loads(payload, parse_constant=_no_number, parse_float=_finite)
+        value = load_finite(payload)
         # Python reads half a surrogate pair, which is no text and cannot travel to PostgreSQL: UnicodeEncodeError.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -134,15 +134,6 @@ def _json_object(payload: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TokenError("The token's payload is not a JSON object", TokenRefusal.MALFORMED)
     return value
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _no_number(text)
 
 
 def _check_times(payload: Mapping[str, Any], leeway_s: int, now_s: float) -> None:

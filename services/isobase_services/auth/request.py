@@ -7,7 +7,6 @@ supabase/auth internal/api/helpers.go (Go's encoding/json decides what counts as
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -17,6 +16,7 @@ from starlette.types import Receive, Scope
 
 from isobase_platform.http.body import read_body
 from isobase_platform.http.request import bearer_token, client_ip, header
+from isobase_platform.strict_json import load_finite
 from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.models import AUTHENTICATED_AUDIENCE, ClientFacts, JsonObject
 
@@ -139,7 +139,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     """
     text = raw.decode("utf-8", "replace")
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = load_finite(text)
         if "\\u" in text:
             # Only a text with an escape can hold a NUL or half a surrogate pair; the walk is for those alone.
             value = _clean(value)
@@ -186,17 +186,6 @@ def _clean(value: Any) -> Any:
         return {_clean(name): _clean(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_clean(item) for item in value]
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
     return value
 
 

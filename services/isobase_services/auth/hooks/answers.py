@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import NoReturn
 
+from isobase_platform.strict_json import load_finite
 from isobase_services.auth.errors import AuthError, ErrorCode
 from isobase_services.auth.models import JsonObject
 
@@ -22,7 +21,7 @@ def read_answer(raw: str | bytes) -> JsonObject:
     text that is no JSON object.
     """
     try:
-        value = json.loads(raw, parse_constant=_no_constant, parse_float=_finite) if raw.strip() else None
+        value = load_finite(raw) if raw.strip() else None
         # What cannot be written again as UTF-8 (half a surrogate pair) or is nested without end must not get into a token.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -34,17 +33,6 @@ def read_answer(raw: str | bytes) -> JsonObject:
     error = value.get("error")
     if isinstance(error, dict):
         _raise_named(error)
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
     return value
 
 

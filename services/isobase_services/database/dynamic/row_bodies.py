@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isobase_platform.errors import BadRequest
+from isobase_platform.strict_json import refuse_constant
 from isobase_services.database.dynamic.rows_query import query_pairs
 
 __all__ = ["InsertOptions", "NewRows", "parse_insert_options", "parse_new_rows", "parse_row_change", "parse_row_id"]
@@ -59,16 +60,12 @@ def parse_row_change(raw: bytes) -> NewRows:
 def _json(raw: bytes) -> tuple[str, object]:
     try:
         text = raw.decode()
-        value: object = json.loads(text, parse_constant=_no_constant)
+        value: object = json.loads(text, parse_constant=refuse_constant)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise BadRequest("The request body is not valid JSON", code="invalid_json") from error
     if _NUL.search(text):
         raise BadRequest("A text must not hold NUL", code="invalid_text")
     return text, value
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 def parse_insert_options(raw: bytes) -> InsertOptions:

@@ -14,6 +14,8 @@ from typing import TypeAlias, cast
 
 import orjson
 
+from isobase_platform.strict_json import refuse_constant
+
 __all__ = ["LARGE_BODY_BYTES", "SLICE_CHARS", "JsonShape", "shape_of", "walk_shape"]
 
 LARGE_BODY_BYTES = 1024 * 1024
@@ -48,7 +50,7 @@ def shape_of(body: bytes) -> JsonShape:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError:
         # It also refuses numbers beyond a double, which PostgreSQL takes: Python's own reader has the last word.
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
+        value = json.loads(body.decode(), parse_constant=refuse_constant)
         _refuse_surrogates(value)
     if isinstance(value, dict):
         return JsonShape(is_object=True, keys=tuple(value))
@@ -64,17 +66,12 @@ def shape_of(body: bytes) -> JsonShape:
     return JsonShape(keys=tuple(first), has_rows=True)
 
 
-def _refuse_constant(name: str) -> object:
-    # Python would read NaN and Infinity, which are no JSON.
-    raise ValueError(name)
-
-
 def _refuse_surrogates(value: object) -> None:
     """``UnicodeEncodeError``, a ``ValueError``, for half a surrogate pair, which Python would read and upstream refuses."""
     json.dumps(value, ensure_ascii=False).encode()
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 def walk_shape(text: str) -> Walk:

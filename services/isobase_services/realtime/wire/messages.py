@@ -7,10 +7,11 @@ each receiver. Source: contracts/realtime.md 1.2 and 1.3.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+
+from isobase_platform.strict_json import load_finite
 
 __all__ = [
     "EMPTY_OBJECT",
@@ -51,21 +52,9 @@ def parse_json(text: str | bytes) -> object:
     Raises ``ValueError`` for anything else and ``RecursionError`` never: nesting too deep to read is a ``ValueError`` too.
     """
     try:
-        return json.loads(
-            text.decode() if isinstance(text, bytes) else text, parse_constant=_refuse, parse_float=_finite
-        )
+        value: object = load_finite(text.decode() if isinstance(text, bytes) else text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-
-
-def _refuse(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is out of range")
     return value
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,6 +20,7 @@ from isobase_platform.caller import ANON_ROLE, SERVICE_ROLE, Caller, Claims
 from isobase_platform.errors import TokenError
 from isobase_platform.http.body import read_body
 from isobase_platform.http.request import header, request_facts
+from isobase_platform.strict_json import refuse_constant
 from isobase_platform.tokens import TokenVerifier
 from isobase_services.storage.core.database import Actor
 from isobase_services.storage.errors import StorageError, refuse
@@ -154,14 +155,10 @@ def _parse_body(raw: bytes, content_type: str | None) -> Any:
     if not raw:
         raise _framework_error("Body cannot be empty when content-type is set to 'application/json'")
     try:
-        return _well_formed(json.loads(raw, parse_constant=_refuse_constant))
+        return _well_formed(json.loads(raw, parse_constant=refuse_constant))
     except (ValueError, RecursionError) as error:
         message = "Body is not valid JSON but content-type is set to 'application/json'"
         raise _framework_error(message) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _well_formed(value: Any) -> Any:

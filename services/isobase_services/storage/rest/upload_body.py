@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from isobase_platform.strict_json import refuse_constant
 from isobase_services.storage.body import body_chunks, content_length
 from isobase_services.storage.core.upload import UploadBody, UploadFacts
 from isobase_services.storage.errors import refuse
@@ -100,12 +101,8 @@ class _FormBody:
 def _json_object(text: str) -> Mapping[str, Any] | None:
     """The JSON object in ``text``; None where it is none, or holds what PostgreSQL's jsonb cannot."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=refuse_constant)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and "\\u0000" not in json.dumps(value) else None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
