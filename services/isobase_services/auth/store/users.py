@@ -166,12 +166,9 @@ async def find_in_any_audience(connection: Connection, *, email: str = "", phone
 
     None where it is free.
     """
-    if email:
-        condition = "lower(u.email) = $2 and not u.is_sso_user"
-    else:
-        condition = "u.phone = $2"
+    condition = "lower(u.email) = $2 and not u.is_sso_user" if email else "u.phone = $2"
     row = await connection.fetchrow(
-        f"{_SELECT} where u.instance_id = $1 and {condition} limit 1",  # noqa: S608  constants of this module
+        f"{_SELECT} where u.instance_id = $1 and {condition} limit 1",
         NIL_UUID,
         email.lower() or phone,
     )

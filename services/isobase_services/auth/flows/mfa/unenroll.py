@@ -45,7 +45,8 @@ async def update_factor_of_user(
 ) -> Factor:
     """Rename a user's factor, or give a phone factor another number; empty texts change nothing. Returns the factor.
 
-    Raises 400 validation_failed for a bad number or too long a name, 422 for a name or a number that another factor of the user has.
+    Raises 400 validation_failed for a bad number or too long a name, 422 for a name or a number that another factor of the
+    user has.
     """
     check_name(friendly_name)
     new_phone = normal_phone(phone) if phone and factor.factor_type == PHONE else ""
