@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, unprocessable
+from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
 from isobase_services.auth.flows.access import admin_of
+from isobase_services.auth.flows.otp import check_magic_links
 from isobase_services.auth.limits import Limited
 from isobase_services.auth.request import Body, Request
 from isobase_services.auth.routing import Guard
@@ -82,10 +83,7 @@ async def email_sign_in(core: AuthCore, request: Request) -> None:
 
 async def magic_links(core: AuthCore, request: Request) -> None:
     """Raise 422 email_provider_disabled, before the body is read, where nobody signs in by e-mail or by its links."""
-    if not core.settings.email_enable_signup:
-        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Email logins are disabled")
-    if not core.settings.email.magic_link_enabled:
-        raise unprocessable(ErrorCode.EMAIL_PROVIDER_DISABLED, "Login with magic link is disabled")
+    check_magic_links(core)
 
 
 async def password_or_web3(core: AuthCore, request: Request) -> None:

@@ -183,6 +183,11 @@ def overloaded() -> AuthError:
     return AuthError(504, ErrorCode.REQUEST_TIMEOUT, "Processing this request timed out, please retry after a moment.")
 
 
+def is_address_taken(error: DatabaseError) -> bool:
+    """Whether PostgreSQL refused a user because another one has the e-mail address or the phone number."""
+    return error.is_unique_violation and error.schema == "auth" and error.table == "users"
+
+
 def fail_with_database_error(message: str, error: DatabaseError) -> NoReturn:
     """Raise the 500 ``message`` that upstream gives when PostgreSQL refused a statement for a reason of the project's.
 

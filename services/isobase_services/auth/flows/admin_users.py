@@ -16,6 +16,7 @@ from isobase_services.auth.errors import (
     ErrorCode,
     bad_request,
     fail_with_database_error,
+    is_address_taken,
     not_found,
     unprocessable,
 )
@@ -212,7 +213,7 @@ async def _check_free(core: AuthCore, email: str, phone: str, audience: str) -> 
 
 def _refuse_duplicate(error: DatabaseError) -> None:
     """Raise what the look-up would have said, when somebody took the address between it and the insert."""
-    if not error.is_unique_violation or error.schema != "auth" or error.table != "users":
+    if not is_address_taken(error):
         return
     if error.constraint == "users_email_partial_key":
         raise unprocessable(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL) from None

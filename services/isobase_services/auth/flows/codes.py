@@ -42,6 +42,7 @@ __all__ = [
     "post_code",
     "refuse_haste_of_stranger",
     "send_code",
+    "send_sign_up_code",
     "store_code",
 ]
 
@@ -215,6 +216,17 @@ async def refuse_haste_of_stranger(core: AuthCore, kind: str, address: str, inte
                 check_send_frequency(_moment(first), now, interval_s, code)
     async with core.transaction() as connection:
         await one_time.flush_like_a_write(connection)
+
+
+async def send_sign_up_code(core: AuthCore, issued: IssuedCode, facts: ClientFacts, *, is_new: bool) -> str:
+    """As ``send_code``; with ``is_new`` a failure takes the user away again: nothing is kept of a sign-up that fails."""
+    try:
+        return await send_code(core, issued, facts)
+    except AuthError:
+        if is_new:
+            async with core.connection() as connection:
+                await users.delete_user(connection, issued.message.user.id)
+        raise
 
 
 def check_channel(core: AuthCore, channel: str) -> Channel:

@@ -16,7 +16,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, forbidden, unprocessable
 from isobase_services.auth.flows.codes import IssuedCode, issue_email_code
 from isobase_services.auth.flows.doors import close_other_doors
-from isobase_services.auth.flows.new_user import provider_metadata, reload_user
+from isobase_services.auth.flows.new_user import check_sign_ups, provider_metadata, reload_user
 from isobase_services.auth.hooks.new_users import may_create
 from isobase_services.auth.messages import EmailKind
 from isobase_services.auth.models import ClientFacts, User
@@ -181,8 +181,7 @@ def _new_user(external: ExternalUser, decision: _Decision) -> NewUser:
 async def _create(
     core: AuthCore, connection: Connection, external: ExternalUser, decision: _Decision
 ) -> tuple[User, UUID]:
-    if not core.settings.enable_signup:
-        raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
+    check_sign_ups(core)
     new_user = _new_user(external, decision)
     await users.insert_user(connection, new_user)
     await users.update_user(connection, new_user.id, UserChanges({"role": core.settings.jwt_default_role}))

@@ -15,6 +15,7 @@ from isobase_services.auth.errors import (
     ErrorCode,
     bad_request,
     fail_with_database_error,
+    is_address_taken,
     not_found,
     unprocessable,
 )
@@ -96,7 +97,7 @@ async def generate_link(core: AuthCore, admin: Admin, order: LinkOrder, facts: C
         async with core.transaction() as connection:
             made = await _execute(core, connection, admin, order, plan)
     except DatabaseError as error:
-        if error.is_unique_violation and error.schema == "auth" and error.table == "users":
+        if is_address_taken(error):
             raise _taken() from None
         fail_with_database_error("Database error saving new user", error)
     if plan.account is not None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, unprocessable
+from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, is_address_taken, unprocessable
 from isobase_services.auth.flows.access import Admin
-from isobase_services.auth.flows.codes import issue_email_code, send_code
+from isobase_services.auth.flows.codes import issue_email_code, send_sign_up_code
 from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL
 from isobase_services.auth.flows.new_user import NewAccount, insert_account, reload_user
 from isobase_services.auth.hooks.new_users import may_create, was_created
@@ -62,16 +62,10 @@ async def invite(core: AuthCore, admin: Admin, invitation: Invitation, facts: Cl
             )  # fmt: skip
             invited = await reload_user(connection, user.id)
     except DatabaseError as error:
-        if error.is_unique_violation and error.schema == "auth" and error.table == "users":
+        if is_address_taken(error):
             raise _taken() from None
         fail_with_database_error("Database error saving new user", error)
-    try:
-        await send_code(core, issued, facts)
-    except AuthError:
-        if is_new:
-            async with core.connection() as connection:
-                await users.delete_user(connection, invited.id)
-        raise
+    await send_sign_up_code(core, issued, facts, is_new=is_new)
     await was_created(core.hooks, invited, facts)
     return invited
 

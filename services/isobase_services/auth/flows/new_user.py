@@ -1,4 +1,4 @@
-"""Writing a user who was not there before: row, identity, role, and confirmation. Each runs in the caller's transaction.
+"""Writing a user who was not there before: row, identity, role, and confirmation, each in the caller's transaction.
 
 Source: supabase/auth internal/api/signup.go signupNewUser; contracts auth 2.1, 2.7.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID, uuid4
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode
+from isobase_services.auth.errors import AuthError, ErrorCode, unprocessable
 from isobase_services.auth.models import JsonObject, User
 from isobase_services.auth.store import users
 from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
@@ -18,7 +18,15 @@ from isobase_services.auth.store.users import NewUser, UserChanges, UserColumn
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
-__all__ = ["NewAccount", "add_identity", "confirm_account", "insert_account", "provider_metadata", "reload_user"]
+__all__ = [
+    "NewAccount",
+    "add_identity",
+    "check_sign_ups",
+    "confirm_account",
+    "insert_account",
+    "provider_metadata",
+    "reload_user",
+]
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,6 +57,12 @@ class NewAccount:
             app_metadata=provider_metadata(self.provider),
             user_metadata=self.data,
         )
+
+
+def check_sign_ups(core: AuthCore) -> None:
+    """Raise 422 signup_disabled where the project takes no new users."""
+    if not core.settings.enable_signup:
+        raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
 
 
 def provider_metadata(provider: str) -> JsonObject:

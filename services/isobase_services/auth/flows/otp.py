@@ -16,6 +16,7 @@ from isobase_services.auth.errors import (
     ErrorCode,
     bad_request,
     fail_with_database_error,
+    is_address_taken,
     unprocessable,
 )
 from isobase_services.auth.flows.codes import (
@@ -25,10 +26,17 @@ from isobase_services.auth.flows.codes import (
     issue_sms_code,
     post_code,
     refuse_haste_of_stranger,
-    send_code,
+    send_sign_up_code,
 )
 from isobase_services.auth.flows.doors import has_doors
-from isobase_services.auth.flows.new_user import NewAccount, add_identity, confirm_account, insert_account, reload_user
+from isobase_services.auth.flows.new_user import (
+    NewAccount,
+    add_identity,
+    check_sign_ups,
+    confirm_account,
+    insert_account,
+    reload_user,
+)
 from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.messages import EmailKind, SmsKind
 from isobase_services.auth.models import ClientFacts, JsonObject, User
@@ -113,7 +121,7 @@ async def request_magic_link(core: AuthCore, request: OtpRequest, facts: ClientF
             )
             return
         if user is None or not user.is_email_confirmed:
-            _check_signup(core)
+            check_sign_ups(core)
         if user is None:
             await may_create(core.hooks, account.row, facts)
         try:
@@ -200,7 +208,7 @@ async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) 
             return ""
         is_new = user is None
         if user is None or not user.is_phone_confirmed:
-            _check_signup(core)
+            check_sign_ups(core)
         if is_new:
             await may_create(core.hooks, account.row, facts)
         try:
@@ -219,23 +227,12 @@ async def _request_sms(core: AuthCore, request: OtpRequest, facts: ClientFacts) 
         except DatabaseError as error:
             _check_is_taken(error)
             continue
-        message_id = await _send_sms(core, issued, facts, is_new=is_new)
+        message_id = await send_sign_up_code(core, issued, facts, is_new=is_new)
         if is_new:
             await was_created(core.hooks, user, facts)
         # As upstream, which answers a sign-up in disguise without the id.
         return "" if is_signup else message_id
     raise unprocessable(ErrorCode.USER_ALREADY_EXISTS, "User already registered")
-
-
-async def _send_sms(core: AuthCore, issued: IssuedCode, facts: ClientFacts, *, is_new: bool) -> str:
-    try:
-        return await send_code(core, issued, facts)
-    except AuthError:
-        # Nothing is kept of a sign-up that fails.
-        if is_new:
-            async with core.connection() as connection:
-                await users.delete_user(connection, issued.message.user.id)
-        raise
 
 
 async def _is_known(core: AuthCore, request: OtpRequest) -> bool:
@@ -251,12 +248,7 @@ async def _is_known(core: AuthCore, request: OtpRequest) -> bool:
         return not phone or await users.find_by_phone(connection, phone, request.audience) is not None
 
 
-def _check_signup(core: AuthCore) -> None:
-    if not core.settings.enable_signup:
-        raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
-
-
 def _check_is_taken(error: DatabaseError) -> None:
     """Return where somebody else took the address meanwhile; raise 500 for any other refusal of the database."""
-    if not (error.is_unique_violation and error.schema == "auth" and error.table == "users"):
+    if not is_address_taken(error):
         fail_with_database_error("Database error saving new user", error)

@@ -11,19 +11,27 @@ from uuid import UUID, uuid4
 
 from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, bad_request, fail_with_database_error, unprocessable
+from isobase_services.auth.errors import (
+    AuthError,
+    ErrorCode,
+    bad_request,
+    fail_with_database_error,
+    is_address_taken,
+    unprocessable,
+)
 from isobase_services.auth.flows.codes import (
     IssuedCode,
     check_channel,
     issue_email_code,
     issue_sms_code,
     post_code,
-    send_code,
+    send_sign_up_code,
 )
 from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.flows.new_user import (
     NewAccount,
     add_identity,
+    check_sign_ups,
     confirm_account,
     insert_account,
     provider_metadata,
@@ -98,7 +106,7 @@ async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, te
         try:
             return await _register(core, plan, existing, facts, terms)
         except DatabaseError as error:
-            if error.is_unique_violation and error.table == "users" and error.schema == "auth":
+            if is_address_taken(error):
                 continue
             fail_with_database_error("Database error saving new user", error)
     raise _already_registered()
@@ -106,8 +114,7 @@ async def sign_up(core: AuthCore, request: SignupRequest, facts: ClientFacts, te
 
 async def _plan(core: AuthCore, request: SignupRequest) -> _SignupPlan:
     settings = core.settings
-    if not settings.enable_signup:
-        raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
+    check_sign_ups(core)
     if not request.password:
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Signup requires a valid password")
     await check_new_password(core, request.password)
@@ -264,15 +271,8 @@ async def _ask_for_confirmation(
 async def _send(core: AuthCore, issued: IssuedCode, facts: ClientFacts, *, is_new: bool) -> None:
     if isinstance(issued.message, EmailMessage):
         post_code(core, issued, facts)
-        return
-    try:
-        await send_code(core, issued, facts)
-    except AuthError:
-        # Nothing is kept of a sign-up that fails.
-        if is_new:
-            async with core.connection() as connection:
-                await users.delete_user(connection, issued.message.user.id)
-        raise
+    else:
+        await send_sign_up_code(core, issued, facts, is_new=is_new)
 
 
 def _traits(plan: _SignupPlan) -> JsonObject:

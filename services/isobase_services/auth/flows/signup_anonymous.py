@@ -8,6 +8,7 @@ from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, unprocessable
 from isobase_services.auth.flows.grants import issue_grant, start_session
+from isobase_services.auth.flows.new_user import check_sign_ups
 from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.models import ClientFacts, Grant, JsonObject, SessionTerms
 from isobase_services.auth.store import users
@@ -27,8 +28,7 @@ async def sign_up_anonymously(
     """
     if not core.settings.enable_anonymous_sign_ins:
         raise unprocessable(ErrorCode.ANONYMOUS_PROVIDER_DISABLED, "Anonymous sign-ins are disabled")
-    if not core.settings.enable_signup:
-        raise unprocessable(ErrorCode.SIGNUP_DISABLED, "Signups not allowed for this instance")
+    check_sign_ups(core)
     new_user = NewUser(
         id=uuid4(),
         aud=audience,

@@ -15,6 +15,7 @@ from isobase_services.auth.errors import (
     bad_request,
     fail_with_database_error,
     forbidden,
+    is_address_taken,
     unprocessable,
 )
 from isobase_services.auth.flows.access import SignedIn
@@ -142,7 +143,7 @@ async def update_own_user(core: AuthCore, signed_in: SignedIn, request: UserUpda
             # Under the name that they have now, as upstream.
             await audit.record(connection, Entry(user_actor(updated or user), Action.USER_MODIFIED))
     except DatabaseError as error:
-        if error.is_unique_violation and error.schema == "auth" and error.table == "users":
+        if is_address_taken(error):
             if plan.new_email is None:
                 raise unprocessable(ErrorCode.PHONE_EXISTS, DUPLICATE_PHONE) from None
             raise unprocessable(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL) from None

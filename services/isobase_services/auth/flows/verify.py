@@ -18,6 +18,7 @@ from isobase_services.auth.errors import (
     bad_request,
     fail_with_database_error,
     forbidden,
+    is_address_taken,
     unprocessable,
 )
 from isobase_services.auth.flows import confirm
@@ -253,7 +254,7 @@ async def _act(
                     core, connection, confirmed, method="otp", facts=facts, terms=terms, entries=entries
                 )
     except DatabaseError as error:
-        if error.is_unique_violation and error.schema == "auth" and error.table == "users":
+        if is_address_taken(error):
             raise _taken(stored) from None
         fail_with_database_error("Database error updating user", error)
     if outcome is None:
