@@ -94,6 +94,8 @@ def test_what_go_templates_say_is_rendered(source: str, rendered: str | None) ->
     "source, rendered",
     [
         ('<a href="{{ .Data.link }}">', '<a href="#refused">'),
+        ('<a title=">" href="{{ .Data.link }}">', '<a title=">" href="#refused">'),
+        ('<a xlink:href="{{ .Data.link }}">', '<a xlink:href="#refused">'),
         ('<a href=" {{ .Data.link }}">', '<a href=" #refused">'),
         ('<a title="x > y" href="{{ .SiteURL }}">', '<a title="x > y" href="https://app.example.com">'),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.auth.conftest import AuthServer, bearer
+from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer
 
 NEARLY_ALL = "x" * 900_000
 
@@ -34,3 +34,27 @@ async def test_factor_of_a_very_long_name_is_refused(auth: AuthServer, factor_ty
     if factor_type == "totp":
         body["friendly_name"] = "ä" * 512
         assert (await auth.client.post("/factors", json=body, headers=bearer(session))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/signup", {"email": "bob@example.com", "password": PASSWORD}),
+        ("/signup", {}),
+        ("/otp", {"email": "bob@example.com"}),
+    ],
+)
+async def test_audience_without_room_in_its_column_is_the_callers_mistake(
+    start_auth: StartAuth, path: str, body: dict[str, str]
+) -> None:
+    async with start_auth(enable_anonymous_sign_ins=True) as auth:
+        answer = await auth.client.post(path, json=body, headers={"x-jwt-aud": "a" * 256})
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "validation_failed")
+        assert await auth.count("users") == 0
+
+
+@pytest.mark.parametrize("field", ["role", "aud"])
+async def test_administrators_too_are_told_of_what_is_too_long(auth: AuthServer, field: str) -> None:
+    body = {"email": "bob@example.com", field: "a" * 256}
+    answer = await auth.client.post("/admin/users", json=body, headers=auth.service_headers)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "validation_failed")

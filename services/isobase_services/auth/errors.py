@@ -31,6 +31,8 @@ __all__ = [
     "unprocessable",
 ]
 
+_VALUE_TOO_LONG = "22001"
+
 _log = logging.getLogger("isobase.auth")
 
 
@@ -191,9 +193,13 @@ def is_address_taken(error: DatabaseError) -> bool:
 def fail_with_database_error(message: str, error: DatabaseError) -> NoReturn:
     """Raise the 500 ``message`` that upstream gives when PostgreSQL refused a statement for a reason of the project's.
 
+    A value that has no room in auth's own columns is the caller's mistake: 400 validation_failed.
+
     The chain is cut on purpose: PostgreSQL's DETAIL may quote a whole row of auth.users, password hash included. What
     helps to find the cause is logged here instead.
     """
+    if error.sqlstate == _VALUE_TOO_LONG and not error.context:  # a context: it is in a trigger of the project's
+        raise bad_request(ErrorCode.VALIDATION_FAILED, "A value is too long") from None
     log_database_error(error)
     raise AuthError(500, ErrorCode.UNEXPECTED_FAILURE, message, database=error) from None
 

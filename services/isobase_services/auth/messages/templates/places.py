@@ -14,6 +14,7 @@ _ATTRIBUTE = re.compile(
     r"""(?P<name>[^\s"'<>/=]+)\s*=\s*(?:"(?P<double>[^"]*)|'(?P<single>[^']*)|(?P<bare>[^\s"'>]*))\Z"""
 )
 _WHOLE_VALUE = re.compile(r"""=\s*(?:"[^"]*"|'[^']*')""")
+_VALUE_IN_TAG = re.compile(r"""(<[A-Za-z][^<>]*=\s*)(?:"[^"]+"|'[^']+')""")
 _LINKS = frozenset({"href", "src", "action", "formaction", "poster", "background", "cite", "longdesc", "data"})
 
 
@@ -40,6 +41,7 @@ def place_after(text: str) -> Place:
     """Where a value would stand behind ``text``, which is all the HTML before it."""
     if text.rfind("<!--") > text.rfind("-->"):
         return Place.TEXT
+    text = _without_values(text)
     lowered = text.lower()
     if lowered.rfind("<script") > lowered.rfind("</script"):
         return Place.FORBIDDEN
@@ -49,6 +51,15 @@ def place_after(text: str) -> Place:
     if lowered.rfind("<style") > lowered.rfind("</style"):
         return Place.STYLE
     return Place.TEXT
+
+
+def _without_values(text: str) -> str:
+    """``text`` without the quoted values of tags: an angle bracket in one is none."""
+    while True:
+        shorter = _VALUE_IN_TAG.sub(r'\1""', text)
+        if shorter == text:
+            return text
+        text = shorter
 
 
 def _place_in_tag(tag: str) -> Place:
@@ -65,7 +76,7 @@ def _of_attribute(name: str, value: str, *, is_quoted: bool) -> Place:
         return Place.FORBIDDEN
     if name == "style":
         return Place.STYLE
-    if name in _LINKS:
+    if name.rpartition(":")[2] in _LINKS:
         if "?" in value or "#" in value:
             return Place.QUERY
         return Place.LINK_PART if value.strip() else Place.LINK
