@@ -150,7 +150,7 @@ class Asking:
             seen["location"] = self.names.location(answer.headers["location"], f"{step}.location")
         result: JsonObject = {
             "status": answer.status,
-            "body": self.names.normal(answer.body, f"{step}.body"),
+            "body": self.names.normal(_sorted_keys(answer.body), f"{step}.body"),
             "headers": seen,
         }
         if rows:
@@ -252,6 +252,14 @@ def _shown(body: object) -> JsonValue:
 def _sorted_names(header: str, value: str) -> str:
     """The methods of ``Allow`` in alphabetical order: upstream's is that of a map, another one every time."""
     return ", ".join(sorted(value.split(", "))) if header == "allow" else value
+
+
+def _sorted_keys(body: JsonValue) -> JsonValue:
+    """A JWK set in the order of the ids: upstream's is that of a map, another one every time."""
+    if isinstance(body, dict) and isinstance(keys := body.get("keys"), list):
+        ordered = sorted(keys, key=lambda key: str(key.get("kid")) if isinstance(key, dict) else "")
+        return {**body, "keys": ordered}
+    return body
 
 
 def _code_hidden(word: str) -> str:

@@ -62,7 +62,7 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "A code for somebody whose sign-up is confirmed at once opens no session that nobody gets.",
         place=r"\.rows\.(sessions|refresh_tokens|mfa_amr_claims|users\[0\]\.last_sign_in_at)",
-        request=r"POST /(otp|magiclink|recover).*",
+        request=r"(POST /(otp|magiclink|recover)|GET /verify).*",
         ours=r"(<absent>|None)",
     ),
     Intended(
@@ -130,7 +130,7 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "No cache may keep what a redirect's target holds.",
         place=r"\.headers\.cache-control",
-        request=r"GET /(verify|authorize|callback|user/identities/authorize).*",
+        request=r"(GET|POST) /(verify|authorize|callback|user/identities/authorize).*",
         ours="no-store",
     ),
     Intended(
@@ -287,6 +287,12 @@ INTENDED: tuple[Intended, ...] = (
         request=r"POST /token\?grant_type=password #claims.*",
         upstream="(200|unknown|<absent>)",
         ours="(500|unexpected_failure|[0-9a-f]{32})",
+    ),
+    Intended(
+        "A new password takes back a change of address that was asked for under the old one, the address too.",
+        place=r"\.(body\.new_(email|phone)|rows\.users\[0\]\.(email|phone)_change)",
+        request=r"PUT /user.*",
+        ours=r"(<absent>|)",
     ),
     Intended("A program tells its own version.", place=r"\.body\.version", request="GET /health.*"),
     Intended(

@@ -116,6 +116,9 @@ class Names:
             )
         except (binascii.Error, ValueError):
             return None
+        if isinstance(payload, dict) and isinstance(payload.get("amr"), list):
+            # Of methods used in the same second upstream lists either one first.
+            payload["amr"].sort(key=lambda use: json.dumps(use, sort_keys=True))
         return {"header": header, "claims": self.normal(payload, f"{self.place}.claims")}
 
     def _text(self, text: str, *, is_known_only: bool) -> str:
