@@ -229,6 +229,25 @@ async def test_listed_issuer_needs_no_provider(start_auth: StartAuth) -> None:
             assert (status, body["error_code"]) == (400, "validation_failed")
 
 
+@pytest.mark.parametrize(
+    ("ours", "client_id", "status"), [((), "any", 200), (("web",), "web", 200), (("web",), "any", 400)]
+)
+async def test_listed_issuer_signs_in_for_the_listed_clients(
+    start_auth: StartAuth, ours: tuple[str, ...], client_id: str, status: int
+) -> None:
+    """An app of somebody else's at the same issuer has ID tokens of our users too."""
+    async with running_issuer() as issuer:
+        reachable = {"trusted": ExternalProvider(enabled=True, url=f"{issuer.url}/elsewhere")}
+        settings = {
+            "external_allowed_id_token_issuers": (issuer.url,),
+            "external_allowed_id_token_client_ids": ours,
+        }
+        async with start_auth(external=reachable, **settings) as auth:
+            named = {"provider": "", "issuer": issuer.url, "client_id": client_id}
+            answer = await hand_in(auth, issuer.sign(claims_of(aud=client_id)), **named)
+            assert answer.status_code == status, answer.text
+
+
 async def test_rotated_key_of_a_provider_is_found(start_auth: StartAuth) -> None:
     async with running_issuer() as issuer, trusting(start_auth, issuer) as auth:
         assert (await hand_in(auth, issuer.sign(claims_of()))).status_code == 200

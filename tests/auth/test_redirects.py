@@ -110,6 +110,9 @@ GENEROUS = (
 @pytest.mark.parametrize(
     "url",
     [
+        # This machine, but the scheme chooses an app.
+        "other://127.0.0.1/",
+        "intent://127.0.0.1/#Intent;package=test.evil;end",
         # Another host behind, or in front of, the one that is meant.
         "https://example.com@evil.test/",
         "https://evil.test@app.example.com/",

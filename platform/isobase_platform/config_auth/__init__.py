@@ -67,6 +67,8 @@ class AuthSettings(SettingsGroup):
     """A further audience of Apple's ID tokens: the id of a native app."""
     external_allowed_id_token_issuers: tuple[str, ...] = ()
     """Issuers whose ID tokens are taken with the `client_id` and `issuer` that the app names."""
+    external_allowed_id_token_client_ids: tuple[str, ...] = ()
+    """The clients of those issuers whose ID tokens are taken; none: any client's, so that any app can sign users in."""
     oauth_server: OAuthServerSettings = OAuthServerSettings()
     third_party: Mapping[str, ThirdPartyIssuer] = Field(default_factory=dict)
     """Other issuers whose tokens are accepted, by name: `firebase`, `auth0`, `aws_cognito`, `clerk`, `workos` or any."""

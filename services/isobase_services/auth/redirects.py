@@ -55,7 +55,8 @@ def is_allowed_redirect(url: str, settings: AuthSettings) -> bool:
     if _DECIMAL_HOST.fullmatch(parsed.hostname):
         return False
     try:
-        return ipaddress.ip_address(parsed.hostname).is_loopback
+        # By http only, as RFC 8252 has it. Upstream takes any scheme, and on a telephone the scheme decides which app it is.
+        return ipaddress.ip_address(parsed.hostname).is_loopback and parsed.is_web
     except ValueError:
         pass
     if parsed.is_web and _is_disguised(parsed):

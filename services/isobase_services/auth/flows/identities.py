@@ -80,8 +80,9 @@ async def link_to_user(core: AuthCore, connection: Connection, user_id: UUID, ex
             await _take_email_of_identities(core, connection, await reload_user(connection, user_id))
         except _EmailTaken:
             raise bad_request(ErrorCode.EMAIL_EXISTS, DUPLICATE_EMAIL) from None
-        if not data["email_verified"]:
-            renamed = await reload_user(connection, user_id)
+        renamed = await reload_user(connection, user_id)
+        # The address may be another identity's, where the one that was just proven is somebody else's already.
+        if not data["email_verified"] or renamed.email != str(data.get("email", "")).lower():
             mail = await issue_email_code(core, connection, renamed, EmailKind.SIGNUP)
             refusal = confirmation_sent(external.provider, ErrorCode.EMAIL_NOT_CONFIRMED)
         else:
