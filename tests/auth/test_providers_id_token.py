@@ -238,13 +238,13 @@ async def test_listed_issuer_signs_in_for_the_listed_clients(
     """An app of somebody else's at the same issuer has ID tokens of our users too."""
     async with running_issuer() as issuer:
         reachable = {"trusted": ExternalProvider(enabled=True, url=f"{issuer.url}/elsewhere")}
-        settings = {
+        settings: dict[str, Any] = {
             "external_allowed_id_token_issuers": (issuer.url,),
             "external_allowed_id_token_client_ids": ours,
         }
         async with start_auth(external=reachable, **settings) as auth:
-            named = {"provider": "", "issuer": issuer.url, "client_id": client_id}
-            answer = await hand_in(auth, issuer.sign(claims_of(aud=client_id)), **named)
+            token = issuer.sign(claims_of(aud=client_id))
+            answer = await hand_in(auth, token, provider="", issuer=issuer.url, client_id=client_id)
             assert answer.status_code == status, answer.text
 
 

@@ -127,8 +127,8 @@ class Providers:
             if issuer and issuer in self._settings.external_allowed_id_token_issuers:
                 # The app says which client it is, so that by itself the token of any client of the issuer would do.
                 ours = self._settings.external_allowed_id_token_client_ids
-                audiences = (client_id,) if not ours or client_id in ours else ()
-                return IdTokenSource(issuer, self._issuer(issuer), (issuer,), audiences, generic, False, False)
+                named = (client_id,) if not ours or client_id in ours else ()
+                return IdTokenSource(issuer, self._issuer(issuer), (issuer,), named, generic, False, False)
             return None
         given = self._external.get(found)
         url = given.url if given is not None else ""
