@@ -175,6 +175,14 @@ def test_the_plain_part_of_a_projects_html_keeps_its_links_and_lines() -> None:
     )
 
 
+def test_the_plain_part_leaves_out_what_the_html_hides_and_does_not_repeat_a_links_address() -> None:
+    html = (
+        '<div style="color: red; display:none"><div>Preview<br></div>\u200c\u200c</div><span hidden>&nbsp;</span><p>Follow '
+        '<a href="https://x.example.com/?next=http%3A%2F%2Fy">https://x.example.com/?next=http://y</a></p>'
+    )
+    assert text_of_html(html) == "Follow https://x.example.com/?next=http://y\n"
+
+
 def project(folder: Path, toml: str, **files: str) -> Settings:
     (folder / "supabase" / "templates").mkdir(parents=True)
     for name, text in files.items():

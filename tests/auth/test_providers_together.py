@@ -12,7 +12,9 @@ import pytest
 from pydantic import SecretStr
 from supabase_auth import AsyncGoTrueClient, AsyncMemoryStorage
 
+from isobase_platform.config import AuthSettings
 from isobase_platform.config_auth.external import ExternalProvider
+from isobase_services.auth.providers import Providers
 from tests.auth.conftest import AuthServer, StartAuth, bearer
 from tests.auth.receivers import receiving
 from tests.auth.test_hooks import hook_settings
@@ -155,3 +157,25 @@ async def test_address_that_a_provider_has_not_proven_is_confirmed_by_mail(
         landed = await auth.client.get(provider.approve(await begin(auth), subject))
         assert "access_token=" in landed.headers["location"]
         assert await auth.count("users") == 1
+
+
+def test_providers_that_cannot_work_are_named_at_start(
+    provider: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {
+        **at(provider),
+        "gogle": ExternalProvider(enabled=True, client_id="app", secret=SecretStr("s")),
+        "github": ExternalProvider(enabled=True, client_id="app"),
+        "google": ExternalProvider(enabled=True, client_id="app"),
+        "discord": ExternalProvider(),
+    }
+    Providers(AuthSettings(external=given), "http://127.0.0.1:54321/auth/v1").warn_of_incomplete()
+    told = {
+        record.__dict__["key"]: record.__dict__["reason"]
+        for record in caplog.records
+        if record.name == "isobase.auth.providers"
+    }
+    assert told == {
+        "auth.external.gogle": "not a name that is known, and without the url of an OpenID Connect issuer",
+        "auth.external.github": "missing OAuth secret",
+    }

@@ -186,6 +186,14 @@ def test_an_unset_variable_is_a_warning_and_the_default_stays(folder: Path) -> N
     assert "NOT_SET" in file.warnings[0]
 
 
+def test_an_unset_variable_of_what_is_switched_off_is_no_warning(folder: Path) -> None:
+    file = read(folder, '[auth.external.apple]\nenabled = false\nclient_id = "x"\nsecret = "env(NOT_SET)"')
+    assert file.warnings == ()
+    assert settings_of(file).auth.external["apple"].client_id == "x"
+    file = read(folder, '[auth.external.apple]\nenabled = true\nclient_id = "x"\nsecret = "env(NOT_SET)"')
+    assert "auth.external.apple.secret" in file.warnings[0]
+
+
 def test_dotenv_files_hold_what_shells_and_upstream_read() -> None:
     content = (
         '# about\n\nA=plain # rest\nexport B=\'single # kept\'\nC="double\\n\\"x\\"" # rest\nD=\nE=a#b\n'

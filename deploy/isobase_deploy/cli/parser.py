@@ -118,6 +118,11 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-v", "--version", action="version", version=f"isobase {_version()}")
     parser.add_argument("service", choices=SERVICES, help="which one")
     _add_server_flags(parser)
+    parser.add_argument_group(
+        "serve auth in the place of the GoTrue program",
+        "With any GOTRUE_* variable, auth takes GoTrue's settings and serves at the root. Needed are GOTRUE_JWT_SECRET,"
+        " GOTRUE_SITE_URL, API_EXTERNAL_URL and DATABASE_URL; --workers counts here too. docs/serve-auth.md lists them all.",
+    )
     postgrest = parser.add_argument_group(
         "serve database in the place of the PostgREST program",
         "With one of these, or with any PGRST_* variable, the data API takes PostgREST's settings and serves at the root.",

@@ -75,14 +75,14 @@ class _Reader:
         self.warnings: list[str] = []
 
     def read(self, document: Mapping[str, object]) -> None:
-        for key, value in _leaves(document):
-            self._take(key, value)
+        for key, value, is_off in _leaves(document):
+            self._take(key, value, is_off=is_off)
 
-    def _take(self, key: tuple[str, ...], value: object) -> None:
+    def _take(self, key: tuple[str, ...], value: object, *, is_off: bool) -> None:
         dotted = ".".join(key)
         target = keys.target_of(key)
         if target is not None:
-            resolved = self._resolved(dotted, value)
+            resolved = self._resolved(dotted, value, is_off=is_off)
             if resolved is None:
                 return
             try:
@@ -99,20 +99,21 @@ class _Reader:
         elif not keys.is_known(key):
             self.warnings.append(f"{self._path.name}: unknown key {dotted}")
 
-    def _resolved(self, dotted: str, value: object) -> object:
-        """The value with ``env(NAME)`` replaced; None, with a warning, where NAME is not set."""
+    def _resolved(self, dotted: str, value: object, *, is_off: bool) -> object:
+        """The value with ``env(NAME)`` replaced; None where NAME is not set, with a warning unless its table is off."""
         if isinstance(value, list):
-            items = [self._resolved(dotted, item) for item in value]
+            items = [self._resolved(dotted, item, is_off=is_off) for item in value]
             return [item for item in items if item is not None]
         match = _ENV.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             return value
         found = self._environment.get(match.group(1))
         if not found:
-            self.warnings.append(
-                f"{self._path.name}: {dotted} refers to the environment variable {match.group(1)}, which is not set;"
-                " its default is used"
-            )
+            if not is_off:
+                self.warnings.append(
+                    f"{self._path.name}: {dotted} refers to the environment variable {match.group(1)}, which is not set;"
+                    " its default is used"
+                )
             return None
         return _FromEnvironment(found)
 
@@ -131,11 +132,16 @@ class _FromEnvironment(str):
     __slots__ = ()
 
 
-def _leaves(table: Mapping[str, object], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    """(key path, value) of everything that is not a table, and of empty tables, which say that something exists."""
+def _leaves(
+    table: Mapping[str, object], above: tuple[str, ...] = (), *, is_off: bool = False
+) -> Iterator[tuple[tuple[str, ...], object, bool]]:
+    """(key path, value, whether a table around it says ``enabled = false``) of everything that is not a table, and of
+    empty tables, which say that something exists.
+    """
+    is_off = is_off or table.get("enabled") is False
     for name, value in table.items():
         key = (*above, name)
         if isinstance(value, dict) and value:
-            yield from _leaves(value, key)
+            yield from _leaves(value, key, is_off=is_off)
         else:
-            yield key, value
+            yield key, value, is_off

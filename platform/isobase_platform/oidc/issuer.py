@@ -36,7 +36,10 @@ class IssuerTiming:
 class _Kept(Generic[T]):
     """A value that is fetched when it is missing or old; one fetch at a time, the old value in its stead where it fails."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[T]], timing: IssuerTiming, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, issuer: str, fetch: Callable[[], Awaitable[T]], timing: IssuerTiming, clock: Callable[[], float]
+    ) -> None:
+        self._issuer = issuer
         self._fetch = fetch
         self._timing = timing
         self._clock = clock
@@ -78,7 +81,9 @@ class _Kept(Generic[T]):
             self.value = await self._fetch()
         except OutboundError as error:
             self._failure = error
-            _log.warning("an issuer's document cannot be fetched", extra={"reason": error.message})
+            _log.warning(
+                "an issuer's document cannot be fetched", extra={"issuer": self._issuer, "reason": error.message}
+            )
             return
         self._fetched_at_s = self._clock()
         self._failure = None
@@ -103,8 +108,8 @@ class Issuer:
         self._http = http
         self._jwks_url = jwks_url
         timing = timing or IssuerTiming()
-        self._document = _Kept(self._fetch_document, timing, clock)
-        self._keys = _Kept(self._fetch_keys, timing, clock)
+        self._document = _Kept(url, self._fetch_document, timing, clock)
+        self._keys = _Kept(url, self._fetch_keys, timing, clock)
 
     async def discovery(self) -> Discovery:
         """The discovery document. Raises ``OutboundError`` where none is to be had."""

@@ -46,6 +46,7 @@ class AuthService:
 
     async def start(self) -> None:
         """Nothing is loaded ahead: the first request opens the first connection. Housekeeping begins to wait for its time."""
+        self._core.providers.warn_of_incomplete()
         self._housekeeper.start()
 
     async def drain(self, timeout_s: float) -> None:

@@ -105,13 +105,18 @@ class UnsentTests:
 
 
 class TextDelivery:
-    """Words and sends. ``provider`` None: there is none, and ``problem`` says why where one was asked for."""
+    """Words and sends. ``provider`` None: there is none, and ``problem`` says why where one was asked for.
 
-    def __init__(self, provider: SmsProvider | None, template: str, *, problem: str = "") -> None:
+    ``is_told``: the log has it already.
+    """
+
+    def __init__(
+        self, provider: SmsProvider | None, template: str, *, problem: str = "", is_told: bool = False
+    ) -> None:
         self._provider = provider
         self._template = template
         self._problem = problem or "no SMS provider is enabled"
-        self._is_told = False
+        self._is_told = is_told
 
     @classmethod
     def of(cls, settings: AuthSettings) -> Self:
@@ -133,7 +138,8 @@ class TextDelivery:
         try:
             return cls(provider_of(sms), sms.template)
         except ConfigurationError as error:
-            return cls(None, sms.template, problem=error.message)
+            _log.warning("text messages cannot be sent", extra={"reason": error.message})
+            return cls(None, sms.template, problem=error.message, is_told=True)
 
     @property
     def provider(self) -> SmsProvider | None:

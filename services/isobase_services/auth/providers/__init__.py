@@ -7,6 +7,7 @@ in the database is the business of ``flows.external_users``.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ _ID_TOKEN_ISSUERS = {
 }
 """Providers whose ID tokens can be handed in, with the only issuer that each is believed to have."""
 
+_NATIVE = frozenset({"apple", "google"})
+"""Providers that apps use by ID tokens alone, for which no secret is needed."""
+
+_log = logging.getLogger("isobase.auth.providers")
+
 
 @dataclass(slots=True, frozen=True)
 class IdTokenSource:
@@ -66,6 +72,21 @@ class Providers:
         self._http = OutboundHttp(hosts_of(given.url for given in settings.external.values() if given.enabled))
         self._timing = timing or IssuerTiming(max_age_s=DISCOVERY_MAX_AGE_S)
         self._issuers: OrderedDict[str, Issuer] = OrderedDict()
+
+    def warn_of_incomplete(self) -> None:
+        """Log each provider that is switched on and cannot work, with the reason. Nothing is asked over the network."""
+        for name, given in self._external.items():
+            if not given.enabled or (name in _NATIVE and given.client_ids):
+                continue
+            try:
+                self.find(name)
+            except ProviderRefusal as refusal:
+                reason = refusal.message
+                if name not in PROVIDER_NAMES and not given.url:
+                    reason = "not a name that is known, and without the url of an OpenID Connect issuer"
+                _log.warning(
+                    "sign-in with a provider cannot work", extra={"key": f"auth.external.{name}", "reason": reason}
+                )
 
     async def close(self) -> None:
         """Close the connections."""

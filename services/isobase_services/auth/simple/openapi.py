@@ -42,6 +42,9 @@ def _error(description: str, code: str, message: str) -> dict[str, Any]:
 _SESSION = {"application/json": {"schema": {"$ref": "#/components/schemas/SessionAnswer"}}}
 _CREDENTIALS = {"email": "alice@example.com", "password": "correct horse battery"}
 _BAD_BODY = _error("The body is not valid", "bad_request", "The request body is not valid")
+_BUSY = _error("Too many requests from this address", "over_request_rate_limit", "Request rate limit reached")
+_SIGNUPS_OFF = _error("Sign-ups are switched off", "signup_disabled", "Signups not allowed for this instance")
+_REFUSED = _error("Banned, or the address is not confirmed yet", "email_not_confirmed", "Email not confirmed")
 _UNAUTHORIZED = _error("No or no valid bearer token", "no_authorization", "This endpoint requires a valid Bearer token")
 
 OPENAPI: dict[str, Any] = {
@@ -55,10 +58,12 @@ OPENAPI: dict[str, Any] = {
                 "responses": {
                     "201": {"description": "Signed up", "content": _SESSION},
                     "400": _BAD_BODY,
+                    "403": _SIGNUPS_OFF,
                     "409": _error("The address is taken", "user_already_exists", "User already registered"),
                     "422": _error(
                         "The password is too weak", "weak_password", "Password should be at least 6 characters."
                     ),
+                    "429": _BUSY,
                 },
             }
         },
@@ -71,6 +76,8 @@ OPENAPI: dict[str, Any] = {
                     "200": {"description": "Signed in", "content": _SESSION},
                     "400": _BAD_BODY,
                     "401": _error("Unknown user or wrong password", "invalid_credentials", "Invalid login credentials"),
+                    "403": _REFUSED,
+                    "429": _BUSY,
                 },
             }
         },
@@ -104,6 +111,8 @@ OPENAPI: dict[str, Any] = {
                     "200": {"description": "Signed in", "content": _SESSION},
                     "400": _BAD_BODY,
                     "401": _error("Not the code, or not any more", "otp_expired", "Token has expired or is invalid"),
+                    "403": _REFUSED,
+                    "429": _BUSY,
                 },
             }
         },
@@ -121,6 +130,8 @@ OPENAPI: dict[str, Any] = {
                         "refresh_token_already_used",
                         "Invalid Refresh Token: Already Used",
                     ),
+                    "403": _REFUSED,
+                    "429": _BUSY,
                 },
             }
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,8 @@ class SmtpSender:
             cause = error if isinstance(error, ssl.SSLCertVerificationError) else error.__cause__
             if isinstance(cause, ssl.SSLCertVerificationError):
                 raise SendFailed(f"the SMTP server's certificate: {cause.verify_message}", is_permanent=True) from error
-            raise SendFailed(f"the SMTP server is out of reach: {type(error).__name__}") from error
+            place = f"{self._settings.host}:{self._settings.port}"
+            raise SendFailed(f"the SMTP server {place} is out of reach: {_reason(error)}") from error
 
     async def close(self) -> None:
         """Nothing stays open."""
@@ -91,6 +93,17 @@ class SmtpSender:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, such as "Name or service not known", behind the library's own words."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    words = ""
+    if isinstance(cause, OSError):
+        # asyncio words a refused connection by its addresses; the resolver's codes are negative.
+        number = cause.errno or 0
+        words = os.strerror(number) if number > 0 else cause.strerror or ""
+    return words or str(error) or type(error).__name__
 
 
 def _is_final(code: int) -> bool:
