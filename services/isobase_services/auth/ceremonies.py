@@ -46,7 +46,6 @@ __all__ = [
 CHALLENGE_BYTES = 32
 ALGORITHMS = (-7, -36, -257, -258, -259, -37, -38, -39, -8)
 """COSE numbers of ES256, ES512, RS256 to RS512, PS256 to PS512 and EdDSA: upstream's list in its order, but for ES384."""
-NO_AAGUID = UUID(int=0)
 
 
 class CeremonyFailed(Exception):

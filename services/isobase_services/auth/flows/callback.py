@@ -12,19 +12,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.errors import (
     AuthError,
     ErrorCode,
     OAuthRefusal,
     bad_request,
-    fail_with_database_error,
     unprocessable,
 )
 from isobase_services.auth.flows.authorize import KeptSecret
 from isobase_services.auth.flows.codes import post_code
-from isobase_services.auth.flows.external_users import ExternalUser, Settled, ask_before_creation, settle
+from isobase_services.auth.flows.external_users import (
+    ExternalUser,
+    Settled,
+    ask_before_creation,
+    settle,
+    with_second_look,
+)
 from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.flows.identities import accept_invitation, link_to_user, tell_of_link
 from isobase_services.auth.hooks.new_users import was_created
@@ -46,8 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["CallbackRequest", "Landed", "find_flow", "finish_sign_in"]
 
 CLIENT_STATE_LIFE_S = 300
-MAX_ATTEMPTS = 2
-"""A second look after somebody else made the same user between our look-up and our insert."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -114,7 +116,9 @@ async def finish_sign_in(core: AuthCore, flow: FlowState, request: CallbackReque
     external = ExternalUser(flow.provider_type, signed_in.profile, flow.email_optional, request.audience)
     if flow.linking_target_id is None and not flow.invite_token:
         await ask_before_creation(core, external, request.facts)
-    settled, session = await _settle(core, flow, request, external, signed_in)
+    settled, session = await with_second_look(
+        core, lambda connection: _use_up(core, connection, flow, request, external, signed_in)
+    )
     if settled.mail is not None:
         post_code(core, settled.mail, request.facts)
     if settled.refusal is not None:
@@ -168,20 +172,6 @@ async def _ask(core: AuthCore, provider: Provider, callback: Callback) -> Signed
         raise AuthError(
             500, ErrorCode.UNEXPECTED_FAILURE, "Error getting user profile from external provider"
         ) from None
-
-
-async def _settle(
-    core: AuthCore, flow: FlowState, request: CallbackRequest, external: ExternalUser, signed_in: SignedInAt
-) -> tuple[Settled, OpenSession | None]:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        try:
-            async with core.transaction() as connection:
-                return await _use_up(core, connection, flow, request, external, signed_in)
-        except DatabaseError as error:
-            if error.is_unique_violation and error.schema == "auth" and attempt < MAX_ATTEMPTS:
-                continue
-            fail_with_database_error("Database error saving new user", error)
-    raise AssertionError("unreachable")
 
 
 async def _use_up(

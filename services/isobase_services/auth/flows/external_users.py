@@ -8,12 +8,14 @@ that account goes: it may have been made by somebody who waited for the owner of
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 from uuid import UUID, uuid4
 
+from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, forbidden, unprocessable
+from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_database_error, forbidden, unprocessable
 from isobase_services.auth.flows.codes import IssuedCode, issue_email_code
 from isobase_services.auth.flows.doors import close_other_doors
 from isobase_services.auth.flows.new_user import check_sign_ups, provider_metadata, reload_user
@@ -36,7 +38,12 @@ __all__ = [
     "confirmation_sent",
     "linked_entry",
     "settle",
+    "with_second_look",
 ]
+
+MAX_ATTEMPTS = 2
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True, frozen=True)
@@ -114,6 +121,22 @@ async def settle(core: AuthCore, connection: Connection, external: ExternalUser)
         return Settled(stripped, is_new, _unverified(external.provider, "Verify the email", "in order to sign in"))
     mail = await issue_email_code(core, connection, stripped, EmailKind.SIGNUP)
     return Settled(stripped, is_new, confirmation_sent(external.provider), mail)
+
+
+async def with_second_look(core: AuthCore, execute: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """What ``execute`` gives in a transaction; once more where somebody made the same user after its look-up.
+
+    Raises 500 for any other refusal of the database.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            async with core.transaction() as connection:
+                return await execute(connection)
+        except DatabaseError as error:
+            if error.is_unique_violation and error.schema == "auth" and attempt < MAX_ATTEMPTS:
+                continue
+            fail_with_database_error("Database error saving new user", error)
+    raise AssertionError("unreachable")
 
 
 async def confirm_user(core: AuthCore, connection: Connection, user_id: UUID) -> User:

@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from isobase_platform.errors import DatabaseError
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request, fail_with_database_error
+from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request
 from isobase_services.auth.flows.codes import post_code
-from isobase_services.auth.flows.external_users import ExternalUser, Settled, ask_before_creation, settle
+from isobase_services.auth.flows.external_users import (
+    ExternalUser,
+    Settled,
+    ask_before_creation,
+    settle,
+    with_second_look,
+)
 from isobase_services.auth.flows.grants import issue_grant, start_session
 from isobase_services.auth.flows.identities import link_to_user, tell_of_link
 from isobase_services.auth.hooks.new_users import was_created
@@ -30,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["IdTokenRequest", "check_id_token_request", "sign_in_with_id_token"]
 
 INVALID = "invalid request"
-MAX_ATTEMPTS = 2
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,7 +79,9 @@ async def sign_in_with_id_token(
     external = ExternalUser(source.name, profile, source.email_optional, request.audience)
     if request.linking_target is None:
         await ask_before_creation(core, external, facts)
-    settled, session = await _settle(core, request, external, facts, terms)
+    settled, session = await with_second_look(
+        core, lambda connection: _sign_in(core, connection, request, external, facts, terms)
+    )
     if settled.mail is not None:
         post_code(core, settled.mail, facts)
     if settled.refusal is not None:
@@ -124,20 +130,6 @@ def _check_nonce(claims: JsonObject, nonce: str) -> None:
     digest = hashlib.sha256(nonce.encode("utf-8", "surrogatepass")).hexdigest()
     if expected and not hmac.compare_digest(digest.encode(), expected.encode("utf-8", "surrogatepass")):
         raise OAuthRefusal("invalid nonce", "Nonces mismatch")
-
-
-async def _settle(
-    core: AuthCore, request: IdTokenRequest, external: ExternalUser, facts: ClientFacts, terms: SessionTerms
-) -> tuple[Settled, OpenSession | None]:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        try:
-            async with core.transaction() as connection:
-                return await _sign_in(core, connection, request, external, facts, terms)
-        except DatabaseError as error:
-            if error.is_unique_violation and error.schema == "auth" and attempt < MAX_ATTEMPTS:
-                continue
-            fail_with_database_error("Database error saving new user", error)
-    raise AssertionError("unreachable")
 
 
 async def _sign_in(

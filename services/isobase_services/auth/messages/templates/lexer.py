@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 __all__ = ["Action", "TemplateError", "Text", "Token", "pieces", "tokens"]
 
-_TRIM_LEFT = "-"
 _ACTION = re.compile(
     r"""\{\{(?P<left>-(?=\s))?
         (?P<inside>\s*/\*.*?\*/\s*|(?:`[^`]*`|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|(?!\}\}).)*?)
