@@ -98,6 +98,41 @@ async def test_who_proves_an_address_shuts_out_whoever_claimed_it_at_a_provider_
         assert user["app_metadata"]["providers"] == ["email"]
 
 
+@pytest.mark.parametrize("way", ["invite", "link"])
+async def test_invited_owner_shuts_out_whoever_claimed_the_address_at_a_provider_first(
+    start_auth: StartAuth, provider: OidcProvider, mailbox: MailboxServer, way: str
+) -> None:
+    subject = f"user-{uuid.uuid4()}"
+    provider.put_user(subject, email=VICTIM, email_verified=False)
+    async with start_auth(external=at(provider), email_enable_confirmations=True) as auth:
+        await come_back(auth, provider, subject)
+        await auth.database.execute("update auth.users set confirmation_sent_at = null")
+        await mailbox.arrival(VICTIM)
+        if way == "invite":
+            await auth.client.post("/invite", json={"email": VICTIM}, headers=auth.service_headers)
+            code = code_in(await mailbox.arrival(VICTIM, count=2))
+        else:
+            order = {"type": "invite", "email": VICTIM}
+            made = await auth.client.post("/admin/generate_link", json=order, headers=auth.service_headers)
+            code = made.json()["email_otp"]
+        owner = await auth.client.post("/verify", json={"type": "invite", "email": VICTIM, "token": code})
+        assert owner.status_code == 200, owner.text
+        assert "access_token=" not in await come_back(auth, provider, subject)
+
+
+async def test_number_that_an_administrator_wrote_stays_with_who_proves_the_address(
+    start_auth: StartAuth, mailbox: MailboxServer
+) -> None:
+    async with start_auth(email_enable_confirmations=True) as auth:
+        prepared = {"email": VICTIM, "phone": "4915112345678", "phone_confirm": True}
+        await auth.client.post("/admin/users", json=prepared, headers=auth.service_headers)
+        await auth.client.post("/otp", json={"email": VICTIM})
+        code = code_in(await mailbox.arrival(VICTIM))
+        owner = await auth.client.post("/verify", json={"type": "email", "email": VICTIM, "token": code})
+        user = owner.json()["user"]
+        assert (user["phone"], user["app_metadata"]["providers"]) == ("4915112345678", ["email", "phone"])
+
+
 async def test_who_proves_an_address_ends_the_sessions_of_who_joined_it_to_an_account(
     start_auth: StartAuth, provider: OidcProvider, mailbox: MailboxServer
 ) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from isobase_services.auth.models import JsonObject, User
 from isobase_services.auth.store import identities, sessions, users
-from isobase_services.auth.store.users import UserChanges
+from isobase_services.auth.store.users import UserChanges, UserColumn
 
 if TYPE_CHECKING:
     from isobase_platform.pool import Connection
@@ -20,40 +20,45 @@ if TYPE_CHECKING:
 __all__ = ["close_other_doors", "has_doors"]
 
 _OWN = "email"
+_ADDRESSES = frozenset({"email", "phone"})
 
 
 def has_doors(user: User) -> bool:
-    """Whether anything but a code to the e-mail address opens the account."""
-    return user.has_password or bool(user.phone) or any(identity.provider != _OWN for identity in user.identities)
+    """Whether somebody who never proved the e-mail address may have a way into the account."""
+    return user.has_password or _is_known_elsewhere(user)
 
 
 async def close_other_doors(
     connection: Connection, user: User, *, kept: UUID | None = None, metadata: JsonObject | None = None
 ) -> None:
-    """Take password, phone number, second factors, passkeys, sessions, pending changes and identities from the user.
+    """Take password, second factors, passkeys, sessions, pending changes and identities from the user.
 
-    ``kept``: the identity that stays; None for the e-mail address's own, which is made where there is none. ``metadata``:
-    what the user's metadata become; None leaves them.
+    The phone number goes too, unless neither a provider let the address be claimed nor proves it now: then an administrator
+    wrote both. ``kept``: the identity that stays; None for the e-mail address's own, which is made where there is none.
+    ``metadata``: what the user's metadata become; None leaves them.
     """
-    changes = UserChanges(
-        {
-            "encrypted_password": "",
-            "phone": None,
-            "phone_confirmed_at": None,
-            "email_change": "",
-            "email_change_confirm_status": 0,
-            "phone_change": "",
-        },
-        user_metadata=metadata,
-        replace_user_metadata=metadata is not None,
-    )
+    columns: dict[UserColumn, object] = {
+        "encrypted_password": "",
+        "email_change": "",
+        "email_change_confirm_status": 0,
+        "phone_change": "",
+    }
+    takes_identities = kept is not None or _is_known_elsewhere(user)
+    if takes_identities:
+        columns |= {"phone": None, "phone_confirmed_at": None}
+    changes = UserChanges(columns, user_metadata=metadata, replace_user_metadata=metadata is not None)
     await users.update_user(connection, user.id, changes)
     if kept is None:
         kept = next((identity.id for identity in user.identities if identity.provider == _OWN), None)
     if kept is None:
         data = {"sub": str(user.id), "email": user.email, "email_verified": False, "phone_verified": False}
         kept = await identities.add_identity(connection, user.id, _OWN, data)
-    await identities.delete_other_identities(connection, user.id, kept)
+    if takes_identities:
+        await identities.delete_other_identities(connection, user.id, kept)
     await users.delete_factors(connection, user.id)
     await sessions.delete_sessions(connection, user.id)
     await users.set_providers(connection, user.id)
+
+
+def _is_known_elsewhere(user: User) -> bool:
+    return any(identity.provider not in _ADDRESSES for identity in user.identities)

@@ -22,6 +22,7 @@ from isobase_services.auth.errors import (
 from isobase_services.auth.flows.access import Admin
 from isobase_services.auth.flows.codes import store_code
 from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL
+from isobase_services.auth.flows.doors import has_doors
 from isobase_services.auth.flows.email_change import store_change_code
 from isobase_services.auth.flows.invite import record_invitation
 from isobase_services.auth.flows.new_user import NewAccount, insert_account, reload_user
@@ -129,7 +130,7 @@ async def _plan(core: AuthCore, order: LinkOrder, email: str, user: User | None)
     elif link_type in ("signup", "invite"):
         if user.is_email_confirmed:
             raise _taken()
-        resets_password = not await _knows_password(core, order, user)
+        resets_password = has_doors(user) and not await _knows_password(core, order, user)
     if link_type in ("email_change_current", "email_change_new"):
         if link_type == "email_change_current" and not core.settings.email.double_confirm_changes:
             raise bad_request(
@@ -149,8 +150,6 @@ async def _first_hash(core: AuthCore, order: LinkOrder) -> str:
 
 
 async def _knows_password(core: AuthCore, order: LinkOrder, user: User) -> bool:
-    if not user.has_password:
-        return True
     return bool(order.password) and (await core.hasher.verify(order.password, user.encrypted_password)).matches
 
 

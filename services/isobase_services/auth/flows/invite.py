@@ -11,6 +11,7 @@ from isobase_services.auth.errors import AuthError, ErrorCode, fail_with_databas
 from isobase_services.auth.flows.access import Admin
 from isobase_services.auth.flows.codes import issue_email_code, send_sign_up_code
 from isobase_services.auth.flows.confirm import DUPLICATE_EMAIL
+from isobase_services.auth.flows.doors import has_doors
 from isobase_services.auth.flows.new_user import NewAccount, insert_account, reload_user
 from isobase_services.auth.hooks.new_users import may_create, was_created
 from isobase_services.auth.messages import EmailKind
@@ -58,7 +59,7 @@ async def invite(core: AuthCore, admin: Admin, invitation: Invitation, facts: Cl
             await record_invitation(connection, admin, user)
             issued = await issue_email_code(
                 core, connection, user, EmailKind.INVITE,
-                redirect_to=invitation.redirect_to, resets_password=user.has_password,
+                redirect_to=invitation.redirect_to, resets_password=has_doors(user),
             )  # fmt: skip
             invited = await reload_user(connection, user.id)
     except DatabaseError as error:
