@@ -90,7 +90,7 @@ class Codes(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.email = f"user{next(numbers)}@example.com"
+        self.email = f"of-codes{next(numbers)}@example.com"
         self.user_id = self.new_user(self.email)["user"]["id"]
         self.codes: list[Code] = []
         self.sessions = 1
@@ -225,7 +225,7 @@ class EmailChanges(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.email = f"user{next(numbers)}@example.com"
+        self.email = f"of-codes{next(numbers)}@example.com"
         session = self.new_user(self.email)
         self.user_id = session["user"]["id"]
         self.session = session
@@ -234,7 +234,7 @@ class EmailChanges(Machine):
 
     @rule()
     def ask(self) -> None:
-        email = f"user{next(numbers)}@example.com"
+        email = f"of-codes{next(numbers)}@example.com"
         answer = self.run(self.auth.client.put("/user", json={"email": email}, headers=bearer(self.session)))
         assert (answer.status_code, answer.json()["new_email"]) == (200, email)
         self._forget_codes()

@@ -86,7 +86,7 @@ class Sessions(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.accounts = [Account(f"user{next(numbers)}@example.com") for _ in range(2)]
+        self.accounts = [Account(f"of-sessions{next(numbers)}@example.com") for _ in range(2)]
         self.sessions: list[Opened] = []
         for account in self.accounts:
             answer = self.run(self.auth.sign_up(account.email))

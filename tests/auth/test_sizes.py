@@ -23,6 +23,13 @@ async def test_metadata_do_not_grow_without_end(auth: AuthServer) -> None:
     assert (await auth.client.put("/user", json=swapped, headers=bearer(session))).status_code == 200
 
 
+async def test_name_of_a_user_is_short_in_the_audit_log(auth: AuthServer) -> None:
+    await auth.sign_up(data={"full_name": NEARLY_ALL})
+    assert (await auth.sign_in()).status_code == 200
+    longest = await auth.database.fetchval("select max(length(payload::text)) from auth.audit_log_entries")
+    assert 255 < longest < 1000
+
+
 @pytest.mark.parametrize("factor_type", ["totp", "phone", "webauthn"])
 async def test_factor_of_a_very_long_name_is_refused(auth: AuthServer, factor_type: str) -> None:
     session = await auth.sign_up()

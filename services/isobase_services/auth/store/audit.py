@@ -40,6 +40,9 @@ keeps_rows: ContextVar[bool] = ContextVar("keeps_rows", default=True)
 client_address: ContextVar[Callable[[], str]] = ContextVar("client_address", default=str)
 """Tells the address of the request's client, empty where it is unknown; the router sets it for each request."""
 
+MAX_NAME_CHARS = 255
+"""Of a user's own full name in the log: it is written with all that they do, and they may make it as long as a request."""
+
 _log = logging.getLogger("isobase.auth.audit")
 
 
@@ -144,7 +147,8 @@ class StoredEntry:
 def user_actor(user: User) -> Actor:
     """The user as the one who acts."""
     full_name = user.user_metadata.get("full_name")
-    return Actor(user.id, user.phone or user.email, user.is_sso_user, full_name if isinstance(full_name, str) else None)
+    name = full_name[:MAX_NAME_CHARS] if isinstance(full_name, str) else None
+    return Actor(user.id, user.phone or user.email, user.is_sso_user, name)
 
 
 APPEND_ENTRIES = """
