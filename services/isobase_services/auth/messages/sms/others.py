@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ __all__ = ["Messagebird", "Textlocal", "Vonage"]
 _SMS_ONLY: frozenset[Channel] = frozenset({"sms"})
 
 
-class _FormProvider:
+class _FormProvider(ABC):
     """A provider that takes one form for a message."""
 
     channels = _SMS_ONLY
@@ -40,13 +41,13 @@ class _FormProvider:
         """See ``SmsProvider``."""
         await self._api.close()
 
+    @abstractmethod
     def fields(self, phone: str, text: str) -> dict[str, str]:
         """The fields of one message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, answer: Answer) -> str:
         """The message's id. Raises ``SendFailed`` for a refusal."""
-        raise NotImplementedError
 
 
 class Messagebird(_FormProvider):
