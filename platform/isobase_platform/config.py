@@ -47,6 +47,7 @@ DEFAULT_ROLE_PASSWORD = "postgres"  # noqa: S105  the local stack's, refused in 
 DEFAULT_S3_ACCESS_KEY_ID = "625729a08b95bf1b7ff351a663f3a23c"
 DEFAULT_S3_SECRET_ACCESS_KEY = "850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907"  # noqa: S105  as above
 
+THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 LOGIN_ROLES = ("authenticator", "supabase_auth_admin", "supabase_storage_admin", "supabase_admin", "postgres")
 
 
@@ -249,6 +250,14 @@ class Settings(BaseSettings):
     def api_key_required(self) -> bool:
         """Whether the gateway refuses requests without an API key."""
         return self.is_production if self.require_api_key is None else self.require_api_key
+
+    @property
+    def unlimited_addresses(self) -> tuple[str, ...]:
+        """Networks that auth does not limit. In production a caller on this machine may be a proxy that brings everybody."""
+        chosen = self.auth.rate_limit.unlimited_addresses
+        if chosen is not None:
+            return chosen
+        return () if self.is_production else THIS_MACHINE
 
     @property
     def is_embedded(self) -> bool:

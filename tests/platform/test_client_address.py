@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import httpx
 import pytest
@@ -10,6 +11,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from isobase_platform.config import Settings, load_settings
+from isobase_platform.config_auth import AuthSettings
+from isobase_platform.config_auth.rate_limit import RateLimitSettings
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.http.client_address import TrustedProxies
 from isobase_platform.http.edge import Edge
@@ -98,3 +101,19 @@ def test_networks_that_are_none_are_refused_at_start(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name.replace(".", r"\.")):
         load_settings(flags=values)
     assert isinstance(load_settings(), Settings)
+
+
+@pytest.mark.parametrize(
+    ("env", "chosen", "unlimited"),
+    [
+        ("local", None, ("127.0.0.0/8", "::1/128")),
+        ("production", None, ()),
+        ("production", ("127.0.0.1/32",), ("127.0.0.1/32",)),
+        ("local", (), ()),
+    ],
+)
+def test_only_a_local_project_leaves_this_machine_unlimited_by_itself(
+    env: Literal["local", "production"], chosen: tuple[str, ...] | None, unlimited: tuple[str, ...]
+) -> None:
+    settings = Settings(env=env, auth=AuthSettings(rate_limit=RateLimitSettings(unlimited_addresses=chosen)))
+    assert settings.unlimited_addresses == unlimited

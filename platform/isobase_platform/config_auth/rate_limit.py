@@ -35,11 +35,12 @@ class RateLimitSettings(SettingsGroup):
     """Challenges of a second factor per minute, and as many verifications."""
     burst: int = Field(default=30, ge=1)
     """How many requests may come at once before the rate counts (anonymous sign-ups: as many as their rate)."""
-    unlimited_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    """Networks whose addresses are not limited; by default this machine itself, as on upstream's local stack."""
+    unlimited_addresses: tuple[str, ...] | None = None
+    """Networks whose addresses are not limited; default: this machine itself, as on upstream's local stack, and none in
+    production."""
 
     @field_validator("unlimited_addresses")
     @classmethod
-    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        Networks(value)
+    def _are_networks(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        Networks(value or ())
         return value

@@ -55,14 +55,14 @@ class Limits:
         self._limiter = RateLimiter(platform.store, platform.metrics.store_failures)
         self._refused = platform.metrics.rate_limited
         self._rates = _rates(settings)
-        self._unlimited = Networks(settings.unlimited_addresses)
+        self._unlimited = Networks(platform.settings.unlimited_addresses)
         self._email = Rate(settings.email_sent, HOUR_S, settings.email_sent)
         self._sms = Rate(settings.sms_sent, HOUR_S, settings.sms_sent)
 
     async def check(self, kind: Limited, facts: ClientFacts) -> None:
         """Count one call of a kind by its client's address; raises 429 over_request_rate_limit beyond the rate.
 
-        A client without an address (a unix socket) and those of ``unlimited_addresses`` are not counted.
+        A client without an address (a unix socket) and those of ``Settings.unlimited_addresses`` are not counted.
         """
         key = self._key(facts.ip)
         if key is not None and not await self._limiter.allows(f"{kind}:{key}", self._rates[kind]):
