@@ -21,6 +21,7 @@ from isobase_platform.config_auth import AuthSettings
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_mailbox import MailboxSettings
 from isobase_platform.config_rest import RestSettings
+from isobase_platform.config_storage import DEFAULT_S3_SECRET_ACCESS_KEY, StorageSettings
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.networks import Networks
 from isobase_platform.tokens import role_token
@@ -44,8 +45,6 @@ DEFAULT_JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"  
 DEFAULT_PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
 DEFAULT_SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105  public demo value, refused in production
 DEFAULT_ROLE_PASSWORD = "postgres"  # noqa: S105  the local stack's, refused in production
-DEFAULT_S3_ACCESS_KEY_ID = "625729a08b95bf1b7ff351a663f3a23c"
-DEFAULT_S3_SECRET_ACCESS_KEY = "850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907"  # noqa: S105  as above
 
 THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 LOGIN_ROLES = ("authenticator", "supabase_auth_admin", "supabase_storage_admin", "supabase_admin", "postgres")
@@ -102,30 +101,6 @@ class DynamicSettings(SettingsGroup):
     """Rows that one request may insert; how many one reads is rest.max_rows."""
     definition_body_bytes: int = Field(default=256 * 1024, ge=1)
     """Largest body of everything but rows, whose limit is rest.max_body_bytes."""
-
-
-class BucketSettings(SettingsGroup):
-    """One [storage.buckets.NAME] table: made at start where it is missing."""
-
-    public: bool = False
-    file_size_limit_bytes: int | None = None
-    allowed_mime_types: tuple[str, ...] | None = None
-    objects_path: Path | None = None
-
-
-class StorageSettings(SettingsGroup):
-    """Storage (``/storage/v1``)."""
-
-    enabled: bool = True
-    """Whether the service is served at all."""
-    file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
-    root: Path | None = None
-    """Directory of the local-disk backend; default ``storage`` in the data directory."""
-    buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
-    simple_bucket: str = "user-files"
-    signed_url_ttl_s: int = Field(default=3600, ge=1)
-    s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
-    s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
 
 
 class RealtimeSettings(SettingsGroup):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from isobase_platform.config import BucketSettings, StorageSettings
+from isobase_platform.config_storage import BucketSettings, StorageSettings
 from isobase_platform.pool import Connection, Pools
 from isobase_platform.sql import quote_identifier, quote_literal
 from isobase_services.storage.rules import check_mime_patterns, check_new_bucket_name, size_limit_bytes

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 from isobase_platform.caller import Caller
-from isobase_platform.config import BucketSettings
+from isobase_platform.config_storage import BucketSettings
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.core.database import Actor
 from isobase_services.storage.core.upload import UploadFacts, UploadTarget

@@ -1,0 +1,34 @@
+"""The settings of storage. Names as config.toml's ``[storage]`` and its sections, which are groups here.
+
+A group that belongs to one feature has a module of its own in this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from isobase_platform.config_group import SettingsGroup
+from isobase_platform.config_storage.buckets import BucketSettings
+
+__all__ = ["DEFAULT_S3_ACCESS_KEY_ID", "DEFAULT_S3_SECRET_ACCESS_KEY", "BucketSettings", "StorageSettings"]
+
+DEFAULT_S3_ACCESS_KEY_ID = "625729a08b95bf1b7ff351a663f3a23c"
+DEFAULT_S3_SECRET_ACCESS_KEY = "850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907"  # noqa: S105  public demo value, refused in production
+
+
+class StorageSettings(SettingsGroup):
+    """Storage (``/storage/v1``)."""
+
+    enabled: bool = True
+    """Whether the service is served at all."""
+    file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
+    root: Path | None = None
+    """Directory of the local-disk backend; default ``storage`` in the data directory."""
+    buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
+    simple_bucket: str = "user-files"
+    signed_url_ttl_s: int = Field(default=3600, ge=1)
+    s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
+    s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
