@@ -118,3 +118,15 @@ async def test_any_file_name_becomes_a_safe_key(storage: Stack, name: str) -> No
 
 async def test_the_face_is_described(storage: Stack) -> None:
     assert set(storage.service.openapi["paths"]) == {"/storage/upload", "/storage/{file_id}"}
+
+
+async def test_public_urls_are_the_networks_and_files_are_kept_for_a_year(database: Settings) -> None:
+    async with running(with_storage(database, cdn={"url": "https://cdn.example/"})) as stack:
+        public = (await upload(stack, stack.user(ALICE), public="true")).json()
+        assert public["url"] == f"https://cdn.example/storage/v1/object/public/user-files-public/{public['key']}"
+        got = await stack.http.get(public["url"].removeprefix("https://cdn.example"))
+        assert (got.content, got.headers["cache-control"]) == (b"meow", "public, max-age=31536000, immutable")
+        private = (await upload(stack, stack.user(ALICE))).json()
+        assert private["url"].startswith(stack.platform.settings.base_url)
+        info = await stack.http.get(f"/storage/v1/object/info/user-files/{private['key']}", headers=stack.admin)
+        assert info.json()["cache_control"] == "private, max-age=31536000, immutable"

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from isobase_platform.config import Settings
-from isobase_services.storage import body as body_module
 from tests.storage.conftest import ALICE, Stack, refusal, running, with_storage
 
 O = "/storage/v1/object"  # noqa: E741
@@ -329,18 +328,6 @@ async def test_a_client_that_goes_away_leaves_nothing(open_bucket: Stack, is_for
         await asyncio.sleep(0.01)
     assert (open_bucket.temporary_files(), open_bucket.blobs()) == ([], [])
     assert open_bucket.sql("select 1 from storage.objects") == []
-
-
-async def test_a_client_that_stalls_is_given_up_on(open_bucket: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_module, "UPLOAD_STALL_TIMEOUT_S", 0.2)
-
-    async def stalling() -> AsyncIterator[bytes]:
-        yield b"x"
-        await asyncio.sleep(1)
-
-    answer = await open_bucket.http.post(f"{O}/b/a", content=stalling(), headers=open_bucket.admin)
-    assert answer.json()["message"] == "The upload stalled"
-    assert (open_bucket.temporary_files(), open_bucket.blobs()) == ([], [])
 
 
 async def test_many_writers_of_one_key_end_with_one_blob_and_the_row_that_names_it(open_bucket: Stack) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_storage.buckets import BucketSettings
+from isobase_platform.config_storage.cdn import CdnSettings
 
 __all__ = ["DEFAULT_S3_ACCESS_KEY_ID", "DEFAULT_S3_SECRET_ACCESS_KEY", "BucketSettings", "StorageSettings"]
 
@@ -30,5 +31,17 @@ class StorageSettings(SettingsGroup):
     buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
     simple_bucket: str = "user-files"
     signed_url_ttl_s: int = Field(default=3600, ge=1)
+    """Life of the URLs that the simple face gives for files that are not public, where a request asks for no other."""
+    signed_upload_url_ttl_s: int = Field(default=7200, ge=1)
+    """Life of a signed upload URL; upstream's hosted value (its code's default is 60 s)."""
+    empty_bucket_roles: tuple[str, ...] = ("service_role",)
+    """Whose tokens may empty a bucket. Roles other than `service_role` remove what the policies let them remove."""
+    empty_bucket_max_objects: int = Field(default=200_000, ge=1)
+    """Objects that one call empties a bucket of; a bucket with more is refused."""
+    upload_stall_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a client may send nothing in the middle of a request."""
+    download_stall_timeout_s: float = Field(default=120.0, gt=0)
+    """How long a client may take nothing in the middle of an answer."""
+    cdn: CdnSettings = CdnSettings()
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)

@@ -120,6 +120,11 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         return StorageError("InvalidParameter", 400, f"Invalid Parameter {what}")
 
     @staticmethod
+    def internal(message: str) -> StorageError:
+        """Something that the server needs failed; the message says what, and nothing of how."""
+        return StorageError("InternalError", 500, message)
+
+    @staticmethod
     def invalid_request(message: str, *, label: str | None = None, status: int = 400) -> StorageError:
         """The request cannot be understood."""
         return StorageError("InvalidRequest", status, message, label=label)

@@ -19,6 +19,7 @@ from isobase_services.storage.rest.routes import rest_app
 from isobase_services.storage.seed import seed_objects
 from isobase_services.storage.simple.app import simple_app
 from isobase_services.storage.simple.openapi import OPENAPI
+from isobase_services.storage.stall import with_stall_timeouts
 
 __all__ = ["StorageService", "create_service"]
 
@@ -78,12 +79,20 @@ class StorageService:
         self._core = StorageCore.build(platform, blobs)
         self.openapi: Mapping[str, Any] = OPENAPI
         self._in_flight = _InFlight()
-        rest = self._in_flight.around(rest_app(self._core, platform.verifier))
-        simple = self._in_flight.around(simple_app(platform, self._core))
+        rest = self._around(rest_app(self._core, platform.verifier, platform.settings.storage))
+        simple = self._around(simple_app(platform, self._core))
         self.mounts = (
             Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS),
             Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER),
         )
+
+    def _around(self, app: ASGIApp) -> ASGIApp:
+        settings = self._platform.settings.storage
+        # Within the count, so that a stalled client holds the end of the service no longer than its time.
+        bounded = with_stall_timeouts(
+            app, upload_s=settings.upload_stall_timeout_s, download_s=settings.download_stall_timeout_s
+        )
+        return self._in_flight.around(bounded)
 
     async def start(self) -> None:
         """Make the blob store ready, then the buckets, policies and seeded objects that are missing."""
@@ -97,6 +106,7 @@ class StorageService:
         deadline_s = time.monotonic() + timeout_s
         await self._in_flight.wait(timeout_s)
         await self._core.finisher.drain(max(deadline_s - time.monotonic(), 0.1))
+        await self._core.cdn.close()
         await self._blobs.close()
 
 

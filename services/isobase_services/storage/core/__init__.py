@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from isobase_platform.runtime import Platform
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.core.buckets import Buckets
+from isobase_services.storage.core.cdn import Cdn
 from isobase_services.storage.core.database import StorageDatabase
+from isobase_services.storage.core.health import Health
 from isobase_services.storage.core.listing import Listings
 from isobase_services.storage.core.read import Reads
 from isobase_services.storage.core.remove import Removals
@@ -38,24 +40,29 @@ class StorageCore:
     signing: Signing
     signer: Signer
     finisher: Finisher
+    health: Health
+    cdn: Cdn
 
     @classmethod
     def build(cls, platform: Platform, blobs: BlobStore) -> StorageCore:
         """Put the operations together over one database and one blob store."""
-        limit_bytes = platform.settings.storage.file_size_limit_bytes
+        settings = platform.settings.storage
+        limit_bytes = settings.file_size_limit_bytes
         database = StorageDatabase(platform.door)
         finisher = Finisher()
         writer = ObjectWriter(database, blobs, finisher)
         signer = Signer(platform.issuer, platform.verifier)
         uploads = Uploads(database, blobs, writer, limit_bytes)
         return cls(
-            buckets=Buckets(database, writer, limit_bytes),
+            buckets=Buckets(database, writer, limit_bytes, settings.empty_bucket_max_objects),
             uploads=uploads,
             reads=Reads(database, blobs),
             listings=Listings(database),
             removals=Removals(database, writer, finisher),
             transfers=Transfers(database, blobs, writer, finisher),
-            signing=Signing(database, uploads, signer),
+            signing=Signing(database, uploads, signer, settings.signed_upload_url_ttl_s),
             signer=signer,
             finisher=finisher,
+            health=Health(database),
+            cdn=Cdn(settings.cdn, platform.settings.project_id),
         )

@@ -24,7 +24,6 @@ from isobase_services.storage.rules import (
 
 __all__ = ["BucketChange", "BucketPage", "Buckets", "NewBucket"]
 
-MAX_OBJECTS_TO_EMPTY = 200_000
 EMPTY_BATCH_OBJECTS = 1_000
 
 _COMMON_JSON = f"""'id', id, 'name', name, 'owner', coalesce(owner::text, ''), 'public', public,
@@ -52,10 +51,16 @@ select exists (select from storage.objects o where o.bucket_id = b.id) as is_use
 _COUNT = """
 select count(*) from (select from storage.objects where bucket_id = $1 limit $2) as counted
 """
+# By pages of keys, so that rows which policies keep are passed over and not met again. "last" is null behind the last page.
 _EMPTY_BATCH = """
-delete from storage.objects where id in (
-    select id from storage.objects where bucket_id = $1 and created_at <= $2 limit $3
-) returning name, version
+with page as (
+    select id, name from storage.objects
+     where bucket_id = $1 and created_at <= $2 and name collate "C" > $4 order by name collate "C" limit $3
+), gone as (
+    delete from storage.objects where id in (select id from page) returning name, version
+)
+select (select max(name collate "C") from page) as last, gone.name, gone.version
+  from (values (true)) as one (row) left join gone on true
 """
 
 
@@ -96,10 +101,13 @@ class BucketPage:
 class Buckets:
     """Operations on ``storage.buckets``."""
 
-    def __init__(self, database: StorageDatabase, writer: ObjectWriter, size_limit_bytes: int) -> None:
+    def __init__(
+        self, database: StorageDatabase, writer: ObjectWriter, size_limit_bytes: int, max_objects_to_empty: int
+    ) -> None:
         self._database = database
         self._writer = writer
         self._size_limit_bytes = size_limit_bytes
+        self._max_objects_to_empty = max_objects_to_empty
 
     async def create(self, actor: Actor, bucket: NewBucket) -> None:
         """Make a bucket owned by the caller.
@@ -164,25 +172,25 @@ select coalesce(json_agg(bucket), '[]')::text from (
                 raise refuse.no_such_bucket()
 
     async def empty(self, actor: Actor, bucket_id: str) -> None:
-        """Remove all objects that are in the bucket now, rows and blobs, before this returns.
+        """Remove the objects that are in the bucket now, rows and blobs, before this returns; those that policies let go.
 
-        Raises NoSuchBucket, or InvalidRequest 409 for more than ``MAX_OBJECTS_TO_EMPTY`` objects.
+        Raises NoSuchBucket, or InvalidRequest 409 for more objects than one call may empty a bucket of.
         """
         async with self._database.transaction(actor) as transaction:
             if await transaction.fetchrow("select from storage.buckets where id = $1", bucket_id) is None:
                 raise refuse.no_such_bucket()
-            counted = await transaction.fetchrow(_COUNT, bucket_id, MAX_OBJECTS_TO_EMPTY + 1)
-        if counted is not None and counted[0] > MAX_OBJECTS_TO_EMPTY:
+            counted = await transaction.fetchrow(_COUNT, bucket_id, self._max_objects_to_empty + 1)
+        if counted is not None and counted[0] > self._max_objects_to_empty:
             raise refuse.too_many_to_empty()
         started_at = datetime.now(UTC)
-        while True:
+        last: str | None = ""
+        while last is not None:
             async with self._database.transaction(actor) as transaction:
-                rows = await transaction.fetch(_EMPTY_BATCH, bucket_id, started_at, EMPTY_BATCH_OBJECTS)
+                rows = await transaction.fetch(_EMPTY_BATCH, bucket_id, started_at, EMPTY_BATCH_OBJECTS, last)
             await self._writer.remove_blobs(
                 [BlobKey(bucket_id, row["name"], row["version"]) for row in rows if row["version"]]
             )
-            if len(rows) < EMPTY_BATCH_OBJECTS:
-                return
+            last = rows[0]["last"]
 
     async def delete(self, actor: Actor, bucket_id: str) -> None:
         """Delete an empty bucket. Raises NoSuchBucket (also where policies refuse) and ResourceNotEmpty."""

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import asyncpg
 
-from isobase_platform.caller import ANON_ROLE, Caller
+from isobase_platform.caller import ANON_ROLE, Caller, Claims
 from isobase_platform.errors import DatabaseError
 from isobase_platform.rls import DoorConnection, RlsDoor
 from isobase_services.storage.errors import from_database
 
-__all__ = ["Actor", "StorageDatabase", "StorageTransaction"]
+__all__ = ["Actor", "StorageDatabase", "StorageTransaction", "role_of"]
 
 SEARCH_PATH = ("storage", "public", "extensions")
 """As upstream's connections: a policy's functions may name tables without their schema."""
 LOCK_TIMEOUT = "5000ms"
 """How long a write waits for another writer of the same row before it is refused."""
+
+
+def role_of(claims: Claims) -> str:
+    """The database role that a verified token asks for; ``anon`` where it names none.
+
+    A claim that is no text (a list, a number) becomes a text that names no role, so that PostgreSQL refuses it wherever a
+    statement would run under it, as it does upstream.
+    """
+    role = claims.raw.get("role")
+    if isinstance(role, str):
+        return role or ANON_ROLE
+    if role is None or role is False or role == 0:
+        return ANON_ROLE
+    return json.dumps(role)
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,7 +62,7 @@ class Actor:
         """What policies and the delete guard read beside the claims (contracts/storage.md 1.7)."""
         return {
             "request.jwt": self.token,
-            "request.jwt.claim.role": self.caller.claims.role or ANON_ROLE,
+            "request.jwt.claim.role": self.caller.role,
             "request.jwt.claim.sub": self.caller.user_id or "",
             "storage.operation": self.operation,
             "storage.allow_delete_query": "true",

@@ -13,9 +13,6 @@ from isobase_services.storage.signer import Signer
 
 __all__ = ["Signing"]
 
-UPLOAD_URL_TTL_S = 7200
-"""Life of a signed upload URL; upstream's hosted value (its code's default is 60 s)."""
-
 _FIND = "select from storage.objects where bucket_id = $1 and name = $2"
 _FIND_MANY = "select name from storage.objects where bucket_id = $1 and name = any($2::text[])"
 
@@ -23,10 +20,11 @@ _FIND_MANY = "select name from storage.objects where bucket_id = $1 and name = a
 class Signing:
     """Asks for the right as the caller, then signs."""
 
-    def __init__(self, database: StorageDatabase, uploads: Uploads, signer: Signer) -> None:
+    def __init__(self, database: StorageDatabase, uploads: Uploads, signer: Signer, upload_ttl_s: int) -> None:
         self._database = database
         self._uploads = uploads
         self._signer = signer
+        self._upload_ttl_s = upload_ttl_s
 
     async def sign(self, actor: Actor, bucket: str, key: str, expires_in_s: int) -> str:
         """A token to read one object. Raises NoSuchKey, InvalidKey, InvalidParameter."""
@@ -50,5 +48,5 @@ class Signing:
         check_key(draft.key)
         await self._uploads.may_upload(actor, draft)
         return self._signer.sign_upload(
-            draft.bucket, draft.key, UPLOAD_URL_TTL_S, owner=draft.owner_id, is_upsert=draft.is_upsert
+            draft.bucket, draft.key, self._upload_ttl_s, owner=draft.owner_id, is_upsert=draft.is_upsert
         )

@@ -16,13 +16,13 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isobase_platform.caller import ANON_ROLE, SERVICE_ROLE, Caller, Claims
+from isobase_platform.caller import ANON_ROLE, Caller, Claims
 from isobase_platform.errors import TokenError
 from isobase_platform.http.body import read_body
 from isobase_platform.http.request import header, request_facts
 from isobase_platform.strict_json import refuse_constant
 from isobase_platform.tokens import TokenVerifier
-from isobase_services.storage.core.database import Actor
+from isobase_services.storage.core.database import Actor, role_of
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rest.schema import Object, validate, validation_error
 from isobase_services.storage.signer import token_refusal_text
@@ -38,13 +38,13 @@ class Auth(Enum):
     """What a route wants to know of its caller."""
 
     REQUIRED = auto()
-    """A token that verifies."""
+    """A token that verifies. On a bare server a missing header is told apart from a token that does not verify."""
+    VERIFIED = auto()
+    """As REQUIRED, but a missing header is an empty token everywhere: upstream's route names no headers."""
     OPTIONAL = auto()
     """A token that does not verify, or none, makes the caller anonymous."""
     NONE = auto()
     """The header is not looked at; a signed URL or a public bucket decides."""
-    SERVICE = auto()
-    """A token of the role service_role."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,6 +56,7 @@ class Call:
     auth: Auth
     operation: str
     verifier: TokenVerifier
+    roles: frozenset[str] | None = None
 
     @property
     def bucket(self) -> str:
@@ -100,12 +101,12 @@ class Call:
         """Who asks, by the route's rule.
 
         Raises the validation error for a missing header on a bare server, AccessDenied for a token that is missing
-        behind a gateway or does not verify, and for another role where the service's is wanted.
+        behind a gateway or does not verify, and for a role that is none of the route's.
         """
         if self.auth is Auth.NONE:
             return self._anonymous()
         authorization = self.header("authorization")
-        if authorization is None and self.auth is not Auth.OPTIONAL and not self.scope.get("root_path"):
+        if authorization is None and self.auth is Auth.REQUIRED and not self.scope.get("root_path"):
             raise validation_error("headers must have required property 'authorization'")
         token = _BEARER.sub("", authorization or "", count=1)
         try:
@@ -114,8 +115,8 @@ class Call:
             if self.auth is Auth.OPTIONAL:
                 return self._anonymous()
             raise refuse.access_denied(token_refusal_text(error)) from error
-        role = claims.role or ANON_ROLE
-        if self.auth is Auth.SERVICE and role != SERVICE_ROLE:
+        role = role_of(claims)
+        if self.roles is not None and role not in self.roles:
             raise refuse.role_refused("Access denied: Invalid role")
         return Actor(Caller(role, claims, request_facts(self.scope)), self.operation, token)
 
@@ -131,18 +132,29 @@ Endpoint: TypeAlias = Callable[[Call], Awaitable[ASGIApp]]
 class EndpointApp:
     """The ASGI app of one route.
 
-    Parameters: ``handle`` answers a call; ``operation`` is what ``storage.operation()`` tells policies.
+    Parameters: ``handle`` answers a call; ``operation`` is what ``storage.operation()`` tells policies; ``roles`` are the
+    only ones that the route serves (None: all).
     """
 
-    def __init__(self, handle: Endpoint, auth: Auth, operation: str, verifier: TokenVerifier) -> None:
+    def __init__(
+        self,
+        handle: Endpoint,
+        auth: Auth,
+        operation: str,
+        verifier: TokenVerifier,
+        *,
+        roles: frozenset[str] | None = None,
+    ) -> None:
         self._handle = handle
         self._auth = auth
         self._operation = operation
         self._verifier = verifier
+        self._roles = roles
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        response = await self._handle(Call(scope, receive, self._auth, self._operation, self._verifier))
+        call = Call(scope, receive, self._auth, self._operation, self._verifier, self._roles)
+        response = await self._handle(call)
         await response(scope, receive, send)
 
 

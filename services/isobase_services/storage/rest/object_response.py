@@ -24,8 +24,6 @@ from isobase_services.storage.robots import check_robots_tag
 
 __all__ = ["BlobResponse", "Conditions", "content_headers", "is_not_modified", "parse_range"]
 
-DOWNLOAD_STALL_TIMEOUT_S = 120.0
-"""How long a client may take nothing in the middle of a download."""
 WATCHED_FROM_BYTES = 1024 * 1024
 """From this length on, the client is watched: the server takes bytes for one that has gone without a word."""
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
@@ -164,10 +162,7 @@ def _http_date(text: str | None) -> datetime | None:
 
 
 class BlobResponse:
-    """Streams a blob, or a range of it, and closes it whatever happens.
-
-    A client that takes nothing for ``DOWNLOAD_STALL_TIMEOUT_S`` seconds is given up on.
-    """
+    """Streams a blob, or a range of it, and closes it whatever happens."""
 
     def __init__(self, reader: BlobReader, headers: Mapping[str, str], byte_range: ByteRange | None) -> None:
         self._reader = reader
@@ -190,8 +185,7 @@ class BlobResponse:
             async for chunk in self._reader.chunks(self._range):
                 if gone is not None and gone.done():
                     return
-                async with asyncio.timeout(DOWNLOAD_STALL_TIMEOUT_S):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             if gone is not None:

@@ -20,7 +20,7 @@ __all__ = ["json_response", "json_text_response", "message_response", "render_er
 _JSON = "application/json; charset=utf-8"
 _FULL = ("too many clients", "too many connections", "connection slots")
 """How PostgreSQL and poolers say that they have no connection left."""
-_GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket")
+_GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket", "/render/image", "/cdn", "/vector")
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -11,7 +11,6 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -30,12 +29,12 @@ from isobase_services.storage.core.upload import UploadFacts, UploadTarget
 from isobase_services.storage.errors import StorageError
 from isobase_services.storage.multipart import FilePart, MultipartForm
 from isobase_services.storage.provision import public_bucket
+from isobase_services.storage.simple.urls import FileUrls
 
 __all__ = ["simple_app"]
 
 MAX_FILENAME_CHARS = 100
 MAX_FOLDER_CHARS = 200
-PUBLIC_CACHE_CONTROL = "max-age=3600"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _FOLDER = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -83,6 +82,7 @@ class _SimpleFace:
         self._platform = platform
         self._core = core
         self._settings = platform.settings.storage
+        self._urls = FileUrls(platform.settings, core.signer)
 
     async def upload(self, request: Request) -> Response:
         """Store the file of a form."""
@@ -99,10 +99,11 @@ class _SimpleFace:
         private = self._settings.simple_bucket
         bucket = public_bucket(private) if choice.is_public else private
         target = UploadTarget(bucket, _key(user_id, choice.folder, part), user_id, is_upsert=False)
-        stored = await self._core.uploads.upload(
-            actor, target, _FormFile(form, part, choice, content_length(request.scope))
-        )
-        url, expires_in_s = self._url(stored.bucket, stored.key, is_public=choice.is_public)
+        cdn = self._settings.cdn
+        cache_control = cdn.public_cache_control if choice.is_public else cdn.private_cache_control
+        body = _FormFile(form, part, choice, content_length(request.scope), cache_control)
+        stored = await self._core.uploads.upload(actor, target, body)
+        url, expires_in_s = self._urls.of(stored.bucket, stored.key, is_public=choice.is_public)
         return JSONResponse(
             {
                 "file_id": str(stored.id),
@@ -119,7 +120,7 @@ class _SimpleFace:
         """A URL to read the file by."""
         actor = self._actor(request, "storage.object.sign")
         row, is_public = await self._core.reads.find_visible(actor, _file_id(request))
-        url, expires_in_s = self._url(row.bucket, row.key, is_public=is_public)
+        url, expires_in_s = self._urls.of(row.bucket, row.key, is_public=is_public)
         return JSONResponse(
             {
                 "file_id": str(row.id),
@@ -148,25 +149,18 @@ class _SimpleFace:
             raise TokenError("Sign in first: the token is no user's", TokenRefusal.CLAIMS)
         return Actor(Caller(role, claims, request_facts(request.scope)), operation, token)
 
-    def _url(self, bucket: str, key: str, *, is_public: bool) -> tuple[str, int | None]:
-        """The file's URL, and how many seconds it is good for (None: for ever)."""
-        base = f"{self._platform.settings.base_url}/storage/v1/object"
-        path = quote(f"{bucket}/{key}")
-        if is_public:
-            return f"{base}/public/{path}", None
-        ttl_s = self._settings.signed_url_ttl_s
-        return f"{base}/sign/{path}?token={self._core.signer.sign_download(bucket, key, ttl_s)}", ttl_s
-
 
 class _FormFile:
     """The form's file as the core takes it."""
 
-    def __init__(self, form: MultipartForm, part: FilePart, choice: _Choice, declared_length: int | None) -> None:
+    def __init__(
+        self, form: MultipartForm, part: FilePart, choice: _Choice, declared_length: int | None, cache_control: str
+    ) -> None:
         self._form = form
         self._choice = choice
         self.facts = UploadFacts(
             mime_type=part.content_type,
-            cache_control=PUBLIC_CACHE_CONTROL,
+            cache_control=cache_control,
             user_metadata=None,
             declared_length=declared_length,
             known_size=None,

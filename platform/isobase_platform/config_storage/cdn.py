@@ -1,0 +1,26 @@
+"""Settings of what lies between storage and its readers: a content delivery network, and how long copies are good."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from isobase_platform.config_group import SettingsGroup
+
+__all__ = ["CdnSettings"]
+
+
+class CdnSettings(SettingsGroup):
+    """The content delivery network before the gateway, such as CloudFront."""
+
+    url: str | None = None
+    """The network's address, in the place of the gateway's in public URLs that are given out; its origin is the gateway."""
+    purge_url: str | None = None
+    """Told by `POST {purge_url}/purge` what `DELETE /storage/v1/cdn/...` drops; upstream's `CDN_PURGE_ENDPOINT_URL`."""
+    purge_key: SecretStr | None = None
+    """Sent there as bearer token."""
+    purge_timeout_s: float = Field(default=10.0, gt=0)
+    """How long the purge endpoint may take to answer."""
+    public_cache_control: str = "public, max-age=31536000, immutable"
+    """For public files whose key is never used twice: those of the simple face."""
+    private_cache_control: str = "private, max-age=31536000, immutable"
+    """The same for files that are not public."""
