@@ -1508,6 +1508,45 @@ create table if not exists isobase.one_time_codes (
 );
 comment on table isobase.one_time_codes is 'Salt and wrong tries of the codes in auth.one_time_tokens.';
 
+-- Resumable uploads (TUS) on their way: what is acknowledged, and who is writing. The id is the version of the object that the upload
+-- becomes. `metadata` is the Upload-Metadata header. `offset_bytes` is durable; the last bytes count only when the object's row is there,
+-- so an upload is finished exactly when `finished_at` is set. `lease` is the token of the one request that may write; it renews the lease,
+-- and others ask it to let go by `release_asked`. `last_part` is the highest part number that a writer may have used.
+create table if not exists isobase.resumable_uploads (
+  id uuid primary key,
+  bucket_id text not null,
+  name text not null,
+  size_bytes bigint check (size_bytes >= 0),
+  offset_bytes bigint not null default 0 check (offset_bytes >= 0),
+  metadata text not null,
+  parts_upload text,
+  last_part integer not null default 0,
+  lease uuid,
+  lease_until timestamptz,
+  release_asked boolean not null default false,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null,
+  finished_at timestamptz
+);
+comment on table isobase.resumable_uploads is 'Resumable uploads (TUS) that are not finished, or were of late.';
+create index if not exists resumable_uploads_expires_at_idx on isobase.resumable_uploads (expires_at);
+create index if not exists resumable_uploads_lease_idx on isobase.resumable_uploads (lease) where lease is not null;
+
+-- What an upload consists of where the blob store takes parts only (S3): parts that are there, and behind them the bytes that are fewer than
+-- the store's smallest part.
+create table if not exists isobase.resumable_pieces (
+  upload_id uuid not null references isobase.resumable_uploads (id) on delete cascade,
+  first_byte bigint not null,
+  size_bytes bigint not null,
+  part_number integer,
+  etag text,
+  content bytea,
+  primary key (upload_id, first_byte),
+  constraint resumable_pieces_are_here_or_there check ((part_number is null) = (content is not null))
+);
+alter table isobase.resumable_pieces alter column content set storage external;
+comment on table isobase.resumable_pieces is 'Parts of resumable uploads in the blob store, and the bytes that wait to become one.';
+
 -- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. `owner` is who made
 -- it and whose quota it counts to; who may do what stands in isobase.members. A deleted user's databases have no owner left here.
 create table if not exists isobase.databases (
@@ -1644,6 +1683,7 @@ grant usage on schema isobase to anon, authenticated, service_role, supabase_aut
 -- Where auth takes GoTrue's place it knows no other login: its counters are in the store.
 grant select, insert, update, delete on isobase.key_values to supabase_auth_admin;
 grant select, insert, update, delete on isobase.one_time_codes to supabase_auth_admin;
+grant select, insert, update, delete on isobase.resumable_uploads, isobase.resumable_pieces to service_role;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;

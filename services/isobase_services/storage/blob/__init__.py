@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from isobase_services.storage.blob.appending import AppendStore
 
 __all__ = ["BlobKey", "BlobMissing", "BlobReader", "BlobStore", "ByteRange", "StoredBlob"]
 
@@ -70,6 +73,11 @@ class BlobReader(Protocol):
 
 class BlobStore(Protocol):
     """Keeps blobs. Every method is safe against a crash at any moment: a blob is there whole, or not at all."""
+
+    @property
+    def appends(self) -> AppendStore | None:
+        """For blobs that grow; None where the backend knows parts only."""
+        ...
 
     async def start(self) -> None:
         """Make the store ready. Raises ``ConfigurationError`` where it cannot be used."""

@@ -29,6 +29,7 @@ from typing import ParamSpec, TypeVar
 
 from isobase_platform.errors import ConfigurationError
 from isobase_services.storage.blob import BlobKey, BlobMissing, BlobReader, ByteRange, StoredBlob
+from isobase_services.storage.blob.file_append import FileAppends
 from isobase_services.storage.rules import is_uuid
 
 __all__ = ["FileBlobStore"]
@@ -55,6 +56,7 @@ class FileBlobStore:
         self._objects = -1
         self._temporary = -1
         self._executor = ThreadPoolExecutor(max_workers=IO_THREADS, thread_name_prefix="isobase-blob")
+        self.appends = FileAppends(root, self._executor, _place)
 
     async def start(self) -> None:
         """Make the directories and remove temporary files older than a day. Raises ``ConfigurationError``."""
@@ -176,6 +178,7 @@ class FileBlobStore:
     async def close(self) -> None:
         """Wait for running file work and close the directories."""
         await asyncio.to_thread(self._executor.shutdown)
+        self.appends.close()
         for descriptor in (self._objects, self._temporary):
             if descriptor >= 0:
                 os.close(descriptor)

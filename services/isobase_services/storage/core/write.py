@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_services.storage.blob import BlobKey, BlobStore
@@ -22,7 +22,7 @@ from isobase_services.storage.core.database import Actor, StorageDatabase, Stora
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rules import is_uuid
 
-__all__ = ["Draft", "Expectation", "Finisher", "NewVersion", "ObjectWriter", "WrittenObject"]
+__all__ = ["Alongside", "Draft", "Expectation", "Finisher", "NewVersion", "ObjectWriter", "WrittenObject"]
 
 MAX_WRITE_ATTEMPTS = 10
 
@@ -74,6 +74,10 @@ class NewVersion:
     metadata_json: str
     user_metadata_json: str | None
     is_signed: bool = False
+
+
+Alongside: TypeAlias = Callable[[StorageTransaction], Awaitable[None]]
+"""Statements of the service that are committed with the row, or not at all."""
 
 
 class _Superseded(Exception):
@@ -148,20 +152,35 @@ class ObjectWriter:
             raise
         return Expectation(is_replacement=False, version=None)
 
-    async def commit(self, actor: Actor, draft: Draft, expected: Expectation | None, new: NewVersion) -> WrittenObject:
+    async def commit(
+        self,
+        actor: Actor,
+        draft: Draft,
+        expected: Expectation | None,
+        new: NewVersion,
+        alongside: Alongside | None = None,
+    ) -> WrittenObject:
         """Let the row point at the new blob, and remove the blob that it replaces.
 
         ``expected`` is what the dry run saw; None asks for the right (again) with the final draft. A refusal removes the
-        new blob; where it is not known whether the row was written, the blob stays.
+        new blob; where it is not known whether the row was written, the blob stays. ``alongside`` runs in the same
+        transaction, behind the write; who gives it keeps the care for the new blob of a refusal.
         """
-        return await self._finisher.run(self._commit(actor, draft, expected, new))
+        return await self._finisher.run(self._commit(actor, draft, expected, new, alongside))
 
-    async def _commit(self, actor: Actor, draft: Draft, expected: Expectation | None, new: NewVersion) -> WrittenObject:
+    async def _commit(
+        self,
+        actor: Actor,
+        draft: Draft,
+        expected: Expectation | None,
+        new: NewVersion,
+        alongside: Alongside | None,
+    ) -> WrittenObject:
         blob = BlobKey(draft.bucket, draft.key, new.version)
         try:
             for _ in range(MAX_WRITE_ATTEMPTS):
                 try:
-                    written, replaced = await self._write(actor, draft, expected, new)
+                    written, replaced = await self._write(actor, draft, expected, new, alongside)
                 except _Superseded:
                     expected = None
                     continue
@@ -170,11 +189,17 @@ class ObjectWriter:
                 return written
             raise refuse.lock_timeout()
         except (StorageError, Unavailable) as error:
-            await self.clean_up(blob, error)
+            if alongside is None:
+                await self.clean_up(blob, error)
             raise
 
     async def _write(
-        self, actor: Actor, draft: Draft, expected: Expectation | None, new: NewVersion
+        self,
+        actor: Actor,
+        draft: Draft,
+        expected: Expectation | None,
+        new: NewVersion,
+        alongside: Alongside | None,
     ) -> tuple[WrittenObject, str | None]:
         new_id = uuid.uuid4()
         as_service = new.is_signed or expected is not None
@@ -204,6 +229,8 @@ class ObjectWriter:
                 raise _Superseded
             if (row["id"] == new_id) is expected.is_replacement:
                 raise _Superseded
+            if alongside is not None:
+                await alongside(transaction)
             return WrittenObject(row["id"], row["json"]), row["replaced_version"]
 
     async def clean_up(self, blob: BlobKey, error: StorageError | Unavailable) -> None:
