@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential test-differential-auth lint format docs clean bench-start bench-rest bench-auth suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-deps test-differential test-differential-auth lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench-rest: test-deps ## measure the data API beside PostgREST (needs wrk and pg
 
 bench-auth: install ## measure auth: refresh, GET /user, sign-in, sign-up, codes (needs wrk; about 3 minutes)
 	$(BIN)/python -m benchmarks.auth $(BENCH_ARGS)
+
+bench-storage: install ## measure storage beside the real server (needs wrk; UPSTREAM=path of its built checkout; about 8 minutes)
+	$(BIN)/python -m benchmarks.storage $(if $(UPSTREAM),--upstream $(UPSTREAM)) $(BENCH_ARGS)
 
 suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
 	scripts/suite-supabase-js $(CHECKOUT)

@@ -23,13 +23,13 @@ import bcrypt
 from benchmarks.auth import scenarios
 from benchmarks.auth.scenarios import Scenario
 from benchmarks.auth.users import PASSWORD, make_users
-from benchmarks.rest.load import Figures, check_programs, wrk
-from benchmarks.rest.servers import ISOBASE, JWT_SECRET, Server, database, running, without_autogroups
+from benchmarks.load import Figures, check_programs, wrk
+from benchmarks.rest.servers import FIXTURE
+from benchmarks.servers import ISOBASE, JWT_SECRET, POOL, Server, database, running, settle, without_autogroups
 from isobase_deploy.ports import free_ports
 
 COST = 12
 LEAST_COST = 4
-POOL = 10
 PEOPLE = 2_000
 CODES_PER_S = 4_000
 """More users than can be verified or signed up in a second."""
@@ -39,8 +39,6 @@ LATENCY_GOAL_MS = 50.0
 PATIENCE_S = 60.0
 HASHING_RUN = 3
 """How many times longer scenarios run that hash at the usual cost: few of them end in a second."""
-QUIET_INTERVAL_S = 0.25
-QUIET_CPU_S = 0.05
 
 
 @contextmanager
@@ -75,14 +73,6 @@ def hash_s(cost: int) -> float:
     started_s = time.perf_counter()
     bcrypt.hashpw(PASSWORD.encode(), salt)
     return time.perf_counter() - started_s
-
-
-def settle(server: Server) -> None:
-    """Wait until the server has done what clients who went away left behind: hashes in the queue."""
-    used_s, before_s = server.cpu_s(), -1.0
-    while used_s - before_s > QUIET_CPU_S:
-        time.sleep(QUIET_INTERVAL_S)
-        used_s, before_s = server.cpu_s(), used_s
 
 
 def measure(scenario: Scenario, server: Server, *, clients: int, seconds: float, floor: str = "") -> None:
@@ -140,7 +130,7 @@ def main() -> None:
     with ExitStack() as stack:
         if not stack.enter_context(without_autogroups()):
             print("Linux shares the cores among sessions here (sched_autogroup_enabled): p99 may be too high\n")
-        url = stack.enter_context(database()).replace("authenticator", "supabase_admin")
+        url = stack.enter_context(database(FIXTURE)).url("supabase_admin")
         cores = os.cpu_count() or 1
         floors = {cost: f"{min(cores, 64) / hash_s(cost):,.1f}" for cost in (COST, LEAST_COST)}
         print(

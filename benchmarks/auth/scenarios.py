@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.auth.users import CODE, PASSWORD, Person, access_token
-from benchmarks.rest.load import IN_TURN
+from benchmarks.load import IN_TURN
 
 __all__ = ["Scenario", "get_user", "refresh", "sign_in", "sign_up", "verify"]
 

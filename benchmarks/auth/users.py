@@ -11,7 +11,7 @@ import asyncpg
 import bcrypt
 import jwt
 
-from benchmarks.rest.servers import JWT_SECRET
+from benchmarks.servers import JWT_SECRET
 
 __all__ = ["CODE", "PASSWORD", "Person", "access_token", "make_users"]
 

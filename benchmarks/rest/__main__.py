@@ -18,17 +18,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from benchmarks.rest.load import Figures, check_programs, pgbench, wrk
+from benchmarks.load import Figures, check_programs, wrk
+from benchmarks.rest.pgbench import pgbench
 from benchmarks.rest.scenarios import SCENARIOS, Scenario, service_token
-from benchmarks.rest.servers import (
-    POOL,
-    Server,
-    database,
-    isobase,
-    postgrest,
-    postgrest_program,
-    without_autogroups,
-)
+from benchmarks.rest.servers import FIXTURE, isobase, postgrest, postgrest_program
+from benchmarks.servers import POOL, Server, database, without_autogroups
 
 WARM_UP_S = 1.0
 BODY_MB = 10
@@ -130,7 +124,7 @@ def main() -> None:
     with ExitStack() as stack:
         if not stack.enter_context(without_autogroups()):
             print("The kernel shares cores among sessions (sched_autogroup_enabled): high percentiles mean little.")
-        url = stack.enter_context(database())
+        url = stack.enter_context(database(FIXTURE)).url("authenticator")
         servers = [stack.enter_context(postgrest(url))]
         servers += [stack.enter_context(isobase(url, workers)) for workers in given.workers]
         print(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import jwt
 
-from benchmarks.rest.servers import JWT_SECRET
+from benchmarks.servers import JWT_SECRET
 
 __all__ = ["SCENARIOS", "Scenario", "service_token", "user_id"]
 

@@ -1,0 +1,1 @@
+"""Storage beside the real upstream server. ``make bench-storage`` runs it."""
