@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from isobase_platform.errors import ConfigurationError
-from isobase_services.storage.blob import BlobKey, BlobMissing, ByteRange
+from isobase_services.storage.blob import BlobKey, BlobMissing, BlobUnavailable, ByteRange
 from isobase_services.storage.blob.file import READ_CHUNK_BYTES, WRITE_BUFFER_BYTES, FileBlobStore
 
 
@@ -34,9 +34,9 @@ async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 async def content(store: FileBlobStore, blob: BlobKey, byte_range: ByteRange | None = None) -> bytes:
-    reader = await store.open(blob)
+    reader = await store.open(blob, byte_range)
     try:
-        return b"".join([chunk async for chunk in reader.chunks(byte_range)])
+        return b"".join([chunk async for chunk in reader.chunks()])
     finally:
         await reader.close()
 
@@ -163,7 +163,7 @@ async def test_a_directory_behind_a_symbolic_link_is_never_entered(store: FileBl
     path.parent.symlink_to(outside)
     with pytest.raises(BlobMissing):
         await store.open(blob)
-    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+    with pytest.raises(BlobUnavailable):
         await store.put(BlobKey(blob.bucket, blob.name, str(uuid.uuid4())), stream(b"y"))
     await store.delete([blob])
     assert [entry.name for entry in outside.iterdir()] == [path.name]

@@ -17,7 +17,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -27,6 +26,8 @@ from isobase_services.storage.blob.appending import AppendBusy, AppendEntry, App
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+    from isobase_services.storage.blob.file.threads import FileThreads
 
 __all__ = ["FileAppends"]
 
@@ -43,11 +44,11 @@ _T = TypeVar("_T")
 
 
 class FileAppends:
-    """An ``AppendStore`` in ``root``. ``place`` gives shard and file name of a blob; file work runs on ``executor``."""
+    """An ``AppendStore`` in ``root``. ``place`` gives shard and file name of a blob; file work runs on ``threads``."""
 
-    def __init__(self, root: Path, executor: Executor, place: Callable[[BlobKey], tuple[str, str]]) -> None:
+    def __init__(self, root: Path, threads: FileThreads, place: Callable[[BlobKey], tuple[str, str]]) -> None:
         self._root = root
-        self._executor = executor
+        self._threads = threads
         self._place = place
         self._directories: dict[str, int] = {}
         self._digests: OrderedDict[str, tuple[int, _Hash]] = OrderedDict()
@@ -185,8 +186,7 @@ class FileAppends:
             return descriptor
 
     async def _run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: work(*args, **kwargs))
+        return await self._threads.run(work, *args, **kwargs)
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Run file work on the store's threads. For the appenders of this module."""

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
-from isobase_services.storage.blob import BlobKey, BlobMissing, BlobReader, BlobStore
+from isobase_services.storage.blob import BlobKey, BlobMissing, BlobRangeInvalid, BlobReader, BlobStore, ByteRange
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rules import check_bucket_name, check_key
 
-__all__ = ["Access", "ObjectRow", "Reads"]
+__all__ = ["Access", "ChooseRange", "ObjectRow", "Reads"]
 
 OPEN_ATTEMPTS = 3
 """An overwrite may remove the version that was just looked up; then the row is read again."""
+
+ChooseRange: TypeAlias = Callable[[int], ByteRange | None]
+"""Takes a size in bytes and says which range of it is wanted; None for all."""
 
 _COLUMNS = "o.id, o.name, o.bucket_id, o.version, o.metadata, o.user_metadata, o.created_at, o.updated_at"
 _FIND_AS_CALLER = f"select {_COLUMNS} from storage.objects o where o.bucket_id = $1 and o.name = $2"  # noqa: S608
@@ -123,21 +126,48 @@ class Reads:
             return _object_row(row), bool(bucket and bucket["public"])
 
     async def open(
-        self, actor: Actor, bucket: str, key: str, access: Access, row: ObjectRow
+        self,
+        actor: Actor,
+        bucket: str,
+        key: str,
+        access: Access,
+        row: ObjectRow,
+        choose: ChooseRange | None = None,
     ) -> tuple[ObjectRow, BlobReader]:
         """Open the bytes of ``row``, or of the row as it is now if it was overwritten meanwhile.
 
-        Raises the errors of ``find``, and the NoSuchKey of ``blob_missing`` for a row without bytes.
+        ``choose`` says which range is wanted of an object of that many bytes (None: all). Raises what it raises, the errors
+        of ``find``, and the NoSuchKey of ``blob_missing`` for a row without bytes.
         """
         for _ in range(OPEN_ATTEMPTS):
             try:
-                return row, await self._blobs.open(BlobKey(row.bucket, row.key, row.version or ""))
+                blob = BlobKey(row.bucket, row.key, row.version or "")
+                if choose is None:
+                    return row, await self._blobs.open(blob)
+                return row, await self._open_range(blob, row.size("size"), choose)
             except BlobMissing:
                 again = await self.find(actor, bucket, key, access)
                 if again.version == row.version:
                     break
                 row = again
         raise refuse.blob_missing()
+
+    async def _open_range(self, blob: BlobKey, size_bytes: int | None, choose: ChooseRange) -> BlobReader:
+        """Open the range; ``size_bytes`` is what the row says, and it may lie where SQL wrote it."""
+        if size_bytes is None:
+            size_bytes = (await self._blobs.stat(blob)).size_bytes
+        for _ in range(OPEN_ATTEMPTS):
+            wanted = choose(size_bytes)
+            try:
+                reader = await self._blobs.open(blob, wanted)
+            except BlobRangeInvalid:
+                size_bytes = (await self._blobs.stat(blob)).size_bytes
+                continue
+            if reader.size_bytes == size_bytes:
+                return reader
+            size_bytes = reader.size_bytes
+            await reader.close()
+        raise refuse.invalid_range()
 
 
 async def _find_as_service(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from isobase_platform.errors import Unavailable
-from isobase_services.storage.blob import BlobKey, BlobMissing, BlobStore
+from isobase_services.storage.blob import BlobFacts, BlobKey, BlobMissing, BlobStore
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.core.times import iso_milliseconds
 from isobase_services.storage.core.write import Draft, Expectation, Finisher, NewVersion, ObjectWriter, WrittenObject
@@ -129,8 +129,11 @@ class Transfers:
     ) -> WrittenObject:
         version = str(uuid.uuid4())
         source = BlobKey(request.source_bucket, request.source_key, source_version or "")
+        facts = None
+        if not request.copies_metadata:
+            facts = BlobFacts(str(metadata.get("mimetype", "")), str(metadata.get("cacheControl", "")))
         try:
-            await self._blobs.copy(source, BlobKey(request.bucket, request.key, version))
+            await self._blobs.copy(source, BlobKey(request.bucket, request.key, version), facts=facts)
         except BlobMissing as error:
             raise _SourceChanged from error
         stored = {**metadata, "lastModified": iso_milliseconds(datetime.now(UTC))}

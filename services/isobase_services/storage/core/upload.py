@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from isobase_services.storage.blob import BlobKey, BlobStore, StoredBlob
+from isobase_services.storage.blob import BlobFacts, BlobKey, BlobStore, StoredBlob
 from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.core.times import iso_milliseconds
@@ -104,7 +104,9 @@ class Uploads:
         limit_bytes, allowed, seen = await self._ask(actor, target, first, draft)
         expected: Expectation | None = seen
         blob_key = BlobKey(target.bucket, target.key, str(uuid.uuid4()))
-        blob = await self._blobs.put(blob_key, _limited(body.chunks(), limit_bytes))
+        blob = await self._blobs.put(
+            blob_key, _limited(body.chunks(), limit_bytes), facts=BlobFacts(first.mime_type, first.cache_control)
+        )
         try:
             facts = body.facts
             final = facts.draft(target)

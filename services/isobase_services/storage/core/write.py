@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from isobase_platform.errors import DatabaseError, Unavailable
-from isobase_services.storage.blob import BlobKey, BlobStore
+from isobase_services.storage.blob import BlobKey, BlobStore, BlobUnavailable
 from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
 from isobase_services.storage.errors import StorageError, refuse
@@ -244,5 +244,5 @@ class ObjectWriter:
         """Remove blobs that no row points at. A failure is logged: the answer is right, some disk space is not free."""
         try:
             await self._blobs.delete(keys)
-        except OSError:
+        except BlobUnavailable:
             _log.warning("blobs could not be removed", extra={"count": len(keys)}, exc_info=True)

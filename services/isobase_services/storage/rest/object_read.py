@@ -55,14 +55,15 @@ class ReadEndpoints:
         if is_not_modified(row, conditions):
             headers = content_headers(row, query, if_none_match=conditions.if_none_match, expires_at_s=expires_at_s)
             return Response(status_code=304, headers=headers)
-        row, reader = await self._reads.open(actor, call.bucket, call.key, access, row)
+        wanted = conditions.range
+        choose = (lambda size_bytes: parse_range(wanted, size_bytes)) if wanted else None
+        row, reader = await self._reads.open(actor, call.bucket, call.key, access, row, choose)
         try:
-            byte_range = parse_range(conditions.range, reader.size_bytes) if conditions.range else None
             headers = content_headers(row, query, if_none_match=conditions.if_none_match, expires_at_s=expires_at_s)
         except BaseException:
             await reader.close()
             raise
-        return BlobResponse(reader, headers, byte_range)
+        return BlobResponse(reader, headers)
 
     def head(self, access: Access) -> Endpoint:
         """The headers alone, from the row: no blob is opened."""

@@ -162,12 +162,12 @@ def _http_date(text: str | None) -> datetime | None:
 
 
 class BlobResponse:
-    """Streams a blob, or a range of it, and closes it whatever happens."""
+    """Streams what a reader was opened for, and closes it whatever happens."""
 
-    def __init__(self, reader: BlobReader, headers: Mapping[str, str], byte_range: ByteRange | None) -> None:
+    def __init__(self, reader: BlobReader, headers: Mapping[str, str]) -> None:
         self._reader = reader
         self._headers = headers
-        self._range = byte_range
+        self._range = reader.byte_range
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request."""
@@ -182,7 +182,7 @@ class BlobResponse:
         gone = asyncio.create_task(_disconnected(receive)) if length >= WATCHED_FROM_BYTES else None
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            async for chunk in self._reader.chunks(self._range):
+            async for chunk in self._reader.chunks():
                 if gone is not None and gone.done():
                     return
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
