@@ -40,5 +40,5 @@ def addresses(settings: Settings) -> dict[str, str]:
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "S3_PROTOCOL_ACCESS_KEY_ID": settings.storage.s3_access_key_id,
         "S3_PROTOCOL_ACCESS_KEY_SECRET": settings.storage.s3_secret_access_key.get_secret_value(),
-        "S3_PROTOCOL_REGION": "local",
+        "S3_PROTOCOL_REGION": settings.storage.s3_protocol.region,
     }

@@ -84,7 +84,7 @@ async def test_a_route_that_is_none_is_404_in_upstreams_shape(storage: Stack) ->
         assert refusal(answer) == (404, "404", "Not Found", f"Route {method}:{path}?x=1 not found")
         assert answer.headers["content-type"] == "application/json; charset=utf-8"
     # Outside the groups the status is a number.
-    for path in ("/", "/nothing", "/upload/resumable", "/s3", "/iceberg/bucket"):
+    for path in ("/", "/nothing", "/upload/resumable", "/s4", "/iceberg/bucket"):
         answer = await storage.http.get(f"{V1}{path}")
         assert answer.status_code == 404
         assert answer.json() == {"message": f"Route GET:{path} not found", "error": "Not Found", "statusCode": 404}

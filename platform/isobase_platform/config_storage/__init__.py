@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_storage.buckets import BucketSettings
 from isobase_platform.config_storage.cdn import CdnSettings
+from isobase_platform.config_storage.s3_protocol import S3ProtocolSettings
 
 __all__ = ["DEFAULT_S3_ACCESS_KEY_ID", "DEFAULT_S3_SECRET_ACCESS_KEY", "BucketSettings", "StorageSettings"]
 
@@ -43,5 +44,6 @@ class StorageSettings(SettingsGroup):
     download_stall_timeout_s: float = Field(default=120.0, gt=0)
     """How long a client may take nothing in the middle of an answer."""
     cdn: CdnSettings = CdnSettings()
+    s3_protocol: S3ProtocolSettings = S3ProtocolSettings()
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)

@@ -130,6 +130,12 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         return StorageError("InvalidRequest", status, message, label=label)
 
     @staticmethod
+    def precondition_failed() -> StorageError:
+        """A condition of the request on an object does not hold; true HTTP 412."""
+        message = "At least one of the pre-conditions you specified did not hold"
+        return StorageError("PreconditionFailed", 412, message, wire_status=412)
+
+    @staticmethod
     def lock_timeout() -> StorageError:
         """Another writer of the same key held it for too long."""
         return StorageError("LockTimeout", 503, "acquiring lock timeout", label="acquiring_lock_timeout")

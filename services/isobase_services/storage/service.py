@@ -16,6 +16,7 @@ from isobase_services.storage.blob.file import FileBlobStore
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.provision import provision
 from isobase_services.storage.rest.routes import rest_app
+from isobase_services.storage.s3.app import s3_app
 from isobase_services.storage.seed import seed_objects
 from isobase_services.storage.simple.app import simple_app
 from isobase_services.storage.simple.openapi import OPENAPI
@@ -24,6 +25,7 @@ from isobase_services.storage.stall import with_stall_timeouts
 __all__ = ["StorageService", "create_service"]
 
 REST_PREFIX = "/storage/v1"
+S3_PATH = "/s3"
 SIMPLE_PREFIX = "/storage"
 _EXPOSED_HEADERS = (
     "content-length",
@@ -33,6 +35,17 @@ _EXPOSED_HEADERS = (
     "etag",
     "last-modified",
     "x-robots-tag",
+)
+_EXPOSED_S3_HEADERS = (
+    "accept-ranges",
+    "content-length",
+    "content-range",
+    "etag",
+    "last-modified",
+    "location",
+    "x-amz-bucket-region",
+    "x-amz-missing-meta",
+    "x-amz-request-id",
 )
 
 
@@ -68,6 +81,20 @@ class _InFlight:
             return
 
 
+def _with_s3(rest: ASGIApp, s3: ASGIApp) -> ASGIApp:
+    """The REST face with the S3 face below ``/s3``, for a service that answers at ``/`` alone."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        root_path = scope.get("root_path", "")
+        rest_of_path = scope["path"].removeprefix(root_path)
+        if rest_of_path == S3_PATH or rest_of_path.startswith(f"{S3_PATH}/"):
+            await s3({**scope, "root_path": root_path + S3_PATH}, receive, send)
+        else:
+            await rest(scope, receive, send)
+
+    return app
+
+
 class StorageService:
     """Buckets and objects: the Supabase face at ``/storage/v1``, the simple face at ``/storage``."""
 
@@ -81,10 +108,14 @@ class StorageService:
         self._in_flight = _InFlight()
         rest = self._around(rest_app(self._core, platform.verifier, platform.settings.storage))
         simple = self._around(simple_app(platform, self._core))
-        self.mounts = (
-            Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS),
-            Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER),
-        )
+        mounts = [Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER)]
+        if platform.settings.storage.s3_protocol.enabled:
+            s3 = self._around(s3_app(platform, self._core))
+            rest = _with_s3(rest, s3)
+            # A signature is its own proof: no API key is asked for, or presigned URLs would need one.
+            mounts.append(Mount(REST_PREFIX + S3_PATH, s3, ApiKeyRule.NONE, cors_expose=_EXPOSED_S3_HEADERS))
+        mounts.append(Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS))
+        self.mounts = tuple(mounts)
 
     def _around(self, app: ASGIApp) -> ASGIApp:
         settings = self._platform.settings.storage

@@ -15,6 +15,7 @@ from isobase_services.storage.core.buckets import Buckets
 from isobase_services.storage.core.cdn import Cdn
 from isobase_services.storage.core.database import StorageDatabase
 from isobase_services.storage.core.health import Health
+from isobase_services.storage.core.key_listing import KeyListings
 from isobase_services.storage.core.listing import Listings
 from isobase_services.storage.core.read import Reads
 from isobase_services.storage.core.remove import Removals
@@ -35,6 +36,7 @@ class StorageCore:
     uploads: Uploads
     reads: Reads
     listings: Listings
+    key_listings: KeyListings
     removals: Removals
     transfers: Transfers
     signing: Signing
@@ -58,6 +60,7 @@ class StorageCore:
             uploads=uploads,
             reads=Reads(database, blobs),
             listings=Listings(database),
+            key_listings=KeyListings(database),
             removals=Removals(database, writer, finisher),
             transfers=Transfers(database, blobs, writer, finisher),
             signing=Signing(database, uploads, signer, settings.signed_upload_url_ttl_s),

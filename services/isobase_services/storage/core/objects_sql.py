@@ -32,7 +32,7 @@ values ($1, $2, $3, $4, $5, '1', $6::jsonb, $7::jsonb)
 # RETURNING asks the SELECT policy, and DO UPDATE the UPDATE policy where the key exists. "old" is read in the snapshot of
 # the statement, so it shows the row as it was.
 DRY_RUN_UPSERT = """
-with old as (select version from storage.objects where bucket_id = $2 and name = $3)
+with old as (select version, metadata ->> 'eTag' as etag from storage.objects where bucket_id = $2 and name = $3)
 insert into storage.objects (id, bucket_id, name, owner, owner_id, version, metadata, user_metadata)
 values ($1, $2, $3, $4, $5, '1', $6::jsonb, $7::jsonb)
 on conflict (name, bucket_id) do update set
@@ -41,7 +41,7 @@ on conflict (name, bucket_id) do update set
     user_metadata = coalesce(excluded.user_metadata, objects.user_metadata),
     owner = coalesce(excluded.owner, objects.owner),
     owner_id = coalesce(excluded.owner_id, objects.owner_id)
-returning (select version from old) as version, exists (select from old) as is_replacement
+returning (select version from old) as version, (select etag from old) as etag, exists (select from old) as is_replacement
 """
 
 LOCK_KEY = "select pg_advisory_xact_lock(hashtextextended('isobase storage ' || $1 || '/' || $2, 0))"

@@ -45,6 +45,8 @@ class Access(Enum):
 
     CALLER = auto()
     """The bucket is public, or policies show the row to the caller; without a caller only the former."""
+    VISIBLE = auto()
+    """Policies show the row to the caller; a public bucket changes nothing (the S3 protocol)."""
     PUBLIC = auto()
     """The bucket is public."""
     SIGNED = auto()
@@ -92,6 +94,12 @@ class Reads:
         if "\0" in bucket or "\0" in key:  # no statement can carry it
             check_bucket_name(bucket)
             check_key(key)
+        if access is Access.VISIBLE:
+            async with self._database.transaction(actor) as transaction:
+                row = await transaction.fetchrow(_FIND_AS_CALLER, bucket, key)
+            if row is None:
+                raise refuse.no_such_key()
+            return _object_row(row)
         if access is Access.CALLER and actor.is_authenticated:
             return await self._find_for_caller(actor, bucket, key)
         async with self._database.transaction(actor, as_service=True) as transaction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from isobase_services.storage.blob import BlobKey
 from isobase_services.storage.core.database import Actor, StorageDatabase
@@ -15,6 +15,9 @@ __all__ = ["Removals"]
 
 _DELETE_ONE = "delete from storage.objects where bucket_id = $1 and name = $2 returning version"
 _EXISTS = "select from storage.objects where bucket_id = $1 and name = $2"
+_DELETE_NAMED = "delete from storage.objects where bucket_id = $1 and name = any($2::text[]) returning name, version"
+_WHICH_EXIST = "select name from storage.objects where bucket_id = $1 and name = any($2::text[])"
+_BUCKET_EXISTS = "select from storage.buckets where id = $1"
 _DELETE_MANY = f"""
 delete from storage.objects o where o.bucket_id = $1 and o.name = any($2::text[])
 returning o.name, o.version, {OBJECT_JSON}::text as json
@@ -44,6 +47,29 @@ class Removals:
                 raise refuse.access_denied()
         if row["version"]:
             await self._writer.remove_blobs([BlobKey(bucket, key, row["version"])])
+
+    async def remove_reported(self, actor: Actor, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        """Remove those of ``keys`` that policies let go, and return those that are there and stay.
+
+        Raises NoSuchBucket where nothing was met and there is no such bucket.
+        """
+        return await self._finisher.run(self._remove_reported(actor, bucket, keys))
+
+    async def _remove_reported(self, actor: Actor, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        kept: frozenset[str] = frozenset()
+        async with self._database.transaction(actor) as transaction:
+            rows = await transaction.fetch(_DELETE_NAMED, bucket, keys)
+            removed = {row["name"] for row in rows}
+            unmet = [key for key in keys if key not in removed]
+            if unmet or not rows:
+                await transaction.become_service()
+                kept = frozenset(row["name"] for row in await transaction.fetch(_WHICH_EXIST, bucket, unmet))
+                if not rows and not kept and await transaction.fetchrow(_BUCKET_EXISTS, bucket) is None:
+                    raise refuse.no_such_bucket()
+        await self._writer.remove_blobs(
+            [BlobKey(bucket, row["name"], row["version"]) for row in rows if row["version"]]
+        )
+        return kept
 
     async def remove_many(self, actor: Actor, bucket: str, keys: Sequence[str]) -> str:
         """Remove those of ``keys`` that exist and that policies let go; the removed rows as a JSON array."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -52,6 +52,8 @@ class CopyRequest:
     copies_metadata: bool
     metadata: Mapping[str, str]
     user_metadata: Mapping[str, Any] | None
+    check_source: Callable[[Mapping[str, Any]], None] | None = None
+    """Raises where the source's metadata do not meet the request's conditions."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,6 +106,8 @@ class Transfers:
                 raise refuse.no_such_key()
             metadata: dict[str, Any] = json.loads(row["metadata"]) if row["metadata"] else {}
             user_metadata: str | None = row["user_metadata"]
+            if request.check_source is not None:
+                request.check_source(metadata)
             if not request.copies_metadata:
                 metadata |= request.metadata
                 user_metadata = None if request.user_metadata is None else json.dumps(request.user_metadata)

@@ -31,6 +31,8 @@ class UploadTarget:
     owner_id: str | None
     is_upsert: bool
     is_signed: bool = False
+    if_match: str | None = None
+    """See ``Draft.if_match``."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,7 +56,15 @@ class UploadFacts:
         if self.declared_length is not None:
             metadata["contentLength"] = self.declared_length
         user_metadata = None if self.user_metadata is None else json.dumps(self.user_metadata)
-        return Draft(target.bucket, target.key, target.owner_id, target.is_upsert, json.dumps(metadata), user_metadata)
+        return Draft(
+            target.bucket,
+            target.key,
+            target.owner_id,
+            target.is_upsert,
+            json.dumps(metadata),
+            user_metadata,
+            target.if_match,
+        )
 
 
 class UploadBody(Protocol):
@@ -79,6 +89,7 @@ class StoredObject:
     key: str
     size_bytes: int
     mime_type: str
+    etag: str
 
 
 class Uploads:
@@ -118,7 +129,7 @@ class Uploads:
             await self._writer.remove_blobs([blob_key])
             raise
         written = await self._store_row(actor, target, draft, expected, facts, blob_key, blob)
-        return StoredObject(written.id, target.bucket, target.key, blob.size_bytes, facts.mime_type)
+        return StoredObject(written.id, target.bucket, target.key, blob.size_bytes, facts.mime_type, blob.etag)
 
     async def may_upload(self, actor: Actor, draft: Draft) -> None:
         """Ask for the right to write without writing; raises as ``upload``."""

@@ -43,6 +43,8 @@ class Draft:
     is_upsert: bool
     metadata_json: str
     user_metadata_json: str | None
+    if_match: str | None = None
+    """Only over an object with this ETag (its quotes may be missing; ``*``: over any); with ``is_upsert``."""
 
     @property
     def owner(self) -> uuid.UUID | None:
@@ -128,7 +130,8 @@ class ObjectWriter:
     async def dry_run(self, transaction: StorageTransaction, draft: Draft) -> Expectation:
         """Try the write as whoever the transaction runs as; the caller of this rolls it back.
 
-        Raises KeyAlreadyExists without upsert on a taken key, and what policies refuse.
+        Raises KeyAlreadyExists without upsert on a taken key, what policies refuse, and for a draft with ``if_match``
+        NoSuchKey or PreconditionFailed.
         """
         args = (
             uuid.uuid4(),
@@ -143,6 +146,11 @@ class ObjectWriter:
             row = await transaction.fetchrow(sql.DRY_RUN_UPSERT, *args)
             if row is None:
                 raise refuse.access_denied("new row violates row-level security policy")
+            if draft.if_match is not None:
+                if not row["is_replacement"]:
+                    raise refuse.no_such_key()
+                if draft.if_match != "*" and draft.if_match.strip('"') != (row["etag"] or "").strip('"'):
+                    raise refuse.precondition_failed()
             return Expectation(row["is_replacement"], row["version"])
         try:
             await transaction.execute(sql.DRY_RUN_INSERT, *args)

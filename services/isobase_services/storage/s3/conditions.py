@@ -1,0 +1,128 @@
+"""The conditions of a request on an object, and the headers that tell an object's facts: pure.
+
+Source: RFC 9110, section 13; AWS's GetObject, HeadObject and CopyObject; contracts/storage.md 1.5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+from isobase_services.storage.core.times import parse_iso
+from isobase_services.storage.s3.errors import s3_refuse
+
+__all__ = [
+    "Outcome",
+    "RequestConditions",
+    "http_date",
+    "is_header_text",
+    "last_modified",
+    "matches_etag",
+    "metadata_headers",
+]
+
+_META = "x-amz-meta-"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """``is_failed``: 412. ``is_unchanged``: 304 for a read, 412 for a copy."""
+
+    is_failed: bool = False
+    is_unchanged: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class RequestConditions:
+    """The four conditional headers, as sent; None where absent."""
+
+    if_match: str | None
+    if_none_match: str | None
+    if_modified_since: str | None
+    if_unmodified_since: str | None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], prefix: str = "") -> RequestConditions:
+        """From headers, whose names may have a prefix (``x-amz-copy-source-``)."""
+        return cls(
+            headers.get(f"{prefix}if-match"),
+            headers.get(f"{prefix}if-none-match"),
+            headers.get(f"{prefix}if-modified-since"),
+            headers.get(f"{prefix}if-unmodified-since"),
+        )
+
+    def outcome(self, etag: str | None, modified: datetime | None) -> Outcome:
+        """What the conditions say of an object. An ETag condition outdoes the date beside it."""
+        if self.if_match is not None:
+            if not matches_etag(self.if_match, etag):
+                return Outcome(is_failed=True)
+        elif self.if_unmodified_since is not None:
+            moment = _http_date(self.if_unmodified_since)
+            if moment is not None and modified is not None and modified > moment:
+                return Outcome(is_failed=True)
+        if self.if_none_match is not None:
+            return Outcome(is_unchanged=matches_etag(self.if_none_match, etag))
+        since = _http_date(self.if_modified_since)
+        return Outcome(is_unchanged=since is not None and modified is not None and modified <= since)
+
+    def check_copy(self, metadata: Mapping[str, Any]) -> None:
+        """Raise PreconditionFailed where the source of a copy does not meet the conditions."""
+        etag = metadata.get("eTag")
+        found = self.outcome(etag if isinstance(etag, str) else None, last_modified(metadata, None))
+        if found.is_failed or found.is_unchanged:
+            raise s3_refuse.precondition_failed()
+
+
+def matches_etag(condition: str, etag: str | None) -> bool:
+    """True where the list of ETags (or ``*``) holds this one; quotes and a weak mark count for nothing."""
+    if condition.strip() == "*":
+        return etag is not None
+    listed = {part.strip().removeprefix("W/").strip('"') for part in condition.split(",")}
+    return etag is not None and etag.strip('"') in listed
+
+
+def last_modified(metadata: Mapping[str, Any], fallback: datetime | None) -> datetime | None:
+    """When the bytes were stored, to the second as HTTP tells it."""
+    text = metadata.get("lastModified")
+    moment = (parse_iso(text) if isinstance(text, str) else None) or fallback
+    return moment.astimezone(UTC).replace(microsecond=0) if moment else None
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return parse_iso(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def http_date(moment: datetime) -> str:
+    """A moment as HTTP writes it."""
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
+
+
+def is_header_text(value: str) -> bool:
+    """A header must not be able to become two: metadata may have been written by SQL."""
+    return value.isascii() and value.isprintable()
+
+
+def metadata_headers(user_metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """User metadata as ``x-amz-meta-`` headers; what cannot be one is counted in ``x-amz-missing-meta``."""
+    headers: dict[str, str] = {}
+    missing = 0
+    for name, value in (user_metadata or {}).items():
+        header = _META + name.lower()
+        if name and isinstance(value, str) and is_header_text(value) and _TOKEN.fullmatch(header):
+            headers[header] = value
+        else:
+            missing += 1
+    if missing:
+        headers["x-amz-missing-meta"] = str(missing)
+    return headers

@@ -1,0 +1,47 @@
+"""boto3 as its users make it, for the S3 face of a running storage service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from isobase_platform.config_storage import DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY
+from tests.storage.conftest import Stack
+
+__all__ = ["REGION", "in_thread", "s3_client", "s3_endpoint", "session_client"]
+
+REGION = "us-east-1"
+_T = TypeVar("_T")
+
+
+def s3_endpoint(stack: Stack) -> str:
+    """Where the S3 protocol is served."""
+    return f"{stack.url}/storage/v1/s3"
+
+
+def s3_client(stack: Stack, *, key: str | None = None, secret: str | None = None, **options: Any) -> Any:
+    """A client with the project's own access key, or another."""
+    config = options.pop("config", Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}))
+    return boto3.client(
+        "s3",
+        endpoint_url=s3_endpoint(stack),
+        region_name=options.pop("region_name", REGION),
+        aws_access_key_id=key or DEFAULT_S3_ACCESS_KEY_ID,
+        aws_secret_access_key=secret or DEFAULT_S3_SECRET_ACCESS_KEY,
+        config=config,
+        **options,
+    )
+
+
+def session_client(stack: Stack, token: str, *, secret: str | None = None, key: str = "local") -> Any:
+    """A client of the user whose token this is."""
+    return s3_client(stack, key=key, secret=secret or stack.anon_token, aws_session_token=token)
+
+
+async def in_thread(work: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """Run a client's blocking call beside the server."""
+    return await asyncio.to_thread(work, *args, **kwargs)
