@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import asyncpg
 
-from isobase_platform.caller import ANON_ROLE, Caller, Claims
+from isobase_platform.caller import ANON_ROLE, SERVICE_ROLE, Caller, Claims
 from isobase_platform.errors import DatabaseError
 from isobase_platform.rls import DoorConnection, RlsDoor
+from isobase_platform.wire_messages import Parameter, Row
 from isobase_services.storage.errors import from_database
 
 __all__ = ["Actor", "StorageDatabase", "StorageTransaction", "role_of"]
 
 SEARCH_PATH = ("storage", "public", "extensions")
 """As upstream's connections: a policy's functions may name tables without their schema."""
+_SERVICE_CLAIMS = Caller.service().claims
 LOCK_TIMEOUT = "5000ms"
 """How long a write waits for another writer of the same row before it is refused."""
 
@@ -56,7 +58,8 @@ class Actor:
 
     def as_service(self) -> Actor:
         """The same request with the service's rights."""
-        return replace(self, caller=replace(Caller.service(), request=self.caller.request), token="")
+        service = Caller(SERVICE_ROLE, _SERVICE_CLAIMS, self.caller.request)
+        return Actor(service, self.operation, is_authenticated=self.is_authenticated)
 
     def settings(self) -> Mapping[str, str]:
         """What policies and the delete guard read beside the claims (contracts/storage.md 1.7)."""
@@ -118,6 +121,27 @@ class StorageDatabase:
 
     def __init__(self, door: RlsDoor) -> None:
         self._door = door
+
+    async def once(
+        self, actor: Actor, sql: str, values: Sequence[Parameter], *, as_service: bool = False, read_only: bool = False
+    ) -> list[Row]:
+        """Run one statement as a transaction of its own in one round trip; its rows, columns as bytes in binary format.
+
+        ``values`` travel as text of types that PostgreSQL infers. ``read_only`` spares some work after a statement that
+        runs no function of a user's (policies may call any). Errors as ``transaction``.
+        """
+        effective = actor.as_service() if as_service else actor
+        try:
+            [rows] = await self._door.once(
+                effective.caller,
+                ((sql, values),),
+                read_only=read_only,
+                search_path=SEARCH_PATH,
+                settings=effective.settings(),
+            )
+        except DatabaseError as error:
+            raise from_database(error) from error
+        return rows
 
     @asynccontextmanager
     async def transaction(

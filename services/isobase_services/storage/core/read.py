@@ -8,17 +8,17 @@ one transaction, and the bucket is looked at only where they show nothing. Sourc
 from __future__ import annotations
 
 import json
+import struct
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any, TypeAlias
 
-import asyncpg
-
+from isobase_platform.wire_messages import Row
 from isobase_services.storage.blob import BlobKey, BlobMissing, BlobRangeInvalid, BlobReader, BlobStore, ByteRange
-from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
+from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rules import check_bucket_name, check_key
 
@@ -30,14 +30,21 @@ OPEN_ATTEMPTS = 3
 ChooseRange: TypeAlias = Callable[[int], ByteRange | None]
 """Takes a size in bytes and says which range of it is wanted; None for all."""
 
-_COLUMNS = "o.id, o.name, o.bucket_id, o.version, o.metadata, o.user_metadata, o.created_at, o.updated_at"
+_COLUMNS = (
+    """o.id, o.name, o.bucket_id, o.version, o.metadata::text, o.user_metadata::text, o.created_at, o.updated_at"""
+)
 _FIND_AS_CALLER = f"select {_COLUMNS} from storage.objects o where o.bucket_id = $1 and o.name = $2"  # noqa: S608
 _FIND_AS_SERVICE = f"""
-select b.public, {_COLUMNS}
+select {_COLUMNS}, b.public
   from storage.buckets b left join storage.objects o on o.bucket_id = b.id and o.name = $2
  where b.id = $1
 """  # noqa: S608  constants of this module
-_FIND_ID = f"select {_COLUMNS} from storage.objects o where o.id = $1"  # noqa: S608
+_FIND_ID = f"select {_COLUMNS} from storage.objects o where o.id = $1::uuid"  # noqa: S608
+_IS_PUBLIC = "select public from storage.buckets where id = $1"
+_TRUE = b"\x01"
+_INTEGER = struct.Struct("!q")
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""What PostgreSQL's times count from, in microseconds."""
 
 
 class Access(Enum):
@@ -95,43 +102,52 @@ class Reads:
             check_bucket_name(bucket)
             check_key(key)
         if access is Access.VISIBLE:
-            async with self._database.transaction(actor) as transaction:
-                row = await transaction.fetchrow(_FIND_AS_CALLER, bucket, key)
-            if row is None:
+            rows = await self._database.once(actor, _FIND_AS_CALLER, (bucket, key))
+            if not rows:
                 raise refuse.no_such_key()
-            return _object_row(row)
+            return _object_row(rows[0])
         if access is Access.CALLER and actor.is_authenticated:
             return await self._find_for_caller(actor, bucket, key)
-        async with self._database.transaction(actor, as_service=True) as transaction:
-            return await _find_as_service(transaction, bucket, key, must_be_public=access is not Access.SIGNED)
+        return await self._find_as_service(actor, bucket, key, must_be_public=access is not Access.SIGNED)
 
     async def _find_for_caller(self, actor: Actor, bucket: str, key: str) -> ObjectRow:
         try:
-            async with self._database.transaction(actor) as transaction:
-                row = await transaction.fetchrow(_FIND_AS_CALLER, bucket, key)
-                if row is not None:
-                    return _object_row(row)
-                await transaction.become_service()
-                return await _find_as_service(transaction, bucket, key, must_be_public=True, is_hidden=True)
+            rows = await self._database.once(actor, _FIND_AS_CALLER, (bucket, key))
         except StorageError as error:
-            if error.code in {"NoSuchBucket", "NoSuchKey", "InvalidKey", "InvalidBucketName"}:
-                raise
             # A policy that fails is no reason to refuse what is public anyway; of a private bucket it is the answer.
-            async with self._database.transaction(actor, as_service=True) as transaction:
-                try:
-                    return await _find_as_service(transaction, bucket, key, must_be_public=True)
-                except StorageError:
-                    raise error from None
+            try:
+                return await self._find_as_service(actor, bucket, key, must_be_public=True)
+            except StorageError:
+                raise error from None
+        if rows:
+            return _object_row(rows[0])
+        return await self._find_as_service(actor, bucket, key, must_be_public=True, is_hidden=True)
+
+    async def _find_as_service(
+        self, actor: Actor, bucket: str, key: str, *, must_be_public: bool, is_hidden: bool = False
+    ) -> ObjectRow:
+        """``is_hidden``: policies showed nothing, so in a private bucket the object is not there for this caller."""
+        rows = await self._database.once(actor, _FIND_AS_SERVICE, (bucket, key), as_service=True, read_only=True)
+        if not rows:
+            raise refuse.no_such_bucket()
+        row = rows[0]
+        is_readable = not must_be_public or row[-1] == _TRUE
+        if not is_readable and not is_hidden:
+            raise refuse.no_such_bucket()
+        check_bucket_name(bucket)
+        check_key(key)
+        if row[0] is None or not is_readable:
+            raise refuse.no_such_key()
+        return _object_row(row)
 
     async def find_visible(self, actor: Actor, object_id: uuid.UUID) -> tuple[ObjectRow, bool]:
         """The row of an id that policies show to the caller, and whether its bucket is public. Raises NoSuchKey."""
-        async with self._database.transaction(actor) as transaction:
-            row = await transaction.fetchrow(_FIND_ID, object_id)
-            if row is None:
-                raise refuse.no_such_key()
-            await transaction.become_service()
-            bucket = await transaction.fetchrow("select public from storage.buckets where id = $1", row["bucket_id"])
-            return _object_row(row), bool(bucket and bucket["public"])
+        rows = await self._database.once(actor, _FIND_ID, (str(object_id),))
+        if not rows:
+            raise refuse.no_such_key()
+        found = _object_row(rows[0])
+        buckets = await self._database.once(actor, _IS_PUBLIC, (found.bucket,), as_service=True, read_only=True)
+        return found, bool(buckets and buckets[0][0] == _TRUE)
 
     async def open(
         self,
@@ -178,32 +194,30 @@ class Reads:
         raise refuse.invalid_range()
 
 
-async def _find_as_service(
-    transaction: StorageTransaction, bucket: str, key: str, *, must_be_public: bool, is_hidden: bool = False
-) -> ObjectRow:
-    """``is_hidden``: policies showed nothing, so in a private bucket the object is not there for this caller."""
-    row = await transaction.fetchrow(_FIND_AS_SERVICE, bucket, key)
-    if row is None:
-        raise refuse.no_such_bucket()
-    if must_be_public and not row["public"] and not is_hidden:
-        raise refuse.no_such_bucket()
-    check_bucket_name(bucket)
-    check_key(key)
-    if row["id"] is None or (must_be_public and not row["public"]):
-        raise refuse.no_such_key()
-    return _object_row(row)
-
-
-def _object_row(row: asyncpg.Record) -> ObjectRow:
-    metadata = json.loads(row["metadata"]) if row["metadata"] is not None else {}
-    user_metadata = json.loads(row["user_metadata"]) if row["user_metadata"] is not None else None
+def _object_row(row: Row) -> ObjectRow:
+    """The columns ``_COLUMNS`` in PostgreSQL's binary format."""
+    object_id, name, bucket, version, metadata, user_metadata, created_at, updated_at = row[:8]
+    parsed = json.loads(metadata) if metadata is not None else {}
     return ObjectRow(
-        id=row["id"],
-        bucket=row["bucket_id"],
-        key=row["name"],
-        version=row["version"],
-        metadata=metadata if isinstance(metadata, dict) else {},
-        user_metadata=user_metadata,
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
+        id=uuid.UUID(bytes=object_id),
+        bucket=_text(bucket) or "",
+        key=_text(name) or "",
+        version=_text(version),
+        metadata=parsed if isinstance(parsed, dict) else {},
+        user_metadata=json.loads(user_metadata) if user_metadata is not None else None,
+        created_at=_moment(created_at),
+        updated_at=_moment(updated_at),
     )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _moment(value: bytes | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=_INTEGER.unpack(value)[0])
+    except OverflowError:
+        return None  # infinity, and years that a datetime cannot hold

@@ -30,17 +30,16 @@ class Signing:
         """A token to read one object. Raises NoSuchKey, InvalidKey, InvalidParameter."""
         check_bucket_name(bucket)
         check_key(key)
-        async with self._database.transaction(actor) as transaction:
-            if await transaction.fetchrow(_FIND, bucket, key) is None:
-                raise refuse.no_such_key()
+        if not await self._database.once(actor, _FIND, (bucket, key)):
+            raise refuse.no_such_key()
         return self._signer.sign_download(bucket, key, expires_in_s)
 
     async def sign_many(self, actor: Actor, bucket: str, keys: Sequence[str], expires_in_s: int) -> Mapping[str, str]:
         """Tokens by key, for those of ``keys`` that policies show to the caller."""
         check_bucket_name(bucket)
-        async with self._database.transaction(actor) as transaction:
-            rows = await transaction.fetch(_FIND_MANY, bucket, keys)
-        return {row["name"]: self._signer.sign_download(bucket, row["name"], expires_in_s) for row in rows}
+        rows = await self._database.once(actor, _FIND_MANY, (bucket, _text_array(keys)))
+        found = [name.decode() for (name,) in rows if name is not None]
+        return {key: self._signer.sign_download(bucket, key, expires_in_s) for key in found}
 
     async def sign_upload(self, actor: Actor, draft: Draft) -> str:
         """A token to write the draft's key. Raises what an upload by the caller would."""
@@ -50,3 +49,9 @@ class Signing:
         return self._signer.sign_upload(
             draft.bucket, draft.key, self._upload_ttl_s, owner=draft.owner_id, is_upsert=draft.is_upsert
         )
+
+
+def _text_array(values: Sequence[str]) -> str:
+    """``values`` as PostgreSQL writes an array of text."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
