@@ -1509,7 +1509,7 @@ create table if not exists isobase.one_time_codes (
 comment on table isobase.one_time_codes is 'Salt and wrong tries of the codes in auth.one_time_tokens.';
 
 -- Resumable uploads (TUS) on their way: what is acknowledged, and who is writing. The id is the version of the object that the upload
--- becomes. `metadata` is the Upload-Metadata header. `offset_bytes` is durable; the last bytes count only when the object's row is there,
+-- becomes. `metadata` is Upload-Metadata as JSON pairs. `offset_bytes` is durable; the last bytes count only when the object's row is there,
 -- so an upload is finished exactly when `finished_at` is set. `lease` is the token of the one request that may write; it renews the lease,
 -- and others ask it to let go by `release_asked`. `last_part` is the highest part number that a writer may have used.
 create table if not exists isobase.resumable_uploads (

@@ -14,6 +14,7 @@ from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_storage.buckets import BucketSettings
 from isobase_platform.config_storage.cdn import CdnSettings
 from isobase_platform.config_storage.s3_protocol import S3ProtocolSettings
+from isobase_platform.config_storage.tus import TusSettings
 
 __all__ = ["DEFAULT_S3_ACCESS_KEY_ID", "DEFAULT_S3_SECRET_ACCESS_KEY", "BucketSettings", "StorageSettings"]
 
@@ -47,3 +48,4 @@ class StorageSettings(SettingsGroup):
     s3_protocol: S3ProtocolSettings = S3ProtocolSettings()
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
+    tus: TusSettings = TusSettings()

@@ -49,6 +49,12 @@ class TrustedProxies:
                 break
         return str(address) if address is not None else None
 
+    def sent(self, scope: Scope) -> bool:
+        """True where a trusted proxy sent the request, so that what it says of host and scheme is believed too."""
+        peer = _peer(scope)
+        address = parse_address(peer) if peer is not None else None
+        return self._networks.has(address) if address is not None else self._networks.has_unix_socket
+
     def _tell(self, scope: Scope, peer: str | None) -> None:
         """Say once that somebody forwards who is not trusted: a liar, or a proxy that the settings do not know."""
         if not self._is_told and any(name == self._header for name, _ in scope["headers"]):

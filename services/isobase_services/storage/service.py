@@ -21,6 +21,8 @@ from isobase_services.storage.seed import seed_objects
 from isobase_services.storage.simple.app import simple_app
 from isobase_services.storage.simple.openapi import OPENAPI
 from isobase_services.storage.stall import with_stall_timeouts
+from isobase_services.storage.tus.app import TUS_PATH, tus_app
+from isobase_services.storage.tus.protocol import EXPOSED_HEADERS
 
 __all__ = ["StorageService", "create_service"]
 
@@ -35,6 +37,7 @@ _EXPOSED_HEADERS = (
     "etag",
     "last-modified",
     "x-robots-tag",
+    *(name.lower() for name in EXPOSED_HEADERS if name.startswith(("Tus-", "Upload-", "Location"))),
 )
 _EXPOSED_S3_HEADERS = (
     "accept-ranges",
@@ -106,7 +109,9 @@ class StorageService:
         self._core = StorageCore.build(platform, blobs)
         self.openapi: Mapping[str, Any] = OPENAPI
         self._in_flight = _InFlight()
-        rest = self._around(rest_app(self._core, platform.verifier, platform.settings.storage))
+        rest = rest_app(self._core, platform.verifier, platform.settings.storage)
+        tus = tus_app(self._core.resumable, self._core.signer, platform.verifier, platform.settings)
+        rest = self._around(_below({TUS_PATH: tus}, rest))
         simple = self._around(simple_app(platform, self._core))
         mounts = [Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER)]
         if platform.settings.storage.s3_protocol.enabled:
@@ -135,10 +140,26 @@ class StorageService:
     async def drain(self, timeout_s: float) -> None:
         """Let running requests end, then writes whose request is gone, then close the blob store."""
         deadline_s = time.monotonic() + timeout_s
+        self._core.resumable.release_all()
         await self._in_flight.wait(timeout_s)
         await self._core.finisher.drain(max(deadline_s - time.monotonic(), 0.1))
         await self._core.cdn.close()
         await self._blobs.close()
+
+
+def _below(faces: Mapping[str, ASGIApp], rest: ASGIApp) -> ASGIApp:
+    """Faces with paths of their own inside the mount of the Supabase face, so that they too answer bare."""
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        inner = path.removeprefix(scope.get("root_path", ""))
+        for prefix, app in faces.items():
+            if inner == prefix or inner.startswith(f"{prefix}/"):
+                await app(scope, receive, send)
+                return
+        await rest(scope, receive, send)
+
+    return route
 
 
 def create_service(platform: Platform) -> Service:

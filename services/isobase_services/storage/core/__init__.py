@@ -19,6 +19,7 @@ from isobase_services.storage.core.key_listing import KeyListings
 from isobase_services.storage.core.listing import Listings
 from isobase_services.storage.core.read import Reads
 from isobase_services.storage.core.remove import Removals
+from isobase_services.storage.core.resumable import Resumable
 from isobase_services.storage.core.sign import Signing
 from isobase_services.storage.core.transfer import Transfers
 from isobase_services.storage.core.upload import Uploads
@@ -34,6 +35,7 @@ class StorageCore:
 
     buckets: Buckets
     uploads: Uploads
+    resumable: Resumable
     reads: Reads
     listings: Listings
     key_listings: KeyListings
@@ -58,6 +60,7 @@ class StorageCore:
         return cls(
             buckets=Buckets(database, writer, limit_bytes, settings.empty_bucket_max_objects),
             uploads=uploads,
+            resumable=Resumable(database, blobs, writer, finisher, settings),
             reads=Reads(database, blobs),
             listings=Listings(database),
             key_listings=KeyListings(database),

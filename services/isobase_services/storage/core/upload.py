@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from isobase_services.storage.blob import BlobFacts, BlobKey, BlobStore, StoredBlob
 from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase
-from isobase_services.storage.core.times import iso_milliseconds
+from isobase_services.storage.core.object_metadata import object_metadata_json
 from isobase_services.storage.core.write import Draft, Expectation, NewVersion, ObjectWriter, WrittenObject
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder
@@ -168,20 +168,10 @@ class Uploads:
         blob_key: BlobKey,
         blob: StoredBlob,
     ) -> WrittenObject:
-        metadata: dict[str, Any] = {
-            "eTag": blob.etag,
-            "size": blob.size_bytes,
-            "mimetype": facts.mime_type,
-            "cacheControl": facts.cache_control,
-            "lastModified": iso_milliseconds(blob.stored_at),
-            "contentLength": blob.size_bytes,
-            "httpStatusCode": 200,
-        }
-        if facts.robots_tag:
-            metadata["xRobotsTag"] = facts.robots_tag
-        new = NewVersion(
-            blob_key.version, json.dumps(metadata), draft.user_metadata_json or "{}", is_signed=target.is_signed
+        metadata = object_metadata_json(
+            blob, mime_type=facts.mime_type, cache_control=facts.cache_control, robots_tag=facts.robots_tag
         )
+        new = NewVersion(blob_key.version, metadata, draft.user_metadata_json or "{}", is_signed=target.is_signed)
         return await self._writer.commit(actor, draft, expected, new)
 
 

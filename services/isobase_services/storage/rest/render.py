@@ -15,7 +15,7 @@ from starlette.types import Scope
 from isobase_platform.errors import BodyTooLarge, DatabaseError, IsobaseError, MethodNotAllowed, NotFound, Unavailable
 from isobase_services.storage.errors import StorageError, from_database, refuse
 
-__all__ = ["json_response", "json_text_response", "message_response", "render_error"]
+__all__ = ["json_response", "json_text_response", "message_response", "render_error", "storage_error"]
 
 _JSON = "application/json; charset=utf-8"
 _FULL = ("too many clients", "too many connections", "connection slots")
@@ -44,7 +44,7 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
     if isinstance(error, NotFound | MethodNotAllowed):
         response = _route_not_found(scope)
     else:
-        known = _storage_error(error)
+        known = storage_error(error)
         body = {
             "statusCode": str(known.status),
             "error": known.label,
@@ -59,7 +59,8 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
     return response
 
 
-def _storage_error(error: IsobaseError) -> StorageError:
+def storage_error(error: IsobaseError) -> StorageError:
+    """Any error of the house as one of storage; what is not the request's fault says nothing of its inside."""
     if isinstance(error, StorageError):
         return error
     if isinstance(error, BodyTooLarge):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from isobase_platform.strict_json import refuse_constant
 from isobase_services.storage.body import body_chunks, content_length
 from isobase_services.storage.core.upload import UploadBody, UploadFacts
+from isobase_services.storage.core.user_metadata import parse_user_metadata
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.multipart import FilePart, MultipartForm
 from isobase_services.storage.rest.call import Call
@@ -45,7 +44,7 @@ def header_metadata(call: Call) -> Mapping[str, Any] | None:
     try:
         # Upstream's decoder takes both alphabets, with or without padding, and skips what is neither.
         text = value.replace("-", "+").replace("_", "/").rstrip("=")
-        return _json_object(base64.b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace"))
+        return parse_user_metadata(base64.b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace"))
     except (binascii.Error, ValueError):
         return None
 
@@ -88,7 +87,7 @@ class _FormBody:
         return UploadFacts(
             mime_type=fields.get("contentType") or self._part.content_type,
             cache_control=f"max-age={cache_time}" if cache_time else DEFAULT_CACHE_CONTROL,
-            user_metadata=None if metadata is None else _json_object(metadata),
+            user_metadata=None if metadata is None else parse_user_metadata(metadata),
             declared_length=self._content_length,
             known_size=None,
             robots_tag=self._robots_tag,
@@ -96,13 +95,3 @@ class _FormBody:
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._form.file_chunks()
-
-
-def _json_object(text: str) -> Mapping[str, Any] | None:
-    """The JSON object in ``text``; None where it is none, or holds what PostgreSQL's jsonb cannot."""
-    try:
-        value = json.loads(text, parse_constant=refuse_constant)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and "\\u0000" not in json.dumps(value) else None

@@ -1,0 +1,16 @@
+"""Resumable uploads. Upstream's names: ``TUS_URL_EXPIRY_MS`` and ``TUS_PART_SIZE``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from isobase_platform.config_group import SettingsGroup
+
+__all__ = ["TusSettings"]
+
+
+class TusSettings(SettingsGroup):
+    """Resumable uploads (``/storage/v1/upload/resumable``)."""
+
+    upload_ttl_s: int = Field(default=24 * 3600, ge=1)
+    """How long after its creation an unfinished upload can be resumed; then it is removed."""
