@@ -259,7 +259,8 @@ class FileBlobStore:
                     with contextlib.suppress(FileNotFoundError):
                         if file.is_file(follow_symlinks=False):
                             facts = file.stat(follow_symlinks=False)
-                            stored_at = datetime.fromtimestamp(facts.st_mtime, UTC)
+                            # A link or a renamed upload keeps the time of its bytes; when it came to be here is its ctime.
+                            stored_at = datetime.fromtimestamp(max(facts.st_mtime, facts.st_ctime), UTC)
                             entries.append(BlobEntry(f"{shard}/{file.name}", facts.st_size, stored_at))
         finally:
             os.close(directory)
