@@ -1547,6 +1547,30 @@ create table if not exists isobase.resumable_pieces (
 alter table isobase.resumable_pieces alter column content set storage external;
 comment on table isobase.resumable_pieces is 'Parts of resumable uploads in the blob store, and the bytes that wait to become one.';
 
+-- Uploads that the simple face announced and whose bytes go to the blob store directly. `version` names bytes that no row of storage.objects
+-- names and nobody can read; complete copies them to the object's own version and sets `object_id`. `etag` is known where the bytes passed
+-- through this server.
+create table if not exists isobase.direct_uploads (
+  id uuid primary key,
+  kind text not null,
+  bucket_id text not null,
+  name text not null,
+  owner_id text not null,
+  mime_type text not null,
+  size_bytes bigint not null check (size_bytes >= 0),
+  cache_control text not null,
+  is_upsert boolean not null,
+  version text,
+  etag text,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null,
+  completed_at timestamptz,
+  object_id uuid,
+  constraint direct_uploads_complete_with_object check ((completed_at is null) = (object_id is null))
+);
+comment on table isobase.direct_uploads is 'Direct uploads of the simple face that are not complete, or were of late.';
+create index if not exists direct_uploads_expires_at_idx on isobase.direct_uploads (expires_at);
+
 -- Databases made at run time: each is a PostgreSQL schema, its tables are real tables with row security on from birth. `owner` is who made
 -- it and whose quota it counts to; who may do what stands in isobase.members. A deleted user's databases have no owner left here.
 create table if not exists isobase.databases (
@@ -1684,6 +1708,7 @@ grant usage on schema isobase to anon, authenticated, service_role, supabase_aut
 grant select, insert, update, delete on isobase.key_values to supabase_auth_admin;
 grant select, insert, update, delete on isobase.one_time_codes to supabase_auth_admin;
 grant select, insert, update, delete on isobase.resumable_uploads, isobase.resumable_pieces to service_role;
+grant select, insert, update, delete on isobase.direct_uploads to service_role;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;

@@ -174,7 +174,9 @@ def database(storage_dsn: str, tmp_path: Path) -> Settings:
     """Settings of that database, without a bucket, an object or a policy in it; instead of the suite's ``database``."""
     with contextlib.closing(psycopg2.connect(storage_dsn)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute("truncate storage.objects, storage.buckets, isobase.resumable_uploads cascade")
+        cursor.execute(
+            "truncate storage.objects, storage.buckets, isobase.resumable_uploads, isobase.direct_uploads cascade"
+        )
         cursor.execute("select policyname, tablename from pg_policies where schemaname = 'storage'")
         for policy, table in cursor.fetchall():
             cursor.execute(

@@ -117,7 +117,12 @@ async def test_any_file_name_becomes_a_safe_key(storage: Stack, name: str) -> No
 
 
 async def test_the_face_is_described(storage: Stack) -> None:
-    assert set(storage.service.openapi["paths"]) == {"/storage/upload", "/storage/{file_id}"}
+    assert set(storage.service.openapi["paths"]) == {
+        "/storage/upload",
+        "/storage/uploads",
+        "/storage/uploads/{upload_id}/complete",
+        "/storage/{file_id}",
+    }
 
 
 async def test_public_urls_are_the_networks_and_files_are_kept_for_a_year(database: Settings) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_storage.buckets import BucketSettings
 from isobase_platform.config_storage.cdn import CdnSettings
+from isobase_platform.config_storage.kinds import UploadKind, with_default_kinds
 from isobase_platform.config_storage.s3_protocol import S3ProtocolSettings
 from isobase_platform.config_storage.tus import TusSettings
 
@@ -49,3 +51,15 @@ class StorageSettings(SettingsGroup):
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
     tus: TusSettings = TusSettings()
+    kinds: Annotated[Mapping[str, UploadKind], BeforeValidator(with_default_kinds)] = Field(
+        default_factory=dict, validate_default=True
+    )
+    """Kinds of files that users upload through the simple face, by name; given ones are added to the three that there are,
+    and change those of the same name member by member."""
+    direct_upload_ttl_s: int = Field(default=900, ge=1, le=604_800)
+    """How long a file may be sent to the URL that a direct upload was given."""
+
+    @property
+    def simple_public_bucket(self) -> str:
+        """The bucket for the simple face's files that anybody may read by URL."""
+        return f"{self.simple_bucket}-public"

@@ -5,14 +5,16 @@ Nothing that exists is changed: a bucket or policy that somebody altered stays a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from isobase_platform.config_storage import BucketSettings, StorageSettings
-from isobase_platform.pool import Connection, Pools
+from isobase_platform.config_storage.kinds import PLACEHOLDER, UploadKind
+from isobase_platform.pool import Pools
 from isobase_platform.sql import quote_identifier, quote_literal
 from isobase_services.storage.rules import check_mime_patterns, check_new_bucket_name, size_limit_bytes
 
-__all__ = ["provision", "public_bucket"]
+__all__ = ["provision"]
 
 TABLES_OWNER = "supabase_storage_admin"
 """The role that owns the tables of the schema storage."""
@@ -22,9 +24,7 @@ _INSERT_BUCKET = """
 insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
 values ($1, $1, $2, $3, $4) on conflict do nothing
 """
-_HAS_POLICY = """
-select from pg_catalog.pg_policies where schemaname = 'storage' and tablename = 'objects' and policyname = $1
-"""
+_POLICIES = "select policyname from pg_catalog.pg_policies where schemaname = 'storage' and tablename = 'objects'"
 _POLICY_CLAUSES: Final = {
     "select": "using ({check})",
     "insert": "with check ({check})",
@@ -33,18 +33,15 @@ _POLICY_CLAUSES: Final = {
 }
 
 
-def public_bucket(simple_bucket: str) -> str:
-    """The bucket for the simple face's files that anybody may read by URL."""
-    return f"{simple_bucket}-public"
-
-
 async def provision(pools: Pools, settings: StorageSettings) -> None:
     """Make the buckets, and then the policies under a lock.
+
+    A kind in a bucket of its own gets no policies: who may write there is for the project to say.
 
     Raises ``StorageError`` for a bucket in the settings that cannot be (name, limit, types), ``DatabaseError`` or
     ``Unavailable`` where the database refuses or is not there.
     """
-    private, public = settings.simple_bucket, public_bucket(settings.simple_bucket)
+    private, public = settings.simple_bucket, settings.simple_public_bucket
     buckets = {private: BucketSettings(), public: BucketSettings(public=True), **settings.buckets}
     for name, bucket in buckets.items():
         check_new_bucket_name(name)
@@ -57,19 +54,37 @@ async def provision(pools: Pools, settings: StorageSettings) -> None:
             types = list(bucket.allowed_mime_types) if bucket.allowed_mime_types is not None else None
             limit = bucket.file_size_limit_bytes
             await connection.execute(_INSERT_BUCKET, name, bucket.public, limit, types)
+    policies = dict((*_owner_policies(private), *_owner_policies(public)))
+    policies |= dict(
+        _kind_policy(name, kind, public if kind.public else private)
+        for name, kind in settings.kinds.items()
+        if kind.enabled and kind.bucket is None
+    )
     async with pools.transaction(None) as connection:
         await connection.execute(_LOCK)
-        for name in (private, public):
-            await _make_owner_policies(connection, name)
+        found = {row["policyname"] for row in await connection.fetch(_POLICIES)}
+        for policy, clause in policies.items():
+            if policy not in found:
+                await connection.execute(f"create policy {quote_identifier(policy)} on storage.objects {clause}")
 
 
-async def _make_owner_policies(connection: Connection, bucket: str) -> None:
+def _owner_policies(bucket: str) -> Iterator[tuple[str, str]]:
     """Signed-in users own the folder that is called by their id, and nothing else of the bucket."""
     check = f"bucket_id = {quote_literal(bucket)} and (storage.foldername(name))[1] = (select auth.uid())::text"
     for command, clause in _POLICY_CLAUSES.items():
-        policy = f"{bucket}: owner may {command}"
-        if await connection.fetchrow(_HAS_POLICY, policy) is None:
-            await connection.execute(
-                f"create policy {quote_identifier(policy)} on storage.objects for {command} to authenticated "
-                + clause.format(check=check)
-            )
+        yield f"{bucket}: owner may {command}", f"for {command} to authenticated {clause.format(check=check)}"
+
+
+def _kind_policy(name: str, kind: UploadKind, bucket: str) -> tuple[str, str]:
+    """Signed-in users own what they upload of a kind, below the folders of its key that are the same for everybody.
+
+    Where the key has a folder of the user's id, it has to be his.
+    """
+    terms = [f"bucket_id = {quote_literal(bucket)}", "owner_id = (select auth.uid())::text"]
+    for position, folder in enumerate(kind.key.split("/")[:-1], start=1):
+        if folder == "{user_id}":
+            terms.append(f"(storage.foldername(name))[{position}] = (select auth.uid())::text")
+        elif not PLACEHOLDER.search(folder):
+            terms.append(f"(storage.foldername(name))[{position}] = {quote_literal(folder)}")
+    check = " and ".join(terms)
+    return f"kind {name}: owner may do everything", f"for all to authenticated using ({check}) with check ({check})"

@@ -45,15 +45,21 @@ class Scope(StrEnum):
 
     DOWNLOAD = "download"
     UPLOAD = "upload"
+    STAGE = "stage"
+    """For the bytes of an announced upload (``core.direct``): they become an object only when the upload is complete."""
 
 
 @dataclass(slots=True, frozen=True)
 class SignedUrl:
-    """A verified token: when it ends (unix seconds), and for an upload whose object it will be and whether it may replace."""
+    """A verified token: when it ends (unix seconds), and for an upload whose object it will be and whether it may replace.
+
+    ``upload_id`` is the announced upload that a token of the scope ``STAGE`` brings bytes for; None for all others.
+    """
 
     expires_at_s: int
     owner: str | None
     is_upsert: bool
+    upload_id: str | None = None
 
 
 class Signer:
@@ -73,8 +79,13 @@ class Signer:
         claims |= {"url": f"{bucket}/{key}", "upsert": is_upsert, "scope": Scope.UPLOAD.value}
         return self._sign(claims, expires_in_s)
 
-    def verify(self, token: str, bucket: str, key: str, scope: Scope) -> SignedUrl:
-        """Check signature and time, then scope, then path.
+    def sign_stage(self, bucket: str, key: str, expires_in_s: int, *, upload_id: str) -> str:
+        """A token to bring the bytes of an announced upload; errors as ``sign_download``."""
+        claims = {"url": f"{bucket}/{key}", "upload_id": upload_id, "scope": Scope.STAGE.value}
+        return self._sign(claims, expires_in_s)
+
+    def verify(self, token: str, bucket: str, key: str, scope: Scope, *others: Scope) -> SignedUrl:
+        """Check signature and time, then scope (``scope`` or one of ``others``), then path.
 
         Raises InvalidJWT for a token that does not verify and InvalidSignature for one that is for something else.
         """
@@ -82,12 +93,14 @@ class Signer:
             claims = self._verifier.verify(token)
         except TokenError as error:
             raise refuse.invalid_jwt(token_refusal_text(error)) from error
-        if _scope_of(claims.raw) != scope:
+        found = _scope_of(claims.raw)
+        if found not in (scope, *others):
             raise refuse.invalid_signature(f"Token is not scoped for {scope}")
         expires_at_s = claims.expires_at_s
         if claims.raw.get("url") != f"{bucket}/{key}" or expires_at_s is None:
             raise refuse.invalid_signature()
-        return SignedUrl(expires_at_s, claims.text("owner"), claims.raw.get("upsert") is True)
+        upload_id = claims.text("upload_id") if found == Scope.STAGE else None
+        return SignedUrl(expires_at_s, claims.text("owner"), claims.raw.get("upsert") is True, upload_id)
 
     def _sign(self, claims: dict[str, Any], expires_in_s: int) -> str:
         now_s = int(time.time())

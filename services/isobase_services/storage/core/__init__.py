@@ -14,8 +14,10 @@ from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.core.buckets import Buckets
 from isobase_services.storage.core.cdn import Cdn
 from isobase_services.storage.core.database import StorageDatabase
+from isobase_services.storage.core.direct import DirectUploads
 from isobase_services.storage.core.health import Health
 from isobase_services.storage.core.key_listing import KeyListings
+from isobase_services.storage.core.kinds import Kinds
 from isobase_services.storage.core.listing import Listings
 from isobase_services.storage.core.read import Reads
 from isobase_services.storage.core.remove import Removals
@@ -46,6 +48,8 @@ class StorageCore:
     finisher: Finisher
     health: Health
     cdn: Cdn
+    kinds: Kinds
+    direct: DirectUploads
 
     @classmethod
     def build(cls, platform: Platform, blobs: BlobStore) -> StorageCore:
@@ -55,7 +59,7 @@ class StorageCore:
         database = StorageDatabase(platform.door)
         finisher = Finisher()
         writer = ObjectWriter(database, blobs, finisher)
-        signer = Signer(platform.issuer, platform.verifier)
+        signer = Signer(platform.issuer, platform.own_verifier)
         uploads = Uploads(database, blobs, writer, limit_bytes)
         return cls(
             buckets=Buckets(database, writer, limit_bytes, settings.empty_bucket_max_objects),
@@ -71,4 +75,8 @@ class StorageCore:
             finisher=finisher,
             health=Health(database),
             cdn=Cdn(settings.cdn, platform.settings.project_id),
+            kinds=Kinds(settings),
+            direct=DirectUploads(
+                database, blobs, writer, signer, ttl_s=settings.direct_upload_ttl_s, size_limit_bytes=limit_bytes
+            ),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from isobase_services.storage.core.direct import DirectUploads
 from isobase_services.storage.core.upload import StoredObject, Uploads, UploadTarget
 from isobase_services.storage.rest.call import Call
 from isobase_services.storage.rest.render import json_response
@@ -19,8 +20,9 @@ _TOKEN = Object({"token": Text()}, required=("token",))
 class UploadEndpoints:
     """The routes that store an object."""
 
-    def __init__(self, uploads: Uploads, signer: Signer) -> None:
+    def __init__(self, uploads: Uploads, direct: DirectUploads, signer: Signer) -> None:
         self._uploads = uploads
+        self._direct = direct
         self._signer = signer
 
     async def create(self, call: Call) -> Response:
@@ -38,9 +40,13 @@ class UploadEndpoints:
         return json_response({"Id": str(stored.id), "Key": _path(stored)})
 
     async def signed(self, call: Call) -> Response:
-        """PUT with a token: owner and upsert are the token's."""
+        """PUT with a token: owner and upsert are the token's. Bytes of an announced upload wait for its completion."""
         token = validate(_TOKEN, call.query(), "querystring")["token"]
-        signed = self._signer.verify(token, call.bucket, call.key, Scope.UPLOAD)
+        signed = self._signer.verify(token, call.bucket, call.key, Scope.UPLOAD, Scope.STAGE)
+        if signed.upload_id is not None:
+            body = await open_upload_body(call)
+            await self._direct.stage(call.actor(), signed.upload_id, call.bucket, call.key, body)
+            return json_response({"Key": f"{call.bucket}/{call.key}"})
         target = UploadTarget(call.bucket, call.key, signed.owner, signed.is_upsert, is_signed=True)
         stored = await self._uploads.upload(call.actor(), target, await open_upload_body(call))
         return json_response({"Key": _path(stored)})

@@ -1,0 +1,293 @@
+"""Files that are announced by kind, sent by the URL of the answer, and completed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import httpx
+
+from isobase_platform.caller import Caller
+from isobase_platform.config import Settings
+from isobase_services.storage.core.database import Actor
+from tests.storage.conftest import ALICE, BOB, Stack, refusal, running, with_storage
+from tests.storage.test_simple_face import problem, read
+
+PNG = b"\x89PNG\r\n\x1a\n not really"
+SERVICE = Actor(Caller.service(), "storage.object.delete")
+
+
+async def announce(stack: Stack, user: str = ALICE, **body: Any) -> httpx.Response:
+    given = {"kind": "story-media", "content_type": "image/png", "size": len(PNG), **body}
+    return await stack.http.post("/storage/uploads", json=given, headers=stack.user(user))
+
+
+async def send(stack: Stack, begun: dict[str, Any], content: bytes = PNG, **headers: str) -> httpx.Response:
+    url = begun["upload_url"]
+    if url.startswith(stack.platform.settings.base_url):
+        url = stack.url + url.removeprefix(stack.platform.settings.base_url)
+    return await stack.http.request(begun["method"], url, content=content, headers={**begun["headers"], **headers})
+
+
+async def complete(stack: Stack, begun: dict[str, Any], user: str = ALICE) -> httpx.Response:
+    return await stack.http.post(f"/storage/uploads/{begun['upload_id']}/complete", headers=stack.user(user))
+
+
+async def upload(stack: Stack, user: str = ALICE, **body: Any) -> dict[str, Any]:
+    begun = (await announce(stack, user, **body)).json()
+    assert (await send(stack, begun)).status_code == 200
+    done = await complete(stack, begun, user)
+    assert done.status_code == 200, done.text
+    answer: dict[str, Any] = done.json()
+    return answer
+
+
+def rows(stack: Stack) -> list[str]:
+    return [name for (name,) in stack.sql("select name from storage.objects order by created_at, name")]
+
+
+async def test_a_file_is_announced_sent_completed_and_read(storage: Stack) -> None:
+    answer = await announce(storage)
+    assert answer.status_code == 201
+    begun = answer.json()
+    assert set(begun) == {"upload_id", "upload_url", "method", "headers", "key", "expires_in"}
+    assert re.fullmatch(rf"story-media/{ALICE}/\d{{13}}-[0-9a-f]{{16}}\.png", begun["key"])
+    assert (begun["method"], begun["headers"], begun["expires_in"]) == ("PUT", {"content-type": "image/png"}, 900)
+    assert (await send(storage, begun)).json() == {"Key": f"user-files/{begun['key']}"}
+    assert rows(storage) == []
+
+    first = await complete(storage, begun)
+    assert first.status_code == 200, first.text
+    file = first.json()
+    assert {name: file[name] for name in ("key", "size", "content_type", "expires_in")} == {
+        "key": begun["key"],
+        "size": len(PNG),
+        "content_type": "image/png",
+        "expires_in": 3600,
+    }
+    got = await read(storage, file["url"])
+    assert (got.content, got.headers["content-type"]) == (PNG, "image/png")
+    ((owner, metadata),) = storage.sql("select owner_id, metadata from storage.objects")
+    assert owner == ALICE
+    assert metadata["cacheControl"] == "private, max-age=31536000, immutable"
+    assert metadata["eTag"] == got.headers["etag"]
+    assert len(storage.blobs()) == 1
+    again = (await complete(storage, begun)).json()
+    assert {**again, "url": ""} == {**file, "url": ""}
+    assert (await storage.http.get(f"/storage/{file['file_id']}", headers=storage.user(ALICE))).status_code == 200
+
+
+async def test_a_profile_picture_is_public_and_the_one_before_it_stays(storage: Stack) -> None:
+    keys = []
+    for _ in range(4):
+        file = await upload(storage, kind="profile-picture")
+        assert re.fullmatch(rf"profile-pictures/{ALICE}/avatar-\d{{13}}\.jpg", file["key"])
+        assert file["expires_in"] is None
+        assert (await read(storage, file["url"])).content == PNG
+        keys.append(file["key"])
+    await upload(storage, BOB, kind="profile-picture")
+    assert rows(storage)[:2] == keys[2:]
+    assert len(storage.blobs()) == 3
+
+
+async def test_an_activity_image_has_its_activity_in_its_key(storage: Stack) -> None:
+    file = await upload(storage, kind="activity-image", variables={"activity_id": "a-1"})
+    assert file["key"].startswith("activity-images/a-1/")
+    strangers = await storage.http.get(f"/storage/{file['file_id']}", headers=storage.user(BOB))
+    assert problem(strangers) == (404, "no_such_key")
+    direct = await storage.put(f"user-files/{file['key']}", b"x", storage.user(BOB), **{"x-upsert": "true"})
+    assert direct.json()["statusCode"] == "403"
+
+
+REFUSED: list[tuple[dict[str, Any], tuple[int, str]]] = [
+    ({"kind": "nothing"}, (400, "unknown_kind")),
+    ({"content_type": "text/html"}, (415, "invalid_mime_type")),
+    ({"content_type": "image/../x"}, (415, "invalid_mime_type")),
+    ({"content_type": "nonsense"}, (415, "invalid_mime_type")),
+    ({"size": 51 * 1024 * 1024}, (413, "entity_too_large")),
+    ({"size": -1}, (400, "invalid_body")),
+    ({"size": "5"}, (400, "invalid_body")),
+    ({"size": 10**30}, (400, "invalid_body")),
+    ({"variables": {"user_id": BOB}}, (400, "unknown_variable")),
+    ({"variables": {"x": "1"}}, (400, "unknown_variable")),
+    ({"variables": [1]}, (400, "invalid_body")),
+    ({"kind": "activity-image"}, (400, "missing_variable")),
+    *(
+        ({"kind": "activity-image", "variables": {"activity_id": value}}, (400, "invalid_variable"))
+        for value in ("", "..", "a/b", "a b", "é", "x" * 101, "a\n", "{user_id}")
+    ),
+]
+
+
+async def test_what_cannot_be_announced_is_refused(storage: Stack) -> None:
+    for body, expected in REFUSED:
+        assert problem(await announce(storage, **body)) == expected, body
+    assert storage.sql("select from isobase.direct_uploads") == []
+
+
+async def test_bodies_that_are_no_json_and_callers_who_are_no_users_are_refused(storage: Stack) -> None:
+    for content in (b"", b"[", b"[]", b'{"kind": NaN}', b"\xff", b"[" * 5000):
+        answer = await storage.http.post("/storage/uploads", content=content, headers=storage.user(ALICE))
+        assert answer.status_code == 400, content
+    big = await storage.http.post("/storage/uploads", content=b" " * 70_000, headers=storage.user(ALICE))
+    assert problem(big)[0] == 413
+    url = f"/storage/uploads/{ALICE}/complete"
+    for path in ("/storage/uploads", url):
+        assert problem(await storage.http.post(path, json={}, headers=storage.anon))[0] == 401
+        assert problem(await storage.http.post(path, json={}))[0] == 401
+        assert problem(await storage.http.post(path, json={}, headers=storage.admin)) == (403, "user_required")
+    assert problem(await storage.http.post(url, headers=storage.user(ALICE))) == (404, "upload_not_found")
+    wrong = await storage.http.post("/storage/uploads/nonsense/complete", headers=storage.user(ALICE))
+    assert problem(wrong) == (404, "upload_not_found")
+
+
+async def test_what_arrives_must_be_what_was_announced(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert problem(await complete(storage, begun)) == (409, "not_uploaded")
+    assert refusal(await send(storage, begun, PNG + b"x"))[1] == "413"
+    assert refusal(await send(storage, begun, PNG[1:]))[1] == "400"
+    assert refusal(await send(storage, begun, PNG, **{"content-type": "text/html"}))[1] == "415"
+    other = begun["upload_url"].replace(begun["key"], begun["key"] + "x")
+    assert refusal(await send(storage, {**begun, "upload_url": other}))[3] == "Invalid signature"
+    assert (storage.blobs(), storage.temporary_files(), rows(storage)) == ([], [], [])
+    assert (await send(storage, begun, b"x" * len(PNG))).status_code == 200
+    assert (await send(storage, begun)).status_code == 200
+    assert len(storage.blobs()) == 1
+    assert (await read(storage, (await complete(storage, begun)).json()["url"])).content == PNG
+    late = await send(storage, begun, b"y" * len(PNG))
+    assert refusal(late)[3] == "The upload is complete or was given up"
+    assert len(storage.blobs()) == 1
+
+
+async def test_nobody_completes_or_reads_anothers_upload(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    assert problem(await complete(storage, begun, BOB)) == (404, "upload_not_found")
+    for headers in (storage.user(ALICE), storage.user(BOB), storage.admin):
+        answer = await storage.http.get(f"/storage/v1/object/user-files/{begun['key']}", headers=headers)
+        assert answer.json()["statusCode"] == "404"
+    token = begun["upload_url"].partition("token=")[2]
+    got = await storage.http.get(f"/storage/v1/object/sign/user-files/{begun['key']}", params={"token": token})
+    assert refusal(got)[3] == "Token is not scoped for download"
+
+
+async def test_policies_are_asked_when_it_is_announced_and_when_it_is_complete(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    storage.sql('drop policy "kind story-media: owner may do everything" on storage.objects')
+    assert problem(await complete(storage, begun)) == (403, "access_denied")
+    assert problem(await announce(storage)) == (403, "access_denied")
+    assert (len(storage.blobs()), rows(storage)) == (1, [])
+    seen = "metadata->>'mimetype' = 'image/png' and (metadata->>'contentLength')::int = %s and owner_id = %s"
+    storage.sql(
+        f"create policy checked on storage.objects for insert to authenticated with check ({seen})",
+        len(PNG),
+        ALICE,
+    )
+    assert (await complete(storage, begun)).status_code == 200
+
+
+async def test_the_buckets_own_rules_hold_too(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    storage.sql("update storage.buckets set file_size_limit = 3 where id = 'user-files'")
+    assert problem(await complete(storage, begun)) == (413, "entity_too_large")
+    assert problem(await announce(storage)) == (413, "entity_too_large")
+    storage.sql(
+        "update storage.buckets set file_size_limit = null, allowed_mime_types = '{text/*}' where id = 'user-files'"
+    )
+    assert problem(await complete(storage, begun)) == (415, "invalid_mime_type")
+    storage.sql("delete from storage.buckets where id = 'user-files'")
+    assert problem(await complete(storage, begun)) == (404, "no_such_bucket")
+
+
+async def test_completing_at_the_same_time_makes_one_object_and_one_answer(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    answers = await asyncio.gather(*(complete(storage, begun) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+    assert len({answer.json()["file_id"] for answer in answers}) == 1
+    assert (len(rows(storage)), len(storage.blobs())) == (1, 1)
+
+
+async def test_a_key_that_was_taken_meanwhile_is_409(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    await storage.put(f"user-files/{begun['key']}", b"first", storage.admin)
+    assert problem(await complete(storage, begun)) == (409, "key_already_exists")
+    assert storage.sql("select metadata->>'size' from storage.objects") == [("5",)]
+
+
+async def test_an_upload_that_is_never_completed_ends_and_is_removed(database: Settings) -> None:
+    async with running(with_storage(database, direct_upload_ttl_s=1)) as stack:
+        done = (await announce(stack)).json()
+        await send(stack, done)
+        assert (await complete(stack, done)).status_code == 200
+        begun, never_sent = (await announce(stack)).json(), (await announce(stack)).json()
+        assert begun["expires_in"] == 1
+        assert (await send(stack, begun)).status_code == 200
+        assert await stack.service._core.direct.remove_expired(SERVICE) == 0
+        stack.sql("update isobase.direct_uploads set expires_at = now() - interval '2 hours'")
+        assert problem(await complete(stack, begun)) == (410, "upload_expired")
+        assert (await complete(stack, done)).status_code == 200
+        stack.sql("update isobase.direct_uploads set expires_at = now() - interval '25 hours'")
+        assert len(stack.blobs()) == 2
+        assert await stack.service._core.direct.remove_expired(SERVICE) == 3
+        assert (len(stack.blobs()), len(rows(stack))) == (1, 1)
+        assert problem(await complete(stack, never_sent)) == (404, "upload_not_found")
+        await asyncio.sleep(1.2)
+        assert refusal(await send(stack, never_sent))[2] == "InvalidJWT"
+
+
+async def test_a_kind_whose_key_stays_the_same_replaces_the_file(database: Settings) -> None:
+    kinds = {"banner": {"key": "banners/{user_id}/banner", "public": True, "max_size_bytes": 1000}}
+    async with running(with_storage(database, kinds=kinds)) as stack:
+        first = await upload(stack, kind="banner")
+        assert first == await upload(stack, kind="banner")
+        assert (rows(stack), len(stack.blobs())) == ([f"banners/{ALICE}/banner"], 1)
+        assert stack.sql("select metadata->>'cacheControl' from storage.objects") == [("max-age=3600",)]
+
+
+async def test_a_kind_in_a_bucket_of_the_projects_own_follows_its_policies(database: Settings) -> None:
+    kinds = {"receipt": {"key": "{user_id}/{timestamp}-{random}", "bucket": "receipts"}}
+    async with running(with_storage(database, kinds=kinds)) as stack:
+        assert problem(await announce(stack, kind="receipt")) == (404, "no_such_bucket")
+        await stack.bucket("receipts", public=True)
+        assert problem(await announce(stack, kind="receipt")) == (403, "access_denied")
+        stack.sql("create policy p on storage.objects for insert to authenticated with check (bucket_id = 'receipts')")
+        file = await upload(stack, kind="receipt")
+        assert "/object/public/receipts/" in file["url"]
+
+
+async def test_a_form_may_name_a_kind(storage: Stack) -> None:
+    async def post(content: bytes = PNG, mime_type: str = "image/png", **fields: str) -> httpx.Response:
+        files = {"file": ("a.png", content, mime_type)}
+        return await storage.http.post("/storage/upload", files=files, data=fields, headers=storage.user(ALICE))
+
+    stored = await post(type="activity-image", activity_id="a-1")
+    assert stored.status_code == 201, stored.text
+    assert re.fullmatch(r"activity-images/a-1/\d{13}-[0-9a-f]{16}\.png", stored.json()["key"])
+    avatar = (await post(type="profile-picture")).json()
+    assert (avatar["expires_in"], avatar["key"].startswith(f"profile-pictures/{ALICE}/avatar-")) == (None, True)
+    assert problem(await post(type="nothing")) == (400, "unknown_kind")
+    assert problem(await post(type="story-media", folder="x")) == (400, "invalid_form")
+    assert problem(await post(type="activity-image")) == (400, "missing_variable")
+    assert problem(await post(mime_type="text/html", type="story-media")) == (415, "invalid_mime_type")
+    assert problem(await post(b"x" * (5 * 1024 * 1024 + 1), type="profile-picture")) == (413, "entity_too_large")
+    assert (len(rows(storage)), len(storage.blobs()), storage.temporary_files()) == (2, 2, [])
+
+
+async def test_a_files_url_can_live_longer_and_name_a_download(storage: Stack) -> None:
+    file = await upload(storage)
+    url = f"/storage/{file['file_id']}"
+    got = (await storage.http.get(f"{url}?expires_in=60&download=my cat.png", headers=storage.user(ALICE))).json()
+    assert got["expires_in"] == 60
+    answer = await read(storage, got["url"])
+    assert answer.headers["content-disposition"] == "attachment; filename=my%20cat.png; filename*=UTF-8''my%20cat.png"
+    for value in ("0", "-1", "x", "604801", "9" * 30, "", "1.5", "٣"):
+        wrong = await storage.http.get(url, params={"expires_in": value}, headers=storage.user(ALICE))
+        assert problem(wrong) == (400, "invalid_parameter"), value
+    avatar = await upload(storage, kind="profile-picture")
+    public = await storage.http.get(f"/storage/{avatar['file_id']}?download=", headers=storage.user(ALICE))
+    assert (await read(storage, public.json()["url"])).headers["content-disposition"] == "attachment;"
