@@ -222,6 +222,11 @@ class Settings(BaseSettings):
         return self.storage.root or self.data_dir / "storage"
 
     @property
+    def image_cache_root(self) -> Path:
+        """Directory of rendered images and of the renderer's temporary files."""
+        return self.storage.images.cache_root or self.data_dir / "image-cache"
+
+    @property
     def api_key_required(self) -> bool:
         """Whether the gateway refuses requests without an API key."""
         return self.is_production if self.require_api_key is None else self.require_api_key

@@ -14,11 +14,18 @@ from pydantic import BeforeValidator, Field, SecretStr
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_storage.buckets import BucketSettings
 from isobase_platform.config_storage.cdn import CdnSettings
+from isobase_platform.config_storage.images import ImageSettings
 from isobase_platform.config_storage.kinds import UploadKind, with_default_kinds
 from isobase_platform.config_storage.s3_protocol import S3ProtocolSettings
 from isobase_platform.config_storage.tus import TusSettings
 
-__all__ = ["DEFAULT_S3_ACCESS_KEY_ID", "DEFAULT_S3_SECRET_ACCESS_KEY", "BucketSettings", "StorageSettings"]
+__all__ = [
+    "DEFAULT_S3_ACCESS_KEY_ID",
+    "DEFAULT_S3_SECRET_ACCESS_KEY",
+    "BucketSettings",
+    "ImageSettings",
+    "StorageSettings",
+]
 
 DEFAULT_S3_ACCESS_KEY_ID = "625729a08b95bf1b7ff351a663f3a23c"
 DEFAULT_S3_SECRET_ACCESS_KEY = "850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907"  # noqa: S105  public demo value, refused in production
@@ -33,6 +40,7 @@ class StorageSettings(SettingsGroup):
     root: Path | None = None
     """Directory of the local-disk backend; default ``storage`` in the data directory."""
     buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
+    images: ImageSettings = ImageSettings()
     simple_bucket: str = "user-files"
     signed_url_ttl_s: int = Field(default=3600, ge=1)
     """Life of the URLs that the simple face gives for files that are not public, where a request asks for no other."""

@@ -38,6 +38,7 @@ _EXPOSED_HEADERS = (
     "last-modified",
     "x-robots-tag",
     *(name.lower() for name in EXPOSED_HEADERS if name.startswith(("Tus-", "Upload-", "Location"))),
+    "x-transformations",
 )
 _EXPOSED_S3_HEADERS = (
     "accept-ranges",
@@ -144,6 +145,7 @@ class StorageService:
         await self._in_flight.wait(timeout_s)
         await self._core.finisher.drain(max(deadline_s - time.monotonic(), 0.1))
         await self._core.cdn.close()
+        await self._core.images.close()
         await self._blobs.close()
 
 

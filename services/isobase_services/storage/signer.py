@@ -1,9 +1,9 @@
 """Signed URLs: a short token that stands for one action on one object.
 
-Tokens are HS256 by the project's shared secret: for a download ``{url, scope, iat, exp}``, for an upload
-``{owner, url, upsert, scope, iat, exp}``; ``url`` is ``bucket/key``. They never carry a role. A token without ``scope`` is an
-old one: it uploads if it says ``upsert``, else it downloads. Source: contracts/storage.md 1.2 "Signed tokens"; upstream
-``src/internal/auth/jwt.ts`` and ``src/storage/object.ts``.
+Tokens are HS256 by the project's shared secret: for a download ``{url, scope, iat, exp}`` with, for a rendered image,
+``transformations`` and ``format``; for an upload ``{owner, url, upsert, scope, iat, exp}``; ``url`` is ``bucket/key``. They
+never carry a role. A token without ``scope`` is an old one: it uploads if it says ``upsert``, else it downloads.
+Source: contracts/storage.md 1.2 "Signed tokens"; upstream ``src/internal/auth/jwt.ts`` and ``src/storage/object.ts``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from isobase_platform.errors import TokenError, TokenRefusal
 from isobase_platform.tokens import TokenIssuer, TokenVerifier
 from isobase_services.storage.errors import refuse
 
-__all__ = ["Scope", "SignedUrl", "Signer", "token_refusal_text"]
+__all__ = ["Scope", "SignedUrl", "Signer", "TransformClaims", "token_refusal_text"]
 
 _MAX_EXPIRY_AT_S = (2**53 - 1) // 1000
 """The last second that upstream's clock can hold; later expiries are refused."""
@@ -60,6 +60,17 @@ class SignedUrl:
     owner: str | None
     is_upsert: bool
     upload_id: str | None = None
+    transformations: str | None = None
+    """How the image is to be rendered (``render.transform``)."""
+    format: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class TransformClaims:
+    """What a token says of the image that it is for."""
+
+    transformations: str
+    format: str | None
 
 
 class Signer:
@@ -69,9 +80,14 @@ class Signer:
         self._issuer = issuer
         self._verifier = verifier
 
-    def sign_download(self, bucket: str, key: str, expires_in_s: int) -> str:
-        """A token to read one object. Raises InvalidParameter for a time beyond what a clock can hold."""
-        return self._sign({"url": f"{bucket}/{key}", "scope": Scope.DOWNLOAD.value}, expires_in_s)
+    def sign_download(self, bucket: str, key: str, expires_in_s: int, transform: TransformClaims | None = None) -> str:
+        """A token to read one object, or its rendering. Raises InvalidParameter for a time beyond what a clock can hold."""
+        claims: dict[str, Any] = {}
+        if transform is not None:
+            claims["transformations"] = transform.transformations
+            if transform.format is not None:
+                claims["format"] = transform.format
+        return self._sign({**claims, "url": f"{bucket}/{key}", "scope": Scope.DOWNLOAD.value}, expires_in_s)
 
     def sign_upload(self, bucket: str, key: str, expires_in_s: int, *, owner: str | None, is_upsert: bool) -> str:
         """A token to write one object in the name of ``owner``; errors as ``sign_download``."""
@@ -99,8 +115,14 @@ class Signer:
         expires_at_s = claims.expires_at_s
         if claims.raw.get("url") != f"{bucket}/{key}" or expires_at_s is None:
             raise refuse.invalid_signature()
-        upload_id = claims.text("upload_id") if found == Scope.STAGE else None
-        return SignedUrl(expires_at_s, claims.text("owner"), claims.raw.get("upsert") is True, upload_id)
+        return SignedUrl(
+            expires_at_s,
+            claims.text("owner"),
+            claims.raw.get("upsert") is True,
+            claims.text("upload_id") if found == Scope.STAGE else None,
+            claims.text("transformations"),
+            claims.text("format"),
+        )
 
     def _sign(self, claims: dict[str, Any], expires_in_s: int) -> str:
         now_s = int(time.time())

@@ -26,6 +26,7 @@ from isobase_services.storage.core.sign import Signing
 from isobase_services.storage.core.transfer import Transfers
 from isobase_services.storage.core.upload import Uploads
 from isobase_services.storage.core.write import Finisher, ObjectWriter
+from isobase_services.storage.render.renderer import Images
 from isobase_services.storage.signer import Signer
 
 __all__ = ["StorageCore"]
@@ -50,6 +51,7 @@ class StorageCore:
     cdn: Cdn
     kinds: Kinds
     direct: DirectUploads
+    images: Images
 
     @classmethod
     def build(cls, platform: Platform, blobs: BlobStore) -> StorageCore:
@@ -60,12 +62,14 @@ class StorageCore:
         finisher = Finisher()
         writer = ObjectWriter(database, blobs, finisher)
         signer = Signer(platform.issuer, platform.own_verifier)
+        reads = Reads(database, blobs)
+        images = Images(reads, settings.images, platform.settings.image_cache_root)
         uploads = Uploads(database, blobs, writer, limit_bytes)
         return cls(
             buckets=Buckets(database, writer, limit_bytes, settings.empty_bucket_max_objects),
             uploads=uploads,
             resumable=Resumable(database, blobs, writer, finisher, settings),
-            reads=Reads(database, blobs),
+            reads=reads,
             listings=Listings(database),
             key_listings=KeyListings(database),
             removals=Removals(database, writer, finisher),
@@ -74,7 +78,8 @@ class StorageCore:
             signer=signer,
             finisher=finisher,
             health=Health(database),
-            cdn=Cdn(settings.cdn, platform.settings.project_id),
+            cdn=Cdn(settings.cdn, platform.settings.project_id, [images]),
+            images=images,
             kinds=Kinds(settings),
             direct=DirectUploads(
                 database, blobs, writer, signer, ttl_s=settings.direct_upload_ttl_s, size_limit_bytes=limit_bytes

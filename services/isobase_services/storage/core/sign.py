@@ -9,7 +9,7 @@ from isobase_services.storage.core.upload import Uploads
 from isobase_services.storage.core.write import Draft
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.rules import check_bucket_name, check_key
-from isobase_services.storage.signer import Signer
+from isobase_services.storage.signer import Signer, TransformClaims
 
 __all__ = ["Signing"]
 
@@ -26,13 +26,15 @@ class Signing:
         self._signer = signer
         self._upload_ttl_s = upload_ttl_s
 
-    async def sign(self, actor: Actor, bucket: str, key: str, expires_in_s: int) -> str:
-        """A token to read one object. Raises NoSuchKey, InvalidKey, InvalidParameter."""
+    async def sign(
+        self, actor: Actor, bucket: str, key: str, expires_in_s: int, transform: TransformClaims | None = None
+    ) -> str:
+        """A token to read one object, or its rendering. Raises NoSuchKey, InvalidKey, InvalidParameter."""
         check_bucket_name(bucket)
         check_key(key)
         if not await self._database.once(actor, _FIND, (bucket, key)):
             raise refuse.no_such_key()
-        return self._signer.sign_download(bucket, key, expires_in_s)
+        return self._signer.sign_download(bucket, key, expires_in_s, transform)
 
     async def sign_many(self, actor: Actor, bucket: str, keys: Sequence[str], expires_in_s: int) -> Mapping[str, str]:
         """Tokens by key, for those of ``keys`` that policies show to the caller."""

@@ -20,6 +20,7 @@ from isobase_services.storage.core import StorageCore
 from isobase_services.storage.core.read import Access
 from isobase_services.storage.rest.bucket import BucketEndpoints
 from isobase_services.storage.rest.call import Auth, Endpoint, EndpointApp
+from isobase_services.storage.rest.image import ImageEndpoints
 from isobase_services.storage.rest.object_list import ListEndpoints
 from isobase_services.storage.rest.object_read import ReadEndpoints
 from isobase_services.storage.rest.object_remove import RemoveEndpoints
@@ -78,7 +79,7 @@ def rest_app(core: StorageCore, verifier: TokenVerifier, settings: StorageSettin
     add("POST", "/object/move", transfer.move, Auth.REQUIRED, "storage.object.move")
     add("POST", "/object/copy", transfer.copy, Auth.REQUIRED, "storage.object.copy")
 
-    sign = SignEndpoints(core.signing)
+    sign = SignEndpoints(core.signing, core.images)
     upload = UploadEndpoints(core.uploads, core.direct, core.signer)
     read = ReadEndpoints(core.reads, core.signer)
     signed_upload = "/object/upload/sign/{bucket}/{key:path}"
@@ -102,6 +103,15 @@ def rest_app(core: StorageCore, verifier: TokenVerifier, settings: StorageSettin
     get = "storage.object.get_authenticated"
     add("GET", authenticated, read.download(Access.CALLER), Auth.REQUIRED, get)
     add("HEAD", authenticated, read.head(Access.CALLER), Auth.REQUIRED, head)
+
+    if core.images.is_enabled:
+        image = ImageEndpoints(core.reads, core.images, core.signer)
+        rendered, own = "/render/image/{kind}/{{bucket}}/{{key:path}}", "storage.render.image_authenticated"
+        add("GET HEAD", rendered.format(kind="authenticated"), image.render(Access.CALLER), Auth.REQUIRED, own)
+        shared = "storage.render.image_public"
+        add("GET HEAD", rendered.format(kind="public"), image.render(Access.PUBLIC), Auth.NONE, shared)
+        signed_image = "storage.render.image_sign"
+        add("GET HEAD", rendered.format(kind="sign"), image.render_signed, Auth.NONE, signed_image)
 
     removal = RemoveEndpoints(core.removals)
     plain = "/object/{bucket}/{key:path}"

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from isobase_services.storage.errors import StorageError, refuse
 
-__all__ = ["AnyOf", "Array", "Boolean", "Integer", "Object", "Schema", "Text", "validate"]
+__all__ = ["AnyOf", "Array", "Boolean", "Integer", "Number", "Object", "Schema", "Text", "When", "validate"]
 
 _NUMBER_TEXT = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
@@ -95,11 +95,18 @@ class Integer:
 class Number:
     """A number, finite."""
 
+    minimum: float | None = None
+    maximum: float | None = None
+
     def check(self, value: Any, path: str) -> Any:
         """See ``Schema.check``."""
         number = _number(0 if value is None else _single(value))
         if number is None or (isinstance(number, float) and not math.isfinite(number)):
             raise _Invalid(f"{path} must be number")
+        if self.minimum is not None and number < self.minimum:
+            raise _Invalid(f"{path} must be >= {self.minimum}")
+        if self.maximum is not None and number > self.maximum:
+            raise _Invalid(f"{path} must be <= {self.maximum}")
         return number
 
 
@@ -183,7 +190,27 @@ class Object:
         }
 
 
-def validate(schema: Object, value: Any, where: str) -> dict[str, Any]:
+@dataclass(slots=True, frozen=True)
+class When:
+    """An object; where its ``member`` is ``value``, ``then`` has to fit too."""
+
+    schema: Object
+    member: str
+    value: str
+    then: Object
+
+    def check(self, value: Any, path: str) -> dict[str, Any]:
+        """See ``Schema.check``."""
+        checked = self.schema.check(value, path)
+        if checked.get(self.member) == self.value:
+            try:
+                self.then.check(checked, path)
+            except _Invalid as invalid:
+                raise _Invalid(*invalid.problems, f'{path} must match "then" schema') from invalid
+        return checked
+
+
+def validate(schema: Object | When, value: Any, where: str) -> dict[str, Any]:
     """The known members of ``value``, coerced. ``where`` is body, querystring or headers.
 
     Raises the validation error with upstream's text: 400, label ``Error``, code ``InvalidRequest``.
