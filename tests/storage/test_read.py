@@ -143,7 +143,7 @@ async def test_html_is_served_as_text(files: Stack, stated: str) -> None:
 
 
 async def test_a_type_that_cannot_be_sent_leaves_a_browser_nothing_to_guess(files: Stack) -> None:
-    await files.put(f"shared/{ALICE}/x", b"<script>", files.user(ALICE), **{"content-type": "a/b\tc"})
+    await files.put(f"shared/{ALICE}/x", b"<script>", files.user(ALICE), **{"content-type": "x/y;a=\tc"})
     answer = await files.http.get(f"{O}/public/shared/{ALICE}/x")
     assert answer.headers["content-type"] == "application/octet-stream"
 

@@ -216,7 +216,8 @@ async def _refused_everywhere(stack: Stack, path: str) -> None:
         ("POST", f"{O}/upload/sign/{path}", None),
     ):
         answer = await stack.http.request(method, stack.url + url, json=body, headers=stack.user(ALICE))
-        assert (answer.status_code, answer.json()["code"]) == (400, "InvalidKey"), (method, url, answer.text)
+        assert answer.status_code == 400, (method, url, answer.text)
+        assert answer.json()["code"] in {"InvalidKey", "FST_ERR_BAD_URL"}, (method, url, answer.text)
 
 
 async def test_dots_in_the_path_itself_reach_no_other_route(open_bucket: Stack) -> None:

@@ -94,6 +94,11 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         return StorageError("InvalidMimeType", 415, message, label="invalid_mime_type")
 
     @staticmethod
+    def invalid_mime_type_header() -> StorageError:
+        """The request's Content-Type is no media type."""
+        return StorageError("InvalidMimeType", 415, "Invalid Content-Type header", label="invalid_mime_type")
+
+    @staticmethod
     def too_large(entity: str = "object") -> StorageError:
         """Larger than the limit of the project, the bucket, or the field."""
         message = f"The {entity} exceeded the maximum allowed size"
@@ -134,6 +139,12 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         """A condition of the request on an object does not hold; true HTTP 412."""
         message = "At least one of the pre-conditions you specified did not hold"
         return StorageError("PreconditionFailed", 412, message, wire_status=412)
+
+    @staticmethod
+    def bad_url(path: str) -> StorageError:
+        """A path with percent signs that encode no text."""
+        message = f"'{path}' is not a valid url component"
+        return StorageError("FST_ERR_BAD_URL", 400, message, label="Bad Request")
 
     @staticmethod
     def lock_timeout() -> StorageError:

@@ -19,6 +19,8 @@ __all__ = ["MAX_FIELDS", "MAX_FIELD_BYTES", "FilePart", "MultipartForm"]
 
 MAX_FIELDS = 10
 MAX_FIELD_BYTES = 1024 * 1024
+_MALFORMED = "Malformed part header or boundary in multipart data"
+_NO_PART = "Unexpected end of multipart data"
 _TRUNCATED = "Part terminated early due to unexpected end of multipart data"
 
 
@@ -80,9 +82,11 @@ class MultipartForm:
 
         Raises InvalidRequest where the form ends without a file.
         """
+        is_empty = True
         while self._file is None:
             if not await self._read_on():
-                raise refuse.invalid_request("No content provided" if self._is_over else _TRUNCATED)
+                raise refuse.invalid_request("No content provided" if self._is_over or is_empty else _NO_PART)
+            is_empty = False
         return self._file
 
     async def file_chunks(self) -> AsyncIterator[bytes]:
@@ -106,7 +110,8 @@ class MultipartForm:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise refuse.invalid_request("Malformed part header or boundary in multipart data") from error
+            is_begun = self._file is not None or self._field_count > 0
+            raise refuse.invalid_request(_MALFORMED if is_begun else _NO_PART) from error
         return True
 
     def _on_part_begin(self) -> None:

@@ -7,7 +7,159 @@ from tests.storage.differential.values import JsonValue
 
 __all__ = ["INTENDED", "is_intended"]
 
-INTENDED: tuple[Intended, ...] = ()
+_ANY_PART = r"\.(status|body|rows)"
+_NUL = r".*(%00|\\u0000|\\\\u0000).*"
+
+INTENDED: tuple[Intended, ...] = (
+    Intended(
+        "A NUL in a name is the caller's mistake; upstream lets PostgreSQL refuse it and answers 500.",
+        place=_ANY_PART,
+        request=_NUL,
+        upstream=r"500|.*22021.*",
+    ),
+    Intended(
+        "A dot segment is refused by the rule for keys, on reads too; upstream looks for such a row first, and names the"
+        " path on its disk where it refuses.",
+        place=r"\.body(\.message)?",
+        request=r".*(\.|%2e).*",
+        ours=r".*Invalid key: .*",
+        upstream=r".*(Object not found|contains dot path segment).*",
+    ),
+    Intended(
+        "A key may be as long as S3 lets it be; upstream's file backend fails on what is no file name.",
+        place=_ANY_PART,
+        request=r".*(x\*\d+|f\*\d+|d\*\d+).*",
+        upstream=r"500|400|\{\}|.*(InternalError|NoSuchKey).*",
+    ),
+    Intended(
+        "The length of an answer that is itself intended to differ.",
+        place=r"\.headers\.content-length",
+        request=r"HEAD (.*(\.\.|/\.|%2e).*|/bucket.*)",
+    ),
+    Intended(
+        "A key that no object can have is refused when its upload is signed; upstream refuses the upload.",
+        place=_ANY_PART,
+        request=r"POST /object/upload/sign/b/.*",
+        ours=r"400|.*Invalid key: .*",
+    ),
+    Intended(
+        "An empty body is no mistake where none is asked for, whatever it calls itself.",
+        place=_ANY_PART,
+        request=r"POST /object/upload/sign/.*json3.*",
+    ),
+    Intended(
+        "Lists of buckets without an order come by name; upstream's come as PostgreSQL happens to find them.",
+        place=r"\.body\[\d+\].*",
+        request=r"GET /bucket\?(?!.*sortColumn=.).*|GET /bucket/? as .*",
+    ),
+    Intended(
+        "A cursor is refused unless a list made it, never with a 500; upstream guesses.",
+        place=_ANY_PART,
+        request=r"POST /object/list-v2/.*cursor.*",
+        ours=r"400|.*InvalidParameter.*",
+    ),
+    Intended(
+        "A cursor names an order only where one was asked for; its text is nobody's business.",
+        place=r"\.body\.nextCursor",
+        request=r"POST /object/list-v2/.*",
+    ),
+    Intended(
+        "Sorted by name downwards, upstream's lists leave out the folder whose name goes on with what sorts before a slash.",
+        place=r"\.body.*",
+        request=r"POST /object/list.*desc.*",
+    ),
+    Intended(
+        "Folders whose names differ in case only are one entry in any order; upstream's are by name alone.",
+        place=r"\.body.*",
+        request=r"POST /object/list/.*(created_at|updated_at|last_accessed_at).*",
+    ),
+    Intended(
+        "A row without bytes is a missing object; upstream's file backend fails on it.",
+        place=_ANY_PART,
+        request=r".*(seeded|bare)\.txt.*",
+        upstream="500|.*InternalError.*",
+        ours="400|.*The resource was not found.*",
+    ),
+    Intended(
+        "A row written by SQL says when it was changed; upstream knows only what an upload wrote.",
+        place=r"\.headers\.(last-modified|etag|content-length|content-type)",
+        request=r".*(seeded|bare)\.txt.*",
+    ),
+    Intended(
+        "A number beyond any page is cut to what PostgreSQL takes; upstream fails on it.",
+        place=_ANY_PART,
+        request=r".*(limit|offset)\W+\d{10,}.*|.*(limit|offset)\W+10\*30.*",
+        upstream=r"500|400|.*(22003|out of range|invalid input syntax).*",
+    ),
+    Intended(
+        "An id with a slash names a bucket that no route reaches.",
+        place=_ANY_PART,
+        request=r"POST /bucket .*a/b.*",
+        ours=r"400|\{\}|.*InvalidBucketName.*",
+    ),
+    Intended(
+        "Python's objects have no prototypes to protect.",
+        place=_ANY_PART,
+        request=r".*(__proto__|constructor).*",
+    ),
+    Intended(
+        "Bytes that are no UTF-8 are no JSON; upstream counts the characters that it replaced.",
+        place=r"\.body\.message",
+        request=r".*\\xff.*",
+        upstream="Request body size did not match Content-Length",
+    ),
+    Intended(
+        "User metadata that is no object is left out, as unreadable one is; upstream takes lists and texts to PostgreSQL,"
+        " which refuses them.",
+        place=_ANY_PART,
+        request=r".*(/meta[12]|list-meta).*",
+    ),
+    Intended(
+        "What a broken form is told depends on which of upstream's parsers sees it first.",
+        place=r"\.body\.message",
+        request=r".*multipart/form-data.*",
+        upstream="Request stream closed before upload could begin",
+    ),
+    Intended(
+        "The header of a token says what it is.",
+        place=r".*\.(signedURL|url|token)",
+        upstream=r".*\"header\": \{\"alg\": \"HS256\"\}\}.*",
+        ours=r".*\"header\": \{\"alg\": \"HS256\", \"typ\": \"JWT\"\}\}.*",
+    ),
+    Intended(
+        "A 304 has no body, and so no length (RFC 9110, 15.4.5).",
+        place=r"\.headers\.content-length",
+        upstream="0",
+        ours="<absent>",
+    ),
+    Intended(
+        "Percent signs of a query that encode no text become the replacement character.",
+        place=r"\.headers\.content-disposition",
+        request=r".*%ff.*",
+    ),
+    Intended(
+        "What there is of images belongs to /render alone.",
+        place=r"\.headers\.x-transformations",
+        request=r".*width=5.*",
+        ours="<absent>",
+    ),
+    Intended(
+        "No name before the slash is no bucket's route.",
+        place=_ANY_PART,
+        request=r"(POST /object//a|DELETE /object/ |POST /object/list(-v2)?/ ).*",
+    ),
+    Intended(
+        "Bare, /health is that of the process; storage's own is at /storage/v1/health.",
+        place=r".*",
+        request=r"GET /health .*",
+    ),
+    Intended(
+        "The CDN here is Isobase's own; upstream needs the URL of one.",
+        place=_ANY_PART,
+        request=r"DELETE /cdn.*",
+        upstream=r"400|.*CDN_PURGE_ENDPOINT_URL.*",
+    ),
+)
 
 
 def is_intended(request: str, place: str, upstream: JsonValue, ours: JsonValue) -> bool:

@@ -59,7 +59,7 @@ with old as materialized (
     on conflict (name, bucket_id) do update set
         version = excluded.version,
         metadata = excluded.metadata,
-        user_metadata = excluded.user_metadata,
+        user_metadata = coalesce(excluded.user_metadata, objects.user_metadata),
         owner = coalesce(excluded.owner, objects.owner),
         owner_id = coalesce(excluded.owner_id, objects.owner_id)
     where $9::boolean and objects.version is not distinct from $10::text

@@ -16,7 +16,7 @@ from isobase_services.storage.rest.schema import AnyOf, Array, Boolean, Integer,
 __all__ = ["BucketEndpoints"]
 
 _SIZE_PATTERN = r"^[0-9]+(?:\.[0-9]+)?(?:[gG][bB]|[mM][bB]|[kK][bB]|[bB])$"
-_SIZE = AnyOf((Integer(minimum=0, is_nullable=True), Text(pattern=_SIZE_PATTERN, is_nullable=True)))
+_SIZE = AnyOf((Integer(minimum=0, is_nullable=True, is_finite=True), Text(pattern=_SIZE_PATTERN, is_nullable=True)))
 _MIME_TYPES = Array(Text(), is_nullable=True)
 _CREATE = Object(
     {

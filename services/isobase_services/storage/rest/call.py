@@ -24,12 +24,16 @@ from isobase_platform.strict_json import refuse_constant
 from isobase_platform.tokens import TokenVerifier
 from isobase_services.storage.core.database import Actor, role_of
 from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.rest.paths import with_slashes
 from isobase_services.storage.rest.schema import Object, validate, validation_error
 from isobase_services.storage.signer import token_refusal_text
 
 __all__ = ["Auth", "Call", "Endpoint", "EndpointApp"]
 
 MAX_JSON_BODY_BYTES = 1024 * 1024
+_BODYLESS = frozenset({"GET", "HEAD"})
+_MEDIA_TYPE = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+\s*(;|$)", re.ASCII)
+"""A media type as upstream's framework wants it; it does not look at the parameters."""
 _BEARER = re.compile(r"^Bearer\s+", re.IGNORECASE)
 _ANONYMOUS = Claims.from_payload({"role": ANON_ROLE})
 
@@ -61,20 +65,20 @@ class Call:
     @property
     def bucket(self) -> str:
         """The bucket's id in the path."""
-        return str(self.scope["path_params"]["bucket"])
+        return with_slashes(self.scope["path_params"]["bucket"])
 
     @property
     def key(self) -> str:
         """The object's key in the path, decoded."""
-        return str(self.scope["path_params"]["key"])
+        return with_slashes(self.scope["path_params"]["key"])
 
     def header(self, name: str) -> str | None:
         """The first header called ``name``, or None."""
         return header(self.scope, name)
 
     def flag(self, name: str) -> bool:
-        """True where the header says exactly ``true``."""
-        return self.header(name) == "true"
+        """True where the header says exactly ``true``; spaces around a value are no part of it (RFC 9110, 5.5)."""
+        return (self.header(name) or "").strip() == "true"
 
     def query(self) -> dict[str, Any]:
         """The query string: a text per name, or a list where the name is repeated."""
@@ -152,7 +156,12 @@ class EndpointApp:
         self._roles = roles
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request. Raises InvalidMimeType for a Content-Type that is none, before anything else is asked."""
+        content_type = header(scope, "content-type")
+        if content_type is not None and scope["method"] not in _BODYLESS and not _MEDIA_TYPE.match(content_type):
+            raise refuse.invalid_mime_type_header()
+        # Whoever reads the path from here on sees the slashes that it encodes.
+        scope = {**scope, "path": with_slashes(scope["path"])}
         call = Call(scope, receive, self._auth, self._operation, self._verifier, self._roles)
         response = await self._handle(call)
         await response(scope, receive, send)

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 
 from isobase_services.storage.core.read import Access, ObjectRow, Reads
 from isobase_services.storage.core.times import iso_milliseconds
-from isobase_services.storage.rest.call import Call, Endpoint
+from isobase_services.storage.rest.call import Auth, Call, Endpoint
 from isobase_services.storage.rest.object_response import (
     BlobResponse,
     Conditions,
@@ -22,6 +22,9 @@ from isobase_services.storage.signer import Scope, Signer
 __all__ = ["ReadEndpoints"]
 
 _TOKEN = Object({"token": Text()}, required=("token",))
+_DOWNLOAD = Object({"download": Text()})
+_INFO_HEADERS = ("etag", "cache-control", "last-modified")
+"""What ``/object/info`` says of the object in headers too."""
 
 
 class ReadEndpoints:
@@ -48,6 +51,9 @@ class ReadEndpoints:
     async def _download(self, call: Call, access: Access, expires_at_s: int | None) -> ASGIApp:
         if call.scope["method"] == "HEAD" and access is Access.SIGNED:
             return await self._head(call, access, expires_at_s)
+        if call.auth is not Auth.OPTIONAL:
+            # The one route without a schema in upstream takes a repeated name too.
+            validate(_DOWNLOAD, call.query(), "querystring")
         actor = call.actor()
         row = await self._reads.find(actor, call.bucket, call.key, access)
         conditions = Conditions(call.header("if-none-match"), call.header("if-modified-since"), call.header("range"))
@@ -88,7 +94,10 @@ class ReadEndpoints:
 
         async def handle(call: Call) -> ASGIApp:
             row = await self._reads.find(call.actor(), call.bucket, call.key, access)
-            return json_response(_info(row))
+            response = json_response(_info(row))
+            headers = content_headers(row, {}, if_none_match=call.header("if-none-match"), is_head=True)
+            response.headers.update({name: headers[name] for name in _INFO_HEADERS if name in headers})
+            return response
 
         return handle
 

@@ -11,6 +11,7 @@ from isobase_services.storage.rest.schema import Array, Object, Text
 
 __all__ = ["RemoveEndpoints"]
 
+_NOTHING = Object({})
 _MANY = Object({"prefixes": Array(Text(), min_items=1)}, required=("prefixes",))
 
 
@@ -21,7 +22,9 @@ class RemoveEndpoints:
         self._removals = removals
 
     async def remove(self, call: Call) -> Response:
-        """One object."""
+        """One object. Unlike the routes of buckets this one refuses an empty body that calls itself JSON."""
+        if (call.header("content-type") or "").startswith("application/json"):
+            await call.json_body(_NOTHING)
         await self._removals.remove(call.actor(), call.bucket, call.key)
         return message_response("Successfully deleted")
 

@@ -157,7 +157,8 @@ def _http_date(text: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
-        return None
+        # Upstream reads what JavaScript takes for a date, ISO 8601 too.
+        return parse_iso(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 

@@ -18,6 +18,8 @@ from isobase_services.storage.errors import StorageError, from_database, refuse
 __all__ = ["json_response", "json_text_response", "message_response", "render_error", "storage_error"]
 
 _JSON = "application/json; charset=utf-8"
+_FRAMEWORK_JSON = "application/json"
+"""What upstream says of a route that is none in one of its groups, and of a broken path, names no charset."""
 _FULL = ("too many clients", "too many connections", "connection slots")
 """How PostgreSQL and poolers say that they have no connection left."""
 _GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket", "/render/image", "/cdn", "/vector")
@@ -40,13 +42,14 @@ def message_response(message: str) -> Response:
 
 
 def render_error(error: IsobaseError, scope: Scope) -> Response:
-    """The envelope for any error of the house. A HEAD request gets the status alone."""
+    """The envelope for any error of the house. A HEAD request gets the status and the headers of the body left out."""
     if isinstance(error, NotFound | MethodNotAllowed):
         response = _route_not_found(scope)
     else:
         known = storage_error(error)
+        is_framework = known.code == "FST_ERR_BAD_URL"
         body = {
-            "statusCode": str(known.status),
+            "statusCode": known.status if is_framework else str(known.status),
             "error": known.label,
             "message": known.message,
             "code": known.code,
@@ -54,8 +57,10 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         response = json_response(body, known.wire_status or (500 if known.status == 500 else 400))
         if known.label == "Not found":
             response.headers["cache-control"] = "no-store"
+        if is_framework:
+            response.headers["content-type"] = _FRAMEWORK_JSON
     if scope["method"] == "HEAD":
-        return Response(status_code=response.status_code)
+        return Response(status_code=response.status_code, headers=dict(response.headers))
     return response
 
 
@@ -78,11 +83,14 @@ def storage_error(error: IsobaseError) -> StorageError:
 
 def _route_not_found(scope: Scope) -> Response:
     """Upstream has no 405: a wrong method is a route that does not exist. Outside its groups it numbers the status."""
-    path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+    raw: str = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1") or scope["path"]
+    path = raw.removeprefix(scope.get("root_path", "")) or "/"
     query = scope.get("query_string", b"").decode("latin-1")
     url = f"{path}?{query}" if query else path
     message = f"Route {scope['method']}:{url} not found"
     if any(path == group or path.startswith(f"{group}/") for group in _GROUPS_WITH_OWN_NOT_FOUND):
         body = {"statusCode": "404", "error": "Not Found", "message": message, "code": "InvalidRequest"}
-        return json_response(body, 404)
+        response = json_response(body, 404)
+        response.headers["content-type"] = _FRAMEWORK_JSON
+        return response
     return json_response({"message": message, "error": "Not Found", "statusCode": 404}, 404)

@@ -28,6 +28,7 @@ from isobase_services.storage.rest.object_sign import SignEndpoints
 from isobase_services.storage.rest.object_transfer import TransferEndpoints
 from isobase_services.storage.rest.object_upload import UploadEndpoints
 from isobase_services.storage.rest.operations import OperationsEndpoints, status, version
+from isobase_services.storage.rest.paths import PathReader
 from isobase_services.storage.rest.render import render_error
 
 __all__ = ["rest_app"]
@@ -73,7 +74,7 @@ def rest_app(core: StorageCore, verifier: TokenVerifier, settings: StorageSettin
 
     listing = ListEndpoints(core.listings)
     add("POST", "/object/list/{bucket}", listing.list_level, Auth.REQUIRED, "storage.object.list")
-    add("POST", "/object/list-v2/{bucket}", listing.list_tree, Auth.REQUIRED, "storage.object.list_v2")
+    add("POST", "/object/list-v2/{bucket}", listing.list_tree, Auth.VERIFIED, "storage.object.list_v2")
 
     transfer = TransferEndpoints(core.transfers)
     add("POST", "/object/move", transfer.move, Auth.REQUIRED, "storage.object.move")
@@ -93,8 +94,8 @@ def rest_app(core: StorageCore, verifier: TokenVerifier, settings: StorageSettin
     info, head = "object.get_authenticated_info", "object.head_authenticated_info"
     public_info = read.info(Access.PUBLIC)
     add("GET", "/object/info/public/{bucket}/{key:path}", public_info, Auth.NONE, "storage.object.info_public")
-    add("GET", "/object/info/authenticated/{bucket}/{key:path}", read.info(Access.CALLER), Auth.REQUIRED, info)
-    add("GET", "/object/info/{bucket}/{key:path}", read.info(Access.CALLER), Auth.OPTIONAL, info)
+    add("GET HEAD", "/object/info/authenticated/{bucket}/{key:path}", read.info(Access.CALLER), Auth.REQUIRED, info)
+    add("GET HEAD", "/object/info/{bucket}/{key:path}", read.info(Access.CALLER), Auth.OPTIONAL, info)
 
     public = "/object/public/{bucket}/{key:path}"
     add("GET", public, read.download(Access.PUBLIC), Auth.NONE, "storage.object.get_public")
@@ -135,4 +136,4 @@ def rest_app(core: StorageCore, verifier: TokenVerifier, settings: StorageSettin
     add("GET HEAD", "/version", version, Auth.NONE, "")
     # Iceberg and vector buckets are not enabled: upstream has no route for them then (``render`` knows their two 404s).
     router = Router(routes=routes, default=_not_found, redirect_slashes=False)
-    return ErrorBoundary(router, render_error)
+    return ErrorBoundary(PathReader(router), render_error)

@@ -70,11 +70,13 @@ class Integer:
     minimum: int | None = None
     maximum: int | None = None
     is_nullable: bool = False
+    is_finite: bool = False
+    """Upstream checks it twice, and says so twice."""
 
     def check(self, value: Any, path: str) -> Any:
         """See ``Schema.check``."""
         value = _single(value)
-        if value is None:
+        if value is None or (value == "" and self.is_nullable):
             if self.is_nullable:
                 return None
             value = 0
@@ -82,7 +84,10 @@ class Integer:
         if isinstance(number, float):
             number = int(number) if number.is_integer() else None
         if number is None:
-            raise _Invalid(f"{path} must be integer")
+            second = (
+                (f'{path} must pass "finite" keyword validation',) if self.is_finite and _number(value) is None else ()
+            )
+            raise _Invalid(f"{path} must be integer", *second)
         whole = number
         if self.minimum is not None and whole < self.minimum:
             raise _Invalid(f"{path} must be >= {self.minimum}")
@@ -246,4 +251,4 @@ def _number_text(number: int | float) -> str:
     """As JavaScript prints it, for what a client may send: 5.0 is 5."""
     if isinstance(number, float) and number.is_integer() and abs(number) < 1e21:
         return str(int(number))
-    return str(number)
+    return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(number) or str(number)

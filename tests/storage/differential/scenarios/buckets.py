@@ -83,7 +83,6 @@ def make_a_bucket(storage: Asking) -> None:
         {"name": "m17", "allowed_mime_types": ["/png"]},
         {"name": "m18", "allowed_mime_types": {}},
         {"name": "t1", "type": "STANDARD"},
-        {"name": "t2", "type": "ANALYTICS"},
         {"name": "t3", "type": "VECTOR"},
         {"name": "t4", "type": "standard"},
         {"name": "t5", "type": None},

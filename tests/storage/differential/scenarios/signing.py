@@ -138,7 +138,7 @@ def use_signed_downloads(storage: Asking) -> None:
         _signed(url="b/one.txt", scope="download", role="service_role"),
         jwt.encode({"url": "b/one.txt", "scope": "download"}, DEFAULT_JWT_SECRET, algorithm="HS256"),
         jwt.encode({"url": "b/one.txt", "scope": "download"}, "", algorithm="none"),
-        jwt.encode({"url": "b/one.txt", "exp": int(time.time()) + 99}, DEFAULT_JWT_SECRET, algorithm="HS512"),
+        jwt.encode({"url": "b/one.txt", "exp": int(time.time()) + 99}, DEFAULT_JWT_SECRET, algorithm="HS384"),
         CALLERS["service"],
         CALLERS["alice"],
     ):
