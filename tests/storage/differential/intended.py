@@ -127,6 +127,18 @@ INTENDED: tuple[Intended, ...] = (
         ours=r".*\"header\": \{\"alg\": \"HS256\", \"typ\": \"JWT\"\}\}.*",
     ),
     Intended(
+        "A signed URL has an end; no server makes one without.",
+        place=_ANY_PART,
+        request=r"GET /object/sign/.*\{\"claims\": \{\"scope.*",
+        ours=r"400|.*InvalidSignature.*",
+    ),
+    Intended(
+        "Images are drawn by a program beside upstream, which need not run.",
+        place=_ANY_PART,
+        request=r".*/render/image/.*",
+        upstream=r"500|.*fetch failed.*",
+    ),
+    Intended(
         "A 304 has no body, and so no length (RFC 9110, 15.4.5).",
         place=r"\.headers\.content-length",
         upstream="0",
