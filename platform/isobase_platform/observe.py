@@ -117,3 +117,21 @@ class Metrics:
             "Times that the store did not answer, so that a process limited by itself",
             registry=self.registry,
         )
+        self.storage_orphan_blobs = Gauge(
+            "isobase_storage_orphan_blobs", "Blobs without a row that the last comparison left", registry=self.registry
+        )
+        self.storage_orphan_bytes = Gauge("isobase_storage_orphan_bytes", "Their size", registry=self.registry)
+        self.storage_rows_without_blob = Gauge(
+            "isobase_storage_rows_without_blob", "Objects whose bytes are not there", registry=self.registry
+        )
+        self.storage_checked_at = Gauge(
+            "isobase_storage_checked_timestamp_seconds",
+            "When this process last compared blobs with rows",
+            registry=self.registry,
+        )
+        self.storage_removed = Counter(
+            "isobase_storage_removed", "What regular work removed, by kind", ("kind",), registry=self.registry
+        )
+        self.storage_work_failures = Counter(
+            "isobase_storage_work_failures", "Regular work that failed, by kind", ("kind",), registry=self.registry
+        )

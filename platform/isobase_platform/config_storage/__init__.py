@@ -18,6 +18,7 @@ from isobase_platform.config_storage.images import ImageSettings
 from isobase_platform.config_storage.kinds import UploadKind, with_default_kinds
 from isobase_platform.config_storage.s3_protocol import S3ProtocolSettings
 from isobase_platform.config_storage.tus import TusSettings
+from isobase_platform.config_storage.worker import WorkerSettings
 
 __all__ = [
     "DEFAULT_S3_ACCESS_KEY_ID",
@@ -59,6 +60,7 @@ class StorageSettings(SettingsGroup):
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
     tus: TusSettings = TusSettings()
+    worker: WorkerSettings = WorkerSettings()
     kinds: Annotated[Mapping[str, UploadKind], BeforeValidator(with_default_kinds)] = Field(
         default_factory=dict, validate_default=True
     )

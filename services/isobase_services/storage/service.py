@@ -23,6 +23,7 @@ from isobase_services.storage.simple.openapi import OPENAPI
 from isobase_services.storage.stall import with_stall_timeouts
 from isobase_services.storage.tus.app import TUS_PATH, tus_app
 from isobase_services.storage.tus.protocol import EXPOSED_HEADERS
+from isobase_services.storage.upkeep.worker import storage_worker
 
 __all__ = ["StorageService", "create_service"]
 
@@ -110,6 +111,7 @@ class StorageService:
         self._core = StorageCore.build(platform, blobs)
         self.openapi: Mapping[str, Any] = OPENAPI
         self._in_flight = _InFlight()
+        self._worker = storage_worker(platform, self._core, blobs)
         rest = rest_app(self._core, platform.verifier, platform.settings.storage)
         tus = tus_app(self._core.resumable, self._core.signer, platform.verifier, platform.settings)
         rest = self._around(_below({TUS_PATH: tus}, rest))
@@ -137,11 +139,13 @@ class StorageService:
         await self._blobs.start()
         await provision(self._platform.pools, settings)
         await seed_objects(self._core, settings.buckets)
+        self._worker.start()
 
     async def drain(self, timeout_s: float) -> None:
         """Let running requests end, then writes whose request is gone, then close the blob store."""
         deadline_s = time.monotonic() + timeout_s
         self._core.resumable.release_all()
+        await self._worker.stop()
         await self._in_flight.wait(timeout_s)
         await self._core.finisher.drain(max(deadline_s - time.monotonic(), 0.1))
         await self._core.cdn.close()

@@ -38,6 +38,11 @@ select version from storage.objects where version = any($1::text[])
 union all
 select version from storage.s3_multipart_uploads where version = any($1::text[])
 """
+_UNFINISHED_VERSIONS = """
+select id::text as version from isobase.resumable_uploads where id = any($1::uuid[])
+union all
+select version from isobase.direct_uploads where version = any($1::uuid[]::text[])
+"""
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,6 +102,9 @@ class UpkeepRows:
             return set()
         async with self._pools.acquire(TABLES_OWNER) as connection:
             records = await connection.fetch(_NAMED_VERSIONS, [str(version) for version in versions])
+        # The tables of the schema isobase are the owner's.
+        async with self._pools.acquire(None) as connection:
+            records += await connection.fetch(_UNFINISHED_VERSIONS, list(versions))
         return {uuid.UUID(record["version"]) for record in records}
 
 

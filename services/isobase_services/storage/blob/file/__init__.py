@@ -97,11 +97,21 @@ class FileBlobStore:
         except OSError as error:
             raise ConfigurationError(f"storage.root {self._root} cannot be used: {error.strerror}") from error
         self._parts = FileParts(self._part_root, self._objects, self._temporary)
+        self._remove_stale()
+
+    async def remove_stale(self) -> int:
+        """Remove temporary files older than a day, which a killed process left; returns how many."""
+        return await self._threads.run(self._remove_stale)
+
+    def _remove_stale(self) -> int:
         oldest_s = time.time() - STALE_TEMPORARY_FILE_AGE_S
+        removed = 0
         for name in os.listdir(self._temporary):
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(name, dir_fd=self._temporary, follow_symlinks=False).st_mtime < oldest_s:
                     remove_tree(name, self._temporary)
+                    removed += 1
+        return removed
 
     async def put(self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS) -> StoredBlob:
         """Store the stream; see ``BlobStore.put``."""

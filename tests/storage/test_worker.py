@@ -1,0 +1,152 @@
+"""The regular work of a server: what is expired goes, one process at a time does it, and it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from isobase_platform.config_storage.worker import WorkerSettings
+from isobase_platform.errors import Unavailable
+from isobase_platform.observe import Metrics
+from isobase_services.storage.blob import BlobKey
+from isobase_services.storage.upkeep.worker import OrphanWork, StorageWorker, Work, storage_worker
+from tests.storage.conftest import Stack
+
+OFTEN = WorkerSettings(interval_s=0.01)
+
+
+async def nothing() -> int:
+    return 0
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield b"orphan"
+
+
+def worker(stack: Stack, *pieces: Work, settings: WorkerSettings = OFTEN) -> StorageWorker:
+    return StorageWorker(settings, stack.platform.store, stack.platform.metrics, pieces)
+
+
+@pytest.fixture(autouse=True)
+def no_entries(request: pytest.FixtureRequest) -> None:
+    if "storage" in request.fixturenames:
+        request.getfixturevalue("storage").sql("delete from isobase.key_values")
+
+
+async def test_of_two_processes_one_does_the_work(storage: Stack) -> None:
+    done: list[str] = []
+
+    def piece(who: str) -> Work:
+        async def run() -> int:
+            done.append(who)
+            await asyncio.sleep(0.05)
+            return 1
+
+        return Work("test", 60, run)
+
+    first, second = worker(storage, piece("first")), worker(storage, piece("second"))
+    outcomes = await asyncio.gather(first.run_round(), second.run_round())
+    assert sorted(outcomes, key=len) == [{}, {"test": 1}]
+    assert await first.run_round() == await second.run_round() == {}
+    assert len(done) == 1
+
+
+async def test_work_that_failed_or_was_cut_is_due_again_at_once(
+    storage: Stack, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("isobase"), "propagate", True)
+
+    async def failing() -> int:
+        raise Unavailable("the store is away")
+
+    assert await worker(storage, Work("test", 60, failing)).run_round() == {}
+    assert "regular work of storage failed" in caplog.text
+    began = asyncio.Event()
+
+    async def endless() -> int:
+        began.set()
+        await asyncio.sleep(60)
+        return 0
+
+    cut = asyncio.create_task(worker(storage, Work("test", 60, endless)).run_round())
+    await began.wait()
+    cut.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+    assert await worker(storage, Work("test", 60, nothing)).run_round() == {"test": 0}
+
+
+async def test_a_worker_works_again_and_again_until_it_is_stopped(storage: Stack) -> None:
+    rounds = 0
+    enough = asyncio.Event()
+
+    async def count() -> int:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 2:
+            raise ZeroDivisionError("a fault of ours")
+        if rounds > 3:
+            enough.set()
+        return 1
+
+    one = worker(storage, Work("test", 0.001, count))
+    one.start()
+    await asyncio.wait_for(enough.wait(), 10)
+    await one.stop()
+    after = rounds
+    await asyncio.sleep(0.05)
+    assert rounds == after
+    off = worker(storage, Work("test", 0.001, count), settings=WorkerSettings(enabled=False, interval_s=0.001))
+    off.start()
+    await asyncio.sleep(0.02)
+    await off.stop()
+    assert rounds == after
+
+
+async def test_only_what_is_expired_goes(storage: Stack) -> None:
+    await storage.bucket("b")
+    assert (await storage.put("b/kept", b"kept", storage.admin)).status_code == 200
+    for age in ("-1 hour", "1 hour"):
+        storage.sql(
+            "insert into isobase.resumable_uploads (id, bucket_id, name, size_bytes, metadata, expires_at)"
+            " values (gen_random_uuid(), 'b', %s, 10, '{}', now() + %s::interval)",
+            age,
+            age,
+        )
+    old, young = storage.root / "tmp" / "old", storage.root / "tmp" / "young"
+    for path in (old, young):
+        path.write_bytes(b"x")
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    core, blobs = storage.service._core, storage.service._blobs
+    removed = await storage_worker(storage.platform, core, blobs).run_round()
+    assert removed == {"resumable_uploads": 1, "direct_uploads": 0, "temporary_files": 1, "orphan_blobs": 0}
+    assert storage.sql("select name from isobase.resumable_uploads") == [("1 hour",)]
+    assert (old.exists(), young.exists(), len(storage.blobs())) == (False, True, 1)
+    storage.sql("delete from isobase.resumable_uploads")
+
+
+async def test_orphans_are_counted_and_removed_only_where_the_settings_say_so(storage: Stack) -> None:
+    await storage.bucket("b")
+    storage.sql("insert into storage.objects (bucket_id, name) values ('b', 'seeded')")
+    await storage.service._blobs.put(BlobKey("b", "lost", str(uuid.uuid4())), chunks())
+    metrics = Metrics()
+
+    async def look(**settings: object) -> tuple[int, int | None, int | None, int | None]:
+        chosen = WorkerSettings.model_validate({"orphan_grace_s": 0, **settings})
+        work = OrphanWork(chosen, storage.platform.pools, storage.service._blobs, metrics)
+        removed = await work.run()
+        names = ("orphan_blobs", "orphan_bytes", "rows_without_blob")
+        values = [metrics.registry.get_sample_value(f"isobase_storage_{name}") for name in names]
+        return (removed, *(None if value is None else int(value) for value in values))  # type: ignore[return-value]
+
+    assert await look(orphan_grace_s=3600) == (0, 0, 0, 1)
+    assert await look() == (0, 1, 6, 1)
+    assert len(storage.blobs()) == 1
+    assert await look(removes_orphans=True) == (1, 0, 0, 1)
+    assert storage.blobs() == []
