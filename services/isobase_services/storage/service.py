@@ -125,6 +125,11 @@ class StorageService:
         mounts.append(Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS))
         self.mounts = tuple(mounts)
 
+    @property
+    def core(self) -> StorageCore:
+        """The operations below the faces, for work that no request asks for."""
+        return self._core
+
     def _around(self, app: ASGIApp) -> ASGIApp:
         settings = self._platform.settings.storage
         # Within the count, so that a stalled client holds the end of the service no longer than its time.

@@ -25,6 +25,7 @@ from isobase_services.storage.core.database import Actor, StorageDatabase, Stora
 from isobase_services.storage.core.resumable_bytes import AppendSink, Sink
 from isobase_services.storage.core.resumable_errors import refuse_upload
 from isobase_services.storage.core.resumable_lease import LEASE_S, POLL_S, RELEASE_TIMEOUT_S, Lease, Leases
+from isobase_services.storage.core.resumable_parts import open_part_sink
 from isobase_services.storage.core.resumable_state import Progress, UploadDescription, UploadRight, UploadState
 from isobase_services.storage.core.resumable_write import ResumableWrite, remove_bytes
 from isobase_services.storage.core.write import Expectation, Finisher, ObjectWriter
@@ -279,16 +280,20 @@ class Resumable:
             lease=lease,
         )
         try:
-            sink = await self._sink(state, write)
+            sink = await self._sink(state, write, limit_bytes)
             room_bytes = (limit_bytes if state.size_bytes is None else state.size_bytes) - state.offset_bytes
             return await write.run(sink, incoming.chunks if incoming is not None else _nothing(), room_bytes)
         finally:
             self._leases.forget(lease)
 
-    async def _sink(self, state: UploadState, write: ResumableWrite) -> Sink:
+    async def _sink(self, state: UploadState, write: ResumableWrite, limit_bytes: int) -> Sink:
         try:
-            assert self._blobs.appends is not None
+            if self._blobs.appends is None:
+                return await open_part_sink(
+                    self._blobs, state, write, part_bytes=self._settings.part_size_bytes, limit_bytes=limit_bytes
+                )
             appender = await self._blobs.appends.open(state.key, state.offset_bytes)
+            return AppendSink(appender, state.offset_bytes, write)
         except AppendBusy as error:
             await write.release()
             raise refuse_upload.locked() from error
@@ -298,7 +303,6 @@ class Resumable:
         except BaseException:
             await write.release()
             raise
-        return AppendSink(appender, state.offset_bytes, write.record)
 
     def _limit(self, bucket_limit_bytes: int | None) -> int:
         if bucket_limit_bytes is None:

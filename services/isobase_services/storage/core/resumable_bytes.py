@@ -1,6 +1,6 @@
 """Where the bytes of a resumable upload go: the interface, and the one for backends that can add to a blob (local disk).
 
-A sink takes bytes as they come and tells now and then, by its ``record``, up to where they are durable: that offset is what
+A sink takes bytes as they come and tells now and then, by its ``Ledger``, up to where they are durable: that offset is what
 a client is told after a crash, and nothing else is. Storing runs beside receiving, one step behind it, so that neither
 waits for the other, and memory is bounded by two buffers.
 """
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-from isobase_services.storage.blob import StoredBlob
+from isobase_services.storage.blob import StoredBlob, StoredPart
 from isobase_services.storage.blob.appending import Appender
 
-__all__ = ["AppendSink", "Mark", "Record", "Sink", "StoredPiece"]
+__all__ = ["AppendSink", "Background", "Ledger", "Mark", "Sink", "StoredPiece"]
 
 BUFFER_BYTES = 1024 * 1024
 """What is collected before a hop to a thread."""
@@ -48,8 +48,24 @@ class Mark:
     drops_tail: bool = False
 
 
-Record: TypeAlias = Callable[[Mark], Awaitable[None]]
-"""Commits a mark. Raises ``LeaseLost`` where the upload has another writer now."""
+class Ledger(Protocol):
+    """What is written down of an upload's bytes. Everything raises ``LeaseLost`` where the upload has another writer now."""
+
+    async def record(self, mark: Mark) -> None:
+        """Commit a mark."""
+        ...
+
+    async def keep_upload(self, upload: str) -> None:
+        """Commit the blob store's reference of an upload in parts, before the first part is sent."""
+        ...
+
+    async def parts(self) -> Sequence[StoredPart]:
+        """The parts that are recorded, in their order."""
+        ...
+
+    async def tail(self) -> tuple[int, Sequence[bytes]]:
+        """The bytes behind the last part that are kept here, and the place of the first of them."""
+        ...
 
 
 class Sink(Protocol):
@@ -109,9 +125,9 @@ class Background:
 class AppendSink:
     """Bytes go to the end of a growing blob, from ``offset_bytes`` on."""
 
-    def __init__(self, appender: Appender, offset_bytes: int, record: Record) -> None:
+    def __init__(self, appender: Appender, offset_bytes: int, ledger: Ledger) -> None:
         self._appender = appender
-        self._record = record
+        self._ledger = ledger
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._in_flight = 0
@@ -141,7 +157,7 @@ class AppendSink:
 
     async def _keep(self, offset_bytes: int) -> None:
         await self._appender.sync()
-        await self._record(Mark(offset_bytes))
+        await self._ledger.record(Mark(offset_bytes))
 
     async def _write_all(self) -> None:
         if self._pending:

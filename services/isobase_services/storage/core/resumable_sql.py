@@ -122,5 +122,6 @@ insert into isobase.resumable_pieces (upload_id, first_byte, size_bytes, part_nu
 """
 
 ADD_TAIL = """
-insert into isobase.resumable_pieces (upload_id, first_byte, size_bytes, content) values ($1, $2, octet_length($3), $3)
+insert into isobase.resumable_pieces (upload_id, first_byte, size_bytes, content)
+values ($1, $2, octet_length($3::bytea), $3::bytea)
 """

@@ -7,10 +7,10 @@ upload whose offset is its length is an object, and a client that asks after a c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from isobase_platform.errors import Unavailable
-from isobase_services.storage.blob import BlobKey, BlobStore
+from isobase_services.storage.blob import BlobKey, BlobMissing, BlobStore, StoredPart
 from isobase_services.storage.core import resumable_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
 from isobase_services.storage.core.object_metadata import object_metadata_json
@@ -70,6 +70,9 @@ class ResumableWrite:
                 counts = False
                 await sink.write(chunk)
                 counts = True
+        except BlobMissing as error:
+            await self._finisher.run(self._lose(sink))
+            raise refuse_upload.not_found() from error
         except BaseException:
             await self._finisher.run(self._conclude(sink, taken) if counts else self._give_up(sink))
             raise
@@ -86,11 +89,21 @@ class ResumableWrite:
             return self._progress(mark.offset_bytes, is_released=self._lease.is_asked)
         except LeaseLost as error:
             raise refuse_upload.locked() from error
+        except BlobMissing as error:
+            await self.remove()
+            raise refuse_upload.not_found() from error
         except BaseException:
             await self.release()
             raise
         finally:
             await sink.close()
+
+    async def _lose(self, sink: Sink) -> None:
+        """The blob store has less than what was acknowledged: somebody cleaned it up. The client begins anew."""
+        try:
+            await sink.close()
+        finally:
+            await self.remove()
 
     async def _give_up(self, sink: Sink) -> None:
         try:
@@ -102,8 +115,26 @@ class ResumableWrite:
         return Progress(self._state.key, offset, self._state.expires_at, is_finished, is_released)
 
     async def record(self, mark: Mark) -> None:
-        """Commit a mark in the middle of a request; ``Record`` of ``resumable_bytes``."""
+        """Commit a mark in the middle of a request; see ``Ledger``."""
         await self._record(mark, is_last=False)
+
+    async def keep_upload(self, upload: str) -> None:
+        """Commit the store's reference of the parts; see ``Ledger``."""
+        async with self._database.transaction(self._actor, as_service=True) as transaction:
+            if not await transaction.execute(sql.KEEP_PARTS, self._lease.upload_id, self._lease.token, upload):
+                raise LeaseLost
+
+    async def parts(self) -> Sequence[StoredPart]:
+        """The parts of the requests before and of this one; see ``Ledger``."""
+        async with self._database.transaction(self._actor, as_service=True) as transaction:
+            rows = await transaction.fetch(sql.PARTS, self._lease.upload_id)
+        return [StoredPart(row["part_number"], row["etag"], row["size_bytes"]) for row in rows]
+
+    async def tail(self) -> tuple[int, Sequence[bytes]]:
+        """The bytes that wait to become a part; see ``Ledger``."""
+        async with self._database.transaction(self._actor, as_service=True) as transaction:
+            rows = await transaction.fetch(sql.TAIL, self._lease.upload_id)
+        return (rows[0]["first_byte"] if rows else 0), [row["content"] for row in rows]
 
     async def _record(self, mark: Mark, *, is_last: bool) -> None:
         async with self._database.transaction(self._actor, as_service=True) as transaction:
@@ -169,4 +200,6 @@ async def remove_bytes(blobs: BlobStore, writer: ObjectWriter, key: BlobKey, par
     """Remove what an upload without a row has in the blob store, whole or in pieces."""
     if blobs.appends is not None:
         await blobs.appends.discard(key)
+    if parts_upload is not None:
+        await blobs.abort_parts(key, parts_upload)
     await writer.remove_blobs([key])

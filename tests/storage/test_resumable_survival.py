@@ -1,0 +1,294 @@
+"""Resumable uploads when things go wrong: clients that vanish, servers that are killed, two writers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isobase_platform.config import Settings
+from tests.storage.conftest import Stack, running
+from tests.storage.test_crash import server
+from tests.storage.test_resumable import OFFSET, VERSION, O, R, create, head, metadata, patch
+
+MIB = 1024 * 1024
+
+
+async def begin(http: httpx.AsyncClient, key: str, length: int, headers: dict[str, str]) -> str:
+    """The path of a new upload."""
+    given = {"upload-length": str(length), "upload-metadata": metadata(bucketName="b", objectName=key)}
+    answer = await http.post(R, headers={**VERSION, **headers, **given})
+    assert answer.status_code == 201, answer.text
+    return httpx.URL(answer.headers["location"]).path
+
+
+async def offset_of(http: httpx.AsyncClient, url: str, headers: dict[str, str]) -> int:
+    """What the server acknowledges."""
+    answer = await http.head(url, headers={**VERSION, **headers})
+    assert answer.status_code == 200, answer.status_code
+    return int(answer.headers["upload-offset"])
+
+
+async def send_then_cut(url: str, path: str, content: bytes, length: int, headers: dict[str, str]) -> None:
+    """Send a PATCH that promises ``length`` bytes, and break the connection behind ``content``."""
+    address = httpx.URL(url)
+    _, writer = await asyncio.open_connection(address.host, address.port)
+    given = {**VERSION, **headers, "upload-offset": "0", "content-type": OFFSET, "content-length": str(length)}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    writer.write(f"PATCH {path} HTTP/1.1\r\nhost: {address.host}\r\n{lines}\r\n".encode() + content)
+    await writer.drain()
+    await asyncio.sleep(0.2)
+    writer.transport.abort()
+
+
+async def test_what_arrived_before_a_client_vanished_is_kept(storage: Stack) -> None:
+    await storage.bucket("b", public=True)
+    content = random.Random(1).randbytes(3 * MIB)
+    path = await begin(storage.http, "x", len(content), storage.admin)
+    await send_then_cut(storage.url, path, content[: 2 * MIB], len(content), storage.admin)
+    offset = await offset_of(storage.http, path, storage.admin)
+    assert 0 < offset <= 2 * MIB
+    assert (await patch(storage, path, offset, content[offset:], storage.admin)).headers["tus-complete"] == "1"
+    assert (await storage.http.get(f"{O}/public/b/x")).content == content
+
+
+async def test_a_second_request_makes_the_first_keep_what_it_has_and_end(storage: Stack) -> None:
+    await storage.bucket("b", public=True)
+    path = await begin(storage.http, "x", 10, storage.admin)
+    goes_on = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await goes_on.wait()
+        yield b"never counted"
+
+    headers = {**VERSION, **storage.admin, "upload-offset": "0", "content-type": OFFSET}
+    async with httpx.AsyncClient(base_url=storage.url, timeout=30) as other:
+        first = asyncio.create_task(other.patch(path, content=body(), headers=headers))
+        while not storage.sql("select from isobase.resumable_uploads where lease is not null"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert await offset_of(storage.http, path, storage.admin) == 3
+        goes_on.set()
+        with contextlib.suppress(httpx.TransportError):  # the server may have closed the connection while more was sent
+            answer = await first
+            assert (answer.status_code, answer.headers["upload-offset"]) == (204, "3")
+    assert (await patch(storage, path, 3, b"defghij", storage.admin)).headers["tus-complete"] == "1"
+    assert (await storage.http.get(f"{O}/public/b/x")).content == b"abcdefghij"
+
+
+async def test_another_process_is_asked_to_let_go_too(database: Settings) -> None:
+    async with running(database) as one, running(database) as two:
+        await one.bucket("b", public=True)
+        path = await begin(one.http, "x", 10, one.admin)
+        goes_on = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"abc"
+            await goes_on.wait()
+
+        headers = {**VERSION, **one.admin, "upload-offset": "0", "content-type": OFFSET}
+        first = asyncio.create_task(one.http.patch(path, content=body(), headers=headers))
+        while not one.sql("select from isobase.resumable_uploads where lease is not null"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert (await patch(two, path, 0, b"xxxxxxxxxx", two.admin)).status_code == 409
+        goes_on.set()
+        with contextlib.suppress(httpx.TransportError):
+            await first
+        assert (await patch(two, path, 3, b"defghij", two.admin)).headers["tus-complete"] == "1"
+        assert (await one.http.get(f"{O}/public/b/x")).content == b"abcdefghij"
+
+
+async def test_of_many_writers_at_once_one_counts_at_a_time(storage: Stack) -> None:
+    await storage.bucket("b", public=True)
+    content = random.Random(2).randbytes(300_000)
+    path = await begin(storage.http, "x", len(content), storage.admin)
+
+    async def write(seed: int) -> None:
+        chance = random.Random(seed)
+        while True:
+            state = await storage.http.head(path, headers={**VERSION, **storage.admin})
+            if state.status_code != 200:
+                assert state.status_code == 423
+                continue
+            offset = int(state.headers["upload-offset"])
+            if offset == len(content):
+                return
+            end = offset + chance.randint(1, 60_000)
+            answer = await patch(storage, path, offset, content[offset:end], storage.admin)
+            assert answer.status_code in {204, 409, 423}, answer.text
+
+    await asyncio.gather(*[write(seed) for seed in range(4)])
+    assert (await storage.http.get(f"{O}/public/b/x")).content == content
+
+
+async def test_random_pieces_give_the_same_bytes(storage: Stack) -> None:
+    await storage.bucket("b", public=True)
+    numbers = iter(range(1000))
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.binary(max_size=3000), max_size=8))
+    def pieces_become_their_sum(pieces: list[bytes]) -> None:
+        outcomes.append(pieces)
+
+    outcomes: list[list[bytes]] = []
+    await asyncio.to_thread(pieces_become_their_sum)
+    for pieces in outcomes:
+        content = b"".join(pieces)
+        key = f"x{next(numbers)}"
+        path = await begin(storage.http, key, len(content), storage.admin)
+        offset = 0
+        for piece in pieces if content else []:
+            if offset == len(content):
+                break
+            answer = await patch(storage, path, offset, piece, storage.admin)
+            offset += len(piece)
+            assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(offset))
+        assert (await storage.http.get(f"{O}/public/b/{key}")).content == content
+
+
+@pytest.mark.fault
+async def test_an_upload_goes_on_in_another_process_when_its_server_was_killed(database: Settings) -> None:
+    headers = {"authorization": f"Bearer {database.service_role_token}"}
+    content = random.Random(3).randbytes(40 * MIB)
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
+        path = await begin(http, "x", len(content), headers)
+        other = await begin(http, "y", 10, headers)
+        given = {**VERSION, **headers, "content-type": OFFSET}
+        answer = await http.patch(other, content=b"abc", headers={**given, "upload-offset": "0"})
+        assert answer.status_code == 204
+
+        async def body() -> AsyncIterator[bytes]:
+            yield content[: 36 * MIB]
+            await asyncio.sleep(30)
+
+        upload = asyncio.create_task(http.patch(path, content=body(), headers={**given, "upload-offset": "0"}))
+        async with running(database) as watcher:
+            while not watcher.sql("select from isobase.resumable_uploads where offset_bytes > 0 and name = 'x'"):
+                await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        upload.cancel()
+        with contextlib.suppress(httpx.TransportError, asyncio.CancelledError):
+            await upload
+    async with running(database) as stack:
+        assert await offset_of(stack.http, other, stack.admin) == 3
+        assert (await patch(stack, other, 3, b"defghij", stack.admin)).headers["tus-complete"] == "1"
+        offset = await offset_of(stack.http, path, stack.admin)
+        assert 16 * MIB <= offset <= 36 * MIB
+        assert (await patch(stack, path, offset, content[offset:], stack.admin)).headers["tus-complete"] == "1"
+        assert (await stack.http.get(f"{O}/public/b/x")).content == content
+        assert (await stack.http.get(f"{O}/public/b/y")).content == b"abcdefghij"
+        assert len(stack.blobs()) == 2
+
+
+@pytest.mark.fault
+async def test_a_server_killed_between_blob_and_row_tells_of_no_finished_upload(database: Settings) -> None:
+    headers = {"authorization": f"Bearer {database.service_role_token}"}
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
+        path = await begin(http, "x", 10, headers)
+        given = {**VERSION, **headers, "content-type": OFFSET}
+        assert (await http.patch(path, content=b"abc", headers={**given, "upload-offset": "0"})).status_code == 204
+        assert database.database.url is not None
+        with contextlib.closing(psycopg2.connect(database.database.url.get_secret_value())) as lock:
+            cursor = lock.cursor()
+
+            async def body() -> AsyncIterator[bytes]:
+                yield b"defg"
+                while True:
+                    cursor.execute("select from isobase.resumable_uploads where lease is not null")
+                    if cursor.fetchall():
+                        break
+                    lock.rollback()
+                    await asyncio.sleep(0.01)
+                # The dry run is over when there is a lease: from here on no object's row can be written.
+                cursor.execute("lock table storage.objects in share row exclusive mode")
+                yield b"hij"
+
+            upload = asyncio.create_task(http.patch(path, content=body(), headers={**given, "upload-offset": "3"}))
+            objects = database.storage_root / "objects"
+            while not [file for file in objects.rglob("*") if file.is_file()]:
+                await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            with pytest.raises(httpx.TransportError):
+                await upload
+            lock.rollback()
+    async with running(database) as stack:
+        assert (await stack.http.get(f"{O}/public/b/x")).json()["code"] == "NoSuchKey"
+        assert await offset_of(stack.http, path, stack.admin) == 3
+        assert (await patch(stack, path, 3, b"defghij", stack.admin)).headers["tus-complete"] == "1"
+        assert (await stack.http.get(f"{O}/public/b/x")).content == b"abcdefghij"
+        assert len(stack.blobs()) == 1
+
+
+async def test_draining_keeps_what_arrived_and_does_not_wait_for_the_rest(database: Settings) -> None:
+    async with running(database) as stack:
+        await stack.bucket("b", public=True)
+        path = await begin(stack.http, "x", 10, stack.admin)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"abc"
+            await asyncio.sleep(30)
+
+        headers = {**VERSION, **stack.admin, "upload-offset": "0", "content-type": OFFSET}
+        upload = asyncio.create_task(stack.http.patch(path, content=body(), headers=headers))
+        while not stack.sql("select from isobase.resumable_uploads where lease is not null"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await stack.service.drain(10)
+        upload.cancel()
+        with contextlib.suppress(httpx.TransportError, asyncio.CancelledError):
+            await upload
+    async with running(database) as stack:
+        assert await offset_of(stack.http, path, stack.admin) == 3
+
+
+async def test_an_upload_ends_with_its_time_and_is_removed(storage: Stack) -> None:
+    await storage.bucket("b", public=True)
+    path = await begin(storage.http, "x", 10, storage.admin)
+    finished = await create(storage, "done", 0, storage.admin, bucket="b")
+    assert (await patch(storage, path, 0, b"abc", storage.admin)).status_code == 204
+    resumable = storage.service.core.resumable
+    assert await resumable.remove_expired(datetime.now(UTC)) == 0
+    storage.sql("update isobase.resumable_uploads set expires_at = now() - interval '1 s'")
+    assert (await head(storage, path, storage.admin)).status_code == 410
+    answer = await patch(storage, path, 3, b"defghij", storage.admin)
+    assert (answer.status_code, answer.text) == (410, "The file for this url no longer exists\n")
+    assert await resumable.remove_expired(datetime.now(UTC)) == 2
+    for gone in (path, finished.headers["location"]):
+        assert (await head(storage, gone, storage.admin)).status_code == 404
+    assert list((storage.root / "uploads").iterdir()) == []
+    assert storage.sql("select name from storage.objects") == [("done",)]
+    assert len(storage.blobs()) == 1
+
+
+async def test_bytes_of_an_upload_that_no_row_names_are_removed(storage: Stack) -> None:
+    await storage.bucket("b", public=True)
+    path = await begin(storage.http, "x", 10, storage.admin)
+    kept = await begin(storage.http, "y", 10, storage.admin)
+    for upload in (path, kept):
+        assert (await patch(storage, upload, 0, b"abc", storage.admin)).status_code == 204
+    storage.sql("delete from isobase.resumable_uploads where name = 'x'")
+    resumable = storage.service.core.resumable
+    assert await resumable.remove_expired(datetime.now(UTC)) == 0
+    assert len(list((storage.root / "uploads").iterdir())) == 2
+    for file in (storage.root / "uploads").iterdir():
+        os.utime(file, (0, 0))
+    assert await resumable.remove_expired(datetime.now(UTC) - timedelta(minutes=1)) == 0
+    assert len(list((storage.root / "uploads").iterdir())) == 1
+    assert (await patch(storage, kept, 3, b"defghij", storage.admin)).headers["tus-complete"] == "1"
