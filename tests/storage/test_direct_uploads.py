@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
-from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
-from isobase_services.storage.core.database import Actor
+from isobase_services.storage.upkeep.check import Checker
+from isobase_services.storage.upkeep.rows import UpkeepRows
 from tests.storage.conftest import ALICE, BOB, Stack, refusal, running, with_storage
 from tests.storage.test_simple_face import problem, read
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
-SERVICE = Actor(Caller.service(), "storage.object.delete")
 
 
 async def announce(stack: Stack, user: str = ALICE, **body: Any) -> httpx.Response:
@@ -227,17 +227,25 @@ async def test_an_upload_that_is_never_completed_ends_and_is_removed(database: S
         begun, never_sent = (await announce(stack)).json(), (await announce(stack)).json()
         assert begun["expires_in"] == 1
         assert (await send(stack, begun)).status_code == 200
-        assert await stack.service._core.direct.remove_expired(SERVICE) == 0
+        assert await stack.service._core.direct.remove_expired(datetime.now(UTC)) == 0
         stack.sql("update isobase.direct_uploads set expires_at = now() - interval '2 hours'")
         assert problem(await complete(stack, begun)) == (410, "upload_expired")
         assert (await complete(stack, done)).status_code == 200
         stack.sql("update isobase.direct_uploads set expires_at = now() - interval '25 hours'")
         assert len(stack.blobs()) == 2
-        assert await stack.service._core.direct.remove_expired(SERVICE) == 3
+        assert await stack.service._core.direct.remove_expired(datetime.now(UTC)) == 3
         assert (len(stack.blobs()), len(rows(stack))) == (1, 1)
         assert problem(await complete(stack, never_sent)) == (404, "upload_not_found")
         await asyncio.sleep(1.2)
         assert refusal(await send(stack, never_sent))[2] == "InvalidJWT"
+
+
+async def test_a_check_of_the_store_leaves_alone_what_waits_for_its_completion(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    checker = Checker(UpkeepRows(storage.platform.pools), storage.service._blobs, grace_s=0.0)
+    assert (await checker.run(removes=True)).orphan_blobs == 0
+    assert (await complete(storage, begun)).status_code == 200
 
 
 async def test_a_kind_whose_key_stays_the_same_replaces_the_file(database: Settings) -> None:

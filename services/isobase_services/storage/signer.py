@@ -17,6 +17,7 @@ from typing import Any
 from isobase_platform.errors import TokenError, TokenRefusal
 from isobase_platform.tokens import TokenIssuer, TokenVerifier
 from isobase_services.storage.errors import refuse
+from isobase_services.storage.rules import is_uuid
 
 __all__ = ["Scope", "SignedUrl", "Signer", "TransformClaims", "token_refusal_text"]
 
@@ -115,11 +116,14 @@ class Signer:
         expires_at_s = claims.expires_at_s
         if claims.raw.get("url") != f"{bucket}/{key}" or expires_at_s is None:
             raise refuse.invalid_signature()
+        upload_id = claims.text("upload_id") if found == Scope.STAGE else None
+        if found == Scope.STAGE and not is_uuid(upload_id or ""):
+            raise refuse.invalid_signature()
         return SignedUrl(
             expires_at_s,
             claims.text("owner"),
             claims.raw.get("upsert") is True,
-            claims.text("upload_id") if found == Scope.STAGE else None,
+            upload_id,
             claims.text("transformations"),
             claims.text("format"),
         )
@@ -132,7 +136,6 @@ class Signer:
 
 
 def _scope_of(claims: Mapping[str, Any]) -> str:
-    scope = claims.get("scope")
-    if scope is None:
+    if "scope" not in claims:
         return Scope.UPLOAD if "upsert" in claims else Scope.DOWNLOAD
-    return str(scope)
+    return str(claims["scope"])

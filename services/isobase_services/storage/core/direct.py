@@ -13,9 +13,11 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import asyncpg
 
+from isobase_platform.caller import Caller
 from isobase_platform.errors import Conflict, IsobaseError, NotFound, Unavailable
 from isobase_services.storage.blob import BlobFacts, BlobKey, BlobMissing, BlobStore, PresignedRequest, StoredBlob
 from isobase_services.storage.core import direct_sql as sql
@@ -33,9 +35,10 @@ __all__ = ["BegunUpload", "CompletedUpload", "DirectUploads"]
 
 COMPLETE_GRACE_S = 3600.0
 """How long behind the end of its URL an upload may still be completed: the last byte may have come at the last moment."""
-KEPT_S = 24 * 3600.0
+KEPT = timedelta(days=1)
 """How long behind that end an upload is kept, so that repeating its completion gives the same answer."""
 EXPIRED_BATCH_UPLOADS = 500
+_SERVICE = Actor(Caller.service(), "storage.object.delete")
 
 
 @dataclass(slots=True, frozen=True)
@@ -249,19 +252,19 @@ class DirectUploads:
             rows = await transaction.fetch(sql.OLDER, files.bucket, owner_id, files.prefix, files.pattern, files.keep)
         return [row["name"] for row in rows]
 
-    async def remove_expired(self, actor: Actor) -> int:
-        """Forget uploads that ended ``KEPT_S`` seconds ago and remove what arrived for them; how many there were.
+    async def remove_expired(self, now: datetime) -> int:
+        """Forget uploads that ended ``KEPT`` before ``now`` and remove what arrived for them; how many there were.
 
-        ``actor`` is the service. Blobs go before the rows that know them, so that nothing is left behind by a crash.
+        Blobs go before the rows that know them, so that nothing is left behind by a crash.
         """
         count = 0
         while True:
-            async with self._database.transaction(actor, as_service=True) as transaction:
-                rows = await transaction.fetch(sql.EXPIRED, KEPT_S, EXPIRED_BATCH_UPLOADS)
+            async with self._database.transaction(_SERVICE, as_service=True) as transaction:
+                rows = await transaction.fetch(sql.EXPIRED, now - KEPT, EXPIRED_BATCH_UPLOADS)
             keys = [BlobKey(row["bucket_id"], row["name"], row["version"]) for row in rows if row["version"]]
             if keys:
                 await self._blobs.delete(keys)
-            async with self._database.transaction(actor, as_service=True) as transaction:
+            async with self._database.transaction(_SERVICE, as_service=True) as transaction:
                 await transaction.execute(sql.REMOVE, [row["id"] for row in rows])
             count += len(rows)
             if len(rows) < EXPIRED_BATCH_UPLOADS:

@@ -47,7 +47,7 @@ select name from storage.objects
 
 EXPIRED = """
 select id, bucket_id, name, version from isobase.direct_uploads
- where expires_at < now() - make_interval(secs => $1) order by expires_at limit $2
+ where expires_at < $1::timestamptz order by expires_at limit $2
 """
 
 REMOVE = "delete from isobase.direct_uploads where id = any($1::uuid[])"

@@ -16,11 +16,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from starlette.types import Scope
 
-from isobase_platform.caller import ANON_ROLE, Caller, Claims
+from isobase_platform.caller import Caller, Claims
 from isobase_platform.errors import TokenError
 from isobase_platform.http.request import request_facts
 from isobase_platform.runtime import Platform
-from isobase_services.storage.core.database import Actor
+from isobase_services.storage.core.database import Actor, role_of
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.s3 import sigv4
 from isobase_services.storage.s3.errors import s3_refuse
@@ -186,7 +186,7 @@ class S3Access:
             claims: Claims = self._platform.verifier.verify(session_token)
         except TokenError as error:
             raise refuse.access_denied(token_refusal_text(error)) from error
-        return Actor(Caller(claims.role or ANON_ROLE, claims, facts), operation, session_token)
+        return Actor(Caller(role_of(claims), claims, facts), operation, session_token)
 
     def hosts(self, headers: dict[str, str]) -> tuple[str, ...]:
         """The hosts that the client may have signed: the one it sent, what a proxy says it was, and the public one."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from isobase_platform.caller import Caller
 from isobase_platform.config_storage.worker import WorkerSettings
 from isobase_platform.errors import IsobaseError, Unavailable
 from isobase_platform.observe import Metrics
@@ -26,7 +25,6 @@ from isobase_platform.runtime import Platform
 from isobase_platform.store import KeyValueStore
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.core import StorageCore
-from isobase_services.storage.core.database import Actor
 
 if TYPE_CHECKING:
     from isobase_services.storage.upkeep.check import CheckReport
@@ -176,10 +174,9 @@ class OrphanWork:
 def storage_worker(platform: Platform, core: StorageCore, blobs: BlobStore) -> StorageWorker:
     """The worker of a server, not started yet."""
     settings = platform.settings.storage.worker
-    service = Actor(caller=Caller.service(), operation="storage.upkeep")
     pieces = [
         Work("resumable_uploads", settings.interval_s, lambda: core.resumable.remove_expired(datetime.now(UTC))),
-        Work("direct_uploads", settings.interval_s, lambda: core.direct.remove_expired(service)),
+        Work("direct_uploads", settings.interval_s, lambda: core.direct.remove_expired(datetime.now(UTC))),
     ]
     if isinstance(blobs, SweepsItself):
         pieces.append(Work("temporary_files", settings.interval_s, blobs.remove_stale))
