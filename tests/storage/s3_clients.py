@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from isobase_platform.config_storage import DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY
 from tests.storage.conftest import Stack
 
-__all__ = ["REGION", "in_thread", "s3_client", "s3_endpoint", "session_client"]
+__all__ = ["REGION", "in_thread", "refused", "s3_client", "s3_endpoint", "session_client"]
 
 REGION = "us-east-1"
 _T = TypeVar("_T")
@@ -45,3 +48,12 @@ def session_client(stack: Stack, token: str, *, secret: str | None = None, key: 
 async def in_thread(work: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
     """Run a client's blocking call beside the server."""
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def refused(code: str, status: int) -> Iterator[None]:
+    """The block ends with the client's error of this code and HTTP status."""
+    with pytest.raises(ClientError) as caught:
+        yield
+    response = caught.value.response
+    assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status), response

@@ -130,6 +130,11 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         return StorageError("InternalError", 500, message)
 
     @staticmethod
+    def missing_parameter(name: str) -> StorageError:
+        """A member of the request that has to be there."""
+        return StorageError("MissingParameter", 400, f"Missing Required Parameter {name}")
+
+    @staticmethod
     def invalid_request(message: str, *, label: str | None = None, status: int = 400) -> StorageError:
         """The request cannot be understood."""
         return StorageError("InvalidRequest", status, message, label=label)
@@ -145,6 +150,31 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
         """A path with percent signs that encode no text."""
         message = f"'{path}' is not a valid url component"
         return StorageError("FST_ERR_BAD_URL", 400, message, label="Bad Request")
+
+    @staticmethod
+    def no_such_upload() -> StorageError:
+        """An upload in parts that was never begun, or is over."""
+        return StorageError("NoSuchUpload", 404, "Upload not found")
+
+    @staticmethod
+    def invalid_part() -> StorageError:
+        """A part that is not there, or not the one that was named."""
+        message = (
+            "One or more of the specified parts could not be found. The part might not have been uploaded, "
+            "or the specified entity tag might not have matched the part's entity tag."
+        )
+        return StorageError("InvalidPart", 400, message)
+
+    @staticmethod
+    def invalid_part_order() -> StorageError:
+        """Parts that are not named in the order of their numbers."""
+        message = "The list of parts was not in ascending order. Parts must be ordered by part number."
+        return StorageError("InvalidPartOrder", 400, message)
+
+    @staticmethod
+    def part_too_small() -> StorageError:
+        """A part that is not the last, and smaller than the blob store takes."""
+        return StorageError("EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed size")
 
     @staticmethod
     def lock_timeout() -> StorageError:

@@ -40,16 +40,27 @@ class FilePart:
 class MultipartForm:
     """Reads one form. Call ``head``, then iterate ``file_chunks`` to its end; ``fields`` grows until then.
 
-    Parameters: ``content_type`` of the request; ``chunks``, its body. Raises InvalidRequest for what is no form.
+    Parameters: ``content_type`` of the request; ``chunks``, its body; ``file_field``, the one name that the file's part may
+    have, whatever else it says, or None for the rule above. Raises InvalidRequest for what is no form.
     """
 
-    def __init__(self, content_type: str, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self,
+        content_type: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        max_fields: int = MAX_FIELDS,
+        file_field: str | None = None,
+    ) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise refuse.invalid_request("Multipart: Boundary not found")
         self._chunks = chunks
         self.fields: dict[str, str] = {}
         self.oversized_fields: set[str] = set()
+        self.repeated_fields: set[str] = set()
+        self._max_fields = max_fields
+        self._file_field = file_field
         self._file: FilePart | None = None
         self._file_chunks: deque[bytes] = deque()
         self._is_over = False
@@ -136,7 +147,8 @@ class MultipartForm:
         filename = options.get(b"filename")
         self._in_file = False
         self._field_name = None
-        if filename is not None or content_type == "application/octet-stream":
+        is_file = filename is not None or content_type == "application/octet-stream"
+        if is_file if self._file_field is None else name == self._file_field:
             # A second file is read over, as upstream reads one only.
             if self._file is None:
                 self._in_file = True
@@ -144,7 +156,7 @@ class MultipartForm:
                 self._file = FilePart(name, text, content_type)
             return
         self._field_count += 1
-        if self._field_count > MAX_FIELDS:
+        if self._field_count > self._max_fields:
             raise refuse.invalid_request("reach fields limit")
         self._field_name = name
         self._field_value.clear()
@@ -162,6 +174,8 @@ class MultipartForm:
 
     def _on_part_end(self) -> None:
         if self._field_name is not None:
+            if self._field_name in self.fields:
+                self.repeated_fields.add(self._field_name)
             self.fields[self._field_name] = self._field_value.decode("utf-8", "replace")
         self._in_file = False
         self._field_name = None

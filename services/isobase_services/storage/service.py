@@ -14,6 +14,7 @@ from isobase_platform.service import ApiKeyRule, Mount, Service
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.blob.file import FileBlobStore
 from isobase_services.storage.core import StorageCore
+from isobase_services.storage.expect import with_expectations
 from isobase_services.storage.provision import provision
 from isobase_services.storage.rest.routes import rest_app
 from isobase_services.storage.s3.app import s3_app
@@ -86,20 +87,6 @@ class _InFlight:
             return
 
 
-def _with_s3(rest: ASGIApp, s3: ASGIApp) -> ASGIApp:
-    """The REST face with the S3 face below ``/s3``, for a service that answers at ``/`` alone."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        root_path = scope.get("root_path", "")
-        rest_of_path = scope["path"].removeprefix(root_path)
-        if rest_of_path == S3_PATH or rest_of_path.startswith(f"{S3_PATH}/"):
-            await s3({**scope, "root_path": root_path + S3_PATH}, receive, send)
-        else:
-            await rest(scope, receive, send)
-
-    return app
-
-
 class StorageService:
     """Buckets and objects: the Supabase face at ``/storage/v1``, the simple face at ``/storage``."""
 
@@ -114,14 +101,16 @@ class StorageService:
         self._worker = storage_worker(platform, self._core, blobs)
         rest = rest_app(self._core, platform.verifier, platform.settings.storage)
         tus = tus_app(self._core.resumable, self._core.signer, platform.verifier, platform.settings)
-        rest = self._around(_below({TUS_PATH: tus}, rest))
+        faces: dict[str, ASGIApp] = {TUS_PATH: tus}
         simple = self._around(simple_app(platform, self._core))
         mounts = [Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER)]
         if platform.settings.storage.s3_protocol.enabled:
-            s3 = self._around(s3_app(platform, self._core))
-            rest = _with_s3(rest, s3)
+            s3 = s3_app(platform, self._core)
+            faces[S3_PATH] = _rooted(S3_PATH, s3)
             # A signature is its own proof: no API key is asked for, or presigned URLs would need one.
-            mounts.append(Mount(REST_PREFIX + S3_PATH, s3, ApiKeyRule.NONE, cors_expose=_EXPOSED_S3_HEADERS))
+            mount = Mount(REST_PREFIX + S3_PATH, self._around(s3), ApiKeyRule.NONE, cors_expose=_EXPOSED_S3_HEADERS)
+            mounts.append(mount)
+        rest = self._around(_below(faces, rest))
         mounts.append(Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS))
         self.mounts = tuple(mounts)
 
@@ -136,7 +125,7 @@ class StorageService:
         bounded = with_stall_timeouts(
             app, upload_s=settings.upload_stall_timeout_s, download_s=settings.download_stall_timeout_s
         )
-        return self._in_flight.around(bounded)
+        return self._in_flight.around(with_expectations(bounded))
 
     async def start(self) -> None:
         """Make the blob store ready, then the buckets, policies and seeded objects that are missing."""
@@ -171,6 +160,15 @@ def _below(faces: Mapping[str, ASGIApp], rest: ASGIApp) -> ASGIApp:
         await rest(scope, receive, send)
 
     return route
+
+
+def _rooted(prefix: str, app: ASGIApp) -> ASGIApp:
+    """The app with ``prefix`` in its ``root_path``, as where it has a mount of its own."""
+
+    async def rooted(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
+
+    return rooted
 
 
 def create_service(platform: Platform) -> Service:

@@ -19,6 +19,8 @@ from isobase_services.storage.core.health import Health
 from isobase_services.storage.core.key_listing import KeyListings
 from isobase_services.storage.core.kinds import Kinds
 from isobase_services.storage.core.listing import Listings
+from isobase_services.storage.core.parts import PartUploads
+from isobase_services.storage.core.parts_listing import PartListings
 from isobase_services.storage.core.read import Reads
 from isobase_services.storage.core.remove import Removals
 from isobase_services.storage.core.resumable import Resumable
@@ -42,6 +44,8 @@ class StorageCore:
     reads: Reads
     listings: Listings
     key_listings: KeyListings
+    parts: PartUploads
+    part_listings: PartListings
     removals: Removals
     transfers: Transfers
     signing: Signing
@@ -72,6 +76,8 @@ class StorageCore:
             reads=reads,
             listings=Listings(database),
             key_listings=KeyListings(database),
+            parts=PartUploads(database, blobs, writer, finisher, limit_bytes),
+            part_listings=PartListings(database),
             removals=Removals(database, writer, finisher),
             transfers=Transfers(database, blobs, writer, finisher),
             signing=Signing(database, uploads, signer, settings.signed_upload_url_ttl_s),

@@ -11,7 +11,7 @@ from datetime import datetime
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.errors import refuse
 
-__all__ = ["KeyEntry", "KeyListings", "KeyPage", "KeyRequest"]
+__all__ = ["KeyEntry", "KeyListings", "KeyPage", "KeyRequest", "behind"]
 
 MAX_PAGE_KEYS = 1000
 _GREATEST = "\U0010ffff"
@@ -94,7 +94,12 @@ class KeyListings:
         if "\0" in request.bucket or "\0" in request.prefix or "\0" in (request.delimiter or "") + request.after:
             raise refuse.invalid_parameter("prefix")
         limit = min(request.max_keys, MAX_PAGE_KEYS)
-        args: list[object] = [request.bucket, request.prefix, _start(request), limit + 1]
+        args: list[object] = [
+            request.bucket,
+            request.prefix,
+            behind(request.after, request.prefix, request.delimiter),
+            limit + 1,
+        ]
         if request.delimiter:
             args.append(request.delimiter)
         async with self._database.transaction(actor) as transaction:
@@ -117,10 +122,10 @@ class KeyListings:
         return KeyPage(entries, len(rows) > limit)
 
 
-def _start(request: KeyRequest) -> str:
-    after, delimiter = request.after, request.delimiter
-    if delimiter and after.startswith(request.prefix):
-        at = after.find(delimiter, len(request.prefix))
+def behind(after: str, prefix: str, delimiter: str | None) -> str:
+    """Where a page goes on behind ``after``: where that is a common start of keys, behind all of them."""
+    if delimiter and after.startswith(prefix):
+        at = after.find(delimiter, len(prefix))
         if at >= 0 and at + len(delimiter) == len(after):
             return after + _GREATEST
     return after

@@ -7,7 +7,7 @@ but nothing is answered without a caller. Sub-resources that are not here are re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,8 +22,10 @@ from isobase_services.storage.s3.buckets import BucketOperations
 from isobase_services.storage.s3.call import Operation, S3Call
 from isobase_services.storage.s3.errors import render_error, s3_refuse
 from isobase_services.storage.s3.listing import ListOperations
+from isobase_services.storage.s3.multipart import PartOperations
 from isobase_services.storage.s3.object_read import ReadOperations
 from isobase_services.storage.s3.object_write import WriteOperations
+from isobase_services.storage.s3.post_form import PostForm
 from isobase_services.storage.s3.routes import Match, RouteTable
 from isobase_services.storage.s3.sigv4 import SignatureFormatError
 
@@ -31,11 +33,12 @@ __all__ = ["s3_app"]
 
 
 class _S3Face:
-    """Serves requests. ``routes`` finds an operation; ``access`` finds the caller."""
+    """Serves requests. ``routes`` finds an operation, ``access`` the caller; ``form`` takes what is signed in its body."""
 
-    def __init__(self, routes: RouteTable, access: S3Access) -> None:
+    def __init__(self, routes: RouteTable, access: S3Access, form: PostForm) -> None:
         self._routes = routes
         self._access = access
+        self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -56,9 +59,17 @@ class _S3Face:
             raise s3_refuse.invalid_signature(str(error)) from error
         bucket, key = _target(scope)
         query = _first_of_each(members)
+        if _is_form(scope, headers, bucket, key, query):
+            return await self._form.upload(scope, receive, headers, bucket)
         match = self._routes.find(scope["method"], bucket, key, query, headers)
         identity = await self._access.authenticate(scope, headers, members, match.operation)
         return await _operation(match)(S3Call(scope, receive, headers, query, bucket, key, identity))
+
+
+def _is_form(scope: Scope, headers: Mapping[str, str], bucket: str, key: str, query: Mapping[str, str]) -> bool:
+    """A POST to a bucket whose policy is a field of the form, not a header or a query."""
+    is_post = scope["method"] == "POST" and bucket and not key and not query
+    return bool(is_post and headers.get("content-type", "").lower().startswith("multipart/form-data"))
 
 
 def _operation(match: Match) -> Operation:
@@ -89,5 +100,7 @@ def s3_app(platform: Platform, core: StorageCore) -> ASGIApp:
         ListOperations(core.key_listings),
         ReadOperations(core.reads),
         WriteOperations(core.uploads, core.transfers, core.removals),
+        PartOperations(core.parts, core.part_listings),
     )
-    return ErrorBoundary(_S3Face(routes, S3Access(platform)), render_error)
+    access = S3Access(platform)
+    return ErrorBoundary(_S3Face(routes, access, PostForm(access, core.uploads)), render_error)

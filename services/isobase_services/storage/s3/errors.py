@@ -100,7 +100,7 @@ class s3_refuse:  # noqa: N801  reads as a verb: raise s3_refuse.not_implemented
     @staticmethod
     def missing_content_length() -> StorageError:
         """The operation needs to know the length before it reads."""
-        return StorageError("MissingContentLength", 411, "You must provide the Content-Length HTTP header.")
+        return StorageError("MissingContentLength", 400, "You must provide the Content-Length HTTP header.")
 
     @staticmethod
     def no_such_version() -> StorageError:
@@ -119,7 +119,7 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         return Response(status_code=304, headers={"x-amz-request-id": request_id(scope)})
     if scope["method"] == "HEAD":
         return Response(status_code=status, headers=headers)
-    path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix("/s3").strip("/")
+    path = scope["path"].removeprefix(scope.get("root_path", "")).strip("/")
     document = element(
         "Error",
         element("Code", _CODE_BY_UPSTREAM.get(known.code, known.code)),

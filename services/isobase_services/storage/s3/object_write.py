@@ -20,7 +20,15 @@ from isobase_services.storage.s3.errors import s3_refuse
 from isobase_services.storage.s3.payload import Payload
 from isobase_services.storage.s3.xml import element, optional
 
-__all__ = ["CopySource", "WriteOperations", "copy_source", "if_absent", "user_metadata_of"]
+__all__ = [
+    "CopySource",
+    "WriteOperations",
+    "copy_source",
+    "if_absent",
+    "refuse_customer_keys",
+    "taken_as_condition",
+    "user_metadata_of",
+]
 
 DEFAULT_CACHE_CONTROL = "no-cache"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"

@@ -10,6 +10,7 @@ from isobase_services.storage.s3.buckets import BucketOperations
 from isobase_services.storage.s3.call import Operation
 from isobase_services.storage.s3.errors import s3_refuse
 from isobase_services.storage.s3.listing import ListOperations
+from isobase_services.storage.s3.multipart import PartOperations
 from isobase_services.storage.s3.object_read import ReadOperations
 from isobase_services.storage.s3.object_write import WriteOperations
 
@@ -72,7 +73,12 @@ class RouteTable:
     """The operations by level (service, bucket, object), method and sub-resource."""
 
     def __init__(
-        self, buckets: BucketOperations, lists: ListOperations, reads: ReadOperations, writes: WriteOperations
+        self,
+        buckets: BucketOperations,
+        lists: ListOperations,
+        reads: ReadOperations,
+        writes: WriteOperations,
+        parts: PartOperations,
     ) -> None:
         self._service: dict[tuple[str, str], tuple[str, Operation]] = {("GET", ""): ("bucket.list", buckets.list)}
         self._bucket: dict[tuple[str, str], tuple[str, Operation]] = {
@@ -83,6 +89,7 @@ class RouteTable:
             ("GET", "list-type"): ("object.list", lists.list_v2),
             ("GET", "location"): ("bucket.get_location", buckets.location),
             ("GET", "versioning"): ("bucket.get_versioning", buckets.versioning),
+            ("GET", "uploads"): ("upload.list_multipart", parts.list_uploads),
             ("POST", "delete"): ("object.delete_many", writes.delete_many),
         }
         self._object: dict[tuple[str, str], tuple[str, Operation]] = {
@@ -92,6 +99,12 @@ class RouteTable:
             ("PUT", "copy"): ("object.copy", writes.copy),
             ("DELETE", ""): ("object.delete", writes.delete),
             ("GET", "tagging"): ("object.get_tagging", reads.tagging),
+            ("POST", "uploads"): ("upload.create_multipart", parts.create),
+            ("PUT", "uploadId"): ("upload.part", parts.upload),
+            ("PUT", "uploadId copy"): ("upload.part_copy", parts.copy),
+            ("POST", "uploadId"): ("upload.complete_multipart", parts.complete),
+            ("DELETE", "uploadId"): ("upload.abort_multipart", parts.abort),
+            ("GET", "uploadId"): ("upload.list_parts", parts.list_parts),
         }
 
     def find(self, method: str, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Match:
@@ -103,8 +116,7 @@ class RouteTable:
         if len(asked) > 1:
             raise StorageError("InvalidRequest", 400, f"Conflicting query string parameters: {', '.join(asked)}")
         name = asked[0] if asked else ""
-        if not name:
-            name = self._variant(method, key, query, headers)
+        name = self._variant(name, method, key, query, headers)
         found = table.get((method, name))
         if found is None:
             what = f"{method} of this resource" if not asked else f"The sub-resource {name} with {method}"
@@ -112,7 +124,8 @@ class RouteTable:
         return Match(f"storage.s3.{found[0]}", found[1])
 
     @staticmethod
-    def _variant(method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        if method == "PUT" and key and "x-amz-copy-source" in headers:
-            return "copy"
-        return "list-type" if method == "GET" and not key and "list-type" in query else ""
+    def _variant(name: str, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
+        """The sub-resource, with what a header or a parameter makes of it."""
+        if method == "PUT" and key and name in {"", "uploadId"} and "x-amz-copy-source" in headers:
+            return f"{name} copy".strip()
+        return "list-type" if method == "GET" and not name and not key and "list-type" in query else name

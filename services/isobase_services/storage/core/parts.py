@@ -1,0 +1,333 @@
+"""Objects that arrive in parts: begin, parts in any order, complete or abort.
+
+Every step asks for the right to write the object as the caller, as upstream does, and no connection is held while bytes
+move. The bytes are the blob store's; the tables say which parts count. Whoever deletes an upload's row ends it: completing
+deletes it in the transaction that writes the object's row, so an upload is completed once or aborted, never both, and what
+kills the process leaves an upload that can be completed again, or bytes without a row.
+Source: contracts/storage.md 1.5; upstream ``s3-handler.ts``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from isobase_platform.errors import Unavailable
+from isobase_services.storage.blob import (
+    BlobFacts,
+    BlobKey,
+    BlobMissing,
+    BlobRangeInvalid,
+    BlobStore,
+    PartInvalid,
+    StoredBlob,
+    StoredPart,
+    UploadMissing,
+)
+from isobase_services.storage.core import objects_sql
+from isobase_services.storage.core import parts_sql as sql
+from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
+from isobase_services.storage.core.parts_values import (
+    CompletedObject,
+    Completion,
+    NewParts,
+    PartCopy,
+    PartsTarget,
+    PartTarget,
+)
+from isobase_services.storage.core.times import iso_milliseconds
+from isobase_services.storage.core.write import Draft, Expectation, Finisher, NewVersion, ObjectWriter
+from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder, is_uuid
+
+__all__ = ["PartUploads"]
+
+COPY_ATTEMPTS = 3
+"""The source of a copied part may be overwritten meanwhile; then it is looked up again."""
+DEFAULT_TYPE = "application/octet-stream"
+DEFAULT_CACHE_CONTROL = "no-cache"
+_SOURCE = "select version, metadata from storage.objects where bucket_id = $1 and name = $2"
+
+
+@dataclass(slots=True, frozen=True)
+class _Upload:
+    """A row of the table, with the names that the blob store knows it by."""
+
+    blob: BlobKey
+    reference: str
+    metadata: Mapping[str, Any]
+    user_metadata_json: str | None
+
+    @classmethod
+    def of(cls, row: asyncpg.Record, target: PartsTarget) -> _Upload:
+        metadata = json.loads(row["metadata"]) if row["metadata"] else {}
+        blob = BlobKey(target.bucket, target.key, row["version"])
+        return cls(blob, row["upload_signature"], metadata, row["user_metadata"])
+
+    def draft(self, actor: Actor, *, is_upsert: bool = True, if_match: str | None = None) -> Draft:
+        """The row that policies are asked about."""
+        mime_type = self.metadata.get("mimetype")
+        metadata = {"mimetype": mime_type} if mime_type else {}
+        key = self.blob
+        return Draft(
+            key.bucket, key.name, actor.owner_id, is_upsert, json.dumps(metadata), self.user_metadata_json, if_match
+        )
+
+
+class _UploadGone(Exception):
+    """The upload's row was deleted by somebody else."""
+
+
+class PartUploads:
+    """Uploads in parts."""
+
+    def __init__(
+        self,
+        database: StorageDatabase,
+        blobs: BlobStore,
+        writer: ObjectWriter,
+        finisher: Finisher,
+        size_limit_bytes: int,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._writer = writer
+        self._finisher = finisher
+        self._size_limit_bytes = size_limit_bytes
+
+    async def begin(self, actor: Actor, new: NewParts) -> str:
+        """Begin an upload; returns its id.
+
+        Raises NoSuchBucket, InvalidMimeType, InvalidKey, InvalidBucketName, and what policies refuse.
+        """
+        check_bucket_name(new.bucket)
+        check_key(new.key)
+        blob = BlobKey(new.bucket, new.key, str(uuid.uuid4()))
+        facts = {"mimetype": new.mime_type, "cacheControl": new.cache_control}
+        metadata = {name: value for name, value in facts.items() if value is not None}
+        user_metadata = None if new.user_metadata is None else json.dumps(new.user_metadata)
+        async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
+            bucket = await transaction.fetchrow(objects_sql.BUCKET_RULES, new.bucket)
+            if bucket is None:
+                raise refuse.no_such_bucket()
+            if new.mime_type is not None and not is_empty_folder(new.key):
+                check_mime_type(new.mime_type, tuple(bucket["allowed_mime_types"] or ()))
+            await transaction.become_caller()
+            await self._writer.dry_run(transaction, _Upload(blob, "", metadata, user_metadata).draft(actor))
+        stored_facts = BlobFacts(new.mime_type or DEFAULT_TYPE, new.cache_control or DEFAULT_CACHE_CONTROL)
+        return await self._finisher.run(self._begin(actor, blob, stored_facts, user_metadata, json.dumps(metadata)))
+
+    async def _begin(
+        self, actor: Actor, blob: BlobKey, facts: BlobFacts, user_metadata: str | None, metadata: str
+    ) -> str:
+        reference = await self._blobs.begin_parts(blob, facts)
+        row = (blob.version, reference, blob.bucket, blob.name, actor.owner_id, user_metadata, metadata)
+        try:
+            async with self._database.transaction(actor, as_service=True) as transaction:
+                await transaction.execute(sql.BEGIN, *row)
+        except StorageError:
+            await self._blobs.abort_parts(blob, reference)
+            raise
+        return blob.version
+
+    async def put(self, actor: Actor, target: PartTarget, size_bytes: int, chunks: AsyncIterator[bytes]) -> StoredPart:
+        """Store one part of ``size_bytes`` bytes, in the place of an earlier one of this number.
+
+        Raises NoSuchUpload, EntityTooLarge where all parts together would pass the limit, what policies refuse and what
+        ``chunks`` raises.
+        """
+        upload = await self._may_add(actor, target, size_bytes)
+        try:
+            part = await self._blobs.put_part(upload.blob, upload.reference, target.number, chunks)
+        except UploadMissing as error:
+            raise refuse.no_such_upload() from error
+        await self._finisher.run(self._record(actor, target, part))
+        return part
+
+    async def copy(self, actor: Actor, target: PartTarget, source: PartCopy) -> StoredPart:
+        """Store (a range of) an object that the caller may read as a part. Raises as ``put``, NoSuchKey, InvalidRange."""
+        for _ in range(COPY_ATTEMPTS):
+            async with self._database.transaction(actor) as transaction:
+                row = await transaction.fetchrow(_SOURCE, source.bucket, source.key)
+            if row is None:
+                raise refuse.no_such_key()
+            metadata = json.loads(row["metadata"]) if row["metadata"] else {}
+            source.check(metadata)
+            size_bytes = metadata.get("size") or 0
+            byte_range = source.choose(size_bytes)
+            copied_bytes = size_bytes if byte_range is None else byte_range.size_bytes
+            upload = await self._may_add(actor, target, copied_bytes)
+            blob = BlobKey(source.bucket, source.key, row["version"] or "")
+            try:
+                part = await self._blobs.copy_part(upload.blob, upload.reference, target.number, blob, byte_range)
+            except BlobMissing:
+                continue
+            except BlobRangeInvalid as error:
+                raise refuse.invalid_range() from error
+            except UploadMissing as error:
+                raise refuse.no_such_upload() from error
+            await self._finisher.run(self._record(actor, target, part))
+            return part
+        raise refuse.blob_missing()
+
+    async def _may_add(self, actor: Actor, target: PartTarget, size_bytes: int) -> _Upload:
+        async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
+            upload = await self._find(transaction, target.upload)
+            await self._check_total(transaction, target, size_bytes)
+            await transaction.become_caller()
+            await self._writer.dry_run(transaction, upload.draft(actor))
+        return upload
+
+    async def _check_total(self, transaction: StorageTransaction, target: PartTarget, size_bytes: int) -> None:
+        bucket = await transaction.fetchrow(objects_sql.BUCKET_RULES, target.upload.bucket)
+        others = await transaction.fetchrow(sql.SIZE_OF_OTHERS, target.upload.upload_id, target.number)
+        limit_bytes = self._size_limit_bytes
+        if bucket is not None and bucket["file_size_limit"] is not None:
+            limit_bytes = min(limit_bytes, bucket["file_size_limit"])
+        if is_empty_folder(target.upload.key):
+            limit_bytes = 0
+        if size_bytes + (others[0] if others is not None else 0) > limit_bytes:
+            raise refuse.too_large()
+
+    async def _record(self, actor: Actor, target: PartTarget, part: StoredPart) -> None:
+        upload = target.upload
+        async with self._database.transaction(actor, as_service=True) as transaction:
+            if await transaction.fetchrow(sql.LOCK, upload.upload_id) is None:
+                raise refuse.no_such_upload()
+            # Others may have added parts while this one arrived.
+            await self._check_total(transaction, target, part.size_bytes)
+            row = (part.number, part.size_bytes, part.etag, upload.bucket, upload.key, actor.owner_id)
+            await transaction.execute(sql.RECORD, upload.upload_id, *row)
+
+    async def complete(self, actor: Actor, target: PartsTarget, completion: Completion) -> CompletedObject:
+        """Make the object of its parts. A repetition, after an answer that was lost, gives the same answer.
+
+        Raises NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, PreconditionFailed or
+        KeyAlreadyExists for conditions, and what policies refuse; then the upload goes on.
+        """
+        try:
+            async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
+                upload = await self._find(transaction, target)
+                recorded = await transaction.fetch(sql.PARTS, target.upload_id)
+                await transaction.become_caller()
+                draft = upload.draft(actor, is_upsert=completion.is_upsert, if_match=completion.if_match)
+                expected = await self._writer.dry_run(transaction, draft)
+            parts = _chosen(recorded, completion)
+            return await self._finisher.run(self._complete(actor, target, upload, draft, expected, parts))
+        except _UploadGone:
+            return await self._completed(actor, target)
+        except StorageError as error:
+            if error.code != "NoSuchUpload":
+                raise
+            return await self._completed(actor, target)
+
+    async def _complete(
+        self,
+        actor: Actor,
+        target: PartsTarget,
+        upload: _Upload,
+        draft: Draft,
+        expected: Expectation,
+        parts: Sequence[StoredPart],
+    ) -> CompletedObject:
+        try:
+            blob = await self._blobs.finish_parts(upload.blob, upload.reference, parts)
+        except UploadMissing as error:
+            raise _UploadGone from error
+        except PartInvalid as error:
+            raise refuse.part_too_small() if error.is_too_small else refuse.invalid_part() from error
+
+        async def end(transaction: StorageTransaction) -> None:
+            if await transaction.execute(sql.END, target.upload_id) == 0:
+                raise _UploadGone
+
+        new = NewVersion(upload.blob.version, json.dumps(_metadata(upload, blob)), draft.user_metadata_json or "{}")
+        try:
+            # A refusal leaves upload and blob as they are: the same parts may be completed again.
+            written = await self._writer.commit(actor, draft, expected, new, alongside=end)
+        except _UploadGone:
+            await self._remove_unless_used(actor, upload.blob)
+            raise
+        return CompletedObject(written.id, blob.etag)
+
+    async def _completed(self, actor: Actor, target: PartsTarget) -> CompletedObject:
+        """The object, if this upload became it and policies show it to the caller. Raises NoSuchUpload."""
+        async with self._database.transaction(actor) as transaction:
+            row = await transaction.fetchrow(sql.OBJECT_OF, target.bucket, target.key, target.upload_id)
+        if row is None:
+            raise refuse.no_such_upload()
+        return CompletedObject(row["id"], row["etag"] or "")
+
+    async def abort(self, actor: Actor, target: PartsTarget) -> None:
+        """End an upload without an object. Raises NoSuchUpload and what policies refuse."""
+        await self._finisher.run(self._abort(actor, target))
+
+    async def _abort(self, actor: Actor, target: PartsTarget) -> None:
+        async with self._database.transaction(actor, as_service=True) as transaction:
+            upload = await self._find(transaction, target)
+            async with transaction.rolled_back():
+                await transaction.become_caller()
+                await self._writer.dry_run(transaction, upload.draft(actor))
+            await transaction.become_service()
+            if await transaction.execute(sql.END, target.upload_id) == 0:
+                raise refuse.no_such_upload()
+        await self._blobs.abort_parts(upload.blob, upload.reference)
+        # A completion may have finished the blob and been refused its row.
+        await self._writer.remove_blobs([upload.blob])
+
+    async def _find(self, transaction: StorageTransaction, target: PartsTarget) -> _Upload:
+        if not is_uuid(target.upload_id) or "\0" in target.bucket + target.key:
+            raise refuse.no_such_upload()
+        row = await transaction.fetchrow(sql.FIND, target.upload_id, target.bucket, target.key)
+        if row is None:
+            raise refuse.no_such_upload()
+        return _Upload.of(row, target)
+
+    async def _remove_unless_used(self, actor: Actor, blob: BlobKey) -> None:
+        try:
+            async with self._database.transaction(actor, as_service=True) as transaction:
+                row = await transaction.fetchrow(sql.OBJECT_OF, blob.bucket, blob.name, blob.version)
+        except Unavailable:
+            return
+        if row is None:
+            await self._writer.remove_blobs([blob])
+
+
+def _metadata(upload: _Upload, blob: StoredBlob) -> dict[str, Any]:
+    return {
+        "eTag": blob.etag,
+        "size": blob.size_bytes,
+        "mimetype": upload.metadata.get("mimetype") or DEFAULT_TYPE,
+        "cacheControl": upload.metadata.get("cacheControl") or DEFAULT_CACHE_CONTROL,
+        "lastModified": iso_milliseconds(blob.stored_at),
+        "contentLength": blob.size_bytes,
+        "httpStatusCode": 200,
+    }
+
+
+def _chosen(recorded: Sequence[asyncpg.Record], completion: Completion) -> list[StoredPart]:
+    """The parts that make the object. Raises InvalidPart, InvalidPartOrder, InvalidRequest for another size than stated."""
+    known = {row["part_number"]: StoredPart(row["part_number"], row["etag"], row["size"]) for row in recorded}
+    if completion.parts is None:
+        chosen = list(known.values())
+    else:
+        numbers = [number for number, _ in completion.parts]
+        if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
+            raise refuse.invalid_part_order()
+        chosen = []
+        for number, etag in completion.parts:
+            part = known.get(number)
+            if part is None or part.etag.strip('"') != etag.strip().strip('"'):
+                raise refuse.invalid_part()
+            chosen.append(part)
+    if not chosen:
+        raise refuse.invalid_part()
+    if completion.size_bytes is not None and completion.size_bytes != sum(part.size_bytes for part in chosen):
+        raise refuse.invalid_request("The provided x-amz-mp-object-size does not match what was uploaded")
+    return chosen
