@@ -62,7 +62,8 @@ class _Source:
         if self.format is ImageFormat.AVIF:
             return pyvips.Image.heifload_buffer(self.content, **common)
         if self.format is ImageFormat.TIFF:
-            return pyvips.Image.tiffload_buffer(self.content, **common)
+            # A strip that cannot be read counts as an error to its decoder, not as an early end.
+            return pyvips.Image.tiffload_buffer(self.content, access="sequential", fail_on="error")
         return pyvips.Image.svgload_buffer(self.content, scale=max(scale, _MIN_SVG_SCALE), **common)
 
 
@@ -244,17 +245,17 @@ def _through_profile(image: pyvips.Image) -> pyvips.Image:
 
 
 def _saved(image: pyvips.Image, output: ImageFormat, job: Job) -> bytes:
-    image = _without_metadata(image)
+    """The file. EXIF with its places and cameras, XMP, profiles and comments stay behind; frames and their times do not."""
     if output is ImageFormat.JPEG:
-        content = image.jpegsave_buffer(Q=job.jpeg_quality, optimize_coding=True)
+        content = image.jpegsave_buffer(keep="none", Q=job.jpeg_quality, optimize_coding=True)
     elif output is ImageFormat.PNG:
-        content = image.pngsave_buffer(**_png_options(image))
+        content = image.pngsave_buffer(keep="none", **_png_options(image))
     elif output is ImageFormat.GIF:
-        content = image.gifsave_buffer()
+        content = image.gifsave_buffer(keep="none")
     elif output is ImageFormat.WEBP:
-        content = image.webpsave_buffer(Q=job.webp_quality)
+        content = image.webpsave_buffer(keep="none", Q=job.webp_quality)
     else:
-        content = image.heifsave_buffer(Q=job.avif_quality, compression="av1", effort=0)
+        content = image.heifsave_buffer(keep="none", Q=job.avif_quality, compression="av1", effort=0)
     return bytes(content)
 
 
@@ -264,19 +265,6 @@ def _png_options(image: pyvips.Image) -> dict[str, object]:
     if image.get_typeof("palette") and image.get("palette") and bits <= 8:
         return {"palette": True, "bitdepth": 8 if bits > 4 else 4 if bits > 2 else bits}
     return {"filter": "all"}
-
-
-_KEPT_FIELDS = frozenset({"page-height", "delay", "loop", "n-pages", "palette", "bits-per-sample", "background"})
-
-
-def _without_metadata(image: pyvips.Image) -> pyvips.Image:
-    """EXIF with its places and cameras, XMP, profiles and comments stay behind."""
-    image = image.copy(xres=72 / 25.4, yres=72 / 25.4)
-    built_in = {"width", "height", "bands", "format", "coding", "interpretation", "xoffset", "yoffset", "xres", "yres"}
-    for field in image.get_fields():
-        if field not in _KEPT_FIELDS and field not in built_in and field not in {"filename", "vips-sequential"}:
-            image.remove(field)
-    return image
 
 
 def _frames(image: pyvips.Image) -> int:
