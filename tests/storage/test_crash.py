@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextlib.asynccontextmanager
-async def server(settings: Settings) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A process that serves storage; killed at the end of the block if it still lives."""
     assert settings.database.url is not None
     process = await asyncio.create_subprocess_exec(
@@ -31,6 +31,7 @@ async def server(settings: Settings) -> AsyncIterator[tuple[asyncio.subprocess.P
         "tests.storage.crashing_server",
         settings.database.url.get_secret_value(),
         str(settings.data_dir),
+        str(port),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
