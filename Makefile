@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-differential test-differential-auth test-differential-storage lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-deps test-differential test-differential-auth test-differential-storage lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -79,6 +79,12 @@ suite-auth-js-browser: install ## run the browser tests of auth-js's example; CH
 
 suite-auth-py: install ## run supabase_auth's own suite (Python) on four servers; CHECKOUT=path of supabase-py's repository
 	scripts/suite-auth-py $(CHECKOUT) $(SUITE_ARGS)
+
+suite-storage-js: install ## run storage-js's own suite; CHECKOUT=a supabase-js checkout
+	scripts/suite-storage-js $(CHECKOUT) $(SUITE_ARGS)
+
+suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout
+	scripts/suite-storage-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
 	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)

@@ -41,14 +41,30 @@ _CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _CSS_REFUSED = re.compile(r"@import|expression\s*\(|javascript:|-moz-binding|behavior\s*:|@font-face", re.IGNORECASE)
 _IGNORED_IN_LINKS = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028\u2029\ufeff]")
 
+_CLOSE_ATTRIBUTES = re.compile(rb"(=\s*(?:\"[^\"<>]*\"|'[^'<>]*'))(?=[A-Za-z_:])")
+
 
 class SvgRefused(Exception):
     """Not a well-formed SVG, or one that could grow beyond its size."""
 
 
 def sanitize_svg(source: bytes) -> bytes:
-    """The SVG without what could run or reach out, in UTF-8. Raises ``SvgRefused``."""
-    return _Sanitizer().run(source)
+    """The SVG without what could run or reach out, in UTF-8. Raises ``SvgRefused``.
+
+    Attributes that follow one another without a space are taken, as upstream's renderer and browsers (in HTML) take them:
+    the files of its clients' own tests have some.
+    """
+    try:
+        return _Sanitizer().run(source)
+    except _NotWellFormed:
+        spaced = _CLOSE_ATTRIBUTES.sub(rb"\1 ", source)
+        if spaced == source:
+            raise
+        return _Sanitizer().run(spaced)
+
+
+class _NotWellFormed(SvgRefused):
+    """XML's grammar is broken somewhere."""
 
 
 class _Sanitizer:
@@ -76,7 +92,7 @@ class _Sanitizer:
         try:
             self._parser.Parse(source, True)
         except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an encoding that is none
-            raise SvgRefused("not well-formed") from error
+            raise _NotWellFormed("not well-formed") from error
         return "".join(self._out).encode("utf-8", "replace")
 
     def _entity(
