@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from isobase_platform.config import Settings
 from tests.storage.conftest import ALICE, Stack, listening, refusal, running, with_storage
+from tests.storage.s3_clients import in_thread, s3_client
 
 V1 = "/storage/v1"
 INVALID_ROLE = (403, "403", "Unauthorized", "Access denied: Invalid role")
@@ -142,6 +144,22 @@ async def test_a_bucket_with_more_objects_than_one_call_may_empty_is_refused(dat
         answer = await stack.http.post(f"{V1}/bucket/b/empty", headers=stack.admin)
         assert answer.json()["statusCode"] == "409"
         assert len(stack.blobs()) == 2
+
+
+async def test_a_request_that_removes_more_objects_than_the_settings_allow_is_refused(database: Settings) -> None:
+    async with running(with_storage(database, delete_many_max_objects=2)) as stack:
+        await stack.bucket("b")
+        await stack.put("b/1", b"x", stack.admin)
+        url = f"{V1}/object/b"
+        answer = await stack.http.request("DELETE", url, json={"prefixes": ["1", "2", "3"]}, headers=stack.admin)
+        message = "Bulk object requests are limited to 2 objects per request."
+        assert refusal(answer) == (400, "400", "InvalidRequest", message)
+        with pytest.raises(ClientError, match="limited to 2 objects"):
+            objects = {"Objects": [{"Key": key} for key in "123"]}
+            await in_thread(s3_client(stack).delete_objects, Bucket="b", Delete=objects)
+        assert len(stack.blobs()) == 1
+        answer = await stack.http.request("DELETE", url, json={"prefixes": ["1", "2"]}, headers=stack.admin)
+        assert (answer.status_code, len(answer.json())) == (200, 1)
 
 
 async def test_a_client_that_stops_sending_is_refused_and_leaves_nothing(database: Settings) -> None:

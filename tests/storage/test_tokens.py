@@ -22,6 +22,8 @@ async def test_a_role_that_is_none_is_refused_and_not_taken_for_anon(owned: Stac
     owned.sql('create policy "anybody" on storage.objects for all using (true) with check (true)')
     owned.sql('create policy "anybody" on storage.buckets for all using (true) with check (true)')
     await owned.bucket("empty")
+    await owned.bucket("open", public=True)
+    await owned.put("open/x", b"x", owned.admin)
     await owned.put("files/x", b"x", owned.admin)
     token = owned.platform.issuer.sign_with_secret({"role": role, "sub": ALICE})
     headers = {"authorization": f"Bearer {token}"}
@@ -49,6 +51,8 @@ async def test_a_role_that_is_none_is_refused_and_not_taken_for_anon(owned: Stac
     for method, path, body in calls:
         answer = await owned.http.request(method, V1 + path, json=body, headers=headers)
         assert refusal(answer)[:3] == (400, "403", "Unauthorized"), (method, path, answer.text)
+    for path in ("/object/open/x", "/object/public/open/x", "/health"):
+        assert (await owned.http.get(V1 + path, headers=headers)).status_code == 200, path
     for method, path in (("POST", "/bucket/files/empty"), ("DELETE", "/cdn/files")):
         answer = await owned.http.request(method, V1 + path, headers=headers)
         assert refusal(answer) == (403, "403", "Unauthorized", "Access denied: Invalid role")
@@ -63,7 +67,7 @@ async def test_a_role_that_is_none_is_refused_and_not_taken_for_anon(owned: Stac
         with pytest.raises(ClientError) as refused:
             await in_thread(work, session_client(owned, token))
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    assert len(owned.blobs()) == 1
+    assert len(owned.blobs()) == 2
 
 
 async def allowed(stack: Stack, token: str, path: str = PATH) -> set[str]:
@@ -77,6 +81,11 @@ async def allowed(stack: Stack, token: str, path: str = PATH) -> set[str]:
             done.add("read")
         else:
             assert answer.status_code == 400
+    answer = await http.get(f"{V1}/render/image/sign/files/{path}", params=query)
+    if "source image" in answer.text:
+        done.add("render")  # the token was good; the content is no image
+    else:
+        assert refusal(answer)[2] in {"InvalidJWT", "InvalidSignature"}, answer.text
     answer = await http.put(f"{V1}/object/upload/sign/files/{path}", params=query, content=b"new")
     if answer.status_code == 200:
         done.add("write")
@@ -112,12 +121,12 @@ def signed(stack: Stack, **claims: Any) -> str:
 
 DOWNLOAD, UPLOAD = {"scope": "download"}, {"scope": "upload", "owner": ALICE, "upsert": True}
 CLAIMS: list[tuple[dict[str, Any], set[str]]] = [
-    (DOWNLOAD, {"read"}),
+    (DOWNLOAD, {"read", "render"}),
     (UPLOAD, {"write", "tus"}),
-    ({}, {"read"}),
-    ({"transformations": "width:10"}, {"read"}),
+    ({}, {"read", "render"}),
+    ({"transformations": "width:10"}, {"read", "render"}),
     ({"owner": ALICE, "upsert": True}, {"write", "tus"}),
-    ({"upsert": True, "scope": "download"}, {"read"}),
+    ({"upsert": True, "scope": "download"}, {"read", "render"}),
     ({"scope": "stage", "upload_id": str(uuid.uuid4())}, set()),
     ({"scope": "stage"}, set()),
     ({"scope": "render"}, set()),

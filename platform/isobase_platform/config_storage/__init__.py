@@ -51,6 +51,8 @@ class StorageSettings(SettingsGroup):
     """Whose tokens may empty a bucket. Roles other than `service_role` remove what the policies let them remove."""
     empty_bucket_max_objects: int = Field(default=200_000, ge=1)
     """Objects that one call empties a bucket of; a bucket with more is refused."""
+    delete_many_max_objects: int | None = Field(default=None, ge=1)
+    """Objects that one request may remove; none: no limit. Upstream's with `REQUEST_HARD_LIMITS_ENABLED` is 1000."""
     upload_stall_timeout_s: float = Field(default=60.0, gt=0)
     """How long a client may send nothing in the middle of a request."""
     download_stall_timeout_s: float = Field(default=120.0, gt=0)

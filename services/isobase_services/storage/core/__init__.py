@@ -78,7 +78,7 @@ class StorageCore:
             key_listings=KeyListings(database),
             parts=PartUploads(database, blobs, writer, finisher, limit_bytes),
             part_listings=PartListings(database),
-            removals=Removals(database, writer, finisher),
+            removals=Removals(database, writer, finisher, settings.delete_many_max_objects),
             transfers=Transfers(database, blobs, writer, finisher),
             signing=Signing(database, uploads, signer, settings.signed_upload_url_ttl_s),
             signer=signer,

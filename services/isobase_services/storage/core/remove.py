@@ -27,10 +27,13 @@ returning o.name, o.version, {OBJECT_JSON}::text as json
 class Removals:
     """Removes objects."""
 
-    def __init__(self, database: StorageDatabase, writer: ObjectWriter, finisher: Finisher) -> None:
+    def __init__(
+        self, database: StorageDatabase, writer: ObjectWriter, finisher: Finisher, max_at_once: int | None = None
+    ) -> None:
         self._database = database
         self._writer = writer
         self._finisher = finisher
+        self._max_at_once = max_at_once
 
     async def remove(self, actor: Actor, bucket: str, key: str) -> None:
         """Remove one object. Raises NoSuchKey where there is none, AccessDenied where policies keep it."""
@@ -51,8 +54,9 @@ class Removals:
     async def remove_reported(self, actor: Actor, bucket: str, keys: Sequence[str]) -> Collection[str]:
         """Remove those of ``keys`` that policies let go, and return those that are there and stay.
 
-        Raises NoSuchBucket where nothing was met and there is no such bucket.
+        Raises NoSuchBucket where nothing was met and there is no such bucket, InvalidRequest for too many keys.
         """
+        self._check_count(keys)
         return await self._finisher.run(self._remove_reported(actor, bucket, keys))
 
     async def _remove_reported(self, actor: Actor, bucket: str, keys: Sequence[str]) -> Collection[str]:
@@ -72,9 +76,18 @@ class Removals:
         return kept
 
     async def remove_many(self, actor: Actor, bucket: str, keys: Sequence[str]) -> str:
-        """Remove those of ``keys`` that exist and that policies let go; the removed rows as a JSON array."""
+        """Remove those of ``keys`` that exist and that policies let go; the removed rows as a JSON array.
+
+        Raises InvalidRequest for too many keys.
+        """
+        self._check_count(keys)
         check_bucket_name(bucket)
         return await self._finisher.run(self._remove_many(actor, bucket, keys))
+
+    def _check_count(self, keys: Sequence[str]) -> None:
+        if self._max_at_once is not None and len(keys) > self._max_at_once:
+            message = f"Bulk object requests are limited to {self._max_at_once} objects per request."
+            raise refuse.invalid_request(message)
 
     async def _remove_many(self, actor: Actor, bucket: str, keys: Sequence[str]) -> str:
         async with self._database.transaction(actor) as transaction:
