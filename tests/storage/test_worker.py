@@ -15,6 +15,7 @@ from isobase_platform.config_storage.worker import WorkerSettings
 from isobase_platform.errors import Unavailable
 from isobase_platform.observe import Metrics
 from isobase_services.storage.blob import BlobKey
+from isobase_services.storage.upkeep.multipart import MultipartWork
 from isobase_services.storage.upkeep.worker import OrphanWork, StorageWorker, Work, storage_worker
 from tests.storage.conftest import Stack
 
@@ -125,7 +126,13 @@ async def test_only_what_is_expired_goes(storage: Stack) -> None:
     os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
     core, blobs = storage.service._core, storage.service._blobs
     removed = await storage_worker(storage.platform, core, blobs).run_round()
-    assert removed == {"resumable_uploads": 1, "direct_uploads": 0, "temporary_files": 1, "orphan_blobs": 0}
+    assert removed == {
+        "resumable_uploads": 1,
+        "direct_uploads": 0,
+        "multipart_uploads": 0,
+        "temporary_files": 1,
+        "orphan_blobs": 0,
+    }
     assert storage.sql("select name from isobase.resumable_uploads") == [("1 hour",)]
     assert (old.exists(), young.exists(), len(storage.blobs())) == (False, True, 1)
     storage.sql("delete from isobase.resumable_uploads")
@@ -150,3 +157,58 @@ async def test_orphans_are_counted_and_removed_only_where_the_settings_say_so(st
     assert len(storage.blobs()) == 1
     assert await look(removes_orphans=True) == (1, 0, 0, 1)
     assert storage.blobs() == []
+
+
+async def begin_parts(stack: Stack, name: str, age_days: int, *, part_age_days: int | None = None) -> None:
+    """An unfinished upload of the S3 protocol with one part, made so many days ago; ``part_age_days`` None: no part."""
+    blobs = stack.service._blobs
+    key = BlobKey("b", name, str(uuid.uuid4()))
+    upload = await blobs.begin_parts(key)
+    stack.sql(
+        "insert into storage.s3_multipart_uploads (id, upload_signature, bucket_id, key, version, created_at)"
+        " values (%s, %s, 'b', %s, %s, now() - make_interval(days => %s))",
+        key.version,
+        upload,
+        name,
+        key.version,
+        age_days,
+    )
+    if part_age_days is not None:
+        part = await blobs.put_part(key, upload, 1, chunks())
+        stack.sql(
+            "insert into storage.s3_multipart_uploads_parts"
+            " (upload_id, part_number, size, etag, bucket_id, key, version, created_at)"
+            " values (%s, 1, %s, %s, 'b', %s, %s, now() - make_interval(days => %s))",
+            key.version,
+            part.size_bytes,
+            part.etag,
+            name,
+            key.version,
+            part_age_days,
+        )
+
+
+async def test_uploads_in_parts_end_a_week_after_their_newest_part(storage: Stack) -> None:
+    await storage.bucket("b")
+    await begin_parts(storage, "empty", 8)
+    await begin_parts(storage, "old", 30, part_age_days=8)
+    await begin_parts(storage, "going on", 30, part_age_days=1)
+    await begin_parts(storage, "new", 1)
+    blobs = storage.service._blobs
+    work = MultipartWork(storage.platform.pools, blobs, ttl_s=7 * 24 * 3600, unknown_after_s=0)
+    assert await work.run() == 2
+    assert sorted(storage.sql("select key from storage.s3_multipart_uploads")) == [("going on",), ("new",)]
+    assert len([entry async for entry in blobs.scan_uploads()]) == 2
+    assert await work.run() == 0
+
+
+async def test_parts_that_no_row_knows_end_after_a_day(storage: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    await storage.bucket("b")
+    await begin_parts(storage, "known", 1)
+    blobs = storage.service._blobs
+    await blobs.begin_parts(BlobKey("b", "unknown", str(uuid.uuid4())))
+    work = MultipartWork(storage.platform.pools, blobs, ttl_s=7 * 24 * 3600, unknown_after_s=0)
+    assert await work.run() == 0
+    monkeypatch.setattr(work, "_unknown_after_s", -1)
+    assert await work.run() == 1
+    assert len([entry async for entry in blobs.scan_uploads()]) == 1

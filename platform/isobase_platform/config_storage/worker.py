@@ -16,6 +16,8 @@ class WorkerSettings(SettingsGroup):
     """Whether this server does it at all."""
     interval_s: float = Field(default=300.0, gt=0)
     """How often expired uploads and left-over files are looked for."""
+    multipart_ttl_s: float = Field(default=7 * 24 * 3600.0, ge=0)
+    """How long after its newest part an upload of the S3 protocol that nobody finished is removed; 0: never."""
     orphan_interval_s: float = Field(default=24 * 3600.0, ge=0)
     """How often all blobs are compared with all rows; 0: never, `isobase storage check` does the same."""
     orphan_grace_s: float = Field(default=24 * 3600.0, ge=0)

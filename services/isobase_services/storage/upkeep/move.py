@@ -115,6 +115,9 @@ class Mover:
                 await self._pause(self._options.follow_interval_s)
         async for _ in self._source.scan_uploads():
             report.unfinished_uploads += 1
+        if self._source.appends is not None:
+            async for _ in self._source.appends.scan():
+                report.unfinished_uploads += 1
         report.finished_at = datetime.now(UTC).isoformat(timespec="seconds")
         return report
 
@@ -240,18 +243,13 @@ class Mover:
             if row.has_version and row.key not in still:
                 self._report.bucket(row.bucket).changed += 1
                 self._report.changed += 1
-            elif not await self._is_at_target(row):
+            elif not row.has_version and await _has(self._source, row):
+                # A bucket that upstream wrote to long ago may hold such; a copy by the API gives it a version.
+                reason = "its row has no version: copy or upload it again over the API, then move it"
+                self._add_problem(row, ProblemKind.FAILED, reason)
+            # A server that writes to the target already may have stored it since the target was listed.
+            elif not await _has(self._target, row):
                 self._add_problem(row, ProblemKind.MISSING, "neither store has its bytes")
-
-    async def _is_at_target(self, row: StoredRow) -> bool:
-        """A server that writes to the target already may have stored it since the target was listed."""
-        if not row.has_version:
-            return False
-        try:
-            await self._target.stat(row.key)
-        except BlobMissing:
-            return False
-        return True
 
     async def _attempt(self, row: StoredRow, *, is_copy: bool) -> Comparison | None:
         """Copy or compare, again after a failure; None where it failed for good, which is in the report then."""
@@ -329,6 +327,14 @@ class _Work(Protocol):
 
 
 _STAYING = frozenset({ProblemKind.SOURCE_CHANGED, ProblemKind.MISMATCH})
+
+
+async def _has(store: BlobStore, row: StoredRow) -> bool:
+    try:
+        await store.stat(row.key)
+    except BlobMissing:
+        return False
+    return True
 
 
 def _is_whole(row: StoredRow, entry: BlobEntry) -> bool:

@@ -25,6 +25,7 @@ from isobase_platform.runtime import Platform
 from isobase_platform.store import KeyValueStore
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.core import StorageCore
+from isobase_services.storage.upkeep.multipart import MultipartWork
 
 if TYPE_CHECKING:
     from isobase_services.storage.upkeep.check import CheckReport
@@ -178,6 +179,10 @@ def storage_worker(platform: Platform, core: StorageCore, blobs: BlobStore) -> S
         Work("resumable_uploads", settings.interval_s, lambda: core.resumable.remove_expired(datetime.now(UTC))),
         Work("direct_uploads", settings.interval_s, lambda: core.direct.remove_expired(datetime.now(UTC))),
     ]
+    if settings.multipart_ttl_s:
+        unknown_after_s = max(settings.multipart_ttl_s, platform.settings.storage.tus.upload_ttl_s)
+        parts = MultipartWork(platform.pools, blobs, ttl_s=settings.multipart_ttl_s, unknown_after_s=unknown_after_s)
+        pieces.append(Work("multipart_uploads", settings.interval_s, parts.run))
     if isinstance(blobs, SweepsItself):
         pieces.append(Work("temporary_files", settings.interval_s, blobs.remove_stale))
     if settings.orphan_interval_s:
