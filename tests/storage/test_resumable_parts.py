@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from isobase_platform.config import Settings
@@ -118,3 +119,17 @@ async def test_an_upload_whose_parts_were_cleaned_up_is_not_found_and_begins_ane
     answer = await patch(parts, url, 7 * MIB, bytes(MIB), parts.admin)
     assert (answer.status_code, answer.text) == (404, "The file for this url was not found\n")
     assert parts.sql("select from isobase.resumable_uploads") == []
+
+
+async def test_an_upload_that_was_begun_on_another_backend_is_not_found_and_begins_anew(
+    database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(database) as stack:
+        await stack.bucket("b", public=True)
+        url = httpx.URL((await create(stack, "x", 10, stack.admin, bucket="b")).headers["location"]).path
+        await send(stack, url, b"abcdefghij", [3])
+    monkeypatch.setattr("isobase_services.storage.service.FileBlobStore", PartsOnly)
+    async with running(database) as stack:
+        answer = await patch(stack, url, 3, b"defghij", stack.admin)
+        assert (answer.status_code, answer.text) == (404, "The file for this url was not found\n")
+        assert stack.sql("select from storage.objects") == []

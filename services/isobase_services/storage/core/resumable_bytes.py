@@ -64,7 +64,7 @@ class Ledger(Protocol):
         ...
 
     async def tail(self) -> tuple[int, Sequence[bytes]]:
-        """The bytes behind the last part that are kept here, and the place of the first of them."""
+        """How many bytes are recorded in all, and those behind the last part, which are kept here."""
         ...
 
 

@@ -39,9 +39,9 @@ async def open_part_sink(
     Raises ``BlobMissing`` where what was kept of it does not reach up to its offset.
     """
     largest = state.size_bytes if state.size_bytes is not None else limit_bytes
-    first, kept = (0, ()) if state.offset_bytes == 0 else await ledger.tail()
+    recorded_bytes, kept = (0, ()) if state.offset_bytes == 0 else await ledger.tail()
     kept_bytes = sum(map(len, kept))
-    if kept and first + kept_bytes != state.offset_bytes:
+    if recorded_bytes != state.offset_bytes:
         raise BlobMissing
     return PartSink(blobs, state, ledger, kept, kept_bytes, max(part_bytes, math.ceil(largest / MAX_PARTS)), part_bytes)
 

@@ -20,6 +20,7 @@ __all__ = [
     "PARTS",
     "READ",
     "RECORD",
+    "RECORDED",
     "RELEASE",
     "RENEW",
     "TAIL",
@@ -108,8 +109,12 @@ select part_number, etag, size_bytes from isobase.resumable_pieces
  where upload_id = $1 and content is null order by first_byte
 """
 
+RECORDED = """
+select coalesce(sum(size_bytes), 0)::bigint as size_bytes from isobase.resumable_pieces where upload_id = $1
+"""
+
 TAIL = """
-select first_byte, content from isobase.resumable_pieces
+select content from isobase.resumable_pieces
  where upload_id = $1 and content is not null order by first_byte
 """
 

@@ -133,8 +133,9 @@ class ResumableWrite:
     async def tail(self) -> tuple[int, Sequence[bytes]]:
         """The bytes that wait to become a part; see ``Ledger``."""
         async with self._database.transaction(self._actor, as_service=True) as transaction:
+            recorded = await transaction.fetchrow(sql.RECORDED, self._lease.upload_id)
             rows = await transaction.fetch(sql.TAIL, self._lease.upload_id)
-        return (rows[0]["first_byte"] if rows else 0), [row["content"] for row in rows]
+        return (recorded["size_bytes"] if recorded is not None else 0), [row["content"] for row in rows]
 
     async def _record(self, mark: Mark, *, is_last: bool) -> None:
         async with self._database.transaction(self._actor, as_service=True) as transaction:
@@ -153,6 +154,8 @@ class ResumableWrite:
 
     async def _finish(self, sink: Sink, size_bytes: int) -> None:
         blob = await sink.finish()
+        if blob.size_bytes != size_bytes:
+            raise BlobMissing
         facts = self._state.description.facts(size_bytes)
         draft: Draft = self._state.draft(self._right)
         metadata = object_metadata_json(blob, mime_type=facts.mime_type, cache_control=facts.cache_control)
