@@ -6,11 +6,11 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
+import struct
 from dataclasses import dataclass
-from typing import Any
 
 from isobase_services.storage.core.database import Actor, StorageDatabase
+from isobase_services.storage.core.level_sql import LevelForm, flat, mixed_level, plain_level
 from isobase_services.storage.core.objects_sql import json_time
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.rules import check_bucket_name
@@ -23,28 +23,28 @@ MAX_LIST_OFFSET = 1_000_000_000
 MAX_TREE_LIMIT = 1000
 _CURSOR_LINE = re.compile(r"([loca]):(.*)")
 
-_ROW = f"""'id', r.id, 'updated_at', {json_time("r.updated_at")}, 'created_at', {json_time("r.created_at")},
-    'last_accessed_at', {json_time("r.last_accessed_at")}, 'metadata', r.metadata"""
+# By a time, folders come first, and a level has to be read whole: the functions of the schema do that.
 _SEARCH = f"""
-select coalesce(json_agg(json_build_object('name', r.name, {_ROW})), '[]')::text
-  from storage.search($1, $2, $3, $4, $5, $6, $7, $8) as r
+select coalesce(json_agg(json_build_object('name', r.name, 'id', r.id, 'updated_at', {json_time("r.updated_at")},
+         'created_at', {json_time("r.created_at")}, 'last_accessed_at', {json_time("r.last_accessed_at")},
+         'metadata', r.metadata)), '[]')::text
+  from storage.search($1, $2, $3::int, 1, $4::int, $5, $6, $7) as r
 """  # noqa: S608  constants of this module
 _TREE = f"""
-select r.name, r.id, json_build_object('key', r.key,
-         'name', case when r.id is null then rtrim(r.name, '/') || '/' else r.name end, {_ROW})::text as json,
-       {json_time("r.created_at")} as created_at, {json_time("r.updated_at")} as updated_at
-  from storage.search_v2($1, $2, $3, $4, $5, $6, $7, $8) as r
+select count(*), string_agg(f.json, ',') filter (where f.n <= $7::int and f.id is not null),
+       string_agg(f.json, ',') filter (where f.n <= $7::int and f.id is null),
+       max(f.name) filter (where f.n = $7::int), max(f.created_at) filter (where f.n = $7::int),
+       max(f.updated_at) filter (where f.n = $7::int)
+  from (
+    select r.name, r.id, row_number() over () as n, {json_time("r.created_at")} as created_at,
+           {json_time("r.updated_at")} as updated_at,
+           json_build_object('key', r.key, 'name', case when r.id is null then rtrim(r.name, '/') || '/' else r.name end,
+             'id', r.id, 'updated_at', {json_time("r.updated_at")}, 'created_at', {json_time("r.created_at")},
+             'last_accessed_at', {json_time("r.last_accessed_at")}, 'metadata', r.metadata)::text as json
+      from storage.search_v2($1, $2, $7::int + 1, $3::int, $4, $5, $6, $8) as r) as f
 """  # noqa: S608
-_FLAT = """
-select r.name, r.id, json_build_object('id', r.id, 'name', r.name, 'metadata', r.metadata,
-         'updated_at', {updated_at}, 'created_at', {created_at}, 'last_accessed_at', {last_accessed_at})::text as json,
-       {created_at} as created_at, {updated_at} as updated_at
-  from storage.objects r
- where r.bucket_id = $1 and starts_with(r.name, $2)
-   and ($4::text is null or {page_condition})
- order by {order}
- limit $3
-"""
+_TRUE = b"\x01"
+_COUNT = struct.Struct("!q")
 
 
 @dataclass(slots=True, frozen=True)
@@ -79,31 +79,51 @@ class _Cursor:
     sort_column_after: str | None
 
 
+@dataclass(slots=True, frozen=True)
+class _Level:
+    """Which level to list; ``position`` is the statement's $6."""
+
+    form: LevelForm
+    bucket: str
+    prefix: str
+    after: str
+    position: int
+    is_descending: bool
+
+
+@dataclass(slots=True, frozen=True)
+class _Found:
+    """How many entries were read, JSON of those that are told, and facts of the last of them."""
+
+    count: int
+    objects: bytes
+    folders: bytes
+    last: bytes | None
+    last_created_at: bytes | None = None
+    last_updated_at: bytes | None = None
+
+
 class Listings:
     """Lists what policies show to the caller."""
 
     def __init__(self, database: StorageDatabase) -> None:
         self._database = database
 
-    async def list_level(self, actor: Actor, bucket: str, page: ListPage) -> str:
+    async def list_level(self, actor: Actor, bucket: str, page: ListPage) -> bytes:
         """One level of folders and objects, names relative to the prefix, as a JSON array."""
         check_bucket_name(bucket)
         prefix = page.prefix if not page.prefix or page.prefix.endswith("/") else f"{page.prefix}/"
         search = page.search or ""
-        async with self._database.transaction(actor) as transaction:
-            return await transaction.fetchtext(
-                _SEARCH,
-                prefix,
-                bucket,
-                min(page.limit or DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT),
-                (prefix + search).count("/") + 1,
-                min(page.offset or 0, MAX_LIST_OFFSET),
-                search,
-                page.sort_column or "name",
-                page.sort_order or "asc",
-            )
+        limit, offset = min(page.limit or DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT), min(page.offset or 0, MAX_LIST_OFFSET)
+        if page.sort_column not in {None, "name"}:
+            values = (prefix, bucket, str(limit), str(offset), search, page.sort_column, page.sort_order or "asc")
+            [[json_text]] = await self._database.once(actor, _SEARCH, values)
+            return json_text or b"[]"
+        level = _Level(LevelForm.LEVEL, bucket, prefix + search, "", len(prefix), page.sort_order == "desc")
+        found = await self._level(actor, level, limit, offset, limit)
+        return b"[%b]" % found.objects
 
-    async def list_tree(self, actor: Actor, bucket: str, page: TreePage) -> str:
+    async def list_tree(self, actor: Actor, bucket: str, page: TreePage) -> bytes:
         """A page of keys as a JSON object ``{hasNext, nextCursor?, nextCursorKey?, folders, objects}``.
 
         Raises InvalidParameter for a cursor that this did not make.
@@ -115,56 +135,50 @@ class Listings:
         order = (cursor.sort_order if cursor else None) or page.sort_order
         after = cursor.start_after if cursor else None
         column_after = cursor.sort_column_after if cursor else None
-        if page.with_delimiter:
-            statement: str = _TREE
-            args: Sequence[object] = (
-                page.prefix,
-                bucket,
-                limit + 1,
-                page.prefix.count("/") + 1,
-                after or "",
-                order or "asc",
-                column or "name",
-                column_after,
-            )
+        is_descending = order == "desc"
+        by_time = column if column in {"created_at", "updated_at"} else None
+        segment = page.prefix.count("/") + 1
+        if not page.with_delimiter:
+            statement = flat(by_time, is_descending=is_descending, is_behind_time=bool(by_time and column_after))
+            values = (bucket, page.prefix, str(limit + 1), after or None, column_after, str(limit))
+            [row] = await self._database.once(actor, statement, values)
+            found = _Found(_number(row[0]), row[1] or b"", b"", row[2], row[3], row[4])
+        elif by_time:
+            args = (page.prefix, bucket, str(segment), after or "", order or "asc", by_time, str(limit), column_after)
+            [row] = await self._database.once(actor, _TREE, args)
+            found = _Found(_number(row[0]), row[1] or b"", row[2] or b"", row[3], row[4], row[5])
         else:
-            statement = _flat_statement(column, order, by_column=bool(column_after))
-            args = (bucket, page.prefix, limit + 1, after or None, column_after)
-        async with self._database.transaction(actor) as transaction:
-            rows = await transaction.fetch(statement, *args)
-        return _tree_json(rows, limit, column, order)
+            level = _Level(LevelForm.TREE, bucket, page.prefix, after or "", segment, is_descending)
+            found = await self._level(actor, level, limit + 1, 0, limit)
+        return _tree_json(found, limit, column, order)
+
+    async def _level(self, actor: Actor, level: _Level, limit: int, offset: int, shown: int) -> _Found:
+        """``limit`` entries behind ``offset``, of which ``shown`` are told."""
+        numbers = (str(limit), str(offset), level.after, str(level.position), str(shown))
+        values = (level.bucket, level.prefix, *numbers)
+        for statement in (plain_level, mixed_level):
+            sql = statement(level.form, is_descending=level.is_descending)
+            [row] = await self._database.once(actor, sql, values)
+            if row[1] != _TRUE:
+                break
+        return _Found(_number(row[0]), row[2] or b"", row[3] or b"", row[4])
 
 
-def _flat_statement(column: str | None, order: str | None, *, by_column: bool) -> str:
-    direction = "desc" if order == "desc" else "asc"
-    beyond = "<" if direction == "desc" else ">"
-    name = 'r.name collate "C"'
-    sorts_by_time = column in {"created_at", "updated_at"}
-    # Compared and sorted by the millisecond that the cursor carries, then by name: strict within one millisecond.
-    moment = f"date_trunc('milliseconds', r.{column})"
-    by_name = f"$5::text is not distinct from $5 and {name} {beyond} $4"
-    by_time = f"({moment}, {name}) {beyond} ($5::text::timestamptz, $4)"
-    return _FLAT.format(
-        created_at=json_time("r.created_at"),
-        updated_at=json_time("r.updated_at"),
-        last_accessed_at=json_time("r.last_accessed_at"),
-        page_condition=by_time if sorts_by_time and by_column else by_name,
-        order=f"{moment} {direction}, {name} {direction}" if sorts_by_time else f"{name} {direction}",
-    )
+def _number(value: bytes | None) -> int:
+    return 0 if value is None else int(_COUNT.unpack(value)[0])
 
 
-def _tree_json(rows: Sequence[Any], limit: int, column: str | None, order: str | None) -> str:
-    page = rows[:limit]
-    folders = [row["json"] for row in page if row["id"] is None]
-    objects = [row["json"] for row in page if row["id"] is not None]
-    members = [f'"hasNext":{"true" if len(rows) > limit else "false"}']
-    if len(rows) > limit:
-        last = page[-1]
-        column_after = last[column] if column in {"created_at", "updated_at"} else None
-        members.append(f'"nextCursor":{json.dumps(_encode_cursor(last["name"], order, column, column_after))}')
-        members.append(f'"nextCursorKey":{json.dumps(last["name"])}')
-    members += [f'"folders":[{",".join(folders)}]', f'"objects":[{",".join(objects)}]']
-    return f"{{{','.join(members)}}}"
+def _tree_json(found: _Found, limit: int, column: str | None, order: str | None) -> bytes:
+    has_next = found.count > limit
+    members = [b'"hasNext":true' if has_next else b'"hasNext":false']
+    if has_next and found.last is not None:
+        last = found.last.decode()
+        time = found.last_created_at if column == "created_at" else found.last_updated_at
+        column_after = time.decode() if column in {"created_at", "updated_at"} and time is not None else None
+        members.append(b'"nextCursor":%b' % json.dumps(_encode_cursor(last, order, column, column_after)).encode())
+        members.append(b'"nextCursorKey":%b' % json.dumps(last).encode())
+    members += [b'"folders":[%b]' % found.folders, b'"objects":[%b]' % found.objects]
+    return b"{%b}" % b",".join(members)
 
 
 def _encode_cursor(name: str, order: str | None, column: str | None, column_after: str | None) -> str:

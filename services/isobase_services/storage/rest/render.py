@@ -28,12 +28,12 @@ _GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket", "/render/image", "/cdn", "/v
 def json_response(value: Any, status: int = 200) -> Response:
     """A JSON answer."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return json_text_response(text, status)
+    return json_text_response(text.encode("utf-8", "surrogatepass"), status)
 
 
-def json_text_response(text: str, status: int = 200) -> Response:
+def json_text_response(text: str | bytes, status: int = 200) -> Response:
     """An answer whose JSON text was built already, by PostgreSQL."""
-    return Response(text.encode("utf-8", "surrogatepass"), status_code=status, headers={"content-type": _JSON})
+    return Response(text, status_code=status, headers={"content-type": _JSON})
 
 
 def message_response(message: str) -> Response:
