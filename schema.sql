@@ -806,6 +806,19 @@ reset role;
 -- 4. storage (source: supabase/storage, migrations/tenant; contract: row security on everywhere, policies are the users')
 ----------------------------------------------------------------------------------------------------------------------
 
+-- Lists of storage compare lower(name). Below policies PostgreSQL uses an index for a comparison only if its functions are known to tell
+-- nothing of the rows that policies hide, and of its built-in functions on text only the operators are marked so. lower(text) cannot
+-- fail or print anything that depends on its argument; unmarked, a list of any folder would read the bucket from its beginning.
+do $leakproof$
+begin
+  if not (select proleakproof from pg_catalog.pg_proc where oid = 'pg_catalog.lower(text)'::pg_catalog.regprocedure) then
+    alter function pg_catalog.lower(text) leakproof;
+  end if;
+exception when insufficient_privilege then
+  null; -- a managed server's owner may not mark it; lists are right there, and slower
+end
+$leakproof$;
+
 set role supabase_storage_admin;
 
 do $types$
@@ -870,19 +883,6 @@ create unique index if not exists bucketid_objname on storage.objects (bucket_id
 create index if not exists idx_objects_bucket_id_name on storage.objects (bucket_id, name collate "C");
 create index if not exists idx_objects_bucket_id_name_lower on storage.objects (bucket_id, lower(name) collate "C");
 create index if not exists name_prefix_search on storage.objects (name text_pattern_ops);
-
--- Lists compare lower(name). Below policies PostgreSQL uses an index for a comparison only if its functions are known to tell
--- nothing of the rows that policies hide, and of its built-in functions on text only the operators are marked so. lower(text) cannot
--- fail or print anything that depends on its argument; unmarked, a list of any folder would read the bucket from its beginning.
-do $leakproof$
-begin
-  if not (select proleakproof from pg_catalog.pg_proc where oid = 'pg_catalog.lower(text)'::pg_catalog.regprocedure) then
-    alter function pg_catalog.lower(text) leakproof;
-  end if;
-exception when insufficient_privilege then
-  null; -- a managed server's owner may not mark it; lists are right there, and slower
-end
-$leakproof$;
 
 create table if not exists storage.s3_multipart_uploads (
   id text not null,

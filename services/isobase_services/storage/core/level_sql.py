@@ -22,6 +22,8 @@ __all__ = ["LevelForm", "flat", "mixed_level", "plain_level"]
 
 BATCH_ROWS = 1000
 """The most rows that a walk reads before it looks where it is."""
+BATCH_ROWS_WITHOUT_JUMPS = 10_000
+"""The same where policies keep PostgreSQL from finding the place of a key in the index, so that each step begins anew."""
 FIRST_FILES = 8
 """How many rows a walk reads behind a file that it met by a jump; eight times as many each time that these were files too."""
 _GREATEST = "chr(1114111)"
@@ -81,6 +83,11 @@ _FOLDER = {
 }
 _KEY = {LevelForm.LEVEL: 'lower(o.name) collate "C"', LevelForm.TREE: 'o.name collate "C"'}
 _PREFIX = {LevelForm.LEVEL: 'lower($2) collate "C"', LevelForm.TREE: '$2 collate "C"'}
+# schema.sql marks lower(text) where it may: a superuser's right.
+_CAN_JUMP = {
+    LevelForm.LEVEL: "(select proleakproof from pg_catalog.pg_proc where oid = 'pg_catalog.lower(text)'::regprocedure)",
+    LevelForm.TREE: "true",
+}
 _UPDATED = _quoted_time("r.updated_at")
 
 
@@ -177,7 +184,8 @@ with recursive walk (step, seek, batch, entries, items, names, folders) as (
                   when bool_or(f.is_last and f.slash > 0)
                   then {behind_folder.format(f"{end}(f.folder) filter (where f.is_last)")}
                   else {behind_file.format(f"{end}(f.key)")} end,
-             case when bool_or(f.is_last and f.slash > 0) and count(*) filter (where f.is_first) * 4 < count(*) then 1
+             case when not {_CAN_JUMP[form]} then {BATCH_ROWS_WITHOUT_JUMPS}
+                  when bool_or(f.is_last and f.slash > 0) and count(*) filter (where f.is_first) * 4 < count(*) then 1
                   else least(w.batch * 8, {BATCH_ROWS}) end,
              array_agg(case when w.entries + w.batch > $4::int then {shown} end) filter (where f.is_first),
              array_agg(case when f.slash > 0 then {_FOLDER_NAME} else f.name end) filter (where f.is_first),
