@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from psycopg2 import sql
 from storage3 import AsyncStorageClient
 
 from isobase_platform.config import Settings, StorageSettings
+from isobase_platform.config_storage.s3 import MIN_PART_SIZE_BYTES
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_services.storage import create_service
 from isobase_services.storage.service import StorageService
+from tests.plugins.s3 import S3Server
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 ALICE = "11111111-1111-4111-8111-111111111111"
@@ -39,6 +42,7 @@ class Stack:
     http: httpx.AsyncClient
     root: Path
     owner_dsn: str
+    s3: S3Server | None = None
 
     def token(self, role: str, sub: str | None = None, **claims: object) -> str:
         """A user's token."""
@@ -89,11 +93,15 @@ class Stack:
                 return list(cursor.fetchall()) if cursor.description is not None else []
 
     def blobs(self) -> list[Path]:
-        """All blobs on the disk."""
+        """All blobs: files on the disk, or keys in the bucket."""
+        if self.s3 is not None:
+            return [Path(key) for key in self.s3.keys()]  # noqa: SIM118  no dictionary
         return [path for path in (self.root / "objects").rglob("*") if path.is_file() or path.is_symlink()]
 
     def temporary_files(self) -> list[Path]:
         """Writes that are not finished."""
+        if self.s3 is not None:
+            return [Path(key) for key in self.s3.uploads()]
         return list((self.root / "tmp").iterdir())
 
     async def bucket(self, name: str, **options: object) -> None:
@@ -119,6 +127,7 @@ create policy "delete own" on storage.objects for delete to authenticated using 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Stack]:
     """Serve storage for ``settings`` on a free port, prefixed behind the edge and bare beside it."""
+    bucket = settings.storage.s3
     async with Platform.open(settings) as platform:
         service = create_service(platform)
         assert isinstance(service, StorageService)
@@ -135,6 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[Stack]:
                     http=http,
                     root=settings.storage_root,
                     owner_dsn=settings.database.url.get_secret_value(),
+                    s3=S3Server.of(bucket) if settings.storage.backend == "s3" else None,
                 )
         await service.drain(5)
 
@@ -170,7 +180,23 @@ def storage_dsn(postgres: DatabaseServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(storage_dsn: str, tmp_path: Path) -> Settings:
+def backend(request: pytest.FixtureRequest) -> dict[str, object]:
+    """The settings of storage that say where blobs are: the disk, or S3 where ISOBASE_TEST_STORAGE_BACKEND says so.
+
+    A test that is to run on both is marked with ``BOTH_BACKENDS``.
+    """
+    name = getattr(request, "param", None) or os.environ.get("ISOBASE_TEST_STORAGE_BACKEND", "file")
+    if name == "file":
+        return {"backend": "file"}
+    s3: S3Server = request.getfixturevalue("s3")
+    return {"backend": "s3", "s3": s3.settings(part_size_bytes=MIN_PART_SIZE_BYTES)}
+
+
+BOTH_BACKENDS = pytest.mark.parametrize("backend", ["file", "s3"], indirect=True)
+
+
+@pytest.fixture
+def database(storage_dsn: str, tmp_path: Path, backend: dict[str, object]) -> Settings:
     """Settings of that database, without a bucket, an object or a policy in it; instead of the suite's ``database``."""
     with contextlib.closing(psycopg2.connect(storage_dsn)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
@@ -182,7 +208,7 @@ def database(storage_dsn: str, tmp_path: Path) -> Settings:
             cursor.execute(
                 sql.SQL("drop policy {} on storage.{}").format(sql.Identifier(policy), sql.Identifier(table))
             )
-    return settings_for(storage_dsn, tmp_path)
+    return with_storage(settings_for(storage_dsn, tmp_path), **backend)
 
 
 @pytest.fixture

@@ -22,14 +22,21 @@ from isobase_services.storage.blob import (
     UploadMissing,
 )
 from isobase_services.storage.blob.file import FileBlobStore
+from isobase_services.storage.blob.s3 import S3BlobStore
+from tests.plugins.s3 import S3Server
 
 PART_BYTES = 5 * 1024 * 1024
 """What S3 wants of every part but the last."""
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[BlobStore]:
-    blobs = FileBlobStore(tmp_path / "root")
+@pytest.fixture(params=["file", "s3"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
+    blobs: BlobStore
+    if request.param == "s3":
+        s3: S3Server = request.getfixturevalue("s3")
+        blobs = S3BlobStore(s3.settings())
+    else:
+        blobs = FileBlobStore(tmp_path / "root")
     await blobs.start()
     yield blobs
     await blobs.close()
@@ -50,6 +57,11 @@ async def content(store: BlobStore, blob: BlobKey) -> bytes:
         return b"".join([chunk async for chunk in reader.chunks()])
     finally:
         await reader.close()
+
+
+def is_moto(store: BlobStore) -> bool:
+    """True where the S3 server is moto's, which does not check which upload a part is for."""
+    return isinstance(store, S3BlobStore) and "ISOBASE_TEST_S3_ENDPOINT" not in os.environ
 
 
 def md5(data: bytes) -> str:
@@ -134,17 +146,19 @@ async def test_an_aborted_upload_is_gone_and_aborting_again_is_no_error(store: B
     part = await store.put_part(blob, upload, 1, stream(b"x"))
     await store.abort_parts(blob, upload)
     await store.abort_parts(blob, upload)
-    for call in (
-        store.list_parts(blob, upload),
-        store.put_part(blob, upload, 1, stream(b"x")),
-        store.finish_parts(blob, upload, [part]),
-    ):
+    with pytest.raises(UploadMissing):
+        await store.list_parts(blob, upload)
+    if not is_moto(store):
         with pytest.raises(UploadMissing):
-            await call
+            await store.finish_parts(blob, upload, [part])
+        with pytest.raises(UploadMissing):
+            await store.put_part(blob, upload, 1, stream(b"x"))
     assert [entry async for entry in store.scan_uploads()] == []
 
 
 async def test_an_upload_is_good_for_its_key_alone(store: BlobStore) -> None:
+    if is_moto(store):
+        pytest.skip("moto takes parts of an upload for any key")
     blob, other = key("mine"), key("others")
     upload = await store.begin_parts(blob)
     part = await store.put_part(blob, upload, 1, stream(b"x"))
@@ -160,8 +174,9 @@ async def test_an_upload_is_good_for_its_key_alone(store: BlobStore) -> None:
 @pytest.mark.parametrize("upload", ["", "..", "../../tmp", "x" * 32, "x\0y", "a" * 5000, "a" * 32])
 async def test_a_reference_that_the_store_never_gave_finds_nothing(store: BlobStore, upload: str) -> None:
     blob = key()
-    with pytest.raises(UploadMissing):
-        await store.put_part(blob, upload, 1, stream(b"y"))
+    if not is_moto(store):
+        with pytest.raises(UploadMissing):
+            await store.put_part(blob, upload, 1, stream(b"y"))
     with pytest.raises(UploadMissing):
         await store.list_parts(blob, upload)
     await store.abort_parts(blob, upload)
@@ -186,7 +201,8 @@ async def test_unfinished_uploads_are_found_and_can_be_dropped(store: BlobStore)
     entries = {entry.upload: entry async for entry in store.scan_uploads()}
     assert set(entries) == {upload, kept_upload}
     assert entries[upload].handle == store.handle_of(blob)
-    assert abs(entries[upload].changed_at - datetime.now(UTC)) < timedelta(minutes=1)
+    if not is_moto(store):
+        assert abs(entries[upload].changed_at - datetime.now(UTC)) < timedelta(minutes=1)
     await store.abort_uploads([entries[upload], entries[upload]])
     with pytest.raises(UploadMissing):
         await store.list_parts(blob, upload)

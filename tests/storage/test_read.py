@@ -203,7 +203,8 @@ async def test_a_large_object_streams_through_with_little_memory(owned: Stack) -
             assert chunk == (block * 2)[total % len(block) :][: len(chunk)]
             total += len(chunk)
     assert total == size
-    assert _peak_kib() - base < 24 * 1024, (peak_before, base)
+    most_kib = (24 if owned.s3 is None else 64) * 1024  # of S3: the parts that are on their way
+    assert _peak_kib() - base < most_kib, (peak_before, base)
 
 
 async def test_a_reader_that_goes_away_frees_the_server(files: Stack) -> None:

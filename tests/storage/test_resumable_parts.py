@@ -37,7 +37,7 @@ class PartsOnly(FileBlobStore):
 @pytest.fixture
 async def parts(database: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
     """Storage over that store."""
-    monkeypatch.setattr("isobase_services.storage.service.FileBlobStore", PartsOnly)
+    monkeypatch.setattr("isobase_services.storage.blob.create.FileBlobStore", PartsOnly)
     async with running(database) as stack:
         await stack.bucket("b", public=True)
         yield stack

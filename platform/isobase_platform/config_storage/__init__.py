@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
@@ -16,6 +16,7 @@ from isobase_platform.config_storage.buckets import BucketSettings
 from isobase_platform.config_storage.cdn import CdnSettings
 from isobase_platform.config_storage.images import ImageSettings
 from isobase_platform.config_storage.kinds import UploadKind, with_default_kinds
+from isobase_platform.config_storage.s3 import S3Settings
 from isobase_platform.config_storage.s3_protocol import S3ProtocolSettings
 from isobase_platform.config_storage.tus import TusSettings
 from isobase_platform.config_storage.worker import WorkerSettings
@@ -25,6 +26,7 @@ __all__ = [
     "DEFAULT_S3_SECRET_ACCESS_KEY",
     "BucketSettings",
     "ImageSettings",
+    "S3Settings",
     "StorageSettings",
 ]
 
@@ -38,6 +40,8 @@ class StorageSettings(SettingsGroup):
     enabled: bool = True
     """Whether the service is served at all."""
     file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
+    backend: Literal["file", "s3"] = "file"
+    """Where the bytes of objects are: below `storage.root`, or in the bucket of `storage.s3`."""
     root: Path | None = None
     """Directory of the local-disk backend; default ``storage`` in the data directory."""
     buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
@@ -59,6 +63,7 @@ class StorageSettings(SettingsGroup):
     """How long a client may take nothing in the middle of an answer."""
     cdn: CdnSettings = CdnSettings()
     s3_protocol: S3ProtocolSettings = S3ProtocolSettings()
+    s3: S3Settings = S3Settings()
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
     tus: TusSettings = TusSettings()

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from isobase_platform.runtime import Platform
 from isobase_platform.service import ApiKeyRule, Mount, Service
 from isobase_services.storage.blob import BlobStore
-from isobase_services.storage.blob.file import FileBlobStore
+from isobase_services.storage.blob.create import create_blob_store
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.expect import with_expectations
 from isobase_services.storage.provision import provision
@@ -172,5 +172,6 @@ def _rooted(prefix: str, app: ASGIApp) -> ASGIApp:
 
 
 def create_service(platform: Platform) -> Service:
-    """The storage service over the local-disk backend at ``settings.storage_root``."""
-    return StorageService(platform, FileBlobStore(platform.settings.storage_root))
+    """The storage service over the backend that the settings name. Raises ``ConfigurationError``."""
+    settings = platform.settings
+    return StorageService(platform, create_blob_store(settings.storage, settings.storage_root))
