@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import signal
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import psycopg2
+import pytest
 
 from isobase_platform.config import Settings
 from isobase_services.storage.upkeep.check import Checker
 from isobase_services.storage.upkeep.rows import UpkeepRows
 from tests.storage.conftest import ALICE, BOB, Stack, refusal, running, with_storage
+from tests.storage.test_crash import server
 from tests.storage.test_simple_face import problem, read
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
@@ -299,3 +304,33 @@ async def test_a_files_url_can_live_longer_and_name_a_download(storage: Stack) -
     avatar = await upload(storage, kind="profile-picture")
     public = await storage.http.get(f"/storage/{avatar['file_id']}?download=", headers=storage.user(ALICE))
     assert (await read(storage, public.json()["url"])).headers["content-disposition"] == "attachment;"
+
+
+@pytest.mark.fault
+async def test_a_server_killed_while_it_completes_an_upload_leaves_it_to_be_completed_again(database: Settings) -> None:
+    assert database.database.url is not None
+    dsn = database.database.url.get_secret_value()
+    async with running(database) as stack:
+        alice = stack.user(ALICE)
+        begun = (await announce(stack)).json()
+        assert (await send(stack, begun)).status_code == 200
+    objects = database.storage_root / "objects"
+    path = f"/storage/uploads/{begun['upload_id']}/complete"
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        with contextlib.closing(psycopg2.connect(dsn)) as lock, lock.cursor() as cursor:
+            cursor.execute("lock table storage.objects in share row exclusive mode")
+            completing = asyncio.create_task(http.post(path, headers=alice))
+            while len([file for file in objects.rglob("*") if file.is_file()]) < 2:
+                await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            with pytest.raises(httpx.TransportError):
+                await completing
+            lock.rollback()
+    async with running(database) as stack:
+        assert rows(stack) == []
+        done = await complete(stack, begun)
+        assert (await read(stack, done.json()["url"])).content == PNG
+        checker = Checker(UpkeepRows(stack.platform.pools), stack.service._blobs, grace_s=0.0)
+        assert (await checker.run(removes=True)).removed_blobs == 1
+        assert len(stack.blobs()) == 1
