@@ -6,15 +6,18 @@ import asyncio
 import json
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
 
 from isobase_platform.config import Settings
 from tests.storage.conftest import ALICE, Stack, listening, refusal, running, with_storage
 from tests.storage.s3_clients import in_thread, s3_client
 
 V1 = "/storage/v1"
+ORIGIN = {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "https-only"}
 INVALID_ROLE = (403, "403", "Unauthorized", "Access denied: Invalid role")
 INVALID_TOKEN = (400, "403", "Unauthorized", "Invalid Compact JWS")
 
@@ -79,6 +82,55 @@ async def test_a_purge_is_told_to_the_networks_endpoint(database: Settings) -> N
         async with running(with_storage(database, cdn={"purge_url": "http://127.0.0.1:1"})) as stack:
             answer = await stack.http.delete(f"{V1}/cdn/b", headers=stack.admin)
             assert refusal(answer) == (500, "500", "InternalError", "Error purging cache")
+
+
+async def test_a_purge_asks_cloudfront_for_an_invalidation(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        client = boto3.client("cloudfront", region_name="us-east-1", endpoint_url=endpoint)
+        origins = {
+            "Quantity": 1,
+            "Items": [{"Id": "o", "DomainName": "example.com", "CustomOriginConfig": ORIGIN}],
+        }
+        behavior = {"TargetOriginId": "o", "ViewerProtocolPolicy": "allow-all"}
+        distribution = client.create_distribution(
+            DistributionConfig={
+                "CallerReference": "x",
+                "Origins": origins,
+                "DefaultCacheBehavior": behavior,
+                "Comment": "",
+                "Enabled": True,
+            }
+        )["Distribution"]["Id"]
+        cdn = {"cloudfront_distribution_id": distribution, "cloudfront_endpoint_url": endpoint}
+        async with running(with_storage(database, cdn=cdn)) as stack:
+            for path in ("", "/b?transformations=true", "/b/a b.png"):
+                assert (await stack.http.delete(f"{V1}/cdn{path}", headers=stack.admin)).status_code == 200
+        made = client.list_invalidations(DistributionId=distribution)["InvalidationList"]["Items"]
+        found = {
+            tuple(
+                client.get_invalidation(DistributionId=distribution, Id=one["Id"])["Invalidation"]["InvalidationBatch"][
+                    "Paths"
+                ]["Items"]
+            )
+            for one in made
+        }
+        assert found == {
+            ("/storage/v1/object/public/*", "/storage/v1/render/image/public/*"),
+            ("/storage/v1/render/image/public/b/*",),
+            ("/storage/v1/object/public/b/a%20b.png*", "/storage/v1/render/image/public/b/a%20b.png*"),
+        }
+        unknown = {**cdn, "cloudfront_distribution_id": "none"}
+        async with running(with_storage(database, cdn=unknown)) as stack:
+            answer = await stack.http.delete(f"{V1}/cdn/b", headers=stack.admin)
+            assert refusal(answer) == (500, "500", "InternalError", "Error purging cache")
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(

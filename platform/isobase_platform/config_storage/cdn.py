@@ -19,7 +19,11 @@ class CdnSettings(SettingsGroup):
     purge_key: SecretStr | None = None
     """Sent there as bearer token."""
     purge_timeout_s: float = Field(default=10.0, gt=0)
-    """How long the purge endpoint may take to answer."""
+    """How long the purge endpoint, or CloudFront, may take to answer."""
+    cloudfront_distribution_id: str | None = None
+    """A CloudFront distribution that drops what `DELETE /storage/v1/cdn/...` names; credentials as AWS's tools find them."""
+    cloudfront_endpoint_url: str | None = None
+    """CloudFront's API, where it is not AWS's own."""
     public_cache_control: str = "public, max-age=31536000, immutable"
     """For public files whose key is never used twice: those of the simple face."""
     private_cache_control: str = "private, max-age=31536000, immutable"

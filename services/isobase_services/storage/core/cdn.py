@@ -15,7 +15,8 @@ from typing import Protocol
 
 from isobase_platform.config_storage.cdn import CdnSettings
 from isobase_platform.outbound import OutboundError, OutboundHttp, hosts_of
-from isobase_services.storage.errors import refuse
+from isobase_services.storage.core.cloudfront import CloudFront, CloudFrontUnavailable, invalidation_paths
+from isobase_services.storage.errors import StorageError, refuse
 
 __all__ = ["Cdn", "OwnCache", "Purge"]
 
@@ -51,29 +52,43 @@ class Cdn:
         self._caches = tuple(caches)
         hosts = hosts_of([settings.purge_url or ""])
         self._http = OutboundHttp(hosts, timeout_s=settings.purge_timeout_s)
+        self._cloudfront = CloudFront(settings) if settings.cloudfront_distribution_id else None
 
     async def purge(self, purge: Purge) -> None:
-        """Drop the copies. Raises InternalError where the network's endpoint does not say that it did."""
+        """Drop the copies. Raises InternalError where the network does not say that it did, or will."""
         for cache in self._caches:
             await cache.purge(purge)
-        if self._settings.purge_url is None:
-            return
+        if self._cloudfront is not None:
+            paths = invalidation_paths(purge.bucket, purge.key, only_transformations=purge.only_transformations)
+            try:
+                await self._cloudfront.invalidate(paths)
+            except CloudFrontUnavailable as error:
+                raise _failed("CloudFront took no invalidation", str(error)) from error
+        if self._settings.purge_url is not None:
+            await self._tell(self._settings.purge_url, purge)
+
+    async def _tell(self, purge_url: str, purge: Purge) -> None:
         headers = {"content-type": "application/json"}
         if self._settings.purge_key is not None:
             headers["authorization"] = f"Bearer {self._settings.purge_key.get_secret_value()}"
-        url = f"{self._settings.purge_url.rstrip('/')}/purge"
+        url = f"{purge_url.rstrip('/')}/purge"
         try:
             status, _ = await self._http.send("POST", url, headers=headers, content=_message(purge, self._project_id))
         except OutboundError as error:
-            _log.error("the purge endpoint was not reached", extra={"reason": error.message})
-            raise refuse.internal("Error purging cache") from error
+            raise _failed("the purge endpoint was not reached", error.message) from error
         if not 200 <= status < 300:
-            _log.error("the purge endpoint refused", extra={"status": status})
-            raise refuse.internal("Error purging cache")
+            raise _failed("the purge endpoint refused", str(status))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
+        if self._cloudfront is not None:
+            self._cloudfront.close()
+
+
+def _failed(what: str, reason: str) -> StorageError:
+    _log.error(what, extra={"reason": reason})
+    return refuse.internal("Error purging cache")
 
 
 def _message(purge: Purge, project_id: str) -> bytes:
