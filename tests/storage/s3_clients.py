@@ -28,7 +28,9 @@ def s3_endpoint(stack: Stack) -> str:
 
 def s3_client(stack: Stack, *, key: str | None = None, secret: str | None = None, **options: Any) -> Any:
     """A client with the project's own access key, or another."""
-    config = options.pop("config", Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}))
+    # Without its version named, boto3 presigns with signatures of version 2.
+    usual = Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+    config = options.pop("config", usual)
     return boto3.client(
         "s3",
         endpoint_url=s3_endpoint(stack),
