@@ -171,6 +171,30 @@ INTENDED: tuple[Intended, ...] = (
         request=r"DELETE /cdn.*",
         upstream=r"400|.*CDN_PURGE_ENDPOINT_URL.*",
     ),
+    Intended(
+        "A resumable upload expires on every backend; upstream's on S3 alone.",
+        place=r"\.headers\.upload-expires",
+        request=r"(POST|PATCH) /upload/resumable.*",
+        upstream="<absent>",
+    ),
+    Intended(
+        "User metadata that is no JSON object is ignored; upstream stores a number, and PostgreSQL refuses the rest.",
+        place=r"\.(status|body|rows.*|headers\..*)",
+        request=r"POST /upload/resumable .*,metadata (NQ==|Ingi|WzFd|bnVsbA==)'.*",
+    ),
+    Intended(
+        "An empty answer says that it is empty.",
+        place=r"\.headers\.content-length",
+        request=r"(POST|HEAD) /upload/resumable.*",
+        upstream="<absent>",
+        ours="0",
+    ),
+    Intended(
+        "A client of no version is told of the one that is spoken, as TUS asks.",
+        place=r"\.headers\.tus-version",
+        request=r".* /upload/resumable.*",
+        upstream="<absent>",
+    ),
 )
 
 

@@ -159,9 +159,7 @@ class ResumableWrite:
         facts = self._state.description.facts(size_bytes)
         draft: Draft = self._state.draft(self._right)
         metadata = object_metadata_json(blob, mime_type=facts.mime_type, cache_control=facts.cache_control)
-        new = NewVersion(
-            self._state.key.version, metadata, draft.user_metadata_json or "{}", is_signed=self._right.is_signed
-        )
+        new = NewVersion(self._state.key.version, metadata, draft.user_metadata_json, is_signed=self._right.is_signed)
 
         async def count_last_bytes(transaction: StorageTransaction) -> None:
             lease = self._lease

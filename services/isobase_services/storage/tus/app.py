@@ -44,7 +44,7 @@ from isobase_services.storage.tus.protocol import (
     protocol_error,
     write_metadata,
 )
-from isobase_services.storage.tus.render import base_headers, render_tus_error
+from isobase_services.storage.tus.render import TEXT, base_headers, render_tus_error
 
 __all__ = ["TUS_PATH", "tus_app"]
 
@@ -125,7 +125,7 @@ class _TusFace:
         check_bucket_name(bucket)
         check_key(key)
         right = self._right(call, actor, bucket, key)
-        has_body = call.header("content-type") == CONTENT_TYPE
+        has_body = (call.header("content-type") or "").strip(" \t") == CONTENT_TYPE
         progress = await self._resumable.create(
             actor,
             right,
@@ -138,6 +138,7 @@ class _TusFace:
         segment = encode_upload_id(bucket, key, progress.key.version)
         path = SIGNED_PATH if _is_signed(call.scope) else TUS_PATH
         headers = _outcome_headers(progress) | {"location": self._urls.url(call.scope, path, segment)}
+        headers["content-type"] = TEXT
         if not has_body:
             del headers["upload-offset"]
         return Response(status_code=201, headers=headers)
@@ -161,7 +162,11 @@ class _TusFace:
         if _is_signed(call.scope):
             self._right(call, actor, key.bucket, key.name)
         state = await self._resumable.status(actor, key)
-        headers = base_headers() | {"cache-control": "no-store", "upload-offset": str(state.offset_bytes)}
+        headers = base_headers() | {
+            "cache-control": "no-store",
+            "content-type": TEXT,
+            "upload-offset": str(state.offset_bytes),
+        }
         if state.size_bytes is None:
             headers["upload-defer-length"] = "1"
         else:
@@ -208,7 +213,7 @@ def _check_headers(call: Call, method: str) -> None:
     """Refuse what is no TUS request, or has headers that cannot be understood."""
     if not call.header("tus-resumable"):
         raise protocol_error(412, "Tus-Resumable Required\n")
-    headers = [(str(name, "latin-1"), str(value, "latin-1")) for name, value in call.scope["headers"]]
+    headers = [(str(name, "latin-1"), str(value, "latin-1").strip(" \t")) for name, value in call.scope["headers"]]
     invalid = invalid_headers(headers, method)
     if invalid:
         raise protocol_error(400, f"Invalid {' '.join(invalid)}\n")

@@ -135,8 +135,8 @@ def decode_upload_id(segment: str) -> tuple[str, str, str]:
     except ValueError as error:
         raise refuse.invalid_request("Invalid upload id") from error
     bucket, _, rest = text.partition("/")
-    key, separator, version = rest.rpartition("/")
-    if not separator:
+    key, _, version = rest.rpartition("/")
+    if "/" not in text:
         raise refuse.invalid_request("Invalid upload id")
     if not version:
         raise refuse.invalid_request("Version not provided")

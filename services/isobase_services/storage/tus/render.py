@@ -9,7 +9,10 @@ from isobase_platform.errors import IsobaseError
 from isobase_services.storage.rest.render import storage_error
 from isobase_services.storage.tus.protocol import EXPOSED_HEADERS, VERSION
 
-__all__ = ["base_headers", "render_tus_error"]
+__all__ = ["TEXT", "base_headers", "render_tus_error"]
+
+TEXT = "text/plain;charset=UTF-8"
+"""The type of every answer, as upstream's runtime writes it."""
 
 
 def base_headers() -> dict[str, str]:
@@ -22,12 +25,13 @@ def base_headers() -> dict[str, str]:
 
 
 def render_tus_error(error: IsobaseError, scope: Scope) -> Response:
-    """The message as text. A HEAD request gets the status alone."""
+    """The message as text. A HEAD request gets its length alone."""
     known = storage_error(error)
     headers = base_headers()
     if known.status == 412:
         headers["tus-version"] = VERSION
+    headers["content-type"] = TEXT
     if scope["method"] == "HEAD":
-        headers["cache-control"] = "no-store"
+        headers["content-length"] = str(len(known.message.encode()))
         return Response(status_code=known.status, headers=headers)
-    return Response(known.message, known.status, headers=headers, media_type="text/plain")
+    return Response(known.message, known.status, headers=headers)
