@@ -175,7 +175,7 @@ async def test_a_database_without_a_free_connection_is_544_and_one_that_is_full_
         assert (await stack.http.get(f"{V1}/bucket", headers=stack.admin)).status_code == 200
 
 
-async def test_what_the_settings_ask_for_is_made_at_start_where_it_is_missing_and_left_alone_otherwise(database: Settings) -> None:
+async def test_what_the_settings_ask_for_is_made_at_start_only_where_it_is_missing(database: Settings) -> None:
     settings = with_storage(
         database, buckets={"images": {"public": True, "file_size_limit_bytes": 1000, "allowed_mime_types": ["image/*"]}}
     )
