@@ -36,7 +36,9 @@ class UploadEndpoints:
         kind.check_size(body.size)
         begun = await self._core.direct.begin(actor, file, body.size)
         if begun.request is not None:
-            method, url, headers = begun.request.method, begun.request.url, dict(begun.request.headers)
+            method, url = begun.request.method, begun.request.url
+            # The length is each client's own to say, and browsers let nobody else.
+            headers = {name: value for name, value in begun.request.headers.items() if name != "content-length"}
         else:
             method, headers = "PUT", {"content-type": file.mime_type}
             url = self._urls.of_upload(file.bucket, file.key, begun.token or "")
