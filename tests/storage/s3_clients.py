@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import boto3
+import httpx
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from isobase_platform.config_storage import DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY
 from tests.storage.conftest import Stack
 
-__all__ = ["REGION", "in_thread", "refused", "s3_client", "s3_endpoint", "session_client"]
+__all__ = ["REGION", "in_thread", "refused", "s3_client", "s3_endpoint", "session_client", "signed"]
 
 REGION = "us-east-1"
+CREDENTIALS = Credentials(DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY)
 _T = TypeVar("_T")
 
 
@@ -59,3 +64,22 @@ def refused(code: str, status: int) -> Iterator[None]:
         yield
     response = caught.value.response
     assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status), response
+
+
+def signed(
+    stack: Stack,
+    path: str = "/files/a/k.txt",
+    *,
+    method: str = "GET",
+    credentials: Credentials = CREDENTIALS,
+    service: str = "s3",
+    data: bytes = b"",
+    host: str | None = None,
+    signer: type[SigV4Auth] = S3SigV4Auth,
+    headers: dict[str, str] | None = None,
+) -> httpx.Request:
+    """A signed request as botocore makes it; ``host`` and path as the client sees them."""
+    url = f"{host or stack.url}/storage/v1/s3{path}"
+    request = AWSRequest(method, url, headers=headers or {}, data=data)
+    signer(credentials, service, "us-east-1").add_auth(request)
+    return httpx.Request(method, request.url, headers=dict(request.headers.items()), content=data or None)

@@ -8,17 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.auth import S3SigV4QueryAuth, SigV4Auth
 
 from isobase_platform.config import Settings
 from isobase_platform.config_storage import DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY
 from isobase_platform.http.edge import Edge
 from tests.storage.conftest import ALICE, BOB, OWNER_POLICIES, Stack, listening, running, with_storage
-from tests.storage.s3_clients import in_thread, refused, s3_client, s3_endpoint, session_client
-
-CREDENTIALS = Credentials(DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY)
+from tests.storage.s3_clients import in_thread, refused, s3_client, s3_endpoint, session_client, signed
 
 
 @pytest.fixture
@@ -27,25 +23,6 @@ async def s3(storage: Stack) -> Any:
     client = s3_client(storage)
     await in_thread(client.put_object, Bucket="files", Key="a/k.txt", Body=b"hello", ContentType="text/plain")
     return client
-
-
-def signed(
-    stack: Stack,
-    path: str = "/files/a/k.txt",
-    *,
-    method: str = "GET",
-    credentials: Credentials = CREDENTIALS,
-    service: str = "s3",
-    data: bytes = b"",
-    host: str | None = None,
-    signer: type[SigV4Auth] = S3SigV4Auth,
-    headers: dict[str, str] | None = None,
-) -> httpx.Request:
-    """A signed request as botocore makes it; ``host`` and path as the client sees them."""
-    url = f"{host or stack.url}/storage/v1/s3{path}"
-    request = AWSRequest(method, url, headers=headers or {}, data=data)
-    signer(credentials, service, "us-east-1").add_auth(request)
-    return httpx.Request(method, request.url, headers=dict(request.headers.items()), content=data or None)
 
 
 def code_of(answer: httpx.Response) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -311,7 +312,7 @@ async def test_what_is_not_here_is_refused_and_changes_nothing(s3: Any) -> None:
 
     def work() -> None:
         put(s3, "k", b"kept")
-        calls = (
+        calls: tuple[Callable[[], object], ...] = (
             lambda: s3.put_object_tagging(**place, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
             lambda: s3.delete_object_tagging(**place),
             lambda: s3.put_object_acl(**place, ACL="public-read"),

@@ -66,7 +66,7 @@ def client(payload: str, headers: Sequence[str], signature: str = "") -> ClientS
 def test_requests_are_signed_as_in_the_examples(request_: SignedRequest, payload: str, signature: str) -> None:
     headers = {**request_.headers, "x-amz-content-sha256": payload, "x-amz-date": DATE}
     signed = replace(request_, headers=headers)
-    assert sigv4.request_signature(SECRET, client(payload, headers), signed, payload) == signature
+    assert sigv4.request_signature(SECRET, client(payload, list(headers)), signed, payload) == signature
 
 
 def test_a_presigned_url_is_signed_as_in_the_example() -> None:
