@@ -31,8 +31,12 @@ class ExitCode(IntEnum):
     """The command needs a running server, and there is none."""
     REFUSED = 9
     """The state of things does not allow the command; nothing was changed."""
+    NOT_IN_ORDER = 10
+    """The command did its work and found something: objects that are missing or not moved, blobs without a row."""
+    STORE = 11
+    """The store of objects is out of reach, refuses, or has no room left."""
     INTERRUPTED = 130
-    """Ctrl-C before the server was up."""
+    """Ctrl-C before the server was up, or before the command was done."""
 
 
 def exit_code_of(error: IsobaseError) -> ExitCode:
@@ -41,6 +45,7 @@ def exit_code_of(error: IsobaseError) -> ExitCode:
         "already_running": ExitCode.ALREADY_RUNNING,
         "port_taken": ExitCode.PORT_TAKEN,
         "not_running": ExitCode.NOT_RUNNING,
+        "store_unavailable": ExitCode.STORE,
     }
     if isinstance(error, ScriptError):
         return ExitCode.SCRIPT_FAILED

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_storage.buckets import BucketSettings
 from isobase_platform.config_storage.cdn import CdnSettings
+from isobase_platform.config_storage.fallback import FallbackSettings
 from isobase_platform.config_storage.images import ImageSettings
 from isobase_platform.config_storage.kinds import UploadKind, with_default_kinds
 from isobase_platform.config_storage.s3 import S3Settings
@@ -67,6 +68,7 @@ class StorageSettings(SettingsGroup):
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
     tus: TusSettings = TusSettings()
+    fallback: FallbackSettings = FallbackSettings()
     worker: WorkerSettings = WorkerSettings()
     kinds: Annotated[Mapping[str, UploadKind], BeforeValidator(with_default_kinds)] = Field(
         default_factory=dict, validate_default=True

@@ -1,0 +1,255 @@
+"""``isobase storage``: from the disk to a real S3 server and back, killed and resumed, beside a server, with its reports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isobase_deploy.cli import main
+from isobase_deploy.cli.exit_codes import ExitCode
+from isobase_platform.config import Settings
+from tests.plugins.s3 import S3Server
+from tests.plugins.stack import ISOBASE, PASSWORD, clean_environment
+from tests.storage.conftest import Stack, running, with_storage
+
+pytestmark = pytest.mark.parametrize("backend", ["file"], indirect=True)
+
+OBJECTS = 12
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def environment(database: Settings, s3: S3Server, tmp_path: Path) -> dict[str, str]:
+    """The variables of a project on the test's database, with an S3 bucket."""
+    assert database.database.url is not None
+    return {
+        "DATABASE_URL": database.database.url.get_secret_value(),
+        "ISOBASE_DATABASE__ROLE_PASSWORD": PASSWORD,
+        "ISOBASE_DATA_DIR": str(database.data_dir),
+        "ISOBASE_STORAGE__S3__BUCKET": s3.bucket,
+        "ISOBASE_STORAGE__S3__PREFIX": s3.prefix,
+        "ISOBASE_STORAGE__S3__ENDPOINT_URL": s3.endpoint,
+        "ISOBASE_STORAGE__S3__REGION": "us-east-1",
+        "ISOBASE_STORAGE__S3__FORCE_PATH_STYLE": "true",
+        "ISOBASE_STORAGE__S3__ACCESS_KEY_ID": s3.access_key_id,
+        "ISOBASE_STORAGE__S3__SECRET_ACCESS_KEY": s3.secret_access_key,
+    }
+
+
+@pytest.fixture
+def command(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """Calls the command beside the test's own event loop; returns its exit code."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def call(*arguments: str, **variables: str) -> int:
+        with monkeypatch.context() as patched:
+            for name, value in variables.items():
+                patched.setenv(f"ISOBASE_STORAGE__{name}", value)
+            return await asyncio.to_thread(main, ["storage", *arguments, "--workdir", str(tmp_path)])
+
+    return call
+
+
+async def seed(stack: Stack) -> dict[str, bytes]:
+    await stack.bucket("files", public=True)
+    contents = {f"folder {n}/file+{n}.txt": f"{n} ".encode() * 20 ** (n % 4) for n in range(OBJECTS)}
+    for key, content in contents.items():
+        assert (await stack.put(f"files/{key}", content, stack.admin)).status_code == 200
+    return contents
+
+
+async def assert_served(stack: Stack, contents: dict[str, bytes]) -> None:
+    for key, content in contents.items():
+        answer = await stack.http.get(f"/storage/v1/object/public/files/{key}")
+        assert (answer.status_code, answer.content) == (200, content)
+
+
+async def test_objects_go_to_s3_and_back_without_a_moment_in_which_they_cannot_be_read(
+    database: Settings, s3: S3Server, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    on_s3 = with_storage(database, backend="s3", s3=s3.settings(), fallback={"backend": "file"})
+    async with running(database) as stack:
+        contents = await seed(stack)
+        assert await command("move", "--from", "file", "--to", "s3", "--verify", "deep", "--report", str(report)) == 0
+        assert "Complete: every object is at the target." in capsys.readouterr().out
+        told = json.loads(report.read_text())
+        assert (told["objects"], told["copied"], told["read_back"]) == (OBJECTS, OBJECTS, OBJECTS)
+        assert told["buckets"]["files"]["copied_bytes"] == sum(len(content) for content in contents.values())
+        assert len(s3.keys()) == OBJECTS
+        # Written after the move: the next server has it from the disk.
+        contents["late"] = b"late"
+        assert (await stack.put("files/late", b"late", stack.admin)).status_code == 200
+        await assert_served(stack, contents)
+
+    async with running(on_s3) as stack:
+        await assert_served(stack, contents)
+        contents["new"] = b"new"
+        assert (await stack.put("files/new", b"new", stack.admin)).status_code == 200
+        body = {"bucketId": "files", "sourceKey": "late", "destinationKey": "copy of late"}
+        assert (await stack.http.post("/storage/v1/object/copy", json=body, headers=stack.admin)).status_code == 200
+        contents["copy of late"] = b"late"
+        gone = next(iter(contents))
+        assert (await stack.http.delete(f"/storage/v1/object/files/{gone}", headers=stack.admin)).status_code == 200
+        del contents[gone]
+        variables = {"BACKEND": "s3", "FALLBACK__BACKEND": "file"}
+        code = await command("move", "--from", "fallback", "--to", "main", "--delete-source", **variables)
+        assert (code, "removed from the source" in capsys.readouterr().out) == (0, True)
+        await assert_served(stack, contents)
+        assert len(s3.keys()) == len(contents)
+        assert list((database.storage_root / "objects").glob("*/*")) == []
+
+    async with running(with_storage(database, backend="s3", s3=s3.settings())) as stack:
+        await assert_served(stack, contents)
+
+    back = ("move", "--from", "s3", "--to", "file", "--to-root", str(database.storage_root), "--delete-source")
+    assert await command(*back, BACKEND="file") == 0
+    assert s3.keys() == []
+    async with running(database) as stack:
+        await assert_served(stack, contents)
+
+
+@pytest.mark.fault
+async def test_a_killed_move_goes_on_where_it_was(
+    storage: Stack, s3: S3Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    await storage.bucket("files")
+    await storage.put("files/first", b"x" * 50_000, storage.admin)
+    for n in range(30):
+        body = {"bucketId": "files", "sourceKey": "first", "destinationKey": f"copy {n}"}
+        assert (await storage.http.post("/storage/v1/object/copy", json=body, headers=storage.admin)).status_code == 200
+    arguments = [str(ISOBASE), "storage", "move", "--from", "file", "--to", "s3", "--parallel", "2"]
+    arguments += ["--workdir", str(tmp_path), "--report", str(tmp_path / "report.json")]
+    variables = clean_environment() | environment
+
+    async def start() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *arguments, env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+
+    killed = await start()
+    while len(s3.keys()) < 5:
+        assert killed.returncode is None
+        await asyncio.sleep(0.01)
+    killed.kill()
+    await killed.communicate()
+    left = len(s3.keys())
+    assert left < 31
+    interrupted = await start()
+    while len(s3.keys()) == left:
+        assert interrupted.returncode is None
+        await asyncio.sleep(0.01)
+    interrupted.send_signal(signal.SIGINT)
+    _, said = await interrupted.communicate()
+    assert (interrupted.returncode, b"interrupted" in said, b"Traceback" in said) == (ExitCode.INTERRUPTED, True, False)
+    assert not json.loads((tmp_path / "report.json").read_text())["is_settled"]
+    left = len(s3.keys())
+    last = await start()
+    out, said = await last.communicate()
+    assert (last.returncode, b"Complete" in out) == (0, True), said
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (told["copied"], told["already_there"], len(s3.keys())) == (31 - left, left, 31)
+
+
+async def test_what_is_lost_or_damaged_is_an_exit_code_and_keeps_the_source(
+    storage: Stack, s3: S3Server, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await seed(storage)
+    storage.sql("insert into storage.objects (bucket_id, name) values ('files', 'made by SQL')")
+    to_s3 = ("move", "--from", "file", "--to", "s3")
+    assert await command(*to_s3) == ExitCode.NOT_IN_ORDER
+    out = capsys.readouterr().out
+    assert "missing: files/made by SQL" in out
+    assert "Not complete" in out
+    assert await command(*to_s3, "--ignore-missing") == 0
+    key = next(key for key in s3.keys() if "1.txt" in key)  # noqa: SIM118  no dictionary
+    s3.client.put_object(Bucket=s3.bucket, Key=f"{s3.prefix}/{key}", Body=b"wrong")
+    assert await command(*to_s3, "--ignore-missing") == 0
+    body = s3.client.get_object(Bucket=s3.bucket, Key=f"{s3.prefix}/{key}")["Body"].read()
+    assert body != b"wrong"
+    assert len(storage.blobs()) == OBJECTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--from", "file", "--to", "file"], "both stores are"),
+        (["--from", "s3", "--to", "s3"], "main and fallback"),
+        (["--from", "main", "--to", "fallback"], "storage.fallback is not set"),
+        (["--from", "file", "--to", "s3", "--to-root", "x"], "the other kind of store"),
+        (["--from", "file", "--to", "s3", "--delete-source"], "which a server reads from"),
+        (["--from", "file", "--to", "s3", "--rewrite", "a.b"], "schema.table.column"),
+        (["--from", "file", "--to", "s3", "--rewrite", "a.b.c"], "--old-prefix"),
+        (["--from", "file", "--to", "s3", "--old-prefix", "a", "--new-prefix", "b"], "--rewrite"),
+        (["--from", "file", "--to", "s3", "--report", "no/such/folder.json"], "cannot be written"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+async def test_a_move_that_cannot_be_meant_is_refused(
+    database: Settings, command: Command, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await command("move", *arguments) == ExitCode.CONFIGURATION
+    assert reason in capsys.readouterr().err
+
+
+async def test_a_store_out_of_reach_has_an_exit_code_of_its_own(
+    storage: Stack, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await seed(storage)
+    nowhere = {"S3__ENDPOINT_URL": "http://127.0.0.1:9", "S3__MAX_ATTEMPTS": "1"}
+    assert await command("move", "--from", "file", "--to", "s3", **nowhere) == ExitCode.STORE
+    told = capsys.readouterr().err
+    assert "the store of objects failed" in told
+    assert "Traceback" not in told
+
+
+async def test_urls_are_rewritten_with_the_move_and_once(
+    storage: Stack, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = await seed(storage)
+    storage.sql('create table public."Moved Profiles" (id int primary key, url text)')
+    try:
+        old, new = f"{storage.url}/storage/v1/object/public/", "https://cdn.example/"
+        storage.sql(
+            'insert into public."Moved Profiles" select n, %s || n from generate_series(1, 5) n', f"{old}files/"
+        )
+        flags = ("--rewrite", 'public."Moved Profiles".url', "--old-prefix", old, "--new-prefix", new)
+        assert await command("move", "--from", "file", "--to", "s3", *flags, "--dry-run") == 0
+        out = capsys.readouterr().out
+        assert f"Dry run: {len(contents)} object(s)" in out
+        assert storage.sql('select count(*) from public."Moved Profiles" where url like %s', f"{old}%") == [(5,)]
+        assert await command("move", "--from", "file", "--to", "s3", *flags) == 0
+        assert storage.sql('select min(url) from public."Moved Profiles"') == [(f"{new}files/1",)]
+        capsys.readouterr()
+        assert await command("rewrite", "--column", flags[1], *flags[2:]) == 0
+        assert capsys.readouterr().out.splitlines()[1].split()[-3:] == ["0", "0", "0"]
+        assert await command("rewrite", "--column", "public.nothing.url", *flags[2:]) == ExitCode.CONFIGURATION
+    finally:
+        storage.sql('drop table public."Moved Profiles"')
+
+
+@pytest.mark.parametrize("where", ["file", "s3"])
+async def test_a_check_finds_and_fixes_orphans(
+    database: Settings, s3: S3Server, command: Command, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = with_storage(database, backend=where, s3=s3.settings())
+    async with running(settings) as stack:
+        await seed(stack)
+        assert await command("check", BACKEND=where) == 0
+        stack.sql("delete from storage.objects where name like 'folder 1%%'")
+        capsys.readouterr()
+        assert await command("check", "--grace", "0", "-o", "json", BACKEND=where) == ExitCode.NOT_IN_ORDER
+        told = json.loads(capsys.readouterr().out)
+        assert (told["orphan_blobs"], told["rows_without_blob"], told["removed_blobs"]) == (3, 0, 0)
+        assert await command("check", "--fix", BACKEND=where) == 0
+        assert len(stack.blobs()) == OBJECTS
+        assert await command("check", "--fix", "--grace", "0", BACKEND=where) == 0
+        assert "Removed: 3" in capsys.readouterr().out
+        assert len(stack.blobs()) == OBJECTS - 3
