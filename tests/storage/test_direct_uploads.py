@@ -293,6 +293,27 @@ async def test_what_is_sent_to_the_object_store_is_looked_at_and_can_be_sent_aga
     assert len(storage.blobs()) == 1
 
 
+@BOTH_BACKENDS
+async def test_urls_lead_to_the_object_store_where_the_settings_say_so(database: Settings) -> None:
+    async with running(with_storage(database, direct_downloads=True)) as stack:
+        file = await upload(stack)
+        url = f"/storage/{file['file_id']}"
+        got = (await stack.http.get(f"{url}?expires_in=60&download=a.png", headers=stack.user(ALICE))).json()
+        assert problem(await stack.http.get(url, headers=stack.user(BOB))) == (404, "no_such_key")
+        avatar = await upload(stack, kind="profile-picture")
+        public = (await stack.http.get(f"/storage/{avatar['file_id']}", headers=stack.user(ALICE))).json()
+        assert public["url"].startswith(f"{stack.platform.settings.base_url}/storage/v1/object/public/")
+        if stack.s3 is None:
+            assert (await read(stack, got["url"])).content == PNG
+            return
+        assert got["url"].startswith(stack.s3.endpoint)
+        answer = await stack.http.get(got["url"])
+        assert (answer.content, answer.headers["content-type"]) == (PNG, "image/png")
+        assert answer.headers["content-disposition"].startswith("attachment; filename=a.png;")
+        assert (await stack.http.delete(url, headers=stack.user(ALICE))).status_code == 200
+        assert (await stack.http.get(got["url"])).status_code in {403, 404}
+
+
 async def test_a_kind_whose_key_stays_the_same_replaces_the_file(database: Settings) -> None:
     kinds = {"banner": {"key": "banners/{user_id}/banner", "public": True, "max_size_bytes": 1000}}
     async with running(with_storage(database, kinds=kinds)) as stack:

@@ -75,6 +75,9 @@ class StorageSettings(SettingsGroup):
     )
     """Kinds of files that users upload through the simple face, by name; given ones are added to the three that there are,
     and change those of the same name member by member."""
+    direct_downloads: bool = False
+    """Whether the URL that `GET /storage/{file_id}` gives for a file that is not public leads to the object store itself,
+    where that takes such requests (S3)."""
     direct_upload_ttl_s: int = Field(default=900, ge=1, le=604_800)
     """How long a file may be sent to the URL that a direct upload was given."""
 

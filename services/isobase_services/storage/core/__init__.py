@@ -15,6 +15,7 @@ from isobase_services.storage.core.buckets import Buckets
 from isobase_services.storage.core.cdn import Cdn
 from isobase_services.storage.core.database import StorageDatabase
 from isobase_services.storage.core.direct import DirectUploads
+from isobase_services.storage.core.direct_read import DirectReads
 from isobase_services.storage.core.health import Health
 from isobase_services.storage.core.key_listing import KeyListings
 from isobase_services.storage.core.kinds import Kinds
@@ -55,6 +56,7 @@ class StorageCore:
     cdn: Cdn
     kinds: Kinds
     direct: DirectUploads
+    direct_reads: DirectReads
     images: Images
 
     @classmethod
@@ -87,6 +89,7 @@ class StorageCore:
             cdn=Cdn(settings.cdn, platform.settings.project_id, [images]),
             images=images,
             kinds=Kinds(settings),
+            direct_reads=DirectReads(blobs, is_enabled=settings.direct_downloads),
             direct=DirectUploads(
                 database, blobs, writer, signer, ttl_s=settings.direct_upload_ttl_s, size_limit_bytes=limit_bytes
             ),

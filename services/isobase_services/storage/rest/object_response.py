@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
 from isobase_services.storage.blob import BlobReader, ByteRange
 from isobase_services.storage.core.read import ObjectRow
 from isobase_services.storage.core.times import parse_iso
+from isobase_services.storage.disposition import attachment
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.robots import check_robots_tag
 
@@ -29,8 +29,6 @@ WATCHED_FROM_BYTES = 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _MAX_SAFE_INTEGER = 2**53 - 1
 UNKNOWN_TYPE = "application/octet-stream"
-_URI_COMPONENT_SAFE = "!~*'()"
-"""What JavaScript's encodeURIComponent leaves as it is, beside letters, digits and ``-_.``."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -121,10 +119,7 @@ def content_headers(
 
 def _disposition(download: Any) -> str:
     name = download if isinstance(download, str) else ",".join(download)
-    if not name:
-        return "attachment;"
-    encoded = quote(name, safe=_URI_COMPONENT_SAFE, errors="replace")
-    return f"attachment; filename={encoded}; filename*=UTF-8''{encoded}"
+    return attachment(name)
 
 
 def _robots_tag(row: ObjectRow) -> str:

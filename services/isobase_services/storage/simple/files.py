@@ -75,6 +75,9 @@ class FileEndpoints:
             expires_in_s=expires_in_s,
             download=download,
         )
+        if not is_public:
+            direct = await self._core.direct_reads.url(row, answer["expires_in"], download)
+            answer["url"] = direct or answer["url"]
         return JSONResponse(answer)
 
     async def delete(self, request: Request) -> Response:
