@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-differential-storage: install ## compare storage with the real supabase/sto
 
 test-storage-s3: test-deps ## run storage's tests on the S3 backend; ENDPOINT=URL of an S3 server, ACCESS_KEY_ID=, SECRET_ACCESS_KEY= (default: moto)
 	ACCESS_KEY_ID="$(ACCESS_KEY_ID)" SECRET_ACCESS_KEY="$(SECRET_ACCESS_KEY)" scripts/test-storage-s3 $(ENDPOINT) $(PYTEST_ARGS)
+
+test-aws-cli: install ## run the aws command line against storage's S3 protocol (installs it in .venv-aws-cli; about a minute)
+	scripts/test-aws-cli $(PYTEST_ARGS)
 
 lint: install ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
