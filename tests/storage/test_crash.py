@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -22,28 +23,54 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextlib.asynccontextmanager
-async def server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A process that serves storage; killed at the end of the block if it still lives."""
-    assert settings.database.url is not None
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.storage.crashing_server",
-        settings.database.url.get_secret_value(),
-        str(settings.data_dir),
-        str(port),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+async def server(
+    settings: Settings, port: int = 0, **given: object
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A process that serves storage; killed at the end of the block if it still lives. ``given``: see the process."""
+    process = await start(settings, port=port, **given)
     try:
-        assert process.stdout is not None
-        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
-        yield process, f"http://127.0.0.1:{port}"
+        yield process, await address(process)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         await process.wait()
+
+
+async def address(process: asyncio.subprocess.Process) -> str:
+    """Wait until the process serves, and say where."""
+    assert process.stdout is not None
+    return f"http://127.0.0.1:{int(await asyncio.wait_for(process.stdout.readline(), 30))}"
+
+
+async def start(settings: Settings, port: int = 0, **given: object) -> asyncio.subprocess.Process:
+    """Begin such a process."""
+    assert settings.database.url is not None
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.storage.crashing_server",
+        json.dumps(
+            {
+                "url": settings.database.url.get_secret_value(),
+                "data_dir": str(settings.data_dir),
+                "port": port,
+                "storage": _backend(settings),
+                **given,
+            }
+        ),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def _backend(settings: Settings) -> dict[str, object]:
+    """Where the bytes are, as JSON; the secret in it is a test's."""
+    s3 = settings.storage.s3.model_dump(mode="json")
+    if settings.storage.s3.secret_access_key is not None:
+        s3["secret_access_key"] = settings.storage.s3.secret_access_key.get_secret_value()
+    return {"backend": settings.storage.backend, "s3": s3}
 
 
 @pytest.mark.fault
