@@ -1074,6 +1074,42 @@ create or replace trigger protect_buckets_delete before delete on storage.bucket
 create or replace trigger protect_objects_delete before delete on storage.objects
   for each statement execute function storage.protect_delete();
 
+-- Tries to write a row as whoever calls, with all policies and triggers that this meets, and takes it back; errors are those of the
+-- write. Tells whether there was a row at the key, its version and its ETag; nulls where an upsert wrote nothing.
+create or replace function storage.try_object_write(
+  new_id uuid, new_bucket text, new_name text, new_owner uuid, new_owner_id text, new_metadata jsonb, new_user_metadata jsonb,
+  is_upsert boolean, out is_replacement boolean, out old_version text, out old_etag text
+)
+language plpgsql as $$
+begin
+  if is_upsert then
+    -- RETURNING asks the SELECT policy, and DO UPDATE the UPDATE policy where the key exists. "old" is read in the snapshot of the
+    -- statement, so it shows the row as it was.
+    with old as (
+      select o.version, o.metadata ->> 'eTag' as etag from storage.objects as o where o.bucket_id = new_bucket and o.name = new_name
+    )
+    insert into storage.objects (id, bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+    values (new_id, new_bucket, new_name, new_owner, new_owner_id, '1', new_metadata, new_user_metadata)
+    on conflict (name, bucket_id) do update set
+        version = excluded.version,
+        metadata = excluded.metadata,
+        user_metadata = coalesce(excluded.user_metadata, objects.user_metadata),
+        owner = coalesce(excluded.owner, objects.owner),
+        owner_id = coalesce(excluded.owner_id, objects.owner_id)
+    returning exists (select from old), (select o.version from old as o), (select o.etag from old as o)
+    into is_replacement, old_version, old_etag;
+  else
+    -- Without RETURNING only the INSERT policy is asked.
+    insert into storage.objects (id, bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+    values (new_id, new_bucket, new_name, new_owner, new_owner_id, '1', new_metadata, new_user_metadata);
+    is_replacement := false;
+  end if;
+  raise exception using errcode = 'IBDRY';
+exception when sqlstate 'IBDRY' then
+  null; -- what was written is gone; variables keep their values
+end
+$$;
+
 -- One level of a bucket as a folder listing, in bytewise order of the names: files of the level, and each folder once.
 --
 -- bucket: whose objects. prefix: what the full name must begin with; the level ends at the next delimiter after it.

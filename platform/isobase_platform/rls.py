@@ -198,6 +198,11 @@ class RlsDoor:
                 raise
             return rows[1:]
 
+    @staticmethod
+    def role_step(role: str) -> Step:
+        """A step of ``once`` behind which statements have the rights of ``role``; claims and settings stay the caller's."""
+        return set_configs_statement(("role",)), packed((role,))
+
     def _resets(self, connection: WireConnection) -> After:
         """Nobody waits for the resets, but nobody gets the connection either before they have succeeded."""
         return After(_CLEAN_AFTER_WRITE, partial(self._pool.release, connection))

@@ -6,7 +6,16 @@ prints them. An absent owner is "" in a row that is answered (contracts/storage.
 
 from __future__ import annotations
 
-__all__ = ["BUCKET_RULES", "DRY_RUN_INSERT", "DRY_RUN_UPSERT", "LOCK_KEY", "OBJECT_JSON", "WRITE", "json_time"]
+__all__ = [
+    "BUCKET_RULES",
+    "DRY_RUN_INSERT",
+    "DRY_RUN_UPSERT",
+    "LOCK_KEY",
+    "OBJECT_JSON",
+    "TRY_WRITE",
+    "WRITE",
+    "json_time",
+]
 
 
 def json_time(expression: str) -> str:
@@ -44,6 +53,12 @@ on conflict (name, bucket_id) do update set
 returning (select version from old) as version, (select etag from old) as etag, exists (select from old) as is_replacement
 """
 
+# The same by a function, with $8 for upsert, which takes back what it wrote: a try in one exchange with other statements.
+TRY_WRITE = """
+select is_replacement, old_version, old_etag
+  from storage.try_object_write($1::uuid, $2, $3, $4::uuid, $5, $6::jsonb, $7::jsonb, $8::boolean)
+"""
+
 LOCK_KEY = "select pg_advisory_xact_lock(hashtextextended('isobase storage ' || $1 || '/' || $2, 0))"
 
 # Writes the row only if it is still what the caller's dry run saw ($9: there was a row, $10: of this version): otherwise
@@ -56,6 +71,7 @@ with old as materialized (
     insert into storage.objects (id, bucket_id, name, owner, owner_id, version, metadata, user_metadata)
     select $1::uuid, $2::text, $3::text, $4::uuid, $5::text, $6::text, $7::jsonb, $8::jsonb
       from (values (true)) as one (row) left join old on true
+     where (old.id is not null) = $9::boolean
     on conflict (name, bucket_id) do update set
         version = excluded.version,
         metadata = excluded.metadata,

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from isobase_platform.wire_messages import Row
 from isobase_services.storage.blob import BlobFacts, BlobKey, BlobStore, StoredBlob
-from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.core.object_metadata import object_metadata_json
 from isobase_services.storage.core.write import Draft, Expectation, NewVersion, ObjectWriter, WrittenObject
-from isobase_services.storage.errors import refuse
+from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder
 
 __all__ = ["StoredObject", "UploadBody", "UploadFacts", "UploadTarget", "Uploads"]
+
+_BUCKET_RULES = "select file_size_limit::text, to_json(allowed_mime_types)::text from storage.buckets where id = $1"
 
 
 @dataclass(slots=True, frozen=True)
@@ -139,24 +141,45 @@ class Uploads:
     async def _ask(
         self, actor: Actor, target: UploadTarget, facts: UploadFacts, draft: Draft
     ) -> tuple[int, tuple[str, ...], Expectation]:
-        async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
-            bucket = await transaction.fetchrow(sql.BUCKET_RULES, target.bucket)
-            if bucket is None:
-                raise refuse.no_such_bucket()
-            allowed = tuple(bucket["allowed_mime_types"] or ())
-            limit_bytes = self._size_limit_bytes
-            if is_empty_folder(target.key):
-                limit_bytes = 0
-            elif bucket["file_size_limit"] is not None:
-                limit_bytes = min(limit_bytes, bucket["file_size_limit"])
-            _check_type(target.key, facts, allowed)
-            if facts.known_size is not None and facts.known_size > limit_bytes:
-                raise refuse.too_large()
-            check_key(target.key)
-            if not target.is_signed:
-                await transaction.become_caller()
-            expected = await self._writer.dry_run(transaction, draft)
-        return limit_bytes, allowed, expected
+        """The bucket's limit in bytes and its types, and what the dry run saw at the key."""
+        asking = actor.as_service() if target.is_signed else actor
+        try:
+            tried, buckets = await self._database.ask(
+                asking, self._writer.try_step(draft), (_BUCKET_RULES, (target.bucket,))
+            )
+        except StorageError:
+            # Something is refused: what comes first in upstream's order is found step by step.
+            return await self._ask_step_by_step(actor, target, facts, draft)
+        limit_bytes, allowed = self._check_rules(target, facts, buckets)
+        return limit_bytes, allowed, self._writer.tried(draft, tried[0])
+
+    async def _ask_step_by_step(
+        self, actor: Actor, target: UploadTarget, facts: UploadFacts, draft: Draft
+    ) -> tuple[int, tuple[str, ...], Expectation]:
+        buckets = await self._database.once(actor, _BUCKET_RULES, (target.bucket,), as_service=True, read_only=True)
+        limit_bytes, allowed = self._check_rules(target, facts, buckets)
+        asking = actor.as_service() if target.is_signed else actor
+        async with self._database.transaction(asking, rollback=True) as transaction:
+            return limit_bytes, allowed, await self._writer.dry_run(transaction, draft)
+
+    def _check_rules(
+        self, target: UploadTarget, facts: UploadFacts, buckets: Sequence[Row]
+    ) -> tuple[int, tuple[str, ...]]:
+        """Raises NoSuchBucket, InvalidMimeType, EntityTooLarge, InvalidKey, in this order."""
+        if not buckets:
+            raise refuse.no_such_bucket()
+        [(own_limit, types)] = buckets
+        allowed = tuple(json.loads(types)) if types is not None else ()
+        limit_bytes = self._size_limit_bytes
+        if is_empty_folder(target.key):
+            limit_bytes = 0
+        elif own_limit is not None:
+            limit_bytes = min(limit_bytes, int(own_limit))
+        _check_type(target.key, facts, allowed)
+        if facts.known_size is not None and facts.known_size > limit_bytes:
+            raise refuse.too_large()
+        check_key(target.key)
+        return limit_bytes, allowed
 
     async def _store_row(
         self,

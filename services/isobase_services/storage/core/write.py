@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from isobase_platform.errors import DatabaseError, Unavailable
+from isobase_platform.wire_messages import Row, Step
 from isobase_services.storage.blob import BlobKey, BlobStore, BlobUnavailable
 from isobase_services.storage.core import objects_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
@@ -25,6 +26,7 @@ from isobase_services.storage.rules import is_uuid
 __all__ = ["Alongside", "Draft", "Expectation", "Finisher", "NewVersion", "ObjectWriter", "WrittenObject"]
 
 MAX_WRITE_ATTEMPTS = 10
+_TRUE = b"\x01"
 
 _T = TypeVar("_T")
 _log = logging.getLogger("isobase.storage")
@@ -119,6 +121,20 @@ def _log_abandoned(task: asyncio.Task[Any]) -> None:
         _log.warning("an abandoned write failed", exc_info=error)
 
 
+def _superseded(draft: Draft) -> Exception:
+    """What a write means that found another row than was expected, or one where there was none."""
+    return _Superseded() if draft.is_upsert else refuse.already_exists("KeyAlreadyExists")
+
+
+def _expectation(draft: Draft, is_replacement: bool, version: str | None, etag: str | None) -> Expectation:
+    if draft.if_match is not None:
+        if not is_replacement:
+            raise refuse.no_such_key()
+        if draft.if_match != "*" and draft.if_match.strip('"') != (etag or "").strip('"'):
+            raise refuse.precondition_failed()
+    return Expectation(is_replacement, version)
+
+
 class ObjectWriter:
     """Dry runs and writes of object rows, and the care for the blobs on both sides of a write."""
 
@@ -146,12 +162,7 @@ class ObjectWriter:
             row = await transaction.fetchrow(sql.DRY_RUN_UPSERT, *args)
             if row is None:
                 raise refuse.access_denied("new row violates row-level security policy")
-            if draft.if_match is not None:
-                if not row["is_replacement"]:
-                    raise refuse.no_such_key()
-                if draft.if_match != "*" and draft.if_match.strip('"') != (row["etag"] or "").strip('"'):
-                    raise refuse.precondition_failed()
-            return Expectation(row["is_replacement"], row["version"])
+            return _expectation(draft, row["is_replacement"], row["version"], row["etag"])
         try:
             await transaction.execute(sql.DRY_RUN_INSERT, *args)
         except DatabaseError as error:
@@ -159,6 +170,22 @@ class ObjectWriter:
                 raise refuse.already_exists("KeyAlreadyExists") from error
             raise
         return Expectation(is_replacement=False, version=None)
+
+    @staticmethod
+    def try_step(draft: Draft) -> Step:
+        """The dry run as a step that takes itself back, for ``StorageDatabase.ask``; ``tried`` reads its row."""
+        owner = None if draft.owner is None else str(draft.owner)
+        values = (str(uuid.uuid4()), draft.bucket, draft.key, owner, draft.owner_id, draft.metadata_json)
+        return sql.TRY_WRITE, (*values, draft.user_metadata_json, "t" if draft.is_upsert else "f")
+
+    @staticmethod
+    def tried(draft: Draft, row: Row) -> Expectation:
+        """What the step saw. Raises as ``dry_run``, but for what the step itself raised."""
+        is_replacement, version, etag = row
+        if is_replacement is None:
+            raise refuse.access_denied("new row violates row-level security policy")
+        texts = (None if value is None else value.decode() for value in (version, etag))
+        return _expectation(draft, is_replacement == _TRUE, *texts)
 
     async def commit(
         self,
@@ -211,6 +238,8 @@ class ObjectWriter:
     ) -> tuple[WrittenObject, str | None]:
         new_id = uuid.uuid4()
         as_service = new.is_signed or expected is not None
+        if expected is not None and alongside is None:
+            return await self._write_at_once(actor, draft, expected, new, new_id)
         async with self._database.transaction(actor, as_service=as_service) as transaction:
             if expected is None:
                 await transaction.fetch(sql.LOCK_KEY, draft.bucket, draft.key)
@@ -232,14 +261,34 @@ class ObjectWriter:
                 expected.version,
             )
             if row is None:
-                if not draft.is_upsert:
-                    raise refuse.already_exists("KeyAlreadyExists")
-                raise _Superseded
-            if (row["id"] == new_id) is expected.is_replacement:
-                raise _Superseded
+                raise _superseded(draft)
             if alongside is not None:
                 await alongside(transaction)
             return WrittenObject(row["id"], row["json"]), row["replaced_version"]
+
+    async def _write_at_once(
+        self, actor: Actor, draft: Draft, expected: Expectation, new: NewVersion, new_id: uuid.UUID
+    ) -> tuple[WrittenObject, str | None]:
+        """The write alone, as the service, in one round trip."""
+        values = (
+            str(new_id),
+            draft.bucket,
+            draft.key,
+            None if draft.owner is None else str(draft.owner),
+            draft.owner_id,
+            new.version,
+            new.metadata_json,
+            new.user_metadata_json,
+            "t" if expected.is_replacement else "f",
+            expected.version,
+        )
+        rows = await self._database.once(actor, sql.WRITE, values, as_service=True)
+        if not rows:
+            raise _superseded(draft)
+        [(object_id, replaced, text)] = rows
+        assert text is not None
+        written = WrittenObject(uuid.UUID(bytes=object_id), text.decode())
+        return written, None if replaced is None else replaced.decode()
 
     async def clean_up(self, blob: BlobKey, error: StorageError | Unavailable) -> None:
         """Remove a blob whose row was refused. Where a COMMIT may have gone through unheard, the blob stays."""
