@@ -22,6 +22,8 @@ from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, Stack, refusal, ru
 from tests.storage.test_crash import server
 from tests.storage.test_simple_face import problem, read
 
+ON_DISK = pytest.mark.parametrize("backend", ["file"], indirect=True)
+ON_S3 = pytest.mark.parametrize("backend", ["s3"], indirect=True)
 PNG = b"\x89PNG\r\n\x1a\n not really"
 
 
@@ -156,6 +158,7 @@ async def test_bodies_that_are_no_json_and_callers_who_are_no_users_are_refused(
     assert problem(wrong) == (404, "upload_not_found")
 
 
+@ON_DISK
 async def test_what_arrives_must_be_what_was_announced(storage: Stack) -> None:
     begun = (await announce(storage)).json()
     assert problem(await complete(storage, begun)) == (409, "not_uploaded")
@@ -174,6 +177,7 @@ async def test_what_arrives_must_be_what_was_announced(storage: Stack) -> None:
     assert len(storage.blobs()) == 1
 
 
+@ON_DISK
 async def test_nobody_completes_or_reads_anothers_upload(storage: Stack) -> None:
     begun = (await announce(storage)).json()
     assert (await send(storage, begun)).status_code == 200
@@ -235,6 +239,7 @@ async def test_a_key_that_was_taken_meanwhile_is_409(storage: Stack) -> None:
     assert storage.sql("select metadata->>'size' from storage.objects") == [("5",)]
 
 
+@ON_DISK
 async def test_an_upload_that_is_never_completed_ends_and_is_removed(database: Settings) -> None:
     async with running(with_storage(database, direct_upload_ttl_s=1)) as stack:
         done = (await announce(stack)).json()
@@ -264,7 +269,7 @@ async def test_a_check_of_the_store_leaves_alone_what_waits_for_its_completion(s
     assert (await complete(storage, begun)).status_code == 200
 
 
-@pytest.mark.parametrize("backend", ["s3"], indirect=True)
+@ON_S3
 async def test_what_is_sent_to_the_object_store_is_looked_at_and_can_be_sent_again_without_harm(storage: Stack) -> None:
     begun, other = (await announce(storage)).json(), (await announce(storage)).json()
     (signed_headers,) = parse_qs(urlsplit(begun["upload_url"]).query)["X-Amz-SignedHeaders"]
@@ -367,6 +372,7 @@ async def test_a_files_url_can_live_longer_and_name_a_download(storage: Stack) -
     assert (await read(storage, public.json()["url"])).headers["content-disposition"] == "attachment;"
 
 
+@ON_DISK
 @pytest.mark.fault
 async def test_a_server_killed_while_it_completes_an_upload_leaves_it_to_be_completed_again(database: Settings) -> None:
     assert database.database.url is not None
