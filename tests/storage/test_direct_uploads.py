@@ -269,6 +269,15 @@ async def test_a_check_of_the_store_leaves_alone_what_waits_for_its_completion(s
     assert (await complete(storage, begun)).status_code == 200
 
 
+@ON_DISK
+async def test_an_official_client_can_send_the_file(storage: Stack) -> None:
+    begun = (await announce(storage)).json()
+    token = begun["upload_url"].partition("token=")[2]
+    client = storage.client(storage.anon_token).from_("user-files")
+    await client.upload_to_signed_url(begun["key"], token, PNG, {"content-type": "image/png"})
+    assert (await read(storage, (await complete(storage, begun)).json()["url"])).content == PNG
+
+
 @ON_S3
 async def test_what_is_sent_to_the_object_store_is_looked_at_and_can_be_sent_again_without_harm(storage: Stack) -> None:
     begun, other = (await announce(storage)).json(), (await announce(storage)).json()
