@@ -18,7 +18,7 @@ from tests.storage.s3_clients import in_thread, refused, s3_client, s3_endpoint,
 
 
 @pytest.fixture
-async def s3(storage: Stack) -> Any:
+async def client(storage: Stack) -> Any:
     await storage.bucket("files")
     client = s3_client(storage)
     await in_thread(client.put_object, Bucket="files", Key="a/k.txt", Body=b"hello", ContentType="text/plain")
@@ -32,7 +32,7 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.text.partition("<Code>")[2].partition("</Code>")[0]
 
 
-async def test_a_signed_request_gets_in_and_any_change_of_it_does_not(s3: Any, storage: Stack) -> None:
+async def test_a_signed_request_gets_in_and_any_change_of_it_does_not(client: Any, storage: Stack) -> None:
     good = signed(storage, "/files/a/k.txt?response-content-language=de", headers={"Range": "bytes=0-1"})
     assert (await storage.http.send(good)).status_code == 206
 
@@ -66,7 +66,7 @@ async def test_a_signed_request_gets_in_and_any_change_of_it_does_not(s3: Any, s
     assert await outcome(headers={"authorization": f"Bearer {storage.service_token}"}) == (403, "AccessDenied")
 
 
-async def test_unknown_keys_and_other_services_are_refused(s3: Any, storage: Stack) -> None:
+async def test_unknown_keys_and_other_services_are_refused(client: Any, storage: Stack) -> None:
     def work() -> None:
         with refused("AccessDenied", 403):
             s3_client(storage, key="unknown").list_buckets()
@@ -78,7 +78,7 @@ async def test_unknown_keys_and_other_services_are_refused(s3: Any, storage: Sta
     assert code_of(answer) == (403, "AccessDenied")
 
 
-async def test_a_session_is_worth_what_its_token_is_worth(s3: Any, storage: Stack) -> None:
+async def test_a_session_is_worth_what_its_token_is_worth(client: Any, storage: Stack) -> None:
     def outcomes() -> None:
         expired = storage.platform.issuer.sign_with_secret({"role": "authenticated", "sub": ALICE, "exp": 1})
         for token in (expired, "no token", storage.token("authenticated", ALICE)[:-2]):
@@ -97,9 +97,9 @@ async def test_a_session_is_worth_what_its_token_is_worth(s3: Any, storage: Stac
     await in_thread(outcomes)
 
 
-async def test_presigned_urls_read_and_write_until_they_end(s3: Any, storage: Stack) -> None:
+async def test_presigned_urls_read_and_write_until_they_end(client: Any, storage: Stack) -> None:
     place = {"Bucket": "files", "Key": "a/k.txt"}
-    url = s3.generate_presigned_url("get_object", Params={**place, "ResponseContentType": "text/x"}, ExpiresIn=60)
+    url = client.generate_presigned_url("get_object", Params={**place, "ResponseContentType": "text/x"}, ExpiresIn=60)
     answer = await storage.http.get(url)
     assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, "hello", "text/x")
     # An Authorization header of another kind does not hide it, nor is it one without it.
@@ -109,19 +109,19 @@ async def test_presigned_urls_read_and_write_until_they_end(s3: Any, storage: St
     assert code_of(await storage.http.delete(url)) == (403, "SignatureDoesNotMatch")
     assert code_of(await storage.http.get(url.replace("Expires=60", "Expires=6000"))) == (403, "SignatureDoesNotMatch")
     assert code_of(await storage.http.get(url.replace("Expires=60", "Expires=x"))) == (400, "InvalidSignature")
-    upload = s3.generate_presigned_url("put_object", Params={"Bucket": "files", "Key": "new"}, ExpiresIn=60)
+    upload = client.generate_presigned_url("put_object", Params={"Bucket": "files", "Key": "new"}, ExpiresIn=60)
     answer = await storage.http.put(upload, content=b"written")
     assert answer.status_code == 200, answer.text
     copying = {"x-amz-copy-source": "files/a/k.txt"}
     assert code_of(await storage.http.put(upload, headers=copying)) == (403, "AccessDenied")
-    read = await in_thread(s3.get_object, Bucket="files", Key="new")
+    read = await in_thread(client.get_object, Bucket="files", Key="new")
     assert await in_thread(read["Body"].read) == b"written"
 
 
 async def test_a_presigned_url_that_is_over_is_refused(
-    s3: Any, storage: Stack, monkeypatch: pytest.MonkeyPatch
+    client: Any, storage: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": "files", "Key": "a/k.txt"}, ExpiresIn=60)
+    url = client.generate_presigned_url("get_object", Params={"Bucket": "files", "Key": "a/k.txt"}, ExpiresIn=60)
     now_s = time.time()
     monkeypatch.setattr("isobase_services.storage.s3.access.time.time", lambda: now_s + 61)
     assert code_of(await storage.http.get(url)) == (400, "ExpiredToken")
@@ -143,15 +143,15 @@ async def test_a_user_presigns_for_himself(storage: Stack) -> None:
     assert code_of(await storage.http.put(url("put_object", f"{BOB}/k"), content=b"x")) == (403, "AccessDenied")
 
 
-def form_of(s3: Any, key: str = "form/${filename}", **options: Any) -> tuple[str, dict[str, str]]:
-    post = s3.generate_presigned_post("files", key, **options)
+def form_of(client: Any, key: str = "form/${filename}", **options: Any) -> tuple[str, dict[str, str]]:
+    post = client.generate_presigned_post("files", key, **options)
     return post["url"], dict(post["fields"])
 
 
-async def test_a_signed_form_uploads_what_its_policy_allows(s3: Any, storage: Stack) -> None:
+async def test_a_signed_form_uploads_what_its_policy_allows(client: Any, storage: Stack) -> None:
     meta = {"Content-Type": "image/png", "x-amz-meta-colour": "green"}
     conditions = [{"Content-Type": "image/png"}, {"x-amz-meta-colour": "green"}, ["content-length-range", 2, 10]]
-    url, fields = form_of(s3, Fields=meta, Conditions=conditions)
+    url, fields = form_of(client, Fields=meta, Conditions=conditions)
 
     async def post(content: bytes = b"hello", changed: dict[str, str] | None = None, to: str = url) -> httpx.Response:
         data = {**fields, **(changed or {})}
@@ -159,7 +159,7 @@ async def test_a_signed_form_uploads_what_its_policy_allows(s3: Any, storage: St
 
     answer = await post()
     assert (answer.status_code, answer.content) == (200, b"")
-    head = await in_thread(s3.head_object, Bucket="files", Key="form/x.png")
+    head = await in_thread(client.head_object, Bucket="files", Key="form/x.png")
     assert (head["ContentType"], head["Metadata"], head["ETag"]) == (
         "image/png",
         {"colour": "green"},
@@ -179,9 +179,9 @@ async def test_a_signed_form_uploads_what_its_policy_allows(s3: Any, storage: St
     assert storage.sql("select name from storage.objects order by name") == [("a/k.txt",), ("form/x.png",)]
 
 
-async def test_a_form_says_what_it_wants_to_hear(s3: Any, storage: Stack) -> None:
+async def test_a_form_says_what_it_wants_to_hear(client: Any, storage: Stack) -> None:
     async def post(**wish: str) -> httpx.Response:
-        url, fields = form_of(s3, "k", Fields=wish, Conditions=[{name: value} for name, value in wish.items()])
+        url, fields = form_of(client, "k", Fields=wish, Conditions=[{name: value} for name, value in wish.items()])
         return await storage.http.post(url, data=fields, files={"file": b"x"})
 
     assert (await post(success_action_status="204")).status_code == 204
@@ -193,8 +193,8 @@ async def test_a_form_says_what_it_wants_to_hear(s3: Any, storage: Stack) -> Non
     assert sent.headers["location"].startswith("https://app.test/done?x=1&bucket=files&key=k&etag=")
 
 
-async def test_a_form_ends_with_its_policy(s3: Any, storage: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    url, fields = form_of(s3, "k", ExpiresIn=60)
+async def test_a_form_ends_with_its_policy(client: Any, storage: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, fields = form_of(client, "k", ExpiresIn=60)
 
     class Later(datetime):
         @classmethod
@@ -205,7 +205,7 @@ async def test_a_form_ends_with_its_policy(s3: Any, storage: Stack, monkeypatch:
     assert code_of(await storage.http.post(url, data=fields, files={"file": b"x"})) == (400, "ExpiredToken")
 
 
-async def test_signatures_hold_behind_proxies(s3: Any, storage: Stack) -> None:
+async def test_signatures_hold_behind_proxies(client: Any, storage: Stack) -> None:
     outside = signed(storage, host="https://api.example.test")
     forwarded = {**outside.headers, "host": "10.0.0.1:5000", "x-forwarded-host": "api.example.test"}
     url = f"{s3_endpoint(storage)}/files/a/k.txt"
@@ -226,7 +226,7 @@ async def test_signatures_hold_behind_proxies(s3: Any, storage: Stack) -> None:
             assert code_of(await bare.get("/s3/files/a/k.txt")) == (403, "AccessDenied")
 
 
-async def test_no_api_key_is_asked_for_beside_a_signature(s3: Any, storage: Stack) -> None:
+async def test_no_api_key_is_asked_for_beside_a_signature(client: Any, storage: Stack) -> None:
     edge = Edge(
         storage.service.mounts, keys=storage.platform.api_keys, metrics=storage.platform.metrics, require_api_key=True
     )
@@ -238,17 +238,17 @@ async def test_no_api_key_is_asked_for_beside_a_signature(s3: Any, storage: Stac
         assert (await storage.http.get(url)).text == "hello"
 
 
-async def test_paths_are_signed_as_they_are_sent(s3: Any, storage: Stack) -> None:
+async def test_paths_are_signed_as_they_are_sent(client: Any, storage: Stack) -> None:
     def work() -> None:
         for key in ("a b", "a+b", "a=b&c", "(x)!*'", "//double//slash", "a@b:c,d;e$f", "dot.", "/lead"):
-            s3.put_object(Bucket="files", Key=key, Body=key.encode())
-            assert s3.get_object(Bucket="files", Key=key)["Body"].read() == key.encode()
-            assert key in [entry["Key"] for entry in s3.list_objects_v2(Bucket="files")["Contents"]]
+            client.put_object(Bucket="files", Key=key, Body=key.encode())
+            assert client.get_object(Bucket="files", Key=key)["Body"].read() == key.encode()
+            assert key in [entry["Key"] for entry in client.list_objects_v2(Bucket="files")["Contents"]]
 
     await in_thread(work)
 
 
-async def test_other_signers_need_no_payload_header(s3: Any, storage: Stack) -> None:
+async def test_other_signers_need_no_payload_header(client: Any, storage: Stack) -> None:
     request = signed(storage, "/files?list-type=2&prefix=a%2F", signer=SigV4Auth)
     headers = {name: value for name, value in request.headers.items() if name != "x-amz-content-sha256"}
     answer = await storage.http.get(str(request.url), headers=headers)
