@@ -17,7 +17,7 @@ from isobase_platform.observe import Metrics
 from isobase_services.storage.blob import BlobKey
 from isobase_services.storage.upkeep.multipart import MultipartWork
 from isobase_services.storage.upkeep.worker import OrphanWork, StorageWorker, Work, storage_worker
-from tests.storage.conftest import Stack
+from tests.storage.conftest import BOTH_BACKENDS, Stack
 
 OFTEN = WorkerSettings(interval_s=0.01)
 
@@ -188,6 +188,7 @@ async def begin_parts(stack: Stack, name: str, age_days: int, *, part_age_days: 
         )
 
 
+@BOTH_BACKENDS
 async def test_uploads_in_parts_end_a_week_after_their_newest_part(storage: Stack) -> None:
     await storage.bucket("b")
     await begin_parts(storage, "empty", 8)
@@ -202,13 +203,15 @@ async def test_uploads_in_parts_end_a_week_after_their_newest_part(storage: Stac
     assert await work.run() == 0
 
 
+@BOTH_BACKENDS
 async def test_parts_that_no_row_knows_end_after_a_day(storage: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     await storage.bucket("b")
     await begin_parts(storage, "known", 1)
     blobs = storage.service._blobs
     await blobs.begin_parts(BlobKey("b", "unknown", str(uuid.uuid4())))
     work = MultipartWork(storage.platform.pools, blobs, ttl_s=7 * 24 * 3600, unknown_after_s=0)
-    assert await work.run() == 0
+    if storage.s3 is None or not storage.s3.is_moto:  # moto says that every upload began in 2010
+        assert await work.run() == 0
     monkeypatch.setattr(work, "_unknown_after_s", -1)
     assert await work.run() == 1
     assert len([entry async for entry in blobs.scan_uploads()]) == 1

@@ -14,9 +14,9 @@ from types import TracebackType
 
 __all__ = ["PARTITIONS", "Spill"]
 
-PARTITIONS = 64
-"""Of ten million records a partition holds 160,000; two spills have 128 files open."""
-MEMORY_BYTES_PER_PARTITION = 64 * 1024
+PARTITIONS = 128
+"""One of them is held at a time: of ten million records 80,000. Two large spills have 256 files open."""
+MEMORY_BYTES_PER_PARTITION = 32 * 1024
 """What one partition keeps before it goes to a file: a small project never touches the disk."""
 
 
