@@ -21,7 +21,9 @@ class ApiKeyRule(Enum):
     """What the gateway does with the API key before a mount sees the request (contracts/auth.md 0, storage.md 1.0)."""
 
     BEARER = "bearer"
-    """A lone ``apikey`` becomes the bearer token; opaque keys are swapped for their role's token (data API, storage)."""
+    """A lone ``apikey`` becomes the bearer token; opaque keys are swapped for their role's token (data API)."""
+    OPTIONAL = "optional"
+    """As BEARER, but a request may come without any key where keys are required: public and signed URLs (storage)."""
     OPAQUE_ONLY = "opaque_only"
     """Only opaque keys are swapped; a plain-JWT ``apikey`` is never turned into a bearer token (auth)."""
     NONE = "none"

@@ -16,9 +16,10 @@ import psycopg2
 import pytest
 
 from isobase_platform.config import Settings
+from isobase_platform.http.edge import Edge
 from isobase_services.storage.upkeep.check import Checker
 from isobase_services.storage.upkeep.rows import UpkeepRows
-from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, Stack, refusal, running, with_storage
+from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, Stack, listening, refusal, running, with_storage
 from tests.storage.test_crash import server
 from tests.storage.test_simple_face import problem, read
 
@@ -410,3 +411,22 @@ async def test_a_server_killed_while_it_completes_an_upload_leaves_it_to_be_comp
         checker = Checker(UpkeepRows(stack.platform.pools), stack.service._blobs, grace_s=0.0)
         assert (await checker.run(removes=True)).removed_blobs == 1
         assert len(stack.blobs()) == 1
+
+
+async def test_urls_that_are_given_out_need_no_api_key_where_keys_are_required(storage: Stack) -> None:
+    edge = Edge(
+        storage.service.mounts, keys=storage.platform.api_keys, metrics=storage.platform.metrics, require_api_key=True
+    )
+    async with listening(edge) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        storage.url, storage.http = f"http://127.0.0.1:{port}", http
+        for kind in ("profile-picture", "story-media"):
+            file = await upload(storage, kind=kind)
+            assert (await read(storage, file["url"])).content == PNG
+        await storage.bucket("b", public=True)
+        lone_key = {"apikey": storage.platform.settings.service_role_token}
+        assert (await http.post("/storage/v1/object/b/x", content=b"x", headers=lone_key)).status_code == 200
+        for path in ("/object/public/b/x", "/object/b/x", "/object/info/public/b/x", "/status", "/version"):
+            assert (await http.get(f"/storage/v1{path}")).status_code == 200, path
+        hidden = await http.get("/storage/v1/object/authenticated/b/x")
+        assert refusal(hidden)[:3] == (400, "403", "Unauthorized")
+        assert problem(await http.get(f"/storage/{ALICE}")) == (401, "invalid_token")

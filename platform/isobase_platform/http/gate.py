@@ -29,8 +29,8 @@ class MissingApiKey(IsobaseError):
 def authorization_for(scope: Scope, rule: ApiKeyRule, keys: ApiKeys, *, is_required: bool) -> str | None:
     """The ``Authorization`` that the service shall see; None leaves the request's own.
 
-    Raises ``MissingApiKey`` when ``is_required`` and neither header nor query brought a key, and for an opaque key that is
-    not this project's.
+    Raises ``MissingApiKey`` when ``is_required`` and neither header nor query brought a key (unless the rule makes keys
+    optional), and for an opaque key that is not this project's.
     """
     if rule is ApiKeyRule.NONE:
         return None
@@ -47,12 +47,12 @@ def authorization_for(scope: Scope, rule: ApiKeyRule, keys: ApiKeys, *, is_requi
             raise MissingApiKey("Unknown API key", code="unknown_api_key")
         return f"Bearer {token}"
     if api_key is None:
-        if is_required:
+        if is_required and rule is not ApiKeyRule.OPTIONAL:
             raise MissingApiKey(
                 "No API key found in request", hint="No `apikey` request header or url param was found."
             )
         return None
-    return f"Bearer {api_key}" if rule is ApiKeyRule.BEARER else None
+    return f"Bearer {api_key}" if rule in (ApiKeyRule.BEARER, ApiKeyRule.OPTIONAL) else None
 
 
 def with_authorization(scope: Scope, authorization: str) -> Scope:

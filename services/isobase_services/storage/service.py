@@ -103,7 +103,7 @@ class StorageService:
         tus = tus_app(self._core.resumable, self._core.signer, platform.verifier, platform.settings)
         faces: dict[str, ASGIApp] = {TUS_PATH: tus}
         simple = self._around(simple_app(platform, self._core))
-        mounts = [Mount(SIMPLE_PREFIX, simple, ApiKeyRule.BEARER)]
+        mounts = [Mount(SIMPLE_PREFIX, simple, ApiKeyRule.OPTIONAL)]
         if platform.settings.storage.s3_protocol.enabled:
             s3 = s3_app(platform, self._core)
             faces[S3_PATH] = _rooted(S3_PATH, s3)
@@ -111,7 +111,7 @@ class StorageService:
             mount = Mount(REST_PREFIX + S3_PATH, self._around(s3), ApiKeyRule.NONE, cors_expose=_EXPOSED_S3_HEADERS)
             mounts.append(mount)
         rest = self._around(_below(faces, rest))
-        mounts.append(Mount(REST_PREFIX, rest, ApiKeyRule.BEARER, serves_bare=True, cors_expose=_EXPOSED_HEADERS))
+        mounts.append(Mount(REST_PREFIX, rest, ApiKeyRule.OPTIONAL, serves_bare=True, cors_expose=_EXPOSED_HEADERS))
         self.mounts = tuple(mounts)
 
     @property
