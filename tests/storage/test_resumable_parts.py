@@ -128,7 +128,7 @@ async def test_an_upload_that_was_begun_on_another_backend_is_not_found_and_begi
         await stack.bucket("b", public=True)
         url = httpx.URL((await create(stack, "x", 10, stack.admin, bucket="b")).headers["location"]).path
         await send(stack, url, b"abcdefghij", [3])
-    monkeypatch.setattr("isobase_services.storage.service.FileBlobStore", PartsOnly)
+    monkeypatch.setattr("isobase_services.storage.blob.create.FileBlobStore", PartsOnly)
     async with running(database) as stack:
         answer = await patch(stack, url, 3, b"defghij", stack.admin)
         assert (answer.status_code, answer.text) == (404, "The file for this url was not found\n")

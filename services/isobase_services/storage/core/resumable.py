@@ -141,10 +141,10 @@ class Resumable:
         deadline_s = time.monotonic() + RELEASE_TIMEOUT_S
         while True:
             async with self._database.transaction(actor, as_service=True) as transaction:
+                expected = await self._may_write(transaction, key, right)
                 row = await self._take(transaction, key, lease)
                 state = UploadState.from_row(key, row)
                 limit_bytes = self._limit(row["file_size_limit"])
-                expected = await self._dry_run(transaction, state, right)
                 if state.is_expired:
                     raise refuse_upload.expired()
                 if not row["is_held"]:
@@ -179,9 +179,9 @@ class Resumable:
         deadline_s = time.monotonic() + RELEASE_TIMEOUT_S
         while True:
             async with self._database.transaction(actor, as_service=True) as transaction:
+                await self._may_write(transaction, key, right)
                 row = await self._take(transaction, key, lease)
                 state = UploadState.from_row(key, row)
-                await self._dry_run(transaction, state, right)
                 if state.is_finished:
                     raise refuse_upload.already_finished()
                 if not row["is_held"]:
@@ -231,6 +231,13 @@ class Resumable:
         for entry in old:
             if entry.version not in known:
                 await self._blobs.appends.discard_entry(entry)
+
+    async def _may_write(self, transaction: StorageTransaction, key: BlobKey, right: UploadRight) -> Expectation:
+        """Ask before the upload's row is locked: a dry run waits for who writes the object's row, and he for this one."""
+        row = await transaction.fetchrow(sql.READ, _id_of(key), key.bucket, key.name)
+        if row is None:
+            raise refuse_upload.not_found()
+        return await self._dry_run(transaction, UploadState.from_row(key, row), right)
 
     async def _take(self, transaction: StorageTransaction, key: BlobKey, lease: Lease) -> asyncpg.Record:
         row = await transaction.fetchrow(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from isobase_services.storage.blob import (
     BlobFacts,
     BlobKey,
     BlobMissing,
     BlobStore,
+    BlobUnavailable,
     PartInvalid,
     StoredBlob,
     StoredPart,
@@ -85,9 +86,9 @@ class PartSink:
             await self._background.wait()
             await self._background.start(self._store_and_record(*self._cut(self._part_bytes)))
 
-    def _cut(self, size: int) -> tuple[int, list[bytes], int, bool]:
+    def _cut(self, size: int) -> tuple[int, deque[bytes], int, bool]:
         """Take the first ``size`` bytes: their place, the bytes, the size, and whether some were in the database."""
-        taken: list[bytes] = []
+        taken: deque[bytes] = deque()
         missing = size
         while missing:
             chunk = self._buffer.popleft()
@@ -102,7 +103,7 @@ class PartSink:
         self._kept = 0
         return first, taken, size, had_kept
 
-    async def _store_and_record(self, first: int, chunks: list[bytes], size: int, had_kept: bool) -> None:
+    async def _store_and_record(self, first: int, chunks: deque[bytes], size: int, had_kept: bool) -> None:
         try:
             part = await self._store(chunks)
         except UploadMissing as error:
@@ -110,14 +111,14 @@ class PartSink:
         piece = StoredPiece(first, size, part.number, part.etag)
         await self._ledger.record(Mark(first + size, piece, drops_tail=had_kept))
 
-    async def _store(self, chunks: Iterable[bytes]) -> StoredPart:
+    async def _store(self, chunks: deque[bytes]) -> StoredPart:
         if self._upload is None:
             upload = await self._blobs.begin_parts(self._key, self._facts)
             await self._ledger.keep_upload(upload)
             self._upload = upload
         number = self._next_number
         self._next_number += 1
-        return await self._blobs.put_part(self._key, self._upload, number, _iterate(chunks))
+        return await self._blobs.put_part(self._key, self._upload, number, _drain(chunks))
 
     async def settle(self) -> Mark:
         """See ``Sink.settle``."""
@@ -138,26 +139,38 @@ class PartSink:
         await self._background.wait()
         size = self._first + self._buffered
         if self._upload is None:
-            return await self._blobs.put(self._key, _iterate(self._buffer), facts=self._facts)
+            return await self._blobs.put(self._key, _drain(self._buffer), facts=self._facts)
         try:
             parts = list(await self._ledger.parts())
             if self._buffered:
                 parts.append(await self._store(self._buffer))
             return await self._blobs.finish_parts(self._key, self._upload, parts)
-        except UploadMissing as error:
-            # A process was killed when the parts were a blob already and the row did not say so yet.
-            stat = await self._blobs.stat(self._key)
-            if stat.size_bytes != size or stat.etag is None:
+        except (UploadMissing, BlobUnavailable) as error:
+            # A process may have been killed when the parts were a blob already and the row did not say so yet.
+            stored = await self._stored(size)
+            if stored is not None:
+                return stored
+            if isinstance(error, UploadMissing):
                 raise BlobMissing from error
-            return StoredBlob(stat.etag, stat.size_bytes, stat.stored_at)
+            raise
         except PartInvalid as error:
             raise BlobMissing from error
+
+    async def _stored(self, size_bytes: int) -> StoredBlob | None:
+        try:
+            stat = await self._blobs.stat(self._key)
+        except (BlobMissing, BlobUnavailable):
+            return None
+        if stat.size_bytes != size_bytes or stat.etag is None:
+            return None
+        return StoredBlob(stat.etag, stat.size_bytes, stat.stored_at)
 
     async def close(self) -> None:
         """See ``Sink.close``."""
         await self._background.close()
 
 
-async def _iterate(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+async def _drain(chunks: deque[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, each given up as it goes: the store has its own copy of what is on its way."""
+    while chunks:
+        yield chunks.popleft()
