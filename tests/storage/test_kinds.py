@@ -99,3 +99,12 @@ def test_older_files_are_those_of_the_same_user_and_template() -> None:
     user = ALICE.replace("-", "\\-")
     assert older.pattern == rf"^a\.b/[A-Za-z0-9_-]+/{user}/x\-[0-9]+\.[a-z0-9]+$"
     assert kind("one", key="a/{user_id}/{random}").older_files(ALICE) is None
+
+
+@pytest.mark.parametrize("name", ["url", "purge_url", "cloudfront_endpoint_url"])
+@pytest.mark.parametrize(
+    "value", ["", "cdn.example", "ftp://cdn.example", "https://", "https://cdn.example/?a=b", "https://["]
+)
+def test_an_address_of_a_network_that_is_none_is_refused_at_start(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"storage\.cdn"):
+        load_settings(file_values={"storage": {"cdn": {name: value}}})

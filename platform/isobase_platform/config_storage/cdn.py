@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
 
 from isobase_platform.config_group import SettingsGroup
 
@@ -28,3 +30,12 @@ class CdnSettings(SettingsGroup):
     """For public files whose key is never used twice: those of the simple face."""
     private_cache_control: str = "private, max-age=31536000, immutable"
     """The same for files that are not public."""
+
+    @field_validator("url", "purge_url", "cloudfront_endpoint_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+                raise ValueError("an http or https URL without query is wanted")
+        return value
