@@ -60,7 +60,7 @@ def workers(server: psutil.Process | None = None) -> list[psutil.Process]:
     found = []
     for child in (server or psutil.Process()).children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "isobase_services.storage.render.worker" in child.cmdline():
+            if any("isobase_services.storage.render.worker" in argument for argument in child.cmdline()):
                 found.append(child)
     return found
 

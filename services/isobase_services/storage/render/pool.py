@@ -141,8 +141,9 @@ class RenderPool:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-I",
-                    "-m",
-                    "isobase_services.storage.render.worker",
+                    "-c",
+                    _PROGRAM,
+                    os.pathsep.join(path for path in sys.path if path),
                     str(theirs.fileno()),
                     str(self._limits.memory_bytes),
                     str(self._limits.timeout_s),
@@ -201,6 +202,13 @@ async def _exit_text(worker: _Worker) -> str:
         return "it still runs"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
+
+_PROGRAM = f"""import sys
+sys.path[:] = sys.argv.pop(1).split({os.pathsep!r})
+from isobase_services.storage.render.worker import main
+main(sys.argv[1:])
+"""
+"""The worker, found where this process found its modules: without its environment it would look in fewer places."""
 
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",

@@ -1,8 +1,7 @@
 """The program of a rendering process: takes one job at a time, with two open files, until the other side is gone.
 
 The process has no path, no secret and no environment of the service; what it may use is limited by the kernel, so that a
-source that breaks a decoder or blows up in it ends this process and nothing else. It is started with its limits as arguments:
-``python -I -m isobase_services.storage.render.worker FD MEMORY_BYTES TIMEOUT_S``.
+source that breaks a decoder or blows up in it ends this process and nothing else. ``pool`` starts it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def main(arguments: list[str]) -> None:
-    """Serve jobs from the socket of the given descriptor. Says first that it is ready, or why it cannot be."""
+    """Serve jobs; ``arguments`` are the socket's descriptor, the memory in bytes, and seconds of CPU for one job.
+
+    Says first that it is ready, or why it cannot be.
+    """
     descriptor, memory_bytes, timeout_s = int(arguments[0]), int(arguments[1]), float(arguments[2])
     with socket.socket(fileno=descriptor) as service:
         _limit(memory_bytes)
@@ -98,7 +100,3 @@ def _limit_cpu(timeout_s: float) -> None:
     limit_s = math.ceil(used.ru_utime + used.ru_stime + timeout_s) + 1
     with contextlib.suppress(ValueError):  # a lower hard limit of the machine's stays
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
