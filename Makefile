@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test-differential: test-deps ## compare the data API with a real PostgREST 12 (f
 
 test-differential-auth: install ## compare auth with the real GoTrue; GOTRUE=path of its program
 	scripts/test-differential-auth $(GOTRUE) $(PYTEST_ARGS)
+
+test-differential-images: install ## compare renderings with a running imgproxy; IMGPROXY=its URL IMGPROXY_ROOT=its source directory
+	PYTHONPATH=. $(BIN)/python scripts/compare_imgproxy.py $(IMGPROXY) $(IMGPROXY_ROOT)
 
 test-differential-storage: install ## compare storage with the real supabase/storage; STORAGE=its URL STORAGE_DATABASE_URL=its database
 	scripts/test-differential-storage $(STORAGE) $(STORAGE_DATABASE_URL) $(PYTEST_ARGS)

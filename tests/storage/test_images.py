@@ -135,6 +135,8 @@ async def test_a_photo_is_turned_upright_and_tells_nothing_more(pictures: Stack)
         assert (rendered.width, rendered.height) == (upright.width, upright.height)
         assert (rendered - upright).abs().avg() < 4
         assert not [field for field in rendered.get_fields() if "exif" in field or field == "orientation"]
+        _, avif = await render(pictures, encoded(image, ".jpg", Q=95), "quality=95&format=avif")
+        assert (avif.autorot() - upright).abs().avg() < 6
 
 
 async def test_colours_of_other_spaces_become_srgb(pictures: Stack) -> None:

@@ -17,6 +17,7 @@ from isobase_services.storage.core.database import StorageDatabase
 from isobase_services.storage.core.direct import DirectUploads
 from isobase_services.storage.core.direct_read import DirectReads
 from isobase_services.storage.core.health import Health
+from isobase_services.storage.core.images import Images
 from isobase_services.storage.core.key_listing import KeyListings
 from isobase_services.storage.core.kinds import Kinds
 from isobase_services.storage.core.listing import Listings
@@ -29,7 +30,6 @@ from isobase_services.storage.core.sign import Signing
 from isobase_services.storage.core.transfer import Transfers
 from isobase_services.storage.core.upload import Uploads
 from isobase_services.storage.core.write import Finisher, ObjectWriter
-from isobase_services.storage.render.renderer import Images
 from isobase_services.storage.signer import Signer
 
 __all__ = ["StorageCore"]

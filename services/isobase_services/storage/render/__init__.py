@@ -2,6 +2,6 @@
 
 ``transform`` (the request's words), ``formats`` and ``geometry`` (rules) are pure. ``worker`` is the program of the separate
 processes in which foreign bytes are decoded, with ``pipeline`` (pyvips) and ``svg``; only there is libvips loaded, and so
-these modules import nothing of the service. ``pool`` runs the processes, ``cache`` keeps results on disk, ``renderer`` is the
-core's part that puts them together. Source: contracts/storage.md 1.3; upstream ``src/storage/renderer/image.ts``.
+these modules import nothing of the service. ``pool`` runs the processes, ``cache`` keeps results on disk; ``core.images``
+puts them together. Source: contracts/storage.md 1.3; upstream ``src/storage/renderer/image.ts``.
 """

@@ -195,6 +195,8 @@ def _transformed(image: pyvips.Image, scale: Scale, angle: int, is_mirrored: boo
             image = image.rot(f"d{angle}")
         if is_mirrored:
             image = image.fliphor()
+        image = image.copy()
+        image.remove("orientation")  # AVIF would be turned by it once more
     crop = crop_to(
         image.width,
         image.height,

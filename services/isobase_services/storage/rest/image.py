@@ -7,10 +7,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from isobase_services.storage.core.images import ImageRequest, Images
 from isobase_services.storage.core.read import Access, Reads
 from isobase_services.storage.errors import StorageError
 from isobase_services.storage.render.formats import ImageFormat
-from isobase_services.storage.render.renderer import ImageRequest, Images
 from isobase_services.storage.render.transform import FocalPointOutside, Transform
 from isobase_services.storage.rest.call import Call, Endpoint
 from isobase_services.storage.rest.object_response import BlobResponse, content_headers

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from isobase_services.storage.body import content_length
+from isobase_services.storage.core.images import Images
 from isobase_services.storage.core.sign import Signing
 from isobase_services.storage.core.upload import UploadFacts, UploadTarget
-from isobase_services.storage.render.renderer import Images
 from isobase_services.storage.render.transform import Transform
 from isobase_services.storage.rest.call import Call
 from isobase_services.storage.rest.image import token_text

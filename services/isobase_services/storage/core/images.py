@@ -28,10 +28,10 @@ from isobase_services.storage.core.database import Actor
 from isobase_services.storage.core.read import Access, ObjectRow, Reads
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.render.cache import CachedImage, ImageCache, ImageName
-from isobase_services.storage.render.formats import ImageFormat
 from isobase_services.storage.render.job import Job, Refusal, Rendered
+from isobase_services.storage.render.plan import plan
 from isobase_services.storage.render.pool import PoolLimits, RendererUnavailable, RenderPool, TooManyWaiting
-from isobase_services.storage.render.transform import Format, Gravity, Resize, Transform
+from isobase_services.storage.render.transform import Transform
 
 __all__ = ["ImageRequest", "Images"]
 
@@ -90,29 +90,8 @@ class Images:
         return self._settings.max_dimension
 
     def plan(self, transform: Transform, accept: str) -> Job:
-        """What is to be done. ``accept``: the request's Accept header, which counts where no format is named."""
-        settings = self._settings
-        named = {Format.WEBP: ImageFormat.WEBP, Format.AVIF: ImageFormat.AVIF}.get(transform.format or Format.ORIGIN)
-        may_choose = transform.format is None
-        gravity = transform.gravity or Gravity.CENTER
-        has_box = bool(transform.width or transform.height)
-        return Job(
-            width=transform.width or settings.default_width,
-            height=transform.height or settings.default_height,
-            # Without a length of its own a request is shown whole, in the default box.
-            resize=(transform.resize or Resize.COVER) if has_box else Resize.CONTAIN,
-            gravity=gravity,
-            x_offset=0 if gravity is Gravity.SMART else transform.x_offset or 0,
-            y_offset=0 if gravity is Gravity.SMART else transform.y_offset or 0,
-            named_format=named,
-            prefers_webp=may_choose and settings.webp_detection and "image/webp" in accept,
-            prefers_avif=may_choose and settings.avif_detection and "image/avif" in accept,
-            jpeg_quality=transform.quality or settings.jpeg_quality,
-            webp_quality=transform.quality or settings.webp_quality,
-            avif_quality=transform.quality or settings.avif_quality,
-            max_pixels=settings.max_source_pixels,
-            max_frames=settings.max_animation_frames,
-        )
+        """What is to be done; see ``render.plan``."""
+        return plan(transform, accept, self._settings)
 
     def etag(self, row: ObjectRow, job: Job) -> str:
         """The result's ETag: another one for each version of the source and for all that decides the result."""
