@@ -11,10 +11,10 @@ from datetime import datetime
 from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.errors import refuse
 
-__all__ = ["KeyEntry", "KeyListings", "KeyPage", "KeyRequest", "behind"]
+__all__ = ["GREATEST", "KeyEntry", "KeyListings", "KeyPage", "KeyRequest", "behind"]
 
 MAX_PAGE_KEYS = 1000
-_GREATEST = "\U0010ffff"
+GREATEST = "\U0010ffff"
 """Sorts behind every character that a key may have."""
 
 _COLUMNS = "metadata ->> 'eTag' as etag, metadata ->> 'size' as size, updated_at, owner_id"
@@ -127,5 +127,5 @@ def behind(after: str, prefix: str, delimiter: str | None) -> str:
     if delimiter and after.startswith(prefix):
         at = after.find(delimiter, len(prefix))
         if at >= 0 and at + len(delimiter) == len(after):
-            return after + _GREATEST
+            return after + GREATEST
     return after

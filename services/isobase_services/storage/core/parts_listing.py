@@ -11,7 +11,7 @@ from datetime import datetime
 
 from isobase_services.storage.core import parts_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase
-from isobase_services.storage.core.key_listing import behind
+from isobase_services.storage.core.key_listing import GREATEST, behind
 from isobase_services.storage.core.parts_values import PartsTarget
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.rules import is_uuid
@@ -103,7 +103,9 @@ class PartListings:
         if "\0" in request.bucket + request.prefix + request.after_key + request.after_id:
             raise refuse.invalid_parameter("prefix")
         found: list[ListedUpload] = []
-        key, upload_id = behind(request.after_key, request.prefix, request.delimiter), request.after_id
+        key = behind(request.after_key, request.prefix, request.delimiter)
+        # Without an upload's id the page begins behind all uploads of the key, as S3 documents its key marker.
+        upload_id = request.after_id or (GREATEST if request.after_key else "")
         wanted = request.limit + 1
         async with self._database.transaction(actor, as_service=True) as transaction:
             if await transaction.fetchrow("select from storage.buckets where id = $1", request.bucket) is None:

@@ -103,6 +103,10 @@ def _http_date(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+MAX_META_CHARS = 8 * 1024
+"""The longest value of user metadata that an answer carries as a header, as upstream's; it stays in the row."""
+
+
 def http_date(moment: datetime) -> str:
     """A moment as HTTP writes it."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)
@@ -119,7 +123,8 @@ def metadata_headers(user_metadata: Mapping[str, Any] | None) -> dict[str, str]:
     missing = 0
     for name, value in (user_metadata or {}).items():
         header = _META + name.lower()
-        if name and isinstance(value, str) and is_header_text(value) and _TOKEN.fullmatch(header):
+        is_text = isinstance(value, str) and len(value) <= MAX_META_CHARS and is_header_text(value)
+        if name and is_text and _TOKEN.fullmatch(header):
             headers[header] = value
         else:
             missing += 1

@@ -18,7 +18,7 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_DEPTH = 16
 MAX_NODES = 50_000
 """Elements of one request: a DeleteObjects of 1,000 keys has 3,001, a CompleteMultipartUpload of 10,000 parts 30,001."""
-_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What XML 1.0 has no way to write."""
 _ENTITIES = {'"': "&quot;", "\r": "&#13;"}
