@@ -63,3 +63,23 @@ async def test_info_names_version_and_age_in_headers_too(storage: Stack) -> None
     assert answer.headers["etag"] == answer.json()["etag"]
     assert answer.headers["cache-control"] == "max-age=60"
     assert answer.headers["last-modified"].endswith("GMT")
+
+
+async def test_rows_of_older_servers_say_when_they_were_changed_as_http_does(storage: Stack) -> None:
+    await storage.bucket("a")
+    storage.sql(
+        "insert into storage.objects (bucket_id, name, metadata)"
+        """ values ('a', 'key', '{"lastModified": "Wed, 12 Oct 2022 11:17:02 GMT", "size": 1}')"""
+    )
+    answer = await storage.http.head("/storage/v1/object/a/key", headers=storage.admin)
+    assert answer.headers["last-modified"] == "Wed, 12 Oct 2022 11:17:02 GMT"
+
+
+@pytest.mark.parametrize("path", ["a/key", "info/a/key", "info/authenticated/a/key"])
+async def test_heads_and_facts_check_a_transform(storage: Stack, path: str) -> None:
+    await storage.bucket("a")
+    await storage.put("a/key", b"x", storage.admin)
+    method = "GET" if path.startswith("info") else "HEAD"
+    for query, status in (("width=5", 200), ("format=avif%0Ax", 400), ("quality=1", 400)):
+        answer = await storage.http.request(method, f"/storage/v1/object/{path}?{query}", headers=storage.admin)
+        assert answer.status_code == status, query

@@ -17,6 +17,7 @@ from isobase_services.storage.rest.object_response import (
 )
 from isobase_services.storage.rest.render import json_response
 from isobase_services.storage.rest.schema import Object, Text, validate
+from isobase_services.storage.rest.transform import TRANSFORM
 from isobase_services.storage.signer import Scope, Signer
 
 __all__ = ["ReadEndpoints"]
@@ -80,6 +81,7 @@ class ReadEndpoints:
         return handle
 
     async def _head(self, call: Call, access: Access, expires_at_s: int | None) -> Response:
+        validate(TRANSFORM, call.query(), "querystring")
         row = await self._reads.find(call.actor(), call.bucket, call.key, access)
         headers = content_headers(
             row, {}, if_none_match=call.header("if-none-match"), expires_at_s=expires_at_s, is_head=True
@@ -93,6 +95,7 @@ class ReadEndpoints:
         """The row's facts as JSON."""
 
         async def handle(call: Call) -> ASGIApp:
+            validate(TRANSFORM, call.query(), "querystring")
             row = await self._reads.find(call.actor(), call.bucket, call.key, access)
             response = json_response(_info(row))
             headers = content_headers(row, {}, if_none_match=call.header("if-none-match"), is_head=True)

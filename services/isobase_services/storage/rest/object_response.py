@@ -43,7 +43,8 @@ class Conditions:
 def last_modified(row: ObjectRow) -> datetime | None:
     """When the object's bytes were stored, to the second."""
     text = row.text("lastModified")
-    moment = (parse_iso(text) if text else None) or row.updated_at
+    # Rows of older servers hold the date as HTTP writes it.
+    moment = _http_date(text) or row.updated_at
     return moment.astimezone(UTC).replace(microsecond=0) if moment else None
 
 

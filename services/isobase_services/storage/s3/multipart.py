@@ -6,6 +6,7 @@ Source: contracts/storage.md 1.5; AWS's API reference; upstream ``s3-handler.ts`
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from starlette.responses import Response
 
@@ -77,7 +78,8 @@ class PartOperations:
         check = RequestConditions.of(call.headers, "x-amz-copy-source-").check_copy
         copied = PartCopy(source.bucket, source.key, choose, check)
         part = await self._parts.copy(call.actor, _part_target(call), copied)
-        return xml_response(element("CopyPartResult", element("ETag", part.etag)))
+        now = iso_milliseconds(datetime.now(UTC))
+        return xml_response(element("CopyPartResult", element("ETag", part.etag), element("LastModified", now)))
 
     async def complete(self, call: S3Call) -> Response:
         """CompleteMultipartUpload; without a list of parts all of them make the object."""
