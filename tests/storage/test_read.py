@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.storage.conftest import ALICE, BOB, Stack, refusal
+from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, Stack, refusal
 
 O = "/storage/v1/object"  # noqa: E741
 
@@ -78,6 +78,7 @@ async def test_a_download_has_upstreams_headers(files: Stack) -> None:
     assert {name: head.headers[name] for name in names} == {name: answer.headers[name] for name in names}
 
 
+@BOTH_BACKENDS
 async def test_a_range_is_206_and_one_that_cannot_be_served_416(files: Stack) -> None:
     url = f"{O}/public/shared/{ALICE}/a.txt"
     for text, content, content_range in (
@@ -148,6 +149,7 @@ async def test_a_type_that_cannot_be_sent_leaves_a_browser_nothing_to_guess(file
     assert answer.headers["content-type"] == "application/octet-stream"
 
 
+@BOTH_BACKENDS
 async def test_a_row_without_bytes_is_not_found(files: Stack) -> None:
     files.sql("insert into storage.objects (bucket_id, name) values ('shared', 'seeded')")
     for url in (f"{O}/public/shared/seeded", f"{O}/shared/seeded"):
@@ -180,6 +182,7 @@ async def test_a_policy_that_fails_does_not_hide_a_public_object(files: Stack) -
     assert refusal(private)[:2] == (500, "500")
 
 
+@BOTH_BACKENDS
 async def test_a_large_object_streams_through_with_little_memory(owned: Stack) -> None:
     size = 64 * 1024 * 1024
     owned.sql("update storage.buckets set public = true where id = 'files'")
@@ -203,10 +206,11 @@ async def test_a_large_object_streams_through_with_little_memory(owned: Stack) -
             assert chunk == (block * 2)[total % len(block) :][: len(chunk)]
             total += len(chunk)
     assert total == size
-    most_kib = (24 if owned.s3 is None else 64) * 1024  # of S3: the parts that are on their way
+    most_kib = (24 if owned.s3 is None else 44) * 1024  # of S3: the parts that are on their way
     assert _peak_kib() - base < most_kib, (peak_before, base)
 
 
+@BOTH_BACKENDS
 async def test_a_reader_that_goes_away_frees_the_server(files: Stack) -> None:
     await files.bucket("big", public=True)
     await files.put("big/a", b"x" * 40_000_000, files.admin)

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.storage.conftest import ALICE, Stack, refusal
+from tests.storage.conftest import ALICE, BOTH_BACKENDS, Stack, refusal
 
 O = "/storage/v1/object"  # noqa: E741
 
@@ -30,6 +30,7 @@ async def read(stack: Stack, path: str) -> bytes:
     return answer.content
 
 
+@BOTH_BACKENDS
 async def test_a_copy_has_its_own_bytes_and_the_sources_facts(files: Stack) -> None:
     body = {"bucketId": "b", "sourceKey": "a.txt", "destinationBucket": "c", "destinationKey": "x/copy.txt"}
     answer = await files.http.post(f"{O}/copy", json=body, headers=files.user(ALICE))
@@ -55,6 +56,7 @@ async def test_a_copy_has_its_own_bytes_and_the_sources_facts(files: Stack) -> N
     assert len(files.blobs()) == 1
 
 
+@BOTH_BACKENDS
 async def test_a_copy_may_bring_metadata_of_its_own(files: Stack) -> None:
     body = {
         "bucketId": "b",
@@ -81,6 +83,7 @@ async def test_a_taken_target_is_replaced_by_a_copy_only_on_request(files: Stack
     assert len(files.blobs()) == 2
 
 
+@BOTH_BACKENDS
 async def test_a_move_keeps_id_birth_and_user_metadata(files: Stack) -> None:
     before = files.sql("select id, created_at, user_metadata, metadata - 'lastModified' from storage.objects")
     body = {"bucketId": "b", "sourceKey": "a.txt", "destinationBucket": "c", "destinationKey": "moved.txt"}
@@ -130,6 +133,7 @@ async def test_a_transfer_that_cannot_be_changes_nothing(files: Stack, action: s
     assert (files.sql("select * from storage.objects order by name"), sorted(files.blobs())) == before
 
 
+@BOTH_BACKENDS
 async def test_a_move_of_what_is_overwritten_meanwhile_loses_no_bytes(files: Stack) -> None:
     """Whoever comes first: the new content is at the source or at the target, and there is no blob without a row."""
     user = files.user(ALICE)

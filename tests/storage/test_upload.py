@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import ALICE, Stack, refusal, running, with_storage
+from tests.storage.conftest import ALICE, BOTH_BACKENDS, Stack, refusal, running, with_storage
 
 O = "/storage/v1/object"  # noqa: E741
 
@@ -289,6 +289,7 @@ async def test_an_upload_to_a_missing_bucket_is_refused(open_bucket: Stack) -> N
     assert refusal(answer) == (400, "404", "Bucket not found", "Bucket not found")
 
 
+@BOTH_BACKENDS
 async def test_an_overwrite_keeps_the_row_and_removes_the_old_bytes(open_bucket: Stack) -> None:
     user = open_bucket.user(ALICE)
     first = (await open_bucket.put("b/a", b"first", user)).json()
@@ -303,6 +304,7 @@ async def test_an_overwrite_keeps_the_row_and_removes_the_old_bytes(open_bucket:
     assert created.status_code == 200
 
 
+@BOTH_BACKENDS
 @pytest.mark.parametrize("is_form", [False, True])
 async def test_a_client_that_goes_away_leaves_nothing(open_bucket: Stack, is_form: bool) -> None:
     host, port = open_bucket.url.removeprefix("http://").split(":")
@@ -331,6 +333,7 @@ async def test_a_client_that_goes_away_leaves_nothing(open_bucket: Stack, is_for
     assert open_bucket.sql("select 1 from storage.objects") == []
 
 
+@BOTH_BACKENDS
 async def test_many_writers_of_one_key_end_with_one_blob_and_the_row_that_names_it(open_bucket: Stack) -> None:
     contents = [f"content {number}".encode() * 50 for number in range(24)]
     users = [open_bucket.user(ALICE), open_bucket.admin]
@@ -381,6 +384,7 @@ async def test_one_of_several_new_uploads_wins_and_the_others_are_duplicates(ope
     assert len(open_bucket.blobs()) == 1
 
 
+@BOTH_BACKENDS
 async def test_uploads_that_end_at_random_moments_leave_as_many_blobs_as_rows(open_bucket: Stack) -> None:
     host, port = open_bucket.url.removeprefix("http://").split(":")
     content = b"z" * 400_000
