@@ -120,6 +120,7 @@ async def test_an_activity_image_has_its_activity_in_its_key(storage: Stack) -> 
 REFUSED: list[tuple[dict[str, Any], tuple[int, str]]] = [
     ({"kind": "nothing"}, (400, "unknown_kind")),
     ({"content_type": "text/html"}, (415, "invalid_mime_type")),
+    ({"content_type": "image/svg+xml"}, (415, "invalid_mime_type")),
     ({"content_type": "image/../x"}, (415, "invalid_mime_type")),
     ({"content_type": "nonsense"}, (415, "invalid_mime_type")),
     ({"size": 51 * 1024 * 1024}, (413, "entity_too_large")),

@@ -19,6 +19,8 @@ BUILT_IN = frozenset({"user_id", "timestamp", "random", "ext"})
 """Variables that the server fills: the caller's id, milliseconds since 1970, 16 random hex digits, the type's extension."""
 _LITERAL_KEY = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
+_MORE_IMAGES = ("image/gif", "image/heic", "image/heif", "image/avif")
+"""By name and not as `image/*`: that would take SVG, which can hold scripts."""
 _MIB = 1024 * 1024
 
 
@@ -77,7 +79,7 @@ DEFAULT_KINDS: Mapping[str, UploadKind] = {
     ),
     "story-media": UploadKind(
         key="story-media/{user_id}/{timestamp}-{random}.{ext}",
-        allowed_mime_types=("image/*", "video/mp4", "video/quicktime", "video/webm"),
+        allowed_mime_types=(*_IMAGES, *_MORE_IMAGES, "video/mp4", "video/quicktime", "video/webm"),
         max_size_bytes=50 * _MIB,
     ),
 }
