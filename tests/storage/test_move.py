@@ -127,7 +127,7 @@ async def test_a_dry_run_only_counts(storage: Stack, target: BlobStore) -> None:
     assert [entry async for entry in target.scan()] == []
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 13])
+@pytest.mark.parametrize("after", [0, 5])
 async def test_a_run_that_was_cut_is_resumed_where_it_was(
     storage: Stack, target: BlobStore, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

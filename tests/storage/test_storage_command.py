@@ -102,6 +102,7 @@ async def test_objects_go_to_s3_and_back_without_a_moment_in_which_they_cannot_b
         assert (await stack.http.delete(f"/storage/v1/object/files/{gone}", headers=stack.admin)).status_code == 200
         del contents[gone]
         variables = {"BACKEND": "s3", "FALLBACK__BACKEND": "file"}
+        assert await command("check", **variables) == 0
         code = await command("move", "--from", "fallback", "--to", "main", "--delete-source", **variables)
         assert (code, "removed from the source" in capsys.readouterr().out) == (0, True)
         await assert_served(stack, contents)
@@ -298,6 +299,8 @@ async def test_a_check_finds_and_fixes_orphans(
         assert (told["orphan_blobs"], told["rows_without_blob"], told["removed_blobs"]) == (3, 0, 0)
         assert await command("check", "--fix", BACKEND=where) == 0
         assert len(stack.blobs()) == OBJECTS
-        assert await command("check", "--fix", "--grace", "0", BACKEND=where) == 0
+        assert await command("check", "--fix", "--grace", "0", BACKEND=where) == ExitCode.CONFIGURATION
+        assert "uploads may be under way" in capsys.readouterr().err
+        assert await command("check", "--fix", "--grace", "0", "--force", BACKEND=where) == 0
         assert "Removed: 3" in capsys.readouterr().out
         assert len(stack.blobs()) == OBJECTS - 3

@@ -26,6 +26,11 @@ async def nothing() -> int:
     return 0
 
 
+@pytest.fixture(autouse=True)
+def removes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isobase_services.storage.upkeep.check.MIN_REMOVAL_GRACE_S", 0)
+
+
 async def chunks() -> AsyncIterator[bytes]:
     yield b"orphan"
 
@@ -110,6 +115,7 @@ async def test_a_worker_works_again_and_again_until_it_is_stopped(storage: Stack
     assert rounds == after
 
 
+@pytest.mark.parametrize("backend", ["file"], indirect=True)
 async def test_only_what_is_expired_goes(storage: Stack) -> None:
     await storage.bucket("b")
     assert (await storage.put("b/kept", b"kept", storage.admin)).status_code == 200

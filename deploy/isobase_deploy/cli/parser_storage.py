@@ -95,7 +95,7 @@ def _add_check(
 ) -> None:
     parser = family.add_parser("check", help="find blobs without a row and rows without a blob")
     parser.add_argument("--fix", action="store_true", help="remove blobs without a row; rows are never removed")
-    parser.add_argument("--force", action="store_true", help="with --fix: however many blobs that would be")
+    parser.add_argument("--force", action="store_true", help="with --fix: however many and however young they are")
     parser.add_argument(
         "--grace",
         type=_number(0, MAX_DURATION_S),

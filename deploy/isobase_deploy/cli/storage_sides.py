@@ -10,6 +10,7 @@ from typing import Literal
 from isobase_platform.config import Settings
 from isobase_platform.config_storage.s3 import S3Settings
 from isobase_platform.errors import ConfigurationError
+from isobase_platform.observe import mask_secrets
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.blob.create import create_single_store
 
@@ -29,7 +30,7 @@ class Side:
             return str(self.root)
         prefix = self.s3.prefix.strip("/")
         place = f"s3://{self.s3.bucket}{f'/{prefix}' if prefix else ''}"
-        return f"{place} at {self.s3.endpoint_url}" if self.s3.endpoint_url else place
+        return mask_secrets(f"{place} at {self.s3.endpoint_url}") if self.s3.endpoint_url else place
 
     @property
     def place(self) -> tuple[str, ...]:

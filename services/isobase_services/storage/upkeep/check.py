@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from isobase_platform.errors import ConfigurationError
 from isobase_services.storage.blob import BlobEntry, BlobMissing, BlobStore
 from isobase_services.storage.upkeep.inventory import Inventory, Partition
 from isobase_services.storage.upkeep.rows import StoredRow, UpkeepRows
@@ -27,6 +28,8 @@ __all__ = ["CheckReport", "Checker", "version_of"]
 
 MAX_LISTED = 1000
 """How many of a kind a report names; it counts them all."""
+MIN_REMOVAL_GRACE_S = 600.0
+"""A blob that is removed sooner may be that of an upload whose row is about to be written."""
 REMOVAL_BATCH = 1000
 STATS_AT_ONCE = 16
 SUSPICIOUS_SHARE = 0.5
@@ -92,9 +95,15 @@ class Checker:
     ) -> CheckReport:
         """Compare everything; ``removes`` also removes orphans, ``is_forced`` however many they are.
 
-        ``told`` hears of progress as ``Inventory`` tells it. Raises ``BlobUnavailable``, ``Unavailable``,
+        ``told`` hears of progress as ``Inventory`` tells it. Raises ``ConfigurationError`` for a removal with a grace period
+        under ``MIN_REMOVAL_GRACE_S`` that is not forced, ``BlobUnavailable``, ``Unavailable``,
         ``DatabaseError`` and ``OSError`` (temporary directory full); what was removed before stays removed.
         """
+        if removes and not is_forced and self._grace_s < MIN_REMOVAL_GRACE_S:
+            raise ConfigurationError(
+                f"a grace period of {self._grace_s:.0f} s is too short to remove blobs: uploads may be under way",
+                hint=f"take {MIN_REMOVAL_GRACE_S:.0f} s or more, or --force while no server runs",
+            )
         report = CheckReport(checked_at=datetime.now(UTC).isoformat(timespec="seconds"), grace_s=self._grace_s)
         inventory = Inventory(self._rows, self._store, told)
         try:
