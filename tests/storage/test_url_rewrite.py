@@ -176,3 +176,23 @@ async def test_what_cannot_be_rewritten_is_refused_before_anything_changes(
     with pytest.raises(ConfigurationError) as caught:
         await UrlRewriter(tables, PREFIXES).find([parse_column_name(column.replace("o.t", f"{schema}.t"))])
     assert reason in caught.value.message
+
+
+async def test_rows_that_policies_hide_are_an_error_and_not_left_out(
+    tables: asyncpg.Connection[asyncpg.Record], storage_dsn: str
+) -> None:
+    schema = '"O""dd one"'
+    await tables.execute(f"""
+create table {schema}.t (id int primary key, url text);
+insert into {schema}.t values (1, '{OLD}1');
+alter table {schema}.t enable row level security;
+grant usage on schema {schema} to authenticated;
+grant all on {schema}.t to authenticated;
+set role authenticated;
+""")
+    try:
+        with pytest.raises(DatabaseError) as caught:
+            await rewrite(tables, f"{schema}.t.url")
+        assert caught.value.sqlstate == "42501"
+    finally:
+        await tables.execute("reset role")

@@ -6,7 +6,8 @@ match any more. Rows that users change meanwhile are waited for, row by row and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
 import asyncpg
@@ -51,8 +52,6 @@ class UrlRewriter:
     async def find(self, names: Sequence[ColumnName]) -> list[Column]:
         """Look all columns up before anything is changed. Raises ``ConfigurationError``, ``DatabaseError``."""
         try:
-            # Policies that hid rows would make them stay as they are, silently; so it is an error instead.
-            await self._connection.execute("set row_security = off")
             return [await find_column(self._connection, name) for name in names]
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
@@ -66,7 +65,8 @@ select count(*) filter (where {small}) as small, count(*) filter (where not ({sm
   from {column.table_sql} where {matches}
 """  # noqa: S608  quoted names and placeholders
         try:
-            row = await self._connection.fetchrow(statement, *parameters)
+            async with self._transaction():
+                row = await self._connection.fetchrow(statement, *parameters)
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
         assert row is not None
@@ -93,8 +93,7 @@ select count(*) filter (where {small}) as small, count(*) filter (where not ({sm
 
     async def _batch(self, column: Column, after: Sequence[str] | None) -> tuple[int, list[str] | None]:
         """Change the next rows behind the key ``after``; how many, and the key of the last (None: that was the end)."""
-        async with self._connection.transaction():
-            await self._connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
+        async with self._transaction():
             rows = await self._next_rows(column, after)
             if not rows:
                 return 0, None
@@ -107,6 +106,13 @@ select count(*) filter (where {small}) as small, count(*) filter (where not ({sm
                 await self._update(column, changes)
         limit = BATCH_ROWS if column.kind is ColumnKind.TEXT else JSON_BATCH_ROWS
         return len(changes), keys[-1] if len(rows) == limit else None
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with self._connection.transaction():
+            # Policies that hid rows would make them stay as they are, silently; so it is an error instead.
+            await self._connection.execute(f"set local row_security = off; set local lock_timeout = {LOCK_TIMEOUT_MS}")
+            yield
 
     async def _next_rows(self, column: Column, after: Sequence[str] | None) -> list[asyncpg.Record]:
         matches, parameters = self._matches(column)

@@ -23,4 +23,4 @@ class WorkerSettings(SettingsGroup):
     orphan_grace_s: float = Field(default=24 * 3600.0, ge=0)
     """How old a blob without a row must be to count as an orphan."""
     removes_orphans: bool = False
-    """Whether orphans are removed and not only reported."""
+    """Whether orphans are removed and not only reported; the grace period must be ten minutes then, or more."""
