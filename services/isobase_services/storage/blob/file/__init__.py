@@ -78,6 +78,8 @@ class FileBlobStore:
         self._part_root = -1
         self._parts = FileParts(-1, -1, -1)
         self._threads = FileThreads()
+        # Of their own, so that a small file is not read behind the flushing of large ones.
+        self._reading_threads = FileThreads()
         self.appends = FileAppends(root, self._threads, place_of)
 
     async def start(self) -> None:
@@ -139,7 +141,7 @@ class FileBlobStore:
     async def open(self, key: BlobKey, byte_range: ByteRange | None = None) -> BlobReader:
         """Open for reading; see ``BlobStore.open``."""
         shard, name = place_of(key)
-        return await self._threads.run(self._open, shard, name, byte_range)
+        return await self._reading_threads.run(self._open, shard, name, byte_range)
 
     def _open(self, shard: str, name: str, wanted: ByteRange | None) -> FileReader:
         descriptor = open_blob(self._objects, shard, name)
@@ -154,12 +156,12 @@ class FileBlobStore:
                 wanted = ByteRange(wanted.first, min(wanted.last, size - 1))
             length = size if wanted is None else wanted.size_bytes
             if length > READ_CHUNK_BYTES:
-                reader = FileReader(self._threads, descriptor, size, wanted, b"")
+                reader = FileReader(self._reading_threads, descriptor, size, wanted, b"")
                 descriptor = -1
                 return reader
             # What is small is read at once, in the same hop to the thread.
             content = read_fully(descriptor, length, 0 if wanted is None else wanted.first)
-            return FileReader(self._threads, None, size, wanted, content)
+            return FileReader(self._reading_threads, None, size, wanted, content)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -306,6 +308,7 @@ class FileBlobStore:
     async def close(self) -> None:
         """Wait for running file work and close the directories."""
         await self._threads.close()
+        await self._reading_threads.close()
         self.appends.close()
         for descriptor in (self._objects, self._temporary, self._part_root):
             if descriptor >= 0:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,7 +23,10 @@ _T = TypeVar("_T")
 
 WRITE_BUFFER_BYTES = 1024 * 1024
 """How much of an upload is collected before it is hashed and written: few hops to a thread, little memory."""
+FLUSH_BYTES = 8 * 1024 * 1024
+"""How much is written until the disk is told to begin, so that little is left to wait for at the end."""
 READ_CHUNK_BYTES = 256 * 1024
+_HAS_ADVICE = sys.platform == "linux"
 _CANNOT_COPY_RANGE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """How a file system says that it cannot copy inside the kernel."""
 
@@ -37,6 +41,7 @@ class FileWriter:
         self._is_over = False
         self._digest = hashlib.md5(usedforsecurity=False)
         self._size = 0
+        self._flushed = 0
         self._lock = threading.Lock()
 
     @property
@@ -66,6 +71,10 @@ class FileWriter:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+        if self._size - self._flushed >= FLUSH_BYTES and _HAS_ADVICE:
+            # Linux answers this advice by beginning to write the range, and waits for nothing; dirty pages stay in memory.
+            os.posix_fadvise(descriptor, self._flushed, self._size - self._flushed, os.POSIX_FADV_DONTNEED)
+            self._flushed = self._size
 
     def append_range(self, source: int, offset: int, size_bytes: int) -> None:
         """Copy bytes of an open file behind what is there, inside the kernel where it can; they are not hashed.
@@ -132,6 +141,8 @@ async def write_stream(
     """Write the stream, then run ``finish`` on a thread and return what it says; on any failure nothing is left."""
     pending: list[bytes] = []
     pending_bytes = 0
+    # One buffer is hashed and written while the next one arrives.
+    writing: asyncio.Task[None] | None = None
 
     def append_and_finish() -> _T:
         writer.append(pending)
@@ -142,13 +153,25 @@ async def write_stream(
             pending.append(chunk)
             pending_bytes += len(chunk)
             if pending_bytes >= WRITE_BUFFER_BYTES:
-                await threads.run(writer.append, pending)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(threads.run(writer.append, pending))
                 pending, pending_bytes = [], 0
+        if writing is not None:
+            await writing
         return await threads.run(append_and_finish)
     except BaseException:
+        if writing is not None:
+            writing.add_done_callback(_forget)
         # The thread of a cancelled step may still be writing; discard waits for it, so no file can appear later.
         await asyncio.shield(threads.run(writer.discard))
         raise
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    """What a write raised whose upload has failed already is nobody's any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 class FileReader:
