@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server bench-images
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench-auth: install ## measure auth: refresh, GET /user, sign-in, sign-up, codes
 
 bench-storage: install ## measure storage beside the real server (needs wrk; UPSTREAM=path of its built checkout; about 8 minutes)
 	$(BIN)/python -m benchmarks.storage $(if $(UPSTREAM),--upstream $(UPSTREAM)) $(BENCH_ARGS)
+
+bench-images: install ## measure transformed images, beside a running imgproxy where BENCH_ARGS names one (needs wrk; under a minute)
+	$(BIN)/python -m benchmarks.images $(BENCH_ARGS)
 
 suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
 	scripts/suite-supabase-js $(CHECKOUT)

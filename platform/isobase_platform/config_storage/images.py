@@ -42,7 +42,7 @@ class ImageSettings(SettingsGroup):
     max_waiting: int = Field(default=100, ge=0)
     """How many requests may wait for a process; further ones are refused (429)."""
     timeout_s: float = Field(default=15, gt=0)
-    """How long reading the source and rendering it may take together."""
+    """How long reading the source and rendering it may take together, and how long a request waits for a process."""
     worker_memory_bytes: int = Field(default=1024 * MIB, ge=256 * MIB)
     """Address space of one process."""
     worker_idle_s: float = Field(default=60, gt=0)

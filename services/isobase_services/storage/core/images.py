@@ -27,7 +27,8 @@ from isobase_services.storage.core.cdn import Purge
 from isobase_services.storage.core.database import Actor
 from isobase_services.storage.core.read import Access, ObjectRow, Reads
 from isobase_services.storage.errors import StorageError, refuse
-from isobase_services.storage.render.cache import CachedImage, ImageCache, ImageName
+from isobase_services.storage.render.cache import CachedImage, ImageCache, ImageFile, ImageName
+from isobase_services.storage.render.formats import ImageFormat
 from isobase_services.storage.render.job import Job, Refusal, Rendered
 from isobase_services.storage.render.plan import plan
 from isobase_services.storage.render.pool import PoolLimits, RendererUnavailable, RenderPool, TooManyWaiting
@@ -58,6 +59,15 @@ class ImageRequest:
     access: Access
     row: ObjectRow
     job: Job
+
+
+@dataclass(slots=True, frozen=True)
+class _Made:
+    """A result that is nowhere yet."""
+
+    row: ObjectRow
+    result: ImageFile
+    format: ImageFormat
 
 
 class Images:
@@ -132,14 +142,11 @@ class Images:
         size_bytes = request.row.size("size")
         if size_bytes is not None and size_bytes > self._settings.max_source_bytes:
             raise _refusal(Refusal.TOO_LARGE)
-        clock = asyncio.timeout(self._settings.timeout_s)
         try:
-            async with clock, self._pool.slot():
-                return await self._make_now(request)
-        except TimeoutError as error:
-            if not clock.expired():
-                raise
-            raise self._remember(request, Refusal.TIMED_OUT) from error
+            async with self._pool.slot():
+                made = await self._make_in_time(request)
+            # The next may begin while this one is put away.
+            return made.row, await to_thread.run_sync(self._publish, made, request.job)
         except TooManyWaiting as error:
             raise StorageError("InvalidRequest", 429, "Too many requests") from error
         except RendererUnavailable as error:
@@ -149,7 +156,24 @@ class Images:
             _log.error("Images cannot be rendered: a temporary file failed: %s", error)
             raise refuse.internal("Internal error") from error
 
-    async def _make_now(self, request: ImageRequest) -> tuple[ObjectRow, CachedImage]:
+    def _publish(self, made: _Made, job: Job) -> CachedImage:
+        try:
+            return self._cache.publish(made.result, _name(made.row, job), made.format)
+        except BaseException:
+            self._cache.discard(made.result)
+            raise
+
+    async def _make_in_time(self, request: ImageRequest) -> _Made:
+        clock = asyncio.timeout(self._settings.timeout_s)
+        try:
+            async with clock:
+                return await self._make_now(request)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise self._remember(request, Refusal.TIMED_OUT) from error
+
+    async def _make_now(self, request: ImageRequest) -> _Made:
         found = request.row
         row, reader = await self._reads.open(request.actor, found.bucket, found.key, request.access, found)
         with contextlib.ExitStack() as files:
@@ -160,8 +184,7 @@ class Images:
                 rendered = await self._pool.run(request.job, source.fileno(), result.file.fileno())
                 if rendered.format is None:
                     raise self._remember(dataclasses.replace(request, row=row), _reason(rendered))
-                name = _name(row, request.job)
-                return row, await to_thread.run_sync(self._cache.publish, result, name, rendered.format)
+                return _Made(row, result, rendered.format)
             except BaseException:
                 self._cache.discard(result)
                 raise

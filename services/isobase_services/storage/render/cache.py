@@ -1,8 +1,9 @@
 """Rendered images on disk, shared by the processes of a machine, bounded in bytes.
 
 A file is named for bucket, key, and a hash of the object's version and everything that decides the result, so a new version
-never finds an old image. It is written beside, flushed, and renamed: it is there whole or not at all. What was not used for
-longest goes first. Losing any of it costs a rendering. Whoever asks was allowed to read the object before he comes here.
+never finds an old image. It is written beside and renamed; after a crash of the machine its length and the checksum of its
+beginning tell whether it is whole, and what is longer than that beginning is flushed first. What was not used for longest
+goes first. Losing any of it costs a rendering. Whoever asks was allowed to read the object before he comes here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import secrets
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from isobase_services.storage.render.formats import ImageFormat
 __all__ = ["CachedImage", "ImageCache", "ImageFile", "ImageName"]
 
 HEADER_BYTES = 64
-"""Before the image: what it is and how long. A file whose length says otherwise is none."""
+"""Before the image: what it is, how long, and the checksum of its first chunk. A file that says otherwise is none."""
 CHUNK_BYTES = 256 * 1024
 USED_AGAIN_AFTER_S = 60.0
 """A use is noted on disk once in this time."""
@@ -53,11 +55,10 @@ class ImageName:
 class CachedImage:
     """An open result; a ``BlobReader``. Close it, whatever happens."""
 
-    def __init__(self, file: BinaryIO, image_format: ImageFormat, size_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, image_format: ImageFormat, size_bytes: int, first: bytes) -> None:
         self._file = file
         self._size_bytes = size_bytes
-        # Most results are small, and one hop to a thread, which opening takes in any case, is enough for them.
-        self._first = os.pread(file.fileno(), min(CHUNK_BYTES, size_bytes), HEADER_BYTES)
+        self._first = first
         self.format = image_format
 
     @property
@@ -155,9 +156,11 @@ class ImageCache:
         """Finish a result, keep it under ``name`` if anything is kept, and open it."""
         descriptor = result.file.fileno()
         size_bytes = os.fstat(descriptor).st_size - HEADER_BYTES
-        os.pwrite(descriptor, _header(image_format, size_bytes), 0)
+        first = _first_chunk(descriptor)
+        os.pwrite(descriptor, _header(image_format, size_bytes, first), 0)
         if 0 < size_bytes <= self._limit_bytes:
-            os.fsync(descriptor)  # a name must not come back from a crash before its bytes do
+            if size_bytes > CHUNK_BYTES:
+                os.fsync(descriptor)  # a name must not come back from a crash before bytes that nothing checks
             path = self._path(name)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # a purge took the directory
@@ -167,7 +170,7 @@ class ImageCache:
                 self._written_bytes = 0
                 self.make_room()
         result.path.unlink(missing_ok=True)
-        return CachedImage(result.file, image_format, size_bytes)
+        return CachedImage(result.file, image_format, size_bytes, first)
 
     def discard(self, result: ImageFile) -> None:
         """Give up a result."""
@@ -212,20 +215,28 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _header(image_format: ImageFormat, size_bytes: int) -> bytes:
-    return b" ".join((_MAGIC, image_format.value.encode(), str(size_bytes).encode())).ljust(HEADER_BYTES)
+def _first_chunk(descriptor: int) -> bytes:
+    return os.pread(descriptor, CHUNK_BYTES, HEADER_BYTES)
+
+
+def _header(image_format: ImageFormat, size_bytes: int, first: bytes) -> bytes:
+    fields = (_MAGIC, image_format.value.encode(), str(size_bytes).encode(), str(zlib.crc32(first)).encode())
+    return b" ".join(fields).ljust(HEADER_BYTES)
 
 
 def _opened(file: BinaryIO) -> CachedImage | None:
-    parts = os.pread(file.fileno(), HEADER_BYTES, 0).split()
-    if len(parts) != 3 or parts[0] != _MAGIC:
+    """The file's image; most are read with that, as they are no longer than a chunk. None for what is not whole."""
+    descriptor = file.fileno()
+    parts = os.pread(descriptor, HEADER_BYTES, 0).split()
+    if len(parts) != 4 or parts[0] != _MAGIC:
         return None
     try:
-        image_format, size_bytes = ImageFormat(parts[1].decode("ascii")), int(parts[2])
+        image_format, size_bytes, checksum = ImageFormat(parts[1].decode("ascii")), int(parts[2]), int(parts[3])
     except ValueError:
         return None
-    is_whole = os.fstat(file.fileno()).st_size == HEADER_BYTES + size_bytes
-    return CachedImage(file, image_format, size_bytes) if is_whole else None
+    first = _first_chunk(descriptor)
+    is_whole = os.fstat(descriptor).st_size == HEADER_BYTES + size_bytes and zlib.crc32(first) == checksum
+    return CachedImage(file, image_format, size_bytes, first) if is_whole else None
 
 
 def _entries(directory: Path) -> Iterator[tuple[float, int, str]]:

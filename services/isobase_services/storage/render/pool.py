@@ -29,7 +29,7 @@ _log = logging.getLogger("isobase.storage.render")
 
 
 class TooManyWaiting(Exception):
-    """More requests wait than may."""
+    """More requests wait than may, or one waited for too long."""
 
 
 class RendererUnavailable(Exception):
@@ -67,12 +67,18 @@ class RenderPool:
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """The right to render, of which there are as many as processes. Raises ``TooManyWaiting``."""
+        """The right to render, of which there are as many as processes.
+
+        Raises ``TooManyWaiting`` at once, or where none comes free in the time that one rendering may take.
+        """
         if self._slots.locked() and self._waiting >= self._limits.max_waiting:
             raise TooManyWaiting
         self._waiting += 1
         try:
-            await self._slots.acquire()
+            async with asyncio.timeout(self._limits.timeout_s):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise TooManyWaiting from error
         finally:
             self._waiting -= 1
         try:
