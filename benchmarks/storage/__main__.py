@@ -154,6 +154,7 @@ def measure_transfers(peers: Sequence[Peer], postgres: Server, file: Path, given
         ("download, REST", 1, lambda client, _, old: client.rest_download(old, LARGE_BYTES)),
         ("download, S3", 1, lambda client, _, old: client.s3_download(old, LARGE_BYTES)),
         (f"{PARALLEL} uploads, REST", PARALLEL, lambda client, new, _: client.rest_upload(file, new)),
+        (f"{PARALLEL} uploads, TUS in 6 MiB", PARALLEL, lambda client, new, _: client.tus_upload(file, new)),
         (f"{PARALLEL} downloads, REST", PARALLEL, lambda client, _, old: client.rest_download(old, LARGE_BYTES)),
     ]
     stored = {}

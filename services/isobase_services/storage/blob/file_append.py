@@ -204,6 +204,7 @@ class _FileAppender:
         self._shard = shard
         self._name = name
         self._offset = offset_bytes
+        self._synced = offset_bytes
         self._is_new = offset_bytes == 0
         self._digest = digest
         self._lock = threading.Lock()
@@ -229,11 +230,14 @@ class _FileAppender:
         await self._store.run(self._sync)
 
     def _sync(self) -> None:
+        # Beside a write that goes on: what was written before this call is flushed, and more does no harm.
         with self._lock:
-            os.fdatasync(self._descriptor)
-            if self._is_new:
-                self._store.sync_names()
-                self._is_new = False
+            synced = self._offset
+        os.fdatasync(self._descriptor)
+        if self._is_new:
+            self._store.sync_names()
+            self._is_new = False
+        self._synced = synced
 
     async def finish(self) -> StoredBlob:
         """See ``Appender.finish``."""
@@ -255,7 +259,8 @@ class _FileAppender:
         with self._lock:
             if self._descriptor < 0:
                 return
-            if self._digest is not None:
+            # Bytes behind the last flush were given up, and may come again as others.
+            if self._digest is not None and self._synced == self._offset:
                 self._store.keep_digest(self._name, self._offset, self._digest)
             os.close(self._descriptor)
             self._descriptor = -1

@@ -7,10 +7,11 @@ upload whose offset is its length is an object, and a client that asks after a c
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 
 from isobase_platform.errors import Unavailable
-from isobase_services.storage.blob import BlobKey, BlobMissing, BlobStore, StoredPart
+from isobase_services.storage.blob import BlobKey, BlobMissing, BlobStore, BlobUnavailable, StoredPart
 from isobase_services.storage.core import resumable_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
 from isobase_services.storage.core.object_metadata import object_metadata_json
@@ -23,6 +24,7 @@ from isobase_services.storage.errors import StorageError
 
 __all__ = ["ResumableWrite", "record_mark", "remove_bytes"]
 
+_log = logging.getLogger("isobase.storage")
 _FINAL_STATUSES = range(400, 423)
 """Refusals of the object's row that the same request would meet again: the upload is over."""
 
@@ -198,9 +200,15 @@ async def record_mark(transaction: StorageTransaction, lease: Lease, mark: Mark,
 
 
 async def remove_bytes(blobs: BlobStore, writer: ObjectWriter, key: BlobKey, parts_upload: str | None) -> None:
-    """Remove what an upload without a row has in the blob store, whole or in pieces."""
-    if blobs.appends is not None:
-        await blobs.appends.discard(key)
-    if parts_upload is not None:
-        await blobs.abort_parts(key, parts_upload)
+    """Remove what an upload without a row has in the blob store, whole or in pieces.
+
+    A failure is logged: the upload is gone all the same, and the regular work finds what is left of it.
+    """
+    try:
+        if blobs.appends is not None:
+            await blobs.appends.discard(key)
+        if parts_upload is not None:
+            await blobs.abort_parts(key, parts_upload)
+    except BlobUnavailable:
+        _log.warning("bytes of a resumable upload could not be removed", extra={"upload": key.version}, exc_info=True)
     await writer.remove_blobs([key])
