@@ -198,3 +198,18 @@ async def test_a_read_is_one_request(broken: Broken) -> None:
     answer = await broken.stack.http.get(f"{O}/public/b/large", headers={"range": "bytes=5-99"})
     assert (answer.status_code, answer.content) == (206, broken.large[5:100])
     assert len(broken.proxy.seen) == 2
+
+
+async def test_an_upload_that_somebody_else_ends_is_an_error_and_no_object(broken: Broken) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * (MIN_PART_SIZE_BYTES + 1)
+        async with asyncio.timeout(10):
+            while broken.proxy.open_answers or not any("partNumber=1" in seen for seen in broken.proxy.seen):
+                await asyncio.sleep(0.02)
+        store = broken.stack.service._blobs
+        await store.abort_uploads([entry async for entry in store.scan_uploads()])
+        yield b"y" * MIN_PART_SIZE_BYTES
+
+    answer = await broken.stack.http.post(f"{O}/b/new", content=body(), headers=broken.stack.admin)
+    assert failure(answer)[1] == "S3Error"
+    assert broken.stack.sql("select 1 from storage.objects where name = 'new'") == []

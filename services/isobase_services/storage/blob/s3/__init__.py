@@ -43,6 +43,8 @@ __all__ = ["S3BlobStore"]
 
 SPOOL_BUFFER_BYTES = 1024 * 1024
 """How much of a part is collected before it is hashed and put away: few hops to a thread, little memory."""
+CLEAN_UP_TIMEOUT_S = 5.0
+"""How long the end of the process waits for uploads that are being removed; the rest is found by ``scan_uploads``."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -228,7 +230,7 @@ class S3BlobStore:
     async def close(self) -> None:
         """Wait for what is running, and let the connections go."""
         if self._left:
-            await asyncio.wait(self._left)
+            await asyncio.wait(self._left, timeout=CLEAN_UP_TIMEOUT_S)
         await self._threads.close()
         for api in {id(api): api for api in (self._api, self._public_api) if api is not None}.values():
             api.close()

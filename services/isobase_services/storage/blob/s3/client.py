@@ -127,8 +127,8 @@ class S3Threads:
             raise
 
     async def close(self) -> None:
-        """Wait for running requests."""
-        await asyncio.to_thread(self._executor.shutdown)
+        """Wait for running requests; those that have not begun do not any more."""
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
 
 
 def _abandon(done: asyncio.Future[_T], discard: Callable[[_T], None] | None) -> None:

@@ -16,9 +16,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from isobase_services.storage.blob import BlobFacts, BlobUnavailable, StoredBlob, UploadMissing
+from isobase_services.storage.blob import (
+    BlobFacts,
+    BlobMissing,
+    BlobUnavailable,
+    PartInvalid,
+    StoredBlob,
+    UploadMissing,
+)
 from isobase_services.storage.blob.s3.client import S3Api, S3Threads
-from isobase_services.storage.blob.s3.errors import mapped
+from isobase_services.storage.blob.s3.errors import S3_ERROR, mapped
 
 __all__ = ["Later", "S3Writer", "facts_arguments", "md5_header"]
 
@@ -86,6 +93,10 @@ class S3Writer:
             # The server is in trouble and may take its time again: nobody waits for that.
             self._later(self._discard())
             raise
+        except (BlobMissing, PartInvalid, UploadMissing) as error:
+            # Somebody else ended the upload: a rule of the bucket, or an operator.
+            self._later(self._discard())
+            raise BlobUnavailable("The object store lost an upload", code=S3_ERROR) from error
         except BaseException:
             await asyncio.shield(self._later(self._discard()))
             raise
