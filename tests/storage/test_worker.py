@@ -115,6 +115,27 @@ async def test_a_worker_works_again_and_again_until_it_is_stopped(storage: Stack
     assert rounds == after
 
 
+async def test_long_work_does_not_hold_up_the_rest(storage: Stack) -> None:
+    done = asyncio.Event()
+    long_began = asyncio.Event()
+
+    async def endless() -> int:
+        long_began.set()
+        await asyncio.sleep(60)
+        return 0
+
+    async def short() -> int:
+        await long_began.wait()
+        done.set()
+        return 0
+
+    one = worker(storage, Work("long", 0.001, endless, is_long=True), Work("short", 0.001, short))
+    one.start()
+    await asyncio.wait_for(done.wait(), 10)
+    await one.stop()
+    assert await worker(storage, Work("long", 60, nothing)).run_round() == {"long": 0}
+
+
 @pytest.mark.parametrize("backend", ["file"], indirect=True)
 async def test_only_what_is_expired_goes(storage: Stack) -> None:
     await storage.bucket("b")

@@ -52,15 +52,16 @@ class SweepsItself(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Work:
-    """One kind of regular work. ``run`` returns how many things it removed."""
+    """One kind of regular work. ``run`` returns how many things it removed; ``is_long``: it may take hours."""
 
     name: str
     interval_s: float
     run: Callable[[], Awaitable[int]]
+    is_long: bool = False
 
 
 class StorageWorker:
-    """Does its pieces of work one after the other, the first time after one wait."""
+    """Does its pieces of work one after the other, the first time after one wait; long ones beside the others."""
 
     def __init__(
         self, settings: WorkerSettings, store: KeyValueStore, metrics: Metrics, pieces: Sequence[Work]
@@ -69,25 +70,34 @@ class StorageWorker:
         self._store = store
         self._metrics = metrics
         self._pieces = pieces
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to wait; nothing where the worker is switched off."""
-        if self._settings.enabled and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work(), name="storage worker")
+        if not self._settings.enabled or self._tasks:
+            return
+        loop = asyncio.get_running_loop()
+        for is_long in (False, True):
+            pieces = [piece for piece in self._pieces if piece.is_long is is_long]
+            if pieces:
+                self._tasks.append(loop.create_task(self._work(pieces), name="storage worker"))
 
     async def stop(self) -> None:
-        """End the task; a piece of work that was cut is done by whoever comes next."""
-        if self._task is not None:
-            self._task.cancel()
+        """End the tasks; a piece of work that was cut is done by whoever comes next."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await task
+        self._tasks = []
 
     async def run_round(self) -> dict[str, int]:
         """Do what is due and no other process has begun; how many things went, by kind of work that was done."""
+        return await self._run_all(self._pieces)
+
+    async def _run_all(self, pieces: Sequence[Work]) -> dict[str, int]:
         removed: dict[str, int] = {}
-        for piece in self._pieces:
+        for piece in pieces:
             outcome = await self._run(piece)
             if outcome is not None:
                 removed[piece.name] = outcome
@@ -124,11 +134,11 @@ class StorageWorker:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await self._store.delete(entry)
 
-    async def _work(self) -> None:
+    async def _work(self, pieces: Sequence[Work]) -> None:
         while True:
             await asyncio.sleep(self._settings.interval_s * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311  spread
             try:
-                await self.run_round()
+                await self._run_all(pieces)
             except Exception:  # noqa: BLE001  a fault of ours is told whole, and must not end all regular work
                 _log.exception("regular work of storage failed")
 
@@ -187,5 +197,5 @@ def storage_worker(platform: Platform, core: StorageCore, blobs: BlobStore) -> S
         pieces.append(Work("temporary_files", settings.interval_s, blobs.remove_stale))
     if settings.orphan_interval_s:
         orphans = OrphanWork(settings, platform.pools, blobs, platform.metrics)
-        pieces.append(Work("orphan_blobs", settings.orphan_interval_s, orphans.run))
+        pieces.append(Work("orphan_blobs", settings.orphan_interval_s, orphans.run, is_long=True))
     return StorageWorker(settings, platform.store, platform.metrics, pieces)
