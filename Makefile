@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server bench-images
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server bench-images
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-differential-auth: install ## compare auth with the real GoTrue; GOTRUE=pat
 
 test-differential-images: install ## compare renderings with a running imgproxy; IMGPROXY=its URL IMGPROXY_ROOT=its source directory
 	PYTHONPATH=. $(BIN)/python scripts/compare_imgproxy.py $(IMGPROXY) $(IMGPROXY_ROOT)
+
+chaos-storage: install ## kill storage at random moments of resumable uploads, on the disk and on S3 (KILLS=10; 5 minutes)
+	ISOBASE_CHAOS_KILLS=$(or $(KILLS),10) $(BIN)/python -m pytest -n0 tests/storage/chaos $(PYTEST_ARGS)
 
 test-differential-storage: install ## compare storage with the real supabase/storage; STORAGE=its URL STORAGE_DATABASE_URL=its database
 	scripts/test-differential-storage $(STORAGE) $(STORAGE_DATABASE_URL) $(PYTEST_ARGS)
