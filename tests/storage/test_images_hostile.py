@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -169,6 +172,48 @@ async def test_a_process_that_dies_is_replaced(pictures: Stack) -> None:
     await is_well(pictures)
     (second,) = workers()
     assert second.pid != first.pid
+
+
+SERVER_THAT_DIES = """
+import asyncio, os, signal, sys, tempfile
+from isobase_platform.config_storage.images import ImageSettings
+from isobase_services.storage.render.plan import plan
+from isobase_services.storage.render.pool import PoolLimits, RenderPool
+from isobase_services.storage.render.transform import Format, Transform
+
+async def main():
+    pool = RenderPool(PoolLimits(processes=1, max_waiting=1, memory_bytes=2**30, timeout_s=60, idle_s=60))
+    job = plan(Transform(format=Format.WEBP), "", ImageSettings())
+    with open(sys.argv[1], "rb") as source, tempfile.TemporaryFile() as result:
+        running = asyncio.create_task(pool.run(job, source.fileno(), result.fileno()))
+        while not open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().strip():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        print(open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and only Linux ends a process with its parent")
+def test_a_server_that_is_killed_leaves_no_process_at_work(tmp_path: Path) -> None:
+    source = tmp_path / "bomb.svg"
+    source.write_bytes(filter_bomb())
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER_THAT_DIES, str(source)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -9, done.stderr
+    (worker,) = (int(pid) for pid in done.stdout.split())
+    deadline_s = time.monotonic() + 5
+    while time.monotonic() < deadline_s:
+        try:
+            if psutil.Process(worker).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the rendering process goes on")
 
 
 async def test_a_process_knows_nothing_of_the_service(pictures: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

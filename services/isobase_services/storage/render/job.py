@@ -9,9 +9,22 @@ from enum import StrEnum
 from isobase_services.storage.render.formats import ImageFormat
 from isobase_services.storage.render.transform import Gravity, Resize
 
-__all__ = ["MAX_MESSAGE_BYTES", "Job", "Refusal", "Rendered"]
+__all__ = ["LENGTH_BYTES", "MAX_MESSAGE_BYTES", "Job", "Refusal", "Rendered", "framed", "is_whole"]
 
 MAX_MESSAGE_BYTES = 4096
+LENGTH_BYTES = 4
+"""Before each message on the socket, which is a stream: not every system has sockets that keep messages apart."""
+
+
+def framed(message: bytes) -> bytes:
+    """The message with its length before it; a longer one than ``MAX_MESSAGE_BYTES`` is cut."""
+    cut = message[:MAX_MESSAGE_BYTES]
+    return len(cut).to_bytes(LENGTH_BYTES, "big") + cut
+
+
+def is_whole(received: bytes) -> bool:
+    """Whether that is a message with its length; what follows ``LENGTH_BYTES`` is then the message."""
+    return len(received) >= LENGTH_BYTES + int.from_bytes(received[:LENGTH_BYTES].ljust(LENGTH_BYTES, b"\xff"), "big")
 
 
 class Refusal(StrEnum):

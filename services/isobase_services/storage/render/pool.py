@@ -15,7 +15,15 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from isobase_services.storage.render.job import MAX_MESSAGE_BYTES, Job, Refusal, Rendered
+from isobase_services.storage.render.job import (
+    LENGTH_BYTES,
+    MAX_MESSAGE_BYTES,
+    Job,
+    Refusal,
+    Rendered,
+    framed,
+    is_whole,
+)
 
 __all__ = ["PoolLimits", "RenderPool", "RendererUnavailable", "TooManyWaiting"]
 
@@ -133,14 +141,14 @@ class RenderPool:
     async def _ask(self, worker: _Worker, job: Job, source: int, result: int) -> Rendered | None:
         worker.jobs += 1
         try:
-            socket.send_fds(worker.socket, [job.to_json()], [source, result])
-            answer = await asyncio.get_running_loop().sock_recv(worker.socket, MAX_MESSAGE_BYTES)
+            socket.send_fds(worker.socket, [framed(job.to_json())], [source, result])
+            answer = await _received(worker.socket)
         except OSError:
             return None
         return Rendered.from_json(answer) if answer else None
 
     async def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             ours.setblocking(False)
             try:
@@ -166,7 +174,7 @@ class RenderPool:
         worker = _Worker(process, ours)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                greeting = await asyncio.get_running_loop().sock_recv(ours, MAX_MESSAGE_BYTES)
+                greeting = await _received(ours)
         except BaseException as error:
             self._end(worker)
             if isinstance(error, TimeoutError):
@@ -194,6 +202,18 @@ class RenderPool:
         task = asyncio.get_running_loop().create_task(_reap(worker))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+async def _received(connection: socket.socket) -> bytes:
+    """The next message; empty where the process is gone."""
+    loop = asyncio.get_running_loop()
+    received = b""
+    while not is_whole(received):
+        more = await loop.sock_recv(connection, MAX_MESSAGE_BYTES)
+        if not more:
+            return b""
+        received += more
+    return received[LENGTH_BYTES:]
 
 
 async def _reap(worker: _Worker) -> None:

@@ -15,7 +15,15 @@ import signal
 import socket
 import sys
 
-from isobase_services.storage.render.job import MAX_MESSAGE_BYTES, Job, Refusal, Rendered
+from isobase_services.storage.render.job import (
+    LENGTH_BYTES,
+    MAX_MESSAGE_BYTES,
+    Job,
+    Refusal,
+    Rendered,
+    framed,
+    is_whole,
+)
 
 __all__ = ["main"]
 
@@ -39,12 +47,12 @@ def main(arguments: list[str]) -> None:
 
             pipeline.prepare_libvips()
         except Exception as error:  # noqa: BLE001  whatever is missing, the service has to hear it
-            service.send(f"libvips cannot be loaded: {error}".encode()[:MAX_MESSAGE_BYTES])
+            service.sendall(framed(f"libvips cannot be loaded: {error}".encode()))
             return
-        service.send(b"ready")
+        service.sendall(framed(b"ready"))
         while True:
-            message, files, _, _ = socket.recv_fds(service, MAX_MESSAGE_BYTES, 2)
-            if not message:
+            message, files = _received(service)
+            if message is None:
                 return
             try:
                 _limit_cpu(timeout_s)
@@ -52,7 +60,18 @@ def main(arguments: list[str]) -> None:
             finally:
                 for file in files:
                     os.close(file)
-            service.send(reply.to_json())
+            service.sendall(framed(reply.to_json()))
+
+
+def _received(service: socket.socket) -> tuple[bytes | None, list[int]]:
+    """The next message and the files with it; None where the other side is gone."""
+    received, files, _, _ = socket.recv_fds(service, MAX_MESSAGE_BYTES, 2)
+    while received and not is_whole(received):
+        rest = service.recv(MAX_MESSAGE_BYTES)
+        if not rest:
+            break
+        received += rest
+    return (received[LENGTH_BYTES:] if is_whole(received) else None), files
 
 
 def _answer(job: Job, source: int, result: int) -> Rendered:
@@ -81,7 +100,8 @@ def _write(file: int, content: bytes) -> None:
 
 def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    with contextlib.suppress(ValueError, OSError):  # macOS takes no limit of this kind
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_RESULT_BYTES, MAX_RESULT_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
     signal.signal(
