@@ -20,7 +20,7 @@ import uvicorn
 
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
-from isobase_services.storage.blob import BlobFacts, BlobKey, BlobStore, StoredBlob
+from isobase_services.storage.blob import BlobFacts, BlobKey, BlobStore, StoredBlob, StoredPart
 from isobase_services.storage.blob.create import create_blob_store
 from isobase_services.storage.service import StorageService
 from tests.plugins.stack import settings_for
@@ -62,6 +62,24 @@ class CrashingStore:
         self._reach("copy:before")
         await self._store.copy(source, target, facts=facts)
         self._reach("copy:after")
+
+    async def put_part(self, key: BlobKey, upload: str, number: int, chunks: AsyncIterator[bytes]) -> StoredPart:
+        """As the store's."""
+        part = await self._store.put_part(key, upload, number, chunks)
+        self._reach("put_part:after")
+        return part
+
+    async def finish_parts(self, key: BlobKey, upload: str, parts: Sequence[StoredPart]) -> StoredBlob:
+        """As the store's."""
+        self._reach("finish_parts:before")
+        stored = await self._store.finish_parts(key, upload, parts)
+        self._reach("finish_parts:after")
+        return stored
+
+    async def abort_parts(self, key: BlobKey, upload: str) -> None:
+        """As the store's."""
+        self._reach("abort_parts:before")
+        await self._store.abort_parts(key, upload)
 
     async def delete(self, keys: Sequence[BlobKey]) -> None:
         """As the store's."""

@@ -38,7 +38,7 @@ def s3_client(stack: Stack, *, key: str | None = None, secret: str | None = None
     config = options.pop("config", usual)
     return boto3.client(
         "s3",
-        endpoint_url=s3_endpoint(stack),
+        endpoint_url=options.pop("endpoint", s3_endpoint(stack)),
         region_name=options.pop("region_name", REGION),
         aws_access_key_id=key or DEFAULT_S3_ACCESS_KEY_ID,
         aws_secret_access_key=secret or DEFAULT_S3_SECRET_ACCESS_KEY,

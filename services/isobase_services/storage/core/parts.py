@@ -9,6 +9,7 @@ Source: contracts/storage.md 1.5; upstream ``s3-handler.ts``.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import uuid
@@ -50,6 +51,8 @@ __all__ = ["PartUploads"]
 
 COPY_ATTEMPTS = 3
 """The source of a copied part may be overwritten meanwhile; then it is looked up again."""
+COMPLETION_DELAYS_S = (0.1, 0.3, 1.0, 3.0)
+"""Waits between looks at an upload that another process may be completing."""
 DEFAULT_TYPE = "application/octet-stream"
 DEFAULT_CACHE_CONTROL = "no-cache"
 _SOURCE = "select version, metadata from storage.objects where bucket_id = $1 and name = $2"
@@ -84,6 +87,10 @@ class _UploadGone(Exception):
     """The upload's row was deleted by somebody else."""
 
 
+class _PartsTaken(Exception):
+    """The blob store has other parts than the rows say: another process is making the object of them, or replaces one."""
+
+
 class PartUploads:
     """Uploads in parts."""
 
@@ -100,6 +107,7 @@ class PartUploads:
         self._writer = writer
         self._finisher = finisher
         self._size_limit_bytes = size_limit_bytes
+        self._ending: dict[tuple[str, tuple[StoredPart, ...]], asyncio.Task[CompletedObject]] = {}
 
     async def begin(self, actor: Actor, new: NewParts) -> str:
         """Begin an upload; returns its id.
@@ -211,21 +219,45 @@ class PartUploads:
         Raises NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, PreconditionFailed or
         KeyAlreadyExists for conditions, and what policies refuse; then the upload goes on.
         """
+        for delay_s in COMPLETION_DELAYS_S:
+            try:
+                return await self._try_complete(actor, target, completion)
+            except _PartsTaken:
+                await asyncio.sleep(delay_s)
+        try:
+            return await self._try_complete(actor, target, completion)
+        except _PartsTaken as taken:
+            raise refuse.invalid_part() from taken
+
+    async def _try_complete(self, actor: Actor, target: PartsTarget, completion: Completion) -> CompletedObject:
         try:
             async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
                 upload = await self._find(transaction, target)
                 recorded = await transaction.fetch(sql.PARTS, target.upload_id)
+                if not recorded:
+                    await self._find(transaction, target)  # completed between the two statements?
                 await transaction.become_caller()
                 draft = upload.draft(actor, is_upsert=completion.is_upsert, if_match=completion.if_match)
                 expected = await self._writer.dry_run(transaction, draft)
-            parts = _chosen(recorded, completion)
-            return await self._finisher.run(self._complete(actor, target, upload, draft, expected, parts))
+            parts = tuple(_chosen(recorded, completion))
+            # A client that waited too long sends its request again while the first is at work: both get the one answer.
+            ending = self._ending.get((target.upload_id, parts))
+            if ending is None:
+                work = self._finisher.run(self._complete(actor, target, upload, draft, expected, parts))
+                ending = self._ending[target.upload_id, parts] = asyncio.create_task(work)
+                ending.add_done_callback(lambda task: self._forget(task, target.upload_id, parts))
+            return await asyncio.shield(ending)
         except _UploadGone:
             return await self._completed(actor, target)
         except StorageError as error:
             if error.code != "NoSuchUpload":
                 raise
             return await self._completed(actor, target)
+
+    def _forget(self, task: asyncio.Task[CompletedObject], upload_id: str, parts: tuple[StoredPart, ...]) -> None:
+        self._ending.pop((upload_id, parts), None)
+        if not task.cancelled():
+            task.exception()  # seen, also where every client has gone; the finisher logs it
 
     async def _complete(
         self,
@@ -239,9 +271,11 @@ class PartUploads:
         try:
             blob = await self._blobs.finish_parts(upload.blob, upload.reference, parts)
         except UploadMissing as error:
-            raise _UploadGone from error
+            raise _PartsTaken from error
         except PartInvalid as error:
-            raise refuse.part_too_small() if error.is_too_small else refuse.invalid_part() from error
+            if error.is_too_small:
+                raise refuse.part_too_small() from error
+            raise _PartsTaken from error
 
         async def end(transaction: StorageTransaction) -> None:
             if await transaction.execute(sql.END, target.upload_id) == 0:
