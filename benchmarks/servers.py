@@ -57,11 +57,11 @@ class Server:
         return found
 
     def cpu_s(self) -> float:
-        """CPU seconds that the server and its workers have used."""
+        """CPU seconds that the server and its processes have used, those included that have ended."""
         ticks = 0
         for pid in self._family():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(int(field) for field in fields[11:15])
         return ticks / TICKS_PER_S
 
     def memory_mb(self, kind: str = "Pss") -> float:

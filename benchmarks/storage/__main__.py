@@ -110,7 +110,8 @@ def show(scenario: Scenario, tallies: dict[str, Tally]) -> None:
     base = next(iter(tallies.values()))
     for name, tally in tallies.items():
         spread = f"{min(one.per_s for one in tally.runs):,.0f}-{max(one.per_s for one in tally.runs):,.0f}"
-        verdict = "" if tally is base else f"**{tally.per_s / max(base.per_s, 0.01):.2f}** (goal {scenario.goal:g})"
+        ratio = f"{tally.per_s / base.per_s:.2f}" if base.per_s else "none finished"
+        verdict = "" if tally is base else f"**{ratio}** (goal {scenario.goal:g})"
         print(
             f"| {scenario.name if tally is base else ''} | {name} | {tally.per_s:,.0f} | {spread} | {verdict} |"
             f" {tally.p99_ms:.1f} | {statistics.median(tally.server_ms):.3f} | {statistics.median(tally.database_ms):.3f} |",

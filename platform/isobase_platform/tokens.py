@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import jwt
@@ -29,6 +30,7 @@ VERIFIED_CACHE_SIZE_TOKENS = 2_048
 DEMO_EXPIRY_S = 1_983_812_996
 _RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 _ES256 = ECAlgorithm(ECAlgorithm.SHA256)
+_compact_json = json.JSONEncoder(separators=(",", ":")).encode
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 _jws = jwt.PyJWS(algorithms=sorted(VERIFYING_ALGORITHMS))
 
@@ -175,9 +177,13 @@ class TokenIssuer:
 
 def _encode(payload: Mapping[str, Any], key: Key) -> str:
     """A compact JWS. By hand, because PyJWT looks at the key's form anew for every token, which costs more than signing."""
-    header = {"alg": key.algorithm, "typ": "JWT"} | ({"kid": key.kid} if key.kid else {})
-    signed = ".".join(base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, dict(payload)))
+    signed = f"{_header(key.algorithm, key.kid)}.{base64url(_compact_json(dict(payload)).encode())}"
     return f"{signed}.{base64url(_signature(signed.encode(), key))}"
+
+
+@lru_cache(maxsize=64)
+def _header(algorithm: str, kid: str | None) -> str:
+    return base64url(_compact_json({"alg": algorithm, "typ": "JWT"} | ({"kid": kid} if kid else {})).encode())
 
 
 def _signature(message: bytes, key: Key) -> bytes:
