@@ -192,6 +192,9 @@ def backend(request: pytest.FixtureRequest) -> dict[str, object]:
     return {"backend": "s3", "s3": s3.settings(part_size_bytes=MIN_PART_SIZE_BYTES)}
 
 
+ON_DISK = pytest.mark.skipif(
+    os.environ.get("ISOBASE_TEST_STORAGE_BACKEND") == "s3", reason="looks at files of the local-disk backend"
+)
 BOTH_BACKENDS = pytest.mark.parametrize("backend", ["file", "s3"], indirect=True)
 
 

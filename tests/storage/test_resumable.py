@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.storage.conftest import ALICE, BOB, Stack
+from tests.storage.conftest import ALICE, BOB, ON_DISK, Stack
 
 R = "/storage/v1/upload/resumable"
 O = "/storage/v1/object"  # noqa: E741
@@ -262,6 +262,7 @@ async def test_a_stranger_can_neither_continue_nor_end_an_upload(owned: Stack) -
     assert objects(owned) == []
 
 
+@ON_DISK
 async def test_an_upload_that_is_given_up_is_gone(owned: Stack) -> None:
     alice = owned.user(ALICE)
     url = (await create(owned, f"{ALICE}/x", 5, alice)).headers["location"]

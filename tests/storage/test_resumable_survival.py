@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import BOTH_BACKENDS, Stack, running
+from tests.storage.conftest import BOTH_BACKENDS, ON_DISK, Stack, running
 from tests.storage.test_crash import server
 from tests.storage.test_resumable import OFFSET, VERSION, O, R, create, head, metadata, patch
 
@@ -292,6 +292,7 @@ async def test_an_upload_ends_with_its_time_and_is_removed(storage: Stack) -> No
     assert len(storage.blobs()) == 1
 
 
+@ON_DISK
 async def test_bytes_of_an_upload_that_no_row_names_are_removed(storage: Stack) -> None:
     await storage.bucket("b", public=True)
     path = await begin(storage.http, "x", 10, storage.admin)
