@@ -25,6 +25,7 @@ class Break(enum.Enum):
     CUT_REQUEST = "cut in the middle of the request's body"
     LOSE_ANSWER = "cut instead of the answer"
     CUT_ANSWER = "cut in the middle of the answer's body"
+    DAMAGE = "another byte in the middle of the request's body"
     HANG_ANSWER = "no more bytes in the middle of the answer's body"
 
 
@@ -90,6 +91,9 @@ class FaultProxy:
             await reader.readexactly(length // 2)
             return
         body = await reader.readexactly(length)
+        if fault is Break.DAMAGE:
+            middle = length // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
         if fault is Break.HANG:
             await reader.read()  # until the client gives up
             return

@@ -213,3 +213,13 @@ async def test_an_upload_that_somebody_else_ends_is_an_error_and_no_object(broke
     answer = await broken.stack.http.post(f"{O}/b/new", content=body(), headers=broken.stack.admin)
     assert failure(answer)[1] == "S3Error"
     assert broken.stack.sql("select 1 from storage.objects where name = 'new'") == []
+
+
+@pytest.mark.parametrize("size", [1000, LARGE_BYTES])
+async def test_bytes_that_are_damaged_on_the_way_are_refused(broken: Broken, size: int) -> None:
+    if broken.s3.is_moto:
+        pytest.skip("moto does not compare the MD5 that a request carries")
+    broken.proxy.breaks(Break.DAMAGE, lambda method, target: method == "PUT", times=1)
+    answer = await broken.stack.put("b/new", b"x" * size, broken.stack.admin)
+    assert failure(answer) == (500, "S3Error")
+    assert broken.stack.sql("select 1 from storage.objects where name = 'new'") == []
