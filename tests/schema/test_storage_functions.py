@@ -121,6 +121,29 @@ async def test_can_insert_object_leaves_nothing_and_says_what_the_policies_say(s
         assert await postgres.fetchval("select count(*) from storage.objects") == 0
 
 
+async def test_a_tried_write_leaves_nothing_and_says_what_it_met(sessions: Sessions) -> None:
+    async with sessions.login("postgres") as postgres:
+        await postgres.execute("insert into storage.buckets (id, name) values ('b', 'b')")
+        await postgres.execute(
+            "insert into storage.objects (bucket_id, name, version, metadata) values ('b', 'mine', 'v1', '{\"eTag\": \"e\"}')"
+        )
+        await postgres.execute(
+            "create policy p on storage.objects to authenticated using (name <> 'other') with check (name <> 'other')"
+        )
+        before = await postgres.fetch("select * from storage.objects")
+    call = "select * from storage.try_object_write(gen_random_uuid(), 'b', $1, null, $2, '{}', null, $3)"
+    async with sessions.caller("authenticated", ALICE) as alice:
+        assert tuple(await alice.fetchrow(call, "mine", ALICE, True) or ()) == (True, "v1", "e")
+        assert tuple(await alice.fetchrow(call, "new", ALICE, True) or ()) == (False, None, None)
+        assert tuple(await alice.fetchrow(call, "new", ALICE, False) or ()) == (False, None, None)
+    for key, error in (("mine", asyncpg.UniqueViolationError), ("other", asyncpg.InsufficientPrivilegeError)):
+        async with sessions.caller("authenticated", ALICE) as alice:
+            with pytest.raises(error):
+                await alice.execute(call, key, ALICE, False)
+    async with sessions.login("postgres") as postgres:
+        assert await postgres.fetch("select * from storage.objects") == before
+
+
 # -- listings ----------------------------------------------------------------------------------------------------------
 
 SEGMENTS = ("a", "b", "a.txt", "a-1", "zz", ".x", "a b", "100%", "under_score", "é")
