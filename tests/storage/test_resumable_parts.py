@@ -1,6 +1,6 @@
 """Resumable uploads where the blob store takes parts only, of a least size: the disk's parts with S3's rules.
 
-The S3 backend itself is driven over HTTP in ``test_resumable_s3``.
+The S3 backend itself is driven over HTTP in ``test_resumable_survival`` and by ``make test-storage-s3``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.storage.conftest import Stack, running
 from tests.storage.test_resumable import O, create, patch
 
 MIB = 1024 * 1024
+pytestmark = pytest.mark.parametrize("backend", ["file"], indirect=True)
 
 
 class PartsOnly(FileBlobStore):
