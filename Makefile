@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server bench-images
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server bench-images
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ suite-auth-js-browser: install ## run the browser tests of auth-js's example; CH
 
 suite-auth-py: install ## run supabase_auth's own suite (Python) on four servers; CHECKOUT=path of supabase-py's repository
 	scripts/suite-auth-py $(CHECKOUT) $(SUITE_ARGS)
+
+suite-storage-acceptance: install ## run supabase/storage's own acceptance suite; CHECKOUT=path of its repository
+	scripts/suite-storage-acceptance $(CHECKOUT) $(SUITE_ARGS)
 
 suite-storage-js: install ## run storage-js's own suite; CHECKOUT=a supabase-js checkout
 	scripts/suite-storage-js $(CHECKOUT) $(SUITE_ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -48,7 +48,7 @@ class Actor:
 
     caller: Caller
     operation: str
-    token: str = ""
+    token: str = field(default="", repr=False)
     is_authenticated: bool = True
 
     @property
