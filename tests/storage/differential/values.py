@@ -31,7 +31,7 @@ _JWT = r"eyJ[\w-]+\.[\w-]+\.[\w-]+"
 _RESUMABLE = r"(?<=/upload/resumable/)[\w-]{20,}|(?<=/upload/resumable/sign/)[\w-]{20,}"
 _INSIDE = re.compile(
     rf"(?P<uuid>{_UUID})|(?P<iso>{_ISO})|(?P<date>{_HTTP_DATE})|(?P<jwt>{_JWT})|(?P<resumable>{_RESUMABLE})"
-    r"|(?P<host>http://127\.0\.0\.1:\d+)|(?P<trailer>(?<=AWS4-)\w{64})"
+    r"|(?P<host>https?://127\.0\.0\.1:\d+)|(?P<trailer>(?<=AWS4-)\w{64})"
 )
 _FRACTION = re.compile(r"\.\d+")
 
