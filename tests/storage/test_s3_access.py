@@ -26,7 +26,7 @@ async def client(storage: Stack) -> Any:
 
 
 def code_of(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/xml"
+    assert answer.headers["content-type"] == "application/xml; charset=utf-8"
     assert answer.headers["x-amz-request-id"]
     assert "xmlns" not in answer.text
     return answer.status_code, answer.text.partition("<Code>")[2].partition("</Code>")[0]

@@ -11,7 +11,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, OWNER_POLICIES, Stack
-from tests.storage.s3_clients import in_thread, refused, s3_client, session_client
+from tests.storage.s3_clients import in_thread, refused, s3_client, session_client, signed
 
 MIB = 1024 * 1024
 ANY_SIZE = pytest.mark.parametrize("backend", ["file"], indirect=True)
@@ -282,3 +282,11 @@ async def test_a_part_that_is_too_small_for_the_store_is_told_when_the_upload_en
         assert complete(client, upload, parts[1:])["ETag"] == etag_of(b"x")
 
     await in_thread(work)
+
+
+async def test_a_part_without_a_number_is_refused(storage: Stack) -> None:
+    await storage.bucket("files")
+    for number in ("", "0", "x", "10001", "-1"):
+        request = signed(storage, f"/files/k?partNumber={number}&uploadId=none", method="PUT", data=b"x")
+        answer = await storage.http.send(request)
+        assert answer.status_code == 400, (number, answer.text)

@@ -33,6 +33,8 @@ _INSIDE = re.compile(
     rf"(?P<uuid>{_UUID})|(?P<iso>{_ISO})|(?P<date>{_HTTP_DATE})|(?P<jwt>{_JWT})|(?P<resumable>{_RESUMABLE})"
     r"|(?P<host>https?://127\.0\.0\.1:\d+)|(?P<trailer>(?<=AWS4-)\w{64})"
 )
+_LEFT_OUT = frozenset({"Owner", "Initiator", "StorageClass"})
+"""Of what a user looks at least, each server tells more or less."""
 _FRACTION = re.compile(r"\.\d+")
 
 
@@ -101,7 +103,7 @@ class Names:
 
 
 def xml_value(text: str) -> JsonValue:
-    """An XML document as nested lists: name and then text or children, in their order."""
+    """An XML document as nested lists: name and then text or children, by name."""
     try:
         return _element(ElementTree.fromstring(text))
     except ElementTree.ParseError:
@@ -109,8 +111,17 @@ def xml_value(text: str) -> JsonValue:
 
 
 def _element(element: ElementTree.Element) -> JsonValue:
-    children = [_element(child) for child in element]
-    return [element.tag, children if children else element.text]
+    name = _local(element)
+    if name == "Error":
+        # Of an error the code is what clients decide by; texts and ids are each server's own.
+        return [name, next((child.text for child in element if _local(child) == "Code"), None)]
+    children = [_element(child) for child in sorted(element, key=_local) if _local(child) not in _LEFT_OUT]
+    return [name, children if children else element.text]
+
+
+def _local(element: ElementTree.Element) -> str:
+    """The name without its namespace, which upstream's errors have and Isobase's cannot (clients would find no code)."""
+    return element.tag.rpartition("}")[2]
 
 
 def _moment(text: str) -> str:

@@ -14,7 +14,7 @@ from isobase_services.storage.core.database import Actor
 from isobase_services.storage.s3.access import Identity
 from isobase_services.storage.s3.errors import s3_refuse
 from isobase_services.storage.s3.payload import Payload
-from isobase_services.storage.s3.xml import Markup, Node, XmlError, parse, render
+from isobase_services.storage.s3.xml import XML_TYPE, Markup, Node, XmlError, parse, render
 
 __all__ = ["Operation", "S3Call", "empty_response", "xml_response"]
 
@@ -86,7 +86,7 @@ Operation: TypeAlias = Callable[[S3Call], Awaitable[ASGIApp]]
 
 def xml_response(root: Markup, headers: Mapping[str, str] | None = None) -> Response:
     """A document of S3's namespace."""
-    return Response(render(root), headers={**(headers or {}), "content-type": "application/xml"})
+    return Response(render(root), headers={**(headers or {}), "content-type": XML_TYPE})
 
 
 def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:

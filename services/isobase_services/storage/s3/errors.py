@@ -14,7 +14,7 @@ from starlette.types import Scope
 from isobase_platform.errors import BodyTooLarge, DatabaseError, IsobaseError, MethodNotAllowed, NotFound, Unavailable
 from isobase_platform.http.request import request_id
 from isobase_services.storage.errors import StorageError, from_database, refuse
-from isobase_services.storage.s3.xml import element, render
+from isobase_services.storage.s3.xml import XML_TYPE, element, render
 
 __all__ = ["render_error", "s3_refuse"]
 
@@ -114,7 +114,7 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
     """The error document for any error of the house. A HEAD request gets the status alone."""
     known = _storage_error(error)
     status = known.wire_status or known.status
-    headers = {"content-type": "application/xml", "x-amz-request-id": request_id(scope)}
+    headers = {"content-type": XML_TYPE, "x-amz-request-id": request_id(scope)}
     if known.status == 304:
         return Response(status_code=304, headers={"x-amz-request-id": request_id(scope)})
     if scope["method"] == "HEAD":

@@ -198,7 +198,7 @@ def _target(call: S3Call) -> PartsTarget:
 
 
 def _part_target(call: S3Call) -> PartTarget:
-    if "partNumber" not in call.query:
+    if not call.query.get("partNumber"):
         raise refuse.missing_parameter("partNumber")
     return PartTarget(_target(call), call.integer("partNumber", 0, at_least=1, at_most=MAX_PART_NUMBER))
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-__all__ = ["Markup", "Node", "XmlError", "element", "optional", "parse", "render"]
+__all__ = ["XML_TYPE", "Markup", "Node", "XmlError", "element", "optional", "parse", "render"]
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_DEPTH = 16
 MAX_NODES = 50_000
 """Elements of one request: a DeleteObjects of 1,000 keys has 3,001, a CompleteMultipartUpload of 10,000 parts 30,001."""
+XML_TYPE = "application/xml; charset=utf-8"
+"""The Content-Type of every document, as upstream names it."""
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What XML 1.0 has no way to write."""

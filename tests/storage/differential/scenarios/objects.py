@@ -31,7 +31,7 @@ MISSING = (
     "b/none.txt",
     "none/f.txt",
     "public/p/none",
-    "public/none/x",
+    "public/nowhere/x",
     "authenticated/b/none",
     "sign/b/f.txt",
     "b/",
