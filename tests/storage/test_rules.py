@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from isobase_services.storage.blob import ByteRange
+from isobase_services.storage.blob_response import parse_range
 from isobase_services.storage.errors import StorageError
 from isobase_services.storage.multipart import MultipartForm
-from isobase_services.storage.rest.object_response import parse_range
 from isobase_services.storage.rest.schema import AnyOf, Array, Boolean, Integer, Object, Schema, Text, validate
 from isobase_services.storage.robots import check_robots_tag
 from isobase_services.storage.rules import (

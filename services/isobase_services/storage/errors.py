@@ -7,9 +7,9 @@ Source: contracts/storage.md 1.0; upstream ``src/internal/errors/codes.ts`` for 
 
 from __future__ import annotations
 
-from isobase_platform.errors import DatabaseError, IsobaseError
+from isobase_platform.errors import DatabaseError, IsobaseError, Unavailable
 
-__all__ = ["StorageError", "from_database", "refuse"]
+__all__ = ["StorageError", "from_database", "from_unavailable", "refuse"]
 
 
 class StorageError(IsobaseError):
@@ -197,6 +197,16 @@ class refuse:  # noqa: N801  reads as a verb: raise refuse.no_such_bucket()
 _PENDING_UPLOAD_CONSTRAINTS = frozenset(
     {"s3_multipart_uploads_bucket_id_fkey", "s3_multipart_uploads_parts_bucket_id_fkey"}
 )
+
+
+_FULL = ("too many clients", "too many connections", "connection slots")
+"""How PostgreSQL and poolers say that they have no connection left."""
+
+
+def from_unavailable(error: Unavailable) -> StorageError:
+    """What it means that PostgreSQL cannot be had: it has no connection left, or it does not answer."""
+    is_full = any(sign in (error.details or "") for sign in _FULL)
+    return refuse.too_many_connections() if is_full else refuse.database_timeout()
 
 
 def from_database(error: DatabaseError) -> StorageError:

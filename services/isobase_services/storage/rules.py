@@ -21,6 +21,7 @@ __all__ = [
     "check_new_bucket_name",
     "is_empty_folder",
     "is_uuid",
+    "object_limit_bytes",
     "size_limit_bytes",
 ]
 
@@ -93,6 +94,11 @@ def is_empty_folder(key: str) -> bool:
 def is_uuid(text: str) -> bool:
     """True for a text that the ``owner`` column (uuid) takes."""
     return _UUID.fullmatch(text) is not None
+
+
+def object_limit_bytes(project_limit_bytes: int, bucket_limit_bytes: int | None) -> int:
+    """The most bytes that an object may have: the bucket's own limit (None: it has none) cannot widen the project's."""
+    return project_limit_bytes if bucket_limit_bytes is None else min(project_limit_bytes, bucket_limit_bytes)
 
 
 def size_limit_bytes(given: int | str, project_limit_bytes: int) -> int:

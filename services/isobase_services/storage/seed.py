@@ -16,6 +16,7 @@ from isobase_platform.caller import Caller
 from isobase_platform.config_storage import BucketSettings
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.core.database import Actor
+from isobase_services.storage.core.object_metadata import DEFAULT_MIME_TYPE
 from isobase_services.storage.core.upload import UploadFacts, UploadTarget
 from isobase_services.storage.errors import StorageError
 
@@ -67,7 +68,7 @@ class _File:
         self._path = path
         size = path.stat().st_size
         self.facts = UploadFacts(
-            mime_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            mime_type=mimetypes.guess_type(path.name)[0] or DEFAULT_MIME_TYPE,
             cache_control=CACHE_CONTROL,
             user_metadata=None,
             declared_length=size,

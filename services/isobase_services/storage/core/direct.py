@@ -24,11 +24,11 @@ from isobase_services.storage.core import direct_sql as sql
 from isobase_services.storage.core import objects_sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
 from isobase_services.storage.core.kinds import OlderFiles, PlannedFile
-from isobase_services.storage.core.times import iso_milliseconds
+from isobase_services.storage.core.object_metadata import object_metadata_json
 from isobase_services.storage.core.upload import UploadBody
 from isobase_services.storage.core.write import Draft, NewVersion, ObjectWriter
 from isobase_services.storage.errors import StorageError, refuse
-from isobase_services.storage.rules import check_mime_type
+from isobase_services.storage.rules import check_mime_type, object_limit_bytes
 from isobase_services.storage.signer import Signer
 
 __all__ = ["BegunUpload", "CompletedUpload", "DirectUploads"]
@@ -203,16 +203,8 @@ class DirectUploads:
         staged = BlobKey(file.bucket, file.key, announced.version)
         final = BlobKey(file.bucket, file.key, str(uuid.uuid4()))
         blob = await self._take(announced, staged, final)
-        metadata = {
-            "eTag": blob.etag,
-            "size": blob.size_bytes,
-            "mimetype": file.mime_type,
-            "cacheControl": file.cache_control,
-            "lastModified": iso_milliseconds(blob.stored_at),
-            "contentLength": blob.size_bytes,
-            "httpStatusCode": 200,
-        }
-        new = NewVersion(final.version, json.dumps(metadata), "{}")
+        metadata = object_metadata_json(blob, mime_type=file.mime_type, cache_control=file.cache_control)
+        new = NewVersion(final.version, metadata, "{}")
 
         async def mark(transaction: StorageTransaction) -> None:
             if await transaction.execute(sql.COMPLETE, announced.id) == 0:
@@ -275,8 +267,7 @@ class DirectUploads:
         if bucket is None:
             raise refuse.no_such_bucket()
         check_mime_type(file.mime_type, bucket["allowed_mime_types"] or ())
-        own_limit: int | None = bucket["file_size_limit"]
-        if size_bytes > min(self._size_limit_bytes, self._size_limit_bytes if own_limit is None else own_limit):
+        if size_bytes > object_limit_bytes(self._size_limit_bytes, bucket["file_size_limit"]):
             raise refuse.too_large()
 
 

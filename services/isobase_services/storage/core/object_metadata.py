@@ -8,7 +8,11 @@ from typing import Any
 from isobase_services.storage.blob import StoredBlob
 from isobase_services.storage.core.times import iso_milliseconds
 
-__all__ = ["object_metadata_json"]
+__all__ = ["DEFAULT_CACHE_CONTROL", "DEFAULT_MIME_TYPE", "object_metadata_json"]
+
+DEFAULT_MIME_TYPE = "application/octet-stream"
+DEFAULT_CACHE_CONTROL = "no-cache"
+"""What an object gets whose request says nothing of it."""
 
 
 def object_metadata_json(blob: StoredBlob, *, mime_type: str, cache_control: str, robots_tag: str | None = None) -> str:

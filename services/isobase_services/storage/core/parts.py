@@ -27,13 +27,13 @@ from isobase_services.storage.blob import (
     BlobRangeInvalid,
     BlobStore,
     PartInvalid,
-    StoredBlob,
     StoredPart,
     UploadMissing,
 )
 from isobase_services.storage.core import objects_sql
 from isobase_services.storage.core import parts_sql as sql
 from isobase_services.storage.core.database import Actor, StorageDatabase, StorageTransaction
+from isobase_services.storage.core.object_metadata import DEFAULT_CACHE_CONTROL, DEFAULT_MIME_TYPE, object_metadata_json
 from isobase_services.storage.core.parts_values import (
     CompletedObject,
     Completion,
@@ -42,10 +42,16 @@ from isobase_services.storage.core.parts_values import (
     PartsTarget,
     PartTarget,
 )
-from isobase_services.storage.core.times import iso_milliseconds
 from isobase_services.storage.core.write import Draft, Expectation, Finisher, NewVersion, ObjectWriter
 from isobase_services.storage.errors import StorageError, refuse
-from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder, is_uuid
+from isobase_services.storage.rules import (
+    check_bucket_name,
+    check_key,
+    check_mime_type,
+    is_empty_folder,
+    is_uuid,
+    object_limit_bytes,
+)
 
 __all__ = ["PartUploads"]
 
@@ -53,8 +59,6 @@ COPY_ATTEMPTS = 3
 """The source of a copied part may be overwritten meanwhile; then it is looked up again."""
 COMPLETION_DELAYS_S = (0.1, 0.3, 1.0, 3.0)
 """Waits between looks at an upload that another process may be completing."""
-DEFAULT_TYPE = "application/octet-stream"
-DEFAULT_CACHE_CONTROL = "no-cache"
 _SOURCE = "select version, metadata from storage.objects where bucket_id = $1 and name = $2"
 
 
@@ -128,7 +132,7 @@ class PartUploads:
                 check_mime_type(new.mime_type, tuple(bucket["allowed_mime_types"] or ()))
             await transaction.become_caller()
             await self._writer.dry_run(transaction, _Upload(blob, "", metadata, user_metadata).draft(actor))
-        stored_facts = BlobFacts(new.mime_type or DEFAULT_TYPE, new.cache_control or DEFAULT_CACHE_CONTROL)
+        stored_facts = BlobFacts(new.mime_type or DEFAULT_MIME_TYPE, new.cache_control or DEFAULT_CACHE_CONTROL)
         return await self._finisher.run(self._begin(actor, blob, stored_facts, user_metadata, json.dumps(metadata)))
 
     async def _begin(
@@ -195,11 +199,10 @@ class PartUploads:
     async def _check_total(self, transaction: StorageTransaction, target: PartTarget, size_bytes: int) -> None:
         bucket = await transaction.fetchrow(objects_sql.BUCKET_RULES, target.upload.bucket)
         others = await transaction.fetchrow(sql.SIZE_OF_OTHERS, target.upload.upload_id, target.number)
-        limit_bytes = self._size_limit_bytes
-        if bucket is not None and bucket["file_size_limit"] is not None:
-            limit_bytes = min(limit_bytes, bucket["file_size_limit"])
-        if is_empty_folder(target.upload.key):
-            limit_bytes = 0
+        own_limit_bytes = None if bucket is None else bucket["file_size_limit"]
+        limit_bytes = 0
+        if not is_empty_folder(target.upload.key):
+            limit_bytes = object_limit_bytes(self._size_limit_bytes, own_limit_bytes)
         if size_bytes + (others[0] if others is not None else 0) > limit_bytes:
             raise refuse.too_large()
 
@@ -281,7 +284,12 @@ class PartUploads:
             if await transaction.execute(sql.END, target.upload_id) == 0:
                 raise _UploadGone
 
-        new = NewVersion(upload.blob.version, json.dumps(_metadata(upload, blob)), draft.user_metadata_json or "{}")
+        metadata = object_metadata_json(
+            blob,
+            mime_type=upload.metadata.get("mimetype") or DEFAULT_MIME_TYPE,
+            cache_control=upload.metadata.get("cacheControl") or DEFAULT_CACHE_CONTROL,
+        )
+        new = NewVersion(upload.blob.version, metadata, draft.user_metadata_json or "{}")
         try:
             # A refusal leaves upload and blob as they are: the same parts may be completed again.
             written = await self._writer.commit(actor, draft, expected, new, alongside=end)
@@ -331,18 +339,6 @@ class PartUploads:
             return
         if row is None:
             await self._writer.remove_blobs([blob])
-
-
-def _metadata(upload: _Upload, blob: StoredBlob) -> dict[str, Any]:
-    return {
-        "eTag": blob.etag,
-        "size": blob.size_bytes,
-        "mimetype": upload.metadata.get("mimetype") or DEFAULT_TYPE,
-        "cacheControl": upload.metadata.get("cacheControl") or DEFAULT_CACHE_CONTROL,
-        "lastModified": iso_milliseconds(blob.stored_at),
-        "contentLength": blob.size_bytes,
-        "httpStatusCode": 200,
-    }
 
 
 def _chosen(recorded: Sequence[asyncpg.Record], completion: Completion) -> list[StoredPart]:

@@ -30,7 +30,7 @@ from isobase_services.storage.core.resumable_state import Progress, UploadDescri
 from isobase_services.storage.core.resumable_write import ResumableWrite, remove_bytes
 from isobase_services.storage.core.write import Expectation, Finisher, ObjectWriter
 from isobase_services.storage.errors import refuse
-from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_uuid
+from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_uuid, object_limit_bytes
 
 __all__ = ["Incoming", "Resumable"]
 
@@ -97,7 +97,7 @@ class Resumable:
             rules = await transaction.fetchrow(objects_sql.BUCKET_RULES, bucket)
             if rules is None:
                 raise refuse.no_such_bucket()
-            limit_bytes = self._limit(rules["file_size_limit"])
+            limit_bytes = object_limit_bytes(self._size_limit_bytes, rules["file_size_limit"])
             if size_bytes is not None and size_bytes > limit_bytes:
                 raise refuse_upload.too_large()
             state = UploadState(
@@ -144,7 +144,7 @@ class Resumable:
                 expected = await self._may_write(transaction, key, right)
                 row = await self._take(transaction, key, lease)
                 state = UploadState.from_row(key, row)
-                limit_bytes = self._limit(row["file_size_limit"])
+                limit_bytes = object_limit_bytes(self._size_limit_bytes, row["file_size_limit"])
                 if state.is_expired:
                     raise refuse_upload.expired()
                 if not row["is_held"]:
@@ -310,11 +310,6 @@ class Resumable:
         except BaseException:
             await write.release()
             raise
-
-    def _limit(self, bucket_limit_bytes: int | None) -> int:
-        if bucket_limit_bytes is None:
-            return self._size_limit_bytes
-        return min(self._size_limit_bytes, bucket_limit_bytes)
 
 
 def _id_of(key: BlobKey) -> uuid.UUID:

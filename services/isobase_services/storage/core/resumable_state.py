@@ -13,13 +13,13 @@ from typing import TypeAlias
 import asyncpg
 
 from isobase_services.storage.blob import BlobKey
+from isobase_services.storage.core.object_metadata import DEFAULT_CACHE_CONTROL, DEFAULT_MIME_TYPE
 from isobase_services.storage.core.upload import UploadFacts, UploadTarget
 from isobase_services.storage.core.user_metadata import parse_user_metadata
 from isobase_services.storage.core.write import Draft
 
-__all__ = ["DEFAULT_MIME_TYPE", "Pairs", "Progress", "UploadDescription", "UploadRight", "UploadState"]
+__all__ = ["Pairs", "Progress", "UploadDescription", "UploadRight", "UploadState"]
 
-DEFAULT_MIME_TYPE = "application/octet-stream"
 _SECONDS = re.compile(r"-?[0-9]+")
 
 Pairs: TypeAlias = tuple[tuple[str, str | None], ...]
@@ -46,7 +46,7 @@ class UploadDescription:
         """From Upload-Metadata as it was sent: the cache time becomes the header that downloads get."""
         given = dict(pairs)
         seconds = given.get("cacheControl") or ""
-        given["cacheControl"] = f"max-age={seconds}" if _SECONDS.fullmatch(seconds) else "no-cache"
+        given["cacheControl"] = f"max-age={seconds}" if _SECONDS.fullmatch(seconds) else DEFAULT_CACHE_CONTROL
         return cls(tuple(given.items()))
 
     @classmethod
@@ -68,7 +68,7 @@ class UploadDescription:
         metadata = self.value("metadata")
         return UploadFacts(
             mime_type=self.value("contentType") or DEFAULT_MIME_TYPE,
-            cache_control=self.value("cacheControl") or "no-cache",
+            cache_control=self.value("cacheControl") or DEFAULT_CACHE_CONTROL,
             user_metadata=parse_user_metadata(metadata) if metadata else None,
             declared_length=size_bytes,
             known_size=size_bytes,

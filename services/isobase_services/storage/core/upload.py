@@ -17,7 +17,13 @@ from isobase_services.storage.core.database import Actor, StorageDatabase
 from isobase_services.storage.core.object_metadata import object_metadata_json
 from isobase_services.storage.core.write import Draft, Expectation, NewVersion, ObjectWriter, WrittenObject
 from isobase_services.storage.errors import StorageError, refuse
-from isobase_services.storage.rules import check_bucket_name, check_key, check_mime_type, is_empty_folder
+from isobase_services.storage.rules import (
+    check_bucket_name,
+    check_key,
+    check_mime_type,
+    is_empty_folder,
+    object_limit_bytes,
+)
 
 __all__ = ["StoredObject", "UploadBody", "UploadFacts", "UploadTarget", "Uploads"]
 
@@ -170,11 +176,9 @@ class Uploads:
             raise refuse.no_such_bucket()
         [(own_limit, types)] = buckets
         allowed = tuple(json.loads(types)) if types is not None else ()
-        limit_bytes = self._size_limit_bytes
-        if is_empty_folder(target.key):
-            limit_bytes = 0
-        elif own_limit is not None:
-            limit_bytes = min(limit_bytes, int(own_limit))
+        limit_bytes = 0
+        if not is_empty_folder(target.key):
+            limit_bytes = object_limit_bytes(self._size_limit_bytes, None if own_limit is None else int(own_limit))
         _check_type(target.key, facts, allowed)
         if facts.known_size is not None and facts.known_size > limit_bytes:
             raise refuse.too_large()

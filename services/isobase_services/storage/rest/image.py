@@ -7,13 +7,14 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from isobase_services.storage.blob_response import BlobResponse
 from isobase_services.storage.core.images import ImageRequest, Images
 from isobase_services.storage.core.read import Access, Reads
 from isobase_services.storage.errors import StorageError
 from isobase_services.storage.render.formats import ImageFormat
 from isobase_services.storage.render.transform import FocalPointOutside, Transform
 from isobase_services.storage.rest.call import Call, Endpoint
-from isobase_services.storage.rest.object_response import BlobResponse, content_headers
+from isobase_services.storage.rest.object_response import content_headers
 from isobase_services.storage.rest.schema import Object, Text, validate
 from isobase_services.storage.rest.transform import TRANSFORM_AND_DOWNLOAD
 from isobase_services.storage.signer import Scope, Signer

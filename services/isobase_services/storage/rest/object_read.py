@@ -5,16 +5,11 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from isobase_services.storage.blob_response import BlobResponse, parse_range
 from isobase_services.storage.core.read import Access, ObjectRow, Reads
 from isobase_services.storage.core.times import iso_milliseconds
 from isobase_services.storage.rest.call import Auth, Call, Endpoint
-from isobase_services.storage.rest.object_response import (
-    BlobResponse,
-    Conditions,
-    content_headers,
-    is_not_modified,
-    parse_range,
-)
+from isobase_services.storage.rest.object_response import Conditions, content_headers, is_not_modified
 from isobase_services.storage.rest.render import json_response
 from isobase_services.storage.rest.schema import Object, Text, validate
 from isobase_services.storage.rest.transform import TRANSFORM

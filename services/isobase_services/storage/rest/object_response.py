@@ -1,36 +1,23 @@
-"""An object as an HTTP answer: headers, conditions, ranges (pure), and the stream.
+"""An object as an HTTP answer of the Supabase face: headers and conditions. Pure; ``blob_response`` sends the bytes.
 
 Source: contracts/storage.md 1.2 "Read rules"; upstream ``src/storage/renderer``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
-
-from isobase_services.storage.blob import BlobReader, ByteRange
+from isobase_services.storage.core.object_metadata import DEFAULT_MIME_TYPE
 from isobase_services.storage.core.read import ObjectRow
-from isobase_services.storage.core.times import parse_iso
 from isobase_services.storage.disposition import attachment
-from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.errors import StorageError
+from isobase_services.storage.http_values import http_date, is_header_text, last_modified, parse_http_date
 from isobase_services.storage.robots import check_robots_tag
 
-__all__ = ["BlobResponse", "Conditions", "content_headers", "is_not_modified", "parse_range"]
-
-SMALL_BYTES = 64 * 1024
-"""Up to this length an answer that is in memory whole leaves in one piece: the server takes it without waiting."""
-WATCHED_FROM_BYTES = 1024 * 1024
-"""From this length on, the client is watched: the server takes bytes for one that has gone without a word."""
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
-_MAX_SAFE_INTEGER = 2**53 - 1
-UNKNOWN_TYPE = "application/octet-stream"
+__all__ = ["Conditions", "content_headers", "is_not_modified"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,44 +29,14 @@ class Conditions:
     range: str | None = None
 
 
-def last_modified(row: ObjectRow) -> datetime | None:
-    """When the object's bytes were stored, to the second."""
-    text = row.text("lastModified")
-    # Rows of older servers hold the date as HTTP writes it.
-    moment = _http_date(text) or row.updated_at
-    return moment.astimezone(UTC).replace(microsecond=0) if moment else None
-
-
 def is_not_modified(row: ObjectRow, conditions: Conditions) -> bool:
     """True where the client's copy is still good: the same ETag text, or no change since its date."""
     etag = row.text("eTag")
     if conditions.if_none_match and conditions.if_none_match == etag:
         return True
-    since = _http_date(conditions.if_modified_since)
-    modified = last_modified(row)
+    since = parse_http_date(conditions.if_modified_since)
+    modified = last_modified(row.metadata, row.updated_at)
     return since is not None and modified is not None and modified <= since
-
-
-def parse_range(text: str, size_bytes: int) -> ByteRange:
-    """The one range of a Range header, its end cut to the object's.
-
-    Raises InvalidRange for another unit, several ranges, a start behind the end, or any range of an empty object.
-    """
-    match = _RANGE.fullmatch(text)
-    if match is None or size_bytes <= 0 or not (match[1] or match[2]):
-        raise refuse.invalid_range()
-    # Digits beyond any size are cut before they become a number.
-    first = int(match[1][:20]) if match[1] else None
-    last = int(match[2][:20]) if match[2] else None
-    if first is None:
-        assert last is not None
-        if not 0 < last <= _MAX_SAFE_INTEGER:
-            raise refuse.invalid_range()
-        return ByteRange(max(size_bytes - last, 0), size_bytes - 1)
-    end = size_bytes - 1 if last is None else last
-    if not first <= end <= _MAX_SAFE_INTEGER or first >= size_bytes:
-        raise refuse.invalid_range()
-    return ByteRange(first, min(end, size_bytes - 1))
 
 
 def content_headers(
@@ -99,14 +56,14 @@ def content_headers(
     if mime_type:
         # A browser must never run what a user stored: HTML is shown as text, and nothing is left for it to guess.
         is_html = "text/html" in mime_type.lower()
-        is_sendable = _is_header_text(mime_type)
-        headers["content-type"] = "text/plain" if is_html else mime_type if is_sendable else UNKNOWN_TYPE
+        is_sendable = is_header_text(mime_type)
+        headers["content-type"] = "text/plain" if is_html else mime_type if is_sendable else DEFAULT_MIME_TYPE
     etag = row.text("eTag")
     if etag:
         headers["etag"] = etag
-    modified = last_modified(row)
+    modified = last_modified(row.metadata, row.updated_at)
     if modified:
-        headers["last-modified"] = format_datetime(modified, usegmt=True)
+        headers["last-modified"] = http_date(modified)
     if expires_at_s is not None:
         headers["expires"] = _expires(expires_at_s)
     else:
@@ -117,7 +74,7 @@ def content_headers(
             headers["cache-control"] = ", ".join(directive for directive in directives if directive)
     if "download" in query and not is_head:
         headers["content-disposition"] = _disposition(query["download"])
-    return {name: value for name, value in headers.items() if _is_header_text(value)}
+    return {name: value for name, value in headers.items() if is_header_text(value)}
 
 
 def _disposition(download: Any) -> str:
@@ -137,66 +94,8 @@ def _robots_tag(row: ObjectRow) -> str:
     return "none"
 
 
-def _is_header_text(value: str) -> bool:
-    """A header must not be able to become two: metadata may have been written by SQL."""
-    return value.isascii() and value.isprintable()
-
-
 def _expires(at_s: int) -> str:
     try:
-        return format_datetime(datetime.fromtimestamp(at_s, UTC), usegmt=True)
+        return http_date(datetime.fromtimestamp(at_s, UTC))
     except (OverflowError, ValueError, OSError):
         return "Fri, 31 Dec 9999 23:59:59 GMT"
-
-
-def _http_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        # Upstream reads what JavaScript takes for a date, ISO 8601 too.
-        return parse_iso(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-class BlobResponse:
-    """Streams what a reader was opened for, and closes it whatever happens."""
-
-    def __init__(self, reader: BlobReader, headers: Mapping[str, str]) -> None:
-        self._reader = reader
-        self._headers = headers
-        self._range = reader.byte_range
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request."""
-        size_bytes = self._reader.size_bytes
-        length = size_bytes if self._range is None else self._range.size_bytes
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers.items()]
-        headers.append((b"content-length", str(length).encode()))
-        if self._range is not None:
-            content_range = f"bytes {self._range.first}-{self._range.last}/{size_bytes}"
-            headers.append((b"content-range", content_range.encode()))
-        status = 200 if self._range is None else 206
-        gone = asyncio.create_task(_disconnected(receive)) if length >= WATCHED_FROM_BYTES else None
-        try:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            is_small = length <= SMALL_BYTES
-            async for chunk in self._reader.chunks():
-                if gone is not None and gone.done():
-                    return
-                if is_small and len(chunk) == length:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": False})
-                    return
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            if gone is not None:
-                gone.cancel()
-            await self._reader.close()
-
-
-async def _disconnected(receive: Receive) -> None:
-    """Returns when the client is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        continue

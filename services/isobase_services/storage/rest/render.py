@@ -13,15 +13,13 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from isobase_platform.errors import BodyTooLarge, DatabaseError, IsobaseError, MethodNotAllowed, NotFound, Unavailable
-from isobase_services.storage.errors import StorageError, from_database, refuse
+from isobase_services.storage.errors import StorageError, from_database, from_unavailable, refuse
 
 __all__ = ["json_response", "json_text_response", "message_response", "render_error", "storage_error"]
 
 _JSON = "application/json; charset=utf-8"
 _FRAMEWORK_JSON = "application/json"
 """What upstream says of a route that is none in one of its groups, and of a broken path, names no charset."""
-_FULL = ("too many clients", "too many connections", "connection slots")
-"""How PostgreSQL and poolers say that they have no connection left."""
 _GROUPS_WITH_OWN_NOT_FOUND = ("/object", "/bucket", "/render/image", "/cdn", "/vector")
 
 
@@ -74,8 +72,7 @@ def storage_error(error: IsobaseError) -> StorageError:
     if isinstance(error, DatabaseError):
         return from_database(error)
     if isinstance(error, Unavailable):
-        is_full = any(sign in (error.details or "") for sign in _FULL)
-        return refuse.too_many_connections() if is_full else refuse.database_timeout()
+        return from_unavailable(error)
     if error.status < 500:
         return refuse.invalid_request(error.message, status=error.status)
     return StorageError("InternalError", 500, "Internal Server Error", label="Internal")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from isobase_services.storage.body import body_chunks, content_length
+from isobase_services.storage.core.object_metadata import DEFAULT_CACHE_CONTROL, DEFAULT_MIME_TYPE
 from isobase_services.storage.core.upload import UploadBody, UploadFacts
 from isobase_services.storage.core.user_metadata import parse_user_metadata
 from isobase_services.storage.errors import refuse
@@ -16,9 +17,6 @@ from isobase_services.storage.rest.call import Call
 from isobase_services.storage.robots import check_robots_tag
 
 __all__ = ["header_metadata", "open_upload_body"]
-
-DEFAULT_CACHE_CONTROL = "no-cache"
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 
 async def open_upload_body(call: Call) -> UploadBody:
@@ -56,7 +54,7 @@ class _RawBody:
         self._receive = call.receive
         length = content_length(call.scope)
         self.facts = UploadFacts(
-            mime_type=content_type or DEFAULT_CONTENT_TYPE,
+            mime_type=content_type or DEFAULT_MIME_TYPE,
             cache_control=call.header("cache-control") or DEFAULT_CACHE_CONTROL,
             user_metadata=header_metadata(call),
             declared_length=length,

@@ -8,23 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
-from isobase_services.storage.core.times import parse_iso
-from isobase_services.storage.s3.errors import s3_refuse
+from isobase_services.storage.errors import refuse
+from isobase_services.storage.http_values import is_header_text, last_modified, parse_http_date
 
 __all__ = [
     "Outcome",
     "RequestConditions",
-    "http_date",
-    "is_header_text",
-    "last_modified",
     "matches_etag",
     "metadata_headers",
 ]
 
+MAX_META_CHARS = 8 * 1024
+"""The longest value of user metadata that an answer carries as a header, as upstream's; it stays in the row."""
 _META = "x-amz-meta-"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
@@ -62,12 +60,12 @@ class RequestConditions:
             if not matches_etag(self.if_match, etag):
                 return Outcome(is_failed=True)
         elif self.if_unmodified_since is not None:
-            moment = _http_date(self.if_unmodified_since)
+            moment = parse_http_date(self.if_unmodified_since)
             if moment is not None and modified is not None and modified > moment:
                 return Outcome(is_failed=True)
         if self.if_none_match is not None:
             return Outcome(is_unchanged=matches_etag(self.if_none_match, etag))
-        since = _http_date(self.if_modified_since)
+        since = parse_http_date(self.if_modified_since)
         return Outcome(is_unchanged=since is not None and modified is not None and modified <= since)
 
     def check_copy(self, metadata: Mapping[str, Any]) -> None:
@@ -75,7 +73,7 @@ class RequestConditions:
         etag = metadata.get("eTag")
         found = self.outcome(etag if isinstance(etag, str) else None, last_modified(metadata, None))
         if found.is_failed or found.is_unchanged:
-            raise s3_refuse.precondition_failed()
+            raise refuse.precondition_failed()
 
 
 def matches_etag(condition: str, etag: str | None) -> bool:
@@ -84,37 +82,6 @@ def matches_etag(condition: str, etag: str | None) -> bool:
         return etag is not None
     listed = {part.strip().removeprefix("W/").strip('"') for part in condition.split(",")}
     return etag is not None and etag.strip('"') in listed
-
-
-def last_modified(metadata: Mapping[str, Any], fallback: datetime | None) -> datetime | None:
-    """When the bytes were stored, to the second as HTTP tells it."""
-    text = metadata.get("lastModified")
-    moment = (parse_iso(text) if isinstance(text, str) else None) or fallback
-    return moment.astimezone(UTC).replace(microsecond=0) if moment else None
-
-
-def _http_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return parse_iso(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-MAX_META_CHARS = 8 * 1024
-"""The longest value of user metadata that an answer carries as a header, as upstream's; it stays in the row."""
-
-
-def http_date(moment: datetime) -> str:
-    """A moment as HTTP writes it."""
-    return format_datetime(moment.astimezone(UTC), usegmt=True)
-
-
-def is_header_text(value: str) -> bool:
-    """A header must not be able to become two: metadata may have been written by SQL."""
-    return value.isascii() and value.isprintable()
 
 
 def metadata_headers(user_metadata: Mapping[str, Any] | None) -> dict[str, str]:

@@ -13,14 +13,13 @@ from starlette.types import Scope
 
 from isobase_platform.errors import BodyTooLarge, DatabaseError, IsobaseError, MethodNotAllowed, NotFound, Unavailable
 from isobase_platform.http.request import request_id
-from isobase_services.storage.errors import StorageError, from_database, refuse
+from isobase_services.storage.errors import StorageError, from_database, from_unavailable, refuse
 from isobase_services.storage.s3.xml import XML_TYPE, element, render
 
 __all__ = ["render_error", "s3_refuse"]
 
 MAX_RESOURCE_CHARS = 1100
 """A bucket's name and a key; what is longer in a path is cut in an error."""
-_FULL = ("too many clients", "too many connections", "connection slots")
 _CODE_BY_UPSTREAM = {"KeyAlreadyExists": "ResourceAlreadyExists"}
 
 
@@ -87,12 +86,6 @@ class s3_refuse:  # noqa: N801  reads as a verb: raise s3_refuse.not_implemented
         return StorageError("InvalidDigest", 400, f"The {what} you specified is not valid.")
 
     @staticmethod
-    def precondition_failed() -> StorageError:
-        """A condition of the request does not hold."""
-        message = "At least one of the pre-conditions you specified did not hold"
-        return StorageError("PreconditionFailed", 412, message)
-
-    @staticmethod
     def invalid_argument(message: str) -> StorageError:
         """A header or a query member that cannot be used."""
         return StorageError("InvalidArgument", 400, message)
@@ -138,8 +131,7 @@ def _storage_error(error: IsobaseError) -> StorageError:
     if isinstance(error, DatabaseError):
         return from_database(error)
     if isinstance(error, Unavailable):
-        is_full = any(sign in (error.details or "") for sign in _FULL)
-        return refuse.too_many_connections() if is_full else refuse.database_timeout()
+        return from_unavailable(error)
     if isinstance(error, NotFound | MethodNotAllowed):
         message = "The specified method is not allowed against this resource."
         return StorageError("MethodNotAllowed", HTTPStatus.METHOD_NOT_ALLOWED, message)

@@ -6,15 +6,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from isobase_services.storage.blob import ByteRange
+from isobase_services.storage.blob_response import BlobResponse, parse_range
+from isobase_services.storage.core.object_metadata import DEFAULT_MIME_TYPE
 from isobase_services.storage.core.read import Access, ObjectRow, Reads
-from isobase_services.storage.errors import StorageError
-from isobase_services.storage.rest.object_response import BlobResponse, parse_range
+from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.http_values import http_date, is_header_text, last_modified
 from isobase_services.storage.s3.call import S3Call, empty_response, xml_response
 from isobase_services.storage.s3.conditions import (
     RequestConditions,
-    http_date,
-    is_header_text,
-    last_modified,
     metadata_headers,
 )
 from isobase_services.storage.s3.errors import s3_refuse
@@ -22,7 +21,6 @@ from isobase_services.storage.s3.xml import element
 
 __all__ = ["ReadOperations"]
 
-UNKNOWN_TYPE = "application/octet-stream"
 _OVERRIDES = (
     "content-disposition",
     "content-type",
@@ -78,7 +76,7 @@ def _check_conditions(call: S3Call, row: ObjectRow) -> Response | None:
     conditions = RequestConditions.of(call.headers)
     outcome = conditions.outcome(row.text("eTag"), last_modified(row.metadata, row.updated_at))
     if outcome.is_failed:
-        raise s3_refuse.precondition_failed()
+        raise refuse.precondition_failed()
     return empty_response(304, _headers(row)) if outcome.is_unchanged else None
 
 
@@ -106,12 +104,12 @@ def _headers(row: ObjectRow) -> dict[str, str]:
     modified = last_modified(row.metadata, row.updated_at)
     headers = {
         "accept-ranges": "bytes",
-        "content-type": row.text("mimetype") or UNKNOWN_TYPE,
+        "content-type": row.text("mimetype") or DEFAULT_MIME_TYPE,
         "etag": row.text("eTag") or "",
         "last-modified": http_date(modified) if modified else "",
         "cache-control": row.text("cacheControl") or "",
     }
     if not is_header_text(headers["content-type"]):
-        headers["content-type"] = UNKNOWN_TYPE
+        headers["content-type"] = DEFAULT_MIME_TYPE
     found = {name: value for name, value in headers.items() if value and is_header_text(value)}
     return {**found, **metadata_headers(row.user_metadata)}

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from starlette.responses import Response
 
+from isobase_services.storage.core.object_metadata import DEFAULT_CACHE_CONTROL, DEFAULT_MIME_TYPE
 from isobase_services.storage.core.remove import Removals
 from isobase_services.storage.core.transfer import CopyRequest, Transfers
 from isobase_services.storage.core.upload import UploadFacts, Uploads, UploadTarget
@@ -30,8 +31,6 @@ __all__ = [
     "user_metadata_of",
 ]
 
-DEFAULT_CACHE_CONTROL = "no-cache"
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 MAX_KEYS_TO_DELETE = 1000
 _META = "x-amz-meta-"
 _CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm"
@@ -109,7 +108,7 @@ class WriteOperations:
         if key.endswith("/") and payload.size_bytes == 0:
             key += EMPTY_FOLDER_PLACEHOLDER
         facts = UploadFacts(
-            mime_type=call.headers.get("content-type") or DEFAULT_CONTENT_TYPE,
+            mime_type=call.headers.get("content-type") or DEFAULT_MIME_TYPE,
             cache_control=call.headers.get("cache-control") or DEFAULT_CACHE_CONTROL,
             user_metadata=user_metadata_of(call.headers),
             declared_length=payload.size_bytes,
@@ -140,7 +139,7 @@ class WriteOperations:
         is_copied = directive == "COPY"
         metadata = {
             "cacheControl": call.headers.get("cache-control") or DEFAULT_CACHE_CONTROL,
-            "mimetype": call.headers.get("content-type") or DEFAULT_CONTENT_TYPE,
+            "mimetype": call.headers.get("content-type") or DEFAULT_MIME_TYPE,
         }
         request = CopyRequest(
             source_bucket=source.bucket,
@@ -191,4 +190,4 @@ class WriteOperations:
 
 def taken_as_condition(error: StorageError) -> StorageError:
     """A taken key is what ``If-None-Match: *`` asked about."""
-    return s3_refuse.precondition_failed() if error.code == "KeyAlreadyExists" else error
+    return refuse.precondition_failed() if error.code == "KeyAlreadyExists" else error

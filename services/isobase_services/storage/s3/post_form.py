@@ -10,14 +10,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from isobase_services.storage.body import body_chunks
+from isobase_services.storage.core.object_metadata import DEFAULT_CACHE_CONTROL, DEFAULT_MIME_TYPE
 from isobase_services.storage.core.upload import StoredObject, UploadFacts, Uploads, UploadTarget
 from isobase_services.storage.errors import StorageError, refuse
+from isobase_services.storage.http_values import is_header_text
 from isobase_services.storage.multipart import MultipartForm
 from isobase_services.storage.s3.access import S3Access
 from isobase_services.storage.s3.call import empty_response, xml_response
-from isobase_services.storage.s3.conditions import is_header_text
 from isobase_services.storage.s3.errors import s3_refuse
-from isobase_services.storage.s3.object_write import DEFAULT_CACHE_CONTROL, DEFAULT_CONTENT_TYPE, user_metadata_of
+from isobase_services.storage.s3.object_write import user_metadata_of
 from isobase_services.storage.s3.policy import SizeRange, check_policy
 from isobase_services.storage.s3.xml import element
 
@@ -76,7 +77,7 @@ class PostForm:
         )
         size = check_policy(fields["policy"], fields, bucket)
         facts = UploadFacts(
-            mime_type=fields.get("content-type") or DEFAULT_CONTENT_TYPE,
+            mime_type=fields.get("content-type") or DEFAULT_MIME_TYPE,
             cache_control=fields.get("cache-control") or DEFAULT_CACHE_CONTROL,
             user_metadata=user_metadata_of(fields),
             declared_length=None,

@@ -24,6 +24,7 @@ from isobase_services.storage.core.resumable import Incoming, Resumable
 from isobase_services.storage.core.resumable_errors import refuse_upload
 from isobase_services.storage.core.resumable_state import Progress, UploadDescription, UploadRight
 from isobase_services.storage.errors import refuse
+from isobase_services.storage.http_values import http_date
 from isobase_services.storage.rest.call import Auth, Call
 from isobase_services.storage.rest.render import render_error
 from isobase_services.storage.rules import check_bucket_name, check_key
@@ -38,7 +39,6 @@ from isobase_services.storage.tus.protocol import (
     VERSION,
     decode_upload_id,
     encode_upload_id,
-    http_date,
     invalid_headers,
     parse_metadata,
     protocol_error,
@@ -221,8 +221,10 @@ def _check_headers(call: Call, method: str) -> None:
 
 def _upload_key(call: Call) -> BlobKey:
     """The upload that the URL names. Raises what a wrong id, bucket or key is."""
-    segment = _path(call.scope).rstrip("/").rpartition("/")[2]
-    if segment in TUS_PATH or _path(call.scope).rstrip("/") == SIGNED_PATH:
+    path = _path(call.scope).rstrip("/")
+    segment = path.rpartition("/")[2]
+    # Any piece of the route's own text is no upload at all, where other texts are a wrong id: so upstream asks.
+    if segment in TUS_PATH or path == SIGNED_PATH:
         raise refuse_upload.not_found()
     bucket, key, version = decode_upload_id(segment)
     check_bucket_name(bucket)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from email.utils import format_datetime
 from typing import Final
 
 from isobase_services.storage.core.resumable_state import Pairs
@@ -25,7 +23,6 @@ __all__ = [
     "VERSION",
     "decode_upload_id",
     "encode_upload_id",
-    "http_date",
     "invalid_headers",
     "parse_metadata",
     "protocol_error",
@@ -141,8 +138,3 @@ def decode_upload_id(segment: str) -> tuple[str, str, str]:
     if not version:
         raise refuse.invalid_request("Version not provided")
     return bucket, key, version
-
-
-def http_date(moment: datetime) -> str:
-    """``Sat, 21 Nov 2026 13:56:24 GMT``."""
-    return format_datetime(moment, usegmt=True)
