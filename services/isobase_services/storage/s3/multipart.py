@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from starlette.responses import Response
 
 from isobase_services.storage.blob import ByteRange
+from isobase_services.storage.blob.part_order import MAX_PART_NUMBER
 from isobase_services.storage.core.parts import PartUploads
 from isobase_services.storage.core.parts_listing import MAX_PAGE, ListedUpload, PartListings, UploadRequest
 from isobase_services.storage.core.parts_values import Completion, NewParts, PartCopy, PartsTarget, PartTarget
@@ -31,7 +32,6 @@ from isobase_services.storage.s3.xml import Markup, Node, element, optional
 
 __all__ = ["PartOperations"]
 
-MAX_PART_NUMBER = 10_000
 MAX_PART_BYTES = 5 * 1024**3
 _COPY_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
 

@@ -1,7 +1,7 @@
 """Blobs on the local disk.
 
 Layout under the root directory: ``objects/<xx>/<digest>.<version>``, where digest is the SHA-256 of bucket and name and xx
-its first two digits; ``parts/`` holds blobs in parts (``parts``), ``uploads/`` blobs that grow (``file_append``), ``tmp/``
+its first two digits; ``parts/`` holds blobs in parts (``parts``), ``uploads/`` blobs that grow (``appends``), ``tmp/``
 writes that are not finished. No part of a path is text that a user chose, so nothing a user sends can leave the root; and
 since bucket and name are part of the file name, a row that claims another object's version finds nothing. Every file is
 opened relative to a directory descriptor and never through a symbolic link (``places``).
@@ -38,6 +38,7 @@ from isobase_services.storage.blob import (
     StoredPart,
     UploadEntry,
 )
+from isobase_services.storage.blob.file.appends import FileAppends
 from isobase_services.storage.blob.file.parts import FileParts
 from isobase_services.storage.blob.file.places import (
     DIRECTORY_FLAGS,
@@ -57,7 +58,6 @@ from isobase_services.storage.blob.file.writer import (
     FileWriter,
     write_stream,
 )
-from isobase_services.storage.blob.file_append import FileAppends
 from isobase_services.storage.rules import is_uuid
 
 __all__ = ["READ_CHUNK_BYTES", "WRITE_BUFFER_BYTES", "FileBlobStore"]
@@ -80,7 +80,7 @@ class FileBlobStore:
         self._threads = FileThreads()
         # Of their own, so that a small file is not read behind the flushing of large ones.
         self._reading_threads = FileThreads()
-        self.appends = FileAppends(root, self._threads, place_of)
+        self.appends = FileAppends(root, self._threads)
 
     async def start(self) -> None:
         """Make the directories and remove temporary files older than a day. Raises ``ConfigurationError``."""

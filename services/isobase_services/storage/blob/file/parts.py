@@ -39,10 +39,10 @@ from isobase_services.storage.blob.file.places import (
     stat_blob,
 )
 from isobase_services.storage.blob.file.writer import FileWriter
+from isobase_services.storage.blob.part_order import check_part_number, check_part_order
 
-__all__ = ["MAX_PART_NUMBER", "FileParts", "PartWriter", "multipart_etag"]
+__all__ = ["FileParts", "PartWriter", "multipart_etag"]
 
-MAX_PART_NUMBER = 10_000
 _COPY_BYTES = 1024 * 1024
 _DIGEST_BYTES = 16
 _PART_NAME = re.compile(r"[0-9]{5}")
@@ -99,8 +99,7 @@ class FileParts:
 
     def writer(self, key: BlobKey, upload: str, number: int) -> PartWriter:
         """Begin a part. Raises ``UploadMissing``, and ``PartInvalid`` for a number that none can have."""
-        if not 1 <= number <= MAX_PART_NUMBER:
-            raise PartInvalid(number)
+        check_part_number(number)
         return PartWriter(self._open(key, upload), number)
 
     def copy(self, key: BlobKey, upload: str, number: int, source: BlobKey, byte_range: ByteRange | None) -> StoredPart:
@@ -136,7 +135,7 @@ class FileParts:
     def finish(self, key: BlobKey, upload: str, parts: Sequence[StoredPart]) -> StoredBlob:
         """Make the blob; see ``BlobStore.finish_parts``."""
         shard, name = place_of(key)
-        _check_order(parts)
+        check_part_order(parts)
         try:
             directory = self._open(key, upload)
         except UploadMissing:
@@ -212,17 +211,6 @@ def _name(key: BlobKey, upload: str) -> str:
     if not _UPLOAD.fullmatch(upload):
         raise UploadMissing
     return f"{place_of(key)[1]}.{upload}"
-
-
-def _check_order(parts: Sequence[StoredPart]) -> None:
-    """Raise ``PartInvalid`` for no parts, or numbers that do not rise."""
-    if not parts:
-        raise PartInvalid(0)
-    last = 0
-    for part in parts:
-        if part.number <= last:
-            raise PartInvalid(part.number)
-        last = part.number
 
 
 def _read_part(directory: int, name: str) -> StoredPart | None:

@@ -1,4 +1,4 @@
-"""Where things are below the root of the local-disk backend, and how they are opened: names, descriptors, errors.
+"""Where things are below the root of the local-disk backend, and how they are opened: names and descriptors.
 
 No part of a path is text that a user chose, and no symbolic link is ever followed.
 """
@@ -12,14 +12,13 @@ import logging
 import os
 import stat
 
-from isobase_services.storage.blob import BlobKey, BlobMissing, BlobStoreFull, BlobUnavailable
+from isobase_services.storage.blob import BlobKey, BlobMissing
 from isobase_services.storage.rules import is_uuid
 
 __all__ = [
     "DIRECTORY_FLAGS",
     "MODE_DIRECTORY",
     "MODE_FILE",
-    "from_os_error",
     "open_blob",
     "open_directory",
     "place_of",
@@ -31,7 +30,6 @@ __all__ = [
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MODE_DIRECTORY = 0o700
 MODE_FILE = 0o600
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _log = logging.getLogger("isobase.storage")
 
 
@@ -119,12 +117,3 @@ def remove_tree(name: str, parent: int) -> None:
     # A writer that has not heard yet may add a file; then the directory stays for the next start to remove.
     with contextlib.suppress(OSError):
         os.rmdir(name, dir_fd=parent)
-
-
-def from_os_error(error: OSError) -> BlobUnavailable:
-    """What a failure of the disk means to a client; the log says the rest."""
-    if error.errno in _FULL:
-        _log.error("the disk is full", extra={"errno": error.errno})
-        return BlobStoreFull()
-    _log.error("the disk failed", exc_info=error)
-    return BlobUnavailable("The storage failed")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from isobase_services.storage.blob.file.places import from_os_error
+from isobase_services.storage.blob.disk_errors import from_os_error
 
 __all__ = ["FileThreads"]
 

@@ -24,18 +24,18 @@ from isobase_services.storage.blob import (
     BlobReader,
     BlobStat,
     ByteRange,
-    PartInvalid,
     PresignedRequest,
     StoredBlob,
     StoredPart,
     UploadEntry,
 )
+from isobase_services.storage.blob.part_order import check_part_number
 from isobase_services.storage.blob.s3.client import S3Api, S3Threads, check_bucket, make_client
 from isobase_services.storage.blob.s3.copy import copy_object
 from isobase_services.storage.blob.s3.errors import mapped
 from isobase_services.storage.blob.s3.listing import delete_objects, list_page
 from isobase_services.storage.blob.s3.names import ObjectNames
-from isobase_services.storage.blob.s3.parts import MAX_PART_NUMBER, MIN_PART_BYTES, PartSpool, S3Parts
+from isobase_services.storage.blob.s3.parts import MIN_PART_BYTES, PartSpool, S3Parts
 from isobase_services.storage.blob.s3.reader import S3Reader, open_object
 from isobase_services.storage.blob.s3.writer import S3Writer, facts_arguments
 
@@ -134,8 +134,7 @@ class S3BlobStore:
 
     async def put_part(self, key: BlobKey, upload: str, number: int, chunks: AsyncIterator[bytes]) -> StoredPart:
         """Store a part; see ``BlobStore.put_part``. One that does not fit into memory waits in a temporary file."""
-        if not 1 <= number <= MAX_PART_NUMBER:
-            raise PartInvalid(number)
+        check_part_number(number)
         spool = PartSpool()
         pending: list[bytes] = []
         pending_bytes = 0

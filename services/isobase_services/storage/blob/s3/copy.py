@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from isobase_services.storage.blob import BlobFacts
+from isobase_services.storage.blob.part_order import MAX_PART_NUMBER
 from isobase_services.storage.blob.s3.client import S3Api
 from isobase_services.storage.blob.s3.errors import error_code, mapped
 from isobase_services.storage.blob.s3.writer import facts_arguments
@@ -17,7 +18,6 @@ __all__ = ["copy_object"]
 MAX_COPY_BYTES = 5 * 1024**3
 """What S3 copies in one request."""
 COPY_PART_BYTES = 512 * 1024**2
-MAX_PARTS = 10_000
 PARTS_AT_A_TIME = 4
 _TOO_LARGE = frozenset({"InvalidRequest", "EntityTooLarge", "InvalidArgument"})
 """How servers refuse to copy more than ``MAX_COPY_BYTES`` at once."""
@@ -54,7 +54,7 @@ def copy_in_parts(
     part_bytes: int = COPY_PART_BYTES,
 ) -> None:
     """Copy an object of ``size_bytes`` by a multipart upload. Lets the client library's errors out."""
-    part_bytes = max(part_bytes, -(-size_bytes // MAX_PARTS))
+    part_bytes = max(part_bytes, -(-size_bytes // MAX_PART_NUMBER))
     destination = {"Bucket": bucket, "Key": target}
     upload = api.create_multipart_upload(**destination, **facts_arguments(facts))["UploadId"]
 

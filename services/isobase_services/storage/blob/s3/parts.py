@@ -21,15 +21,15 @@ from isobase_services.storage.blob import (
     UploadEntry,
     UploadMissing,
 )
-from isobase_services.storage.blob.file.places import from_os_error
+from isobase_services.storage.blob.disk_errors import from_os_error
+from isobase_services.storage.blob.part_order import check_part_order
 from isobase_services.storage.blob.s3.client import S3Api
 from isobase_services.storage.blob.s3.errors import mapped
 from isobase_services.storage.blob.s3.names import ObjectNames, check_upload
 from isobase_services.storage.blob.s3.writer import facts_arguments
 
-__all__ = ["MAX_PART_NUMBER", "MIN_PART_BYTES", "PartSpool", "S3Parts"]
+__all__ = ["MIN_PART_BYTES", "PartSpool", "S3Parts"]
 
-MAX_PART_NUMBER = 10_000
 MIN_PART_BYTES = 5 * 1024 * 1024
 """S3 takes no smaller part but the last."""
 SPOOL_MEMORY_BYTES = 8 * 1024 * 1024
@@ -105,7 +105,7 @@ class S3Parts:
     def finish(self, key: BlobKey, upload: str, parts: Sequence[StoredPart]) -> StoredBlob:
         """Make the blob; see ``BlobStore.finish_parts``. What it reports is what the server then says of the object."""
         target = self._target(key, upload)
-        _check_order(parts)
+        check_part_order(parts)
         named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
         try:
             with mapped("CompleteMultipartUpload", key.name):
@@ -189,17 +189,6 @@ class S3Parts:
 
     def _target(self, key: BlobKey, upload: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._names.new(key), "UploadId": check_upload(upload)}
-
-
-def _check_order(parts: Sequence[StoredPart]) -> None:
-    """Raise ``PartInvalid`` for no parts, or numbers that do not rise."""
-    last = 0
-    for part in parts:
-        if part.number <= last:
-            raise PartInvalid(part.number)
-        last = part.number
-    if last == 0:
-        raise PartInvalid(0)
 
 
 def _utc(moment: datetime) -> datetime:

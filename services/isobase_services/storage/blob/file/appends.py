@@ -23,46 +23,42 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from isobase_services.storage.blob import BlobKey, BlobMissing, StoredBlob
 from isobase_services.storage.blob.appending import AppendBusy, AppendEntry, Appender
+from isobase_services.storage.blob.file.places import DIRECTORY_FLAGS, MODE_FILE, open_directory, place_of
+from isobase_services.storage.blob.file.threads import FileThreads
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-
-    from isobase_services.storage.blob.file.threads import FileThreads
 
 __all__ = ["FileAppends"]
 
 MAX_REMEMBERED_DIGESTS = 1024
 """Running digests of uploads that are between two requests."""
 READ_BYTES = 1024 * 1024
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-_MODE_DIRECTORY = 0o700
-_MODE_FILE = 0o600
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 class FileAppends:
-    """An ``AppendStore`` in ``root``. ``place`` gives shard and file name of a blob; file work runs on ``threads``."""
+    """An ``AppendStore`` in ``root``; file work runs on ``threads``."""
 
-    def __init__(self, root: Path, threads: FileThreads, place: Callable[[BlobKey], tuple[str, str]]) -> None:
+    def __init__(self, root: Path, threads: FileThreads) -> None:
         self._root = root
         self._threads = threads
-        self._place = place
         self._directories: dict[str, int] = {}
         self._digests: OrderedDict[str, tuple[int, _Hash]] = OrderedDict()
         self._lock = threading.Lock()
 
     async def open(self, key: BlobKey, offset_bytes: int) -> Appender:
         """See ``AppendStore.open``."""
-        return await self._run(self._open, *self._place(key), offset_bytes)
+        return await self.run(self._open, *place_of(key), offset_bytes)
 
     def _open(self, shard: str, name: str, offset_bytes: int) -> Appender:
         flags = _FILE_FLAGS if offset_bytes else _FILE_FLAGS | os.O_CREAT
         while True:
             try:
-                descriptor = os.open(name, flags, _MODE_FILE, dir_fd=self._directory("uploads"))
+                descriptor = os.open(name, flags, MODE_FILE, dir_fd=self._directory("uploads"))
             except FileNotFoundError:
                 return self._open_finished(shard, name)
             try:
@@ -83,7 +79,7 @@ class FileAppends:
 
     def _open_finished(self, shard: str, name: str) -> Appender:
         try:
-            directory = os.open(shard, _DIRECTORY_FLAGS, dir_fd=self._directory("objects"))
+            directory = os.open(shard, DIRECTORY_FLAGS, dir_fd=self._directory("objects"))
             try:
                 descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             finally:
@@ -102,7 +98,7 @@ class FileAppends:
 
     async def discard(self, key: BlobKey) -> None:
         """See ``AppendStore.discard``."""
-        await self._run(self._discard, self._place(key)[1])
+        await self.run(self._discard, place_of(key)[1])
 
     def _discard(self, name: str) -> None:
         self._take_digest(name, 0)
@@ -111,7 +107,7 @@ class FileAppends:
 
     async def scan(self) -> AsyncIterator[AppendEntry]:
         """See ``AppendStore.scan``."""
-        for entry in await self._run(self._entries):
+        for entry in await self.run(self._entries):
             yield entry
 
     def _entries(self) -> list[AppendEntry]:
@@ -126,7 +122,7 @@ class FileAppends:
 
     async def discard_entry(self, entry: AppendEntry) -> None:
         """See ``AppendStore.discard_entry``."""
-        await self._run(self._discard_free, entry.handle)
+        await self.run(self._discard_free, entry.handle)
 
     def _discard_free(self, name: str) -> None:
         directory = self._directory("uploads")
@@ -145,10 +141,7 @@ class FileAppends:
 
     def publish(self, name: str, shard: str) -> None:
         """Move a finished file to its place, durably. For the appenders of this module."""
-        objects = self._directory("objects")
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(shard, _MODE_DIRECTORY, dir_fd=objects)
-        directory = os.open(shard, _DIRECTORY_FLAGS, dir_fd=objects)
+        directory = open_directory(shard, self._directory("objects"))
         try:
             os.rename(name, name, src_dir_fd=self._directory("uploads"), dst_dir_fd=directory)
             os.fsync(directory)
@@ -180,17 +173,16 @@ class FileAppends:
         with self._lock:
             descriptor = self._directories.get(name)
             if descriptor is None:
-                path = self._root / name
-                path.mkdir(mode=_MODE_DIRECTORY, parents=True, exist_ok=True)
-                descriptor = self._directories[name] = os.open(path, _DIRECTORY_FLAGS)
+                root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    descriptor = self._directories[name] = open_directory(name, root)
+                finally:
+                    os.close(root)
             return descriptor
 
-    async def _run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await self._threads.run(work, *args, **kwargs)
-
-    async def run(self, work: Callable[[], _T]) -> _T:
+    async def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run file work on the store's threads. For the appenders of this module."""
-        return await self._run(work)
+        return await self._threads.run(work, *args, **kwargs)
 
 
 class _FileAppender:
@@ -211,7 +203,7 @@ class _FileAppender:
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         """See ``Appender.write``."""
-        await self._store.run(lambda: self._write(chunks))
+        await self._store.run(self._write, chunks)
 
     def _write(self, chunks: Sequence[bytes]) -> None:
         with self._lock:
