@@ -47,7 +47,7 @@ test-differential-storage: install ## compare storage with the real supabase/sto
 	scripts/test-differential-storage $(STORAGE) $(STORAGE_DATABASE_URL) $(PYTEST_ARGS)
 
 test-storage-s3: test-deps ## run storage's tests on the S3 backend; ENDPOINT=URL of an S3 server, ACCESS_KEY_ID=, SECRET_ACCESS_KEY= (default: moto)
-	ACCESS_KEY_ID="$(ACCESS_KEY_ID)" SECRET_ACCESS_KEY="$(SECRET_ACCESS_KEY)" scripts/test-storage-s3 $(ENDPOINT) $(PYTEST_ARGS)
+	TEST_PROCESSES="$(TEST_PROCESSES)" ACCESS_KEY_ID="$(ACCESS_KEY_ID)" SECRET_ACCESS_KEY="$(SECRET_ACCESS_KEY)" scripts/test-storage-s3 $(ENDPOINT) $(PYTEST_ARGS)
 
 test-aws-cli: install ## run the aws command line against storage's S3 protocol (installs it in .venv-aws-cli; about a minute)
 	scripts/test-aws-cli $(PYTEST_ARGS)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, OWNER_POLICIES, Stack
+from isobase_platform.config import Settings
+from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, OWNER_POLICIES, Stack, running, with_storage
 from tests.storage.s3_clients import in_thread, refused, s3_client, session_client, signed
 
 MIB = 1024 * 1024
-ANY_SIZE = pytest.mark.parametrize("backend", ["file"], indirect=True)
-"""On S3 every part but the last has at least 5 MiB, so these tests of small ones run on the disk alone."""
+FULL = b"a part" * (MIB - MIB // 6)
+"""The content of a part that need not be the last: 5 MiB and a little."""
 
 
 @pytest.fixture
@@ -44,9 +45,8 @@ def complete(client: Any, upload: str, parts: list[dict[str, Any]], key: str = "
     )
 
 
-@ANY_SIZE
 async def test_an_object_is_made_of_parts_that_came_in_any_order(client: Any, storage: Stack) -> None:
-    first, second = os.urandom(70_000), os.urandom(1000)
+    first, second = os.urandom(5 * MIB), os.urandom(1000)
 
     def work() -> None:
         upload = begin(client, ContentType="image/png", CacheControl="max-age=9", Metadata={"a": "b"})
@@ -71,7 +71,7 @@ async def test_an_object_is_made_of_parts_that_came_in_any_order(client: Any, st
     await in_thread(work)
     assert storage.sql("select count(*) from storage.s3_multipart_uploads") == [(0,)]
     ((size, length),) = storage.sql("select metadata->>'size', metadata->>'contentLength' from storage.objects")
-    assert size == length == "71000"
+    assert size == length == str(5 * MIB + 1000)
 
 
 @BOTH_BACKENDS
@@ -92,24 +92,22 @@ async def test_the_transfer_manager_uploads_and_downloads_a_large_file_in_parts(
     await in_thread(work)
 
 
-@ANY_SIZE
 async def test_without_a_list_all_parts_make_the_object(client: Any) -> None:
     def work() -> None:
         upload = begin(client)
-        put_part(client, upload, 1, b"one")
+        put_part(client, upload, 1, FULL)
         put_part(client, upload, 2, b"two")
-        assert complete(client, upload, [])["ETag"] == etag_of(b"one", b"two")
+        assert complete(client, upload, [])["ETag"] == etag_of(FULL, b"two")
 
     await in_thread(work)
 
 
-@ANY_SIZE
 async def test_wrong_lists_of_parts_are_refused_and_the_upload_goes_on(client: Any) -> None:
     def work() -> None:
         upload = begin(client)
         with refused("InvalidPart", 400):
             complete(client, upload, [])
-        one, two = put_part(client, upload, 1, b"one"), put_part(client, upload, 2, b"two")
+        one, two = put_part(client, upload, 1, FULL), put_part(client, upload, 2, b"two")
         with refused("InvalidPartOrder", 400):
             complete(client, upload, [two, one])
         with refused("InvalidPartOrder", 400):
@@ -125,7 +123,7 @@ async def test_wrong_lists_of_parts_are_refused_and_the_upload_goes_on(client: A
                 put_part(client, upload, number, b"x")
         with refused("NoSuchUpload", 404):
             complete(client, upload, [one, two], key="another")
-        assert complete(client, upload, [one, two], MpuObjectSize=6)["ETag"] == etag_of(b"one", b"two")
+        assert complete(client, upload, [one, two], MpuObjectSize=len(FULL) + 3)["ETag"] == etag_of(FULL, b"two")
 
     await in_thread(work)
 
@@ -181,16 +179,15 @@ async def test_all_parts_together_are_held_against_the_limit(storage: Stack) -> 
     await in_thread(work)
 
 
-@ANY_SIZE
 async def test_parts_are_copied_from_objects_and_ranges_of_them(client: Any) -> None:
     def work() -> None:
         source = {"Bucket": "files", "Key": "source"}
-        tag = client.put_object(**source, Body=b"0123456789")["ETag"]
+        tag = client.put_object(**source, Body=FULL)["ETag"]
         upload = begin(client)
         place = {"Bucket": "files", "Key": "big", "UploadId": upload}
         whole = client.upload_part_copy(**place, PartNumber=1, CopySource=source)
         piece = client.upload_part_copy(**place, PartNumber=2, CopySource=source, CopySourceRange="bytes=3-5")
-        for wrong in ("bytes=3-10", "bytes=5-3", "bytes=3-", "3-5"):
+        for wrong in (f"bytes=3-{len(FULL)}", "bytes=5-3", "bytes=3-", "3-5"):
             with refused("InvalidRange", 400):
                 client.upload_part_copy(**place, PartNumber=3, CopySource=source, CopySourceRange=wrong)
         with refused("NoSuchKey", 404):
@@ -201,8 +198,8 @@ async def test_parts_are_copied_from_objects_and_ranges_of_them(client: Any) -> 
             {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
             for number, answer in ((1, whole), (2, piece))
         ]
-        assert complete(client, upload, parts)["ETag"] == etag_of(b"0123456789", b"345")
-        assert client.get_object(Bucket="files", Key="big")["Body"].read() == b"0123456789345"
+        assert complete(client, upload, parts)["ETag"] == etag_of(FULL, FULL[3:6])
+        assert client.get_object(Bucket="files", Key="big")["Body"].read() == FULL + FULL[3:6]
 
     await in_thread(work)
 
@@ -272,16 +269,43 @@ async def test_each_step_of_an_upload_asks_the_policies_of_its_caller(storage: S
     assert storage.sql("select owner_id from storage.objects") == [(ALICE,)]
 
 
-@pytest.mark.parametrize("backend", ["s3"], indirect=True)
-async def test_a_part_that_is_too_small_for_the_store_is_told_when_the_upload_ends(client: Any) -> None:
+@BOTH_BACKENDS
+async def test_a_small_part_that_is_not_the_last_is_refused_when_the_upload_ends(client: Any) -> None:
     def work() -> None:
         upload = begin(client)
         parts = [put_part(client, upload, number, b"x") for number in (1, 2)]
         with refused("EntityTooSmall", 400):
             complete(client, upload, parts)
+        with refused("EntityTooSmall", 400):
+            complete(client, upload, [])
+        parts[0] = put_part(client, upload, 1, FULL[: 5 * MIB - 1])
+        with refused("EntityTooSmall", 400):
+            complete(client, upload, parts)
+        parts[0] = put_part(client, upload, 1, FULL[: 5 * MIB])
+        assert complete(client, upload, parts)["ETag"] == etag_of(FULL[: 5 * MIB], b"x")
+        upload = begin(client)
+        parts = [put_part(client, upload, number, b"x") for number in (1, 2)]
         assert complete(client, upload, parts[1:])["ETag"] == etag_of(b"x")
 
     await in_thread(work)
+
+
+@pytest.mark.parametrize(("backend", "is_taken"), [("file", True), ("s3", False)], indirect=["backend"])
+async def test_the_disk_takes_parts_of_any_size_where_the_setting_says_so(database: Settings, is_taken: bool) -> None:
+    async with running(with_storage(database, s3_protocol={"min_part_size_bytes": 0})) as stack:
+        await stack.bucket("files")
+        client = s3_client(stack)
+
+        def work() -> None:
+            upload = begin(client)
+            parts = [put_part(client, upload, number, b"x") for number in (1, 2)]
+            if is_taken:
+                assert complete(client, upload, parts)["ETag"] == etag_of(b"x", b"x")
+            else:
+                with refused("EntityTooSmall", 400):
+                    complete(client, upload, parts)
+
+        await in_thread(work)
 
 
 async def test_a_part_without_a_number_is_refused(storage: Stack) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from isobase_platform.config_group import SettingsGroup
+from isobase_platform.config_storage.s3 import MIN_PART_SIZE_BYTES
 
 __all__ = ["S3ProtocolSettings"]
 
@@ -16,3 +19,5 @@ class S3ProtocolSettings(SettingsGroup):
     """What answers name as the buckets' region; requests may be signed for any."""
     project_ref: str | None = None
     """The access key that clients with a session token must use; none set: any, as the key names the only project here."""
+    min_part_size_bytes: int = Field(default=MIN_PART_SIZE_BYTES, ge=0)
+    """The smallest part but the last of an upload in parts; 0 on the disk: any, as supabase/storage has it there."""

@@ -12,6 +12,9 @@ import pytest
 from tests.plugins.stack import TEMPLATE, DatabaseServer
 from tests.storage.differential.servers import Side, running_isobase, running_upstream, upstream_address
 
+OURS = {"ISOBASE_STORAGE__S3_PROTOCOL__MIN_PART_SIZE_BYTES": "0"}
+"""Upstream keeps bytes on the disk here, and asks no size of parts there."""
+
 if upstream_address() is None:
     collect_ignore_glob = ["test_*.py"]
 
@@ -25,6 +28,6 @@ def sides(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("storage")
     with (
         running_upstream(*place) as upstream,
-        running_isobase(postgres.dsn("storage_ours"), {}, folder) as ours,
+        running_isobase(postgres.dsn("storage_ours"), OURS, folder) as ours,
     ):
         yield upstream, ours

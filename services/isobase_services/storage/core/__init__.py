@@ -78,7 +78,7 @@ class StorageCore:
             reads=reads,
             listings=Listings(database),
             key_listings=KeyListings(database),
-            parts=PartUploads(database, blobs, writer, finisher, limit_bytes),
+            parts=PartUploads(database, blobs, writer, finisher, limit_bytes, settings.s3_protocol.min_part_size_bytes),
             part_listings=PartListings(database),
             removals=Removals(database, writer, finisher, settings.delete_many_max_objects),
             transfers=Transfers(database, blobs, writer, finisher),

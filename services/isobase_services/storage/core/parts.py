@@ -105,12 +105,14 @@ class PartUploads:
         writer: ObjectWriter,
         finisher: Finisher,
         size_limit_bytes: int,
+        min_part_bytes: int,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._writer = writer
         self._finisher = finisher
         self._size_limit_bytes = size_limit_bytes
+        self._min_part_bytes = min_part_bytes
         self._ending: dict[tuple[str, tuple[StoredPart, ...]], asyncio.Task[CompletedObject]] = {}
 
     async def begin(self, actor: Actor, new: NewParts) -> str:
@@ -242,7 +244,7 @@ class PartUploads:
                 await transaction.become_caller()
                 draft = upload.draft(actor, is_upsert=completion.is_upsert, if_match=completion.if_match)
                 expected = await self._writer.dry_run(transaction, draft)
-            parts = tuple(_chosen(recorded, completion))
+            parts = tuple(_chosen(recorded, completion, self._min_part_bytes))
             # A client that waited too long sends its request again while the first is at work: both get the one answer.
             ending = self._ending.get((target.upload_id, parts))
             if ending is None:
@@ -341,8 +343,11 @@ class PartUploads:
             await self._writer.remove_blobs([blob])
 
 
-def _chosen(recorded: Sequence[asyncpg.Record], completion: Completion) -> list[StoredPart]:
-    """The parts that make the object. Raises InvalidPart, InvalidPartOrder, InvalidRequest for another size than stated."""
+def _chosen(recorded: Sequence[asyncpg.Record], completion: Completion, min_bytes: int) -> list[StoredPart]:
+    """The parts that make the object, each but the last of ``min_bytes`` or more.
+
+    Raises InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest for another size than stated.
+    """
     known = {row["part_number"]: StoredPart(row["part_number"], row["etag"], row["size"]) for row in recorded}
     if completion.parts is None:
         chosen = list(known.values())
@@ -358,6 +363,9 @@ def _chosen(recorded: Sequence[asyncpg.Record], completion: Completion) -> list[
             chosen.append(part)
     if not chosen:
         raise refuse.invalid_part()
+    # Here and not in the store alone: what works on the disk then works on S3 too.
+    if any(part.size_bytes < min_bytes for part in chosen[:-1]):
+        raise refuse.part_too_small()
     if completion.size_bytes is not None and completion.size_bytes != sum(part.size_bytes for part in chosen):
         raise refuse.invalid_request("The provided x-amz-mp-object-size does not match what was uploaded")
     return chosen
