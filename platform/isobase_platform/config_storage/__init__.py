@@ -41,13 +41,16 @@ class StorageSettings(SettingsGroup):
     enabled: bool = True
     """Whether the service is served at all."""
     file_size_limit_bytes: int = Field(default=50 * 1024 * 1024, ge=1)
+    """The most bytes that an object may have; a bucket's own limit cannot widen it."""
     backend: Literal["file", "s3"] = "file"
     """Where the bytes of objects are: below `storage.root`, or in the bucket of `storage.s3`."""
     root: Path | None = None
     """Directory of the local-disk backend; default ``storage`` in the data directory."""
     buckets: Mapping[str, BucketSettings] = Field(default_factory=dict)
+    """Buckets that are made at start where they are missing, by name."""
     images: ImageSettings = ImageSettings()
     simple_bucket: str = "user-files"
+    """The bucket of the simple face's files; that of files which anybody may read by URL has `-public` behind its name."""
     signed_url_ttl_s: int = Field(default=3600, ge=1)
     """Life of the URLs that the simple face gives for files that are not public, where a request asks for no other."""
     signed_upload_url_ttl_s: int = Field(default=7200, ge=1)
@@ -66,7 +69,9 @@ class StorageSettings(SettingsGroup):
     s3_protocol: S3ProtocolSettings = S3ProtocolSettings()
     s3: S3Settings = S3Settings()
     s3_access_key_id: str = DEFAULT_S3_ACCESS_KEY_ID
+    """The access key by which clients of the S3 protocol act as `service_role`."""
     s3_secret_access_key: SecretStr = SecretStr(DEFAULT_S3_SECRET_ACCESS_KEY)
+    """Its secret; the default is public, and refused in production."""
     tus: TusSettings = TusSettings()
     fallback: FallbackSettings = FallbackSettings()
     worker: WorkerSettings = WorkerSettings()

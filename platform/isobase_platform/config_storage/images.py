@@ -31,8 +31,11 @@ class ImageSettings(SettingsGroup):
     max_animation_frames: int = Field(default=60, ge=1)
     """Later frames are left out; 1: the first frame alone is shown."""
     jpeg_quality: int = Field(default=80, ge=1, le=100)
+    """Where a request names no quality: 1 (small) to 100 (like the source)."""
     webp_quality: int = Field(default=80, ge=1, le=100)
+    """The same for WebP."""
     avif_quality: int = Field(default=62, ge=1, le=100)
+    """The same for AVIF."""
     webp_detection: bool = True
     """Whether a client that accepts image/webp gets it where the request names no format."""
     avif_detection: bool = False

@@ -16,6 +16,7 @@ class S3Settings(SettingsGroup):
     """[storage.s3]: read where `storage.backend` is `s3`."""
 
     bucket: str = ""
+    """Its name; it must be there."""
     prefix: str = ""
     """What every object's key begins with; for a bucket of supabase/storage its tenant id."""
     region: str | None = None
@@ -27,12 +28,15 @@ class S3Settings(SettingsGroup):
     access_key_id: str | None = None
     """Default: the AWS environment, profile or instance role, as the AWS command line finds them."""
     secret_access_key: SecretStr | None = None
+    """Of the access key."""
     session_token: SecretStr | None = None
+    """Of an access key that is temporary."""
     force_path_style: bool = False
     """Put the bucket into the path instead of the host name: most servers other than AWS want that."""
     max_connections: int = Field(default=32, ge=1)
     """Requests that run at a time; each has a thread."""
     connect_timeout_s: float = Field(default=5.0, gt=0)
+    """How long a connection to the server may take."""
     read_timeout_s: float = Field(default=30.0, gt=0)
     """How long the server may send nothing."""
     max_attempts: int = Field(default=3, ge=1)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import random
 
 from isobase_platform.errors import DatabaseError, Unavailable
+from isobase_platform.recurring import Recurring
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.store.stale import Sweep, run_sweep, sweeps_of
 
@@ -15,8 +13,6 @@ __all__ = ["Housekeeper"]
 
 MAX_BATCHES = 20
 """Batches of one kind in one round: a backlog of years is worked off in many rounds, not in one."""
-SPREAD = 0.2
-"""The part by which waits differ, so that processes that were started together do not all wake together."""
 
 _log = logging.getLogger("isobase.auth.housekeeping")
 
@@ -28,20 +24,16 @@ class Housekeeper:
         self._core = core
         self._settings = core.settings.housekeeping
         self._sweeps = sweeps_of(core.settings)
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Recurring("auth housekeeping", self._settings.interval_s, self._work)
 
     def start(self) -> None:
         """Begin to wait; nothing where housekeeping is switched off."""
-        if self._settings.enabled and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work(), name="auth housekeeping")
+        if self._settings.enabled:
+            self._loop.start()
 
     async def stop(self) -> None:
         """End the task; a statement that runs is cancelled and leaves nothing half done."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._loop.stop()
 
     async def run_round(self) -> dict[str, int]:
         """Remove what is stale now; returns the numbers of rows by kind, without those of which there were none."""
@@ -67,12 +59,10 @@ class Housekeeper:
         return total
 
     async def _work(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.interval_s * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311  spread
-            try:
-                removed = await self.run_round()
-            except (DatabaseError, Unavailable) as error:
-                _log.warning("housekeeping failed", extra={"reason": error.message})
-            else:
-                if removed:
-                    _log.info("housekeeping removed what was stale", extra={"rows": removed})
+        try:
+            removed = await self.run_round()
+        except (DatabaseError, Unavailable) as error:
+            _log.warning("housekeeping failed", extra={"reason": error.message})
+        else:
+            if removed:
+                _log.info("housekeeping removed what was stale", extra={"rows": removed})

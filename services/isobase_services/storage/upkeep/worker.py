@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from isobase_platform.config_storage.worker import WorkerSettings
 from isobase_platform.errors import IsobaseError, Unavailable
 from isobase_platform.observe import Metrics
 from isobase_platform.pool import Pools
+from isobase_platform.recurring import Recurring
 from isobase_platform.runtime import Platform
 from isobase_platform.store import KeyValueStore
 from isobase_services.storage.blob import BlobStore
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OrphanWork", "StorageWorker", "SweepsItself", "Work", "storage_worker"]
 
-SPREAD = 0.2
-"""The part by which waits differ, so that processes that were started together do not all wake together."""
 DUE_EARLY = 0.5
 """The part of a round by which an entry ends before its work is due again, so that no round finds it by a hair."""
 RELEASE_TIMEOUT_S = 2.0
@@ -70,26 +69,24 @@ class StorageWorker:
         self._store = store
         self._metrics = metrics
         self._pieces = pieces
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops: list[Recurring] = []
 
     def start(self) -> None:
         """Begin to wait; nothing where the worker is switched off."""
-        if not self._settings.enabled or self._tasks:
+        if not self._settings.enabled or self._loops:
             return
-        loop = asyncio.get_running_loop()
         for is_long in (False, True):
             pieces = [piece for piece in self._pieces if piece.is_long is is_long]
             if pieces:
-                self._tasks.append(loop.create_task(self._work(pieces), name="storage worker"))
+                run = functools.partial(self._run_all, pieces)
+                self._loops.append(Recurring("storage worker", self._settings.interval_s, run))
+        for loop in self._loops:
+            loop.start()
 
     async def stop(self) -> None:
         """End the tasks; a piece of work that was cut is done by whoever comes next."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks = []
+        await asyncio.gather(*(loop.stop() for loop in self._loops))
+        self._loops = []
 
     async def run_round(self) -> dict[str, int]:
         """Do what is due and no other process has begun; how many things went, by kind of work that was done."""
@@ -133,14 +130,6 @@ class StorageWorker:
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await self._store.delete(entry)
-
-    async def _work(self, pieces: Sequence[Work]) -> None:
-        while True:
-            await asyncio.sleep(self._settings.interval_s * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311  spread
-            try:
-                await self._run_all(pieces)
-            except Exception:  # noqa: BLE001  a fault of ours is told whole, and must not end all regular work
-                _log.exception("regular work of storage failed")
 
 
 class OrphanWork:

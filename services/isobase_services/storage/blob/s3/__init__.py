@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC
 from typing import Any, ParamSpec, TypeVar
 
-from isobase_platform.config_storage import S3Settings
+from isobase_platform.config_storage.s3 import MIN_PART_SIZE_BYTES, S3Settings
 from isobase_services.storage.blob import (
     NO_FACTS,
     BlobEntry,
@@ -35,7 +35,7 @@ from isobase_services.storage.blob.s3.copy import copy_object
 from isobase_services.storage.blob.s3.errors import mapped
 from isobase_services.storage.blob.s3.listing import delete_objects, list_page
 from isobase_services.storage.blob.s3.names import ObjectNames
-from isobase_services.storage.blob.s3.parts import MIN_PART_BYTES, PartSpool, S3Parts
+from isobase_services.storage.blob.s3.parts import PartSpool, S3Parts
 from isobase_services.storage.blob.s3.reader import S3Reader, open_object
 from isobase_services.storage.blob.s3.writer import S3Writer, facts_arguments
 
@@ -53,7 +53,7 @@ _T = TypeVar("_T")
 class S3BlobStore:
     """A ``BlobStore`` in the bucket that the settings name. Several processes may share one bucket."""
 
-    min_part_bytes = MIN_PART_BYTES
+    min_part_bytes = MIN_PART_SIZE_BYTES
     appends = None
     """S3 objects do not grow."""
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
 
+from isobase_platform.config_storage.s3 import MIN_PART_SIZE_BYTES
 from isobase_services.storage.blob import (
     BlobFacts,
     BlobKey,
@@ -28,10 +29,8 @@ from isobase_services.storage.blob.s3.errors import mapped
 from isobase_services.storage.blob.s3.names import ObjectNames, check_upload
 from isobase_services.storage.blob.s3.writer import facts_arguments
 
-__all__ = ["MIN_PART_BYTES", "PartSpool", "S3Parts"]
+__all__ = ["PartSpool", "S3Parts"]
 
-MIN_PART_BYTES = 5 * 1024 * 1024
-"""S3 takes no smaller part but the last."""
 SPOOL_MEMORY_BYTES = 8 * 1024 * 1024
 """A part up to this size is kept in memory on its way, a larger one in a temporary file without a name."""
 
@@ -132,7 +131,7 @@ class S3Parts:
         for part in parts[:-1] if is_too_small else parts:
             found = there.get(part.number)
             if is_too_small and found is not None:
-                if found.size_bytes < MIN_PART_BYTES:
+                if found.size_bytes < MIN_PART_SIZE_BYTES:
                     return PartInvalid(part.number, is_too_small=True)
             elif found is None or found.etag.strip('"') != part.etag.strip('"'):
                 return PartInvalid(part.number)
