@@ -88,6 +88,18 @@ async def test_requests_of_any_size_become_parts_and_a_tail(
     assert pieces(parts) == []
 
 
+async def test_very_many_small_pieces_are_kept_as_few(parts: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isobase_services.storage.core.resumable_parts.MAX_TAIL_ROWS", 3)
+    content = random.Random(6).randbytes(7 * MIB)
+    url = (await create(parts, "x", len(content), parts.admin, bucket="b")).headers["location"]
+    await send(parts, url, content, [1] * 8)
+    assert pieces(parts) == [(0, 7, None), (7, 1, None)]
+    await patch(parts, url, 8, content[8 : 6 * MIB], parts.admin)
+    last = await patch(parts, url, 6 * MIB, content[6 * MIB :], parts.admin)
+    assert last.headers["tus-complete"] == "1"
+    assert (await parts.http.get(f"{O}/public/b/x")).content == content
+
+
 async def test_an_upload_smaller_than_a_part_is_one_write(parts: Stack) -> None:
     url = (await create(parts, "x", 10, parts.admin, bucket="b")).headers["location"]
     await send(parts, url, b"abcdefghij", [3, 3, 4])

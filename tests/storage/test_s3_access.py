@@ -257,6 +257,16 @@ async def test_other_signers_need_no_payload_header(client: Any, storage: Stack)
     assert (await storage.http.get(str(query.url))).text == "hello"
 
 
+async def test_a_request_that_was_signed_without_a_body_is_none_with_one(client: Any, storage: Stack) -> None:
+    request = signed(storage, "/files/new.txt", method="PUT", signer=SigV4Auth)
+    headers = {name: value for name, value in request.headers.items() if name != "x-amz-content-sha256"}
+    headers["content-length"] = "4"
+    answer = await storage.http.put(str(request.url), headers=headers, content=b"evil")
+    assert (answer.status_code, "XAmzContentSHA256Mismatch" in answer.text) == (400, True), answer.text
+    with refused("404", 404):
+        await in_thread(client.head_object, Bucket="files", Key="new.txt")
+
+
 async def test_the_protocol_can_be_switched_off(database: Settings) -> None:
     async with running(with_storage(database, s3_protocol={"enabled": False})) as stack:
         answer = await stack.http.get("/storage/v1/s3/files")

@@ -39,7 +39,7 @@ class Mark:
     """Up to ``offset_bytes`` all is durable once this is recorded.
 
     ``piece``: a part that was stored since the last mark. ``tail``: the bytes behind the last part that still have to be
-    kept, with their place, in the row's own transaction. ``drops_tail``: those kept before are in the piece.
+    kept, with their place, in the row's own transaction. ``drops_tail``: those kept before are in the piece, or in the tail.
     """
 
     offset_bytes: int

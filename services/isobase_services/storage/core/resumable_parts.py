@@ -30,6 +30,8 @@ __all__ = ["PartSink", "open_part_sink"]
 
 MAX_PARTS = 9000
 """How many full parts an upload is cut into; S3 takes 10,000, and those at the ends of requests may be smaller."""
+MAX_TAIL_ROWS = 32
+"""So many small pieces become one: a client that sends byte by byte must not make each request read all those before."""
 
 
 async def open_part_sink(
@@ -70,7 +72,9 @@ class PartSink:
         self._buffer = deque(kept)
         self._buffered = kept_bytes
         self._kept = kept_bytes
-        """How many of the buffered bytes are in the database already."""
+        """How many of the buffered bytes are in the database already, ..."""
+        self._kept_rows = len(kept)
+        """... in how many pieces."""
         self._first = state.offset_bytes - kept_bytes
         self._part_bytes = part_bytes
         # An upload of very many parts makes full ones only.
@@ -100,7 +104,7 @@ class PartSink:
         first, had_kept = self._first, self._kept > 0
         self._first += size
         self._buffered -= size
-        self._kept = 0
+        self._kept = self._kept_rows = 0
         return first, taken, size, had_kept
 
     async def _store_and_record(self, first: int, chunks: deque[bytes], size: int, had_kept: bool) -> None:
@@ -131,6 +135,8 @@ class PartSink:
             except UploadMissing as error:
                 raise BlobMissing from error
             return Mark(offset, StoredPiece(first, size, part.number, part.etag), drops_tail=had_kept)
+        if self._kept_rows >= MAX_TAIL_ROWS:
+            return Mark(offset, tail=(self._first, b"".join(self._buffer)), drops_tail=True)
         content = b"".join(self._buffer)[self._kept :]
         return Mark(offset, tail=(offset - len(content), content) if content else None)
 

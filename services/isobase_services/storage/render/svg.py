@@ -38,7 +38,12 @@ _INLINE_RASTER = re.compile(r"data:image/(?:png|jpe?g|gif|webp|avif)[;,]", re.IG
 _CSS_URL = re.compile(r"url\(\s*(?:\"([^\"]*)\"|'([^']*)'|([^)]*))", re.IGNORECASE)
 _CSS_ESCAPE = re.compile(r"\\([0-9a-fA-F]{1,6})\s?|\\(.)", re.DOTALL)
 _CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
-_CSS_REFUSED = re.compile(r"@import|expression\s*\(|javascript:|-moz-binding|behavior\s*:|@font-face", re.IGNORECASE)
+_CSS_REFUSED = re.compile(
+    r"@import|@font-face|expression\s*\(|javascript:|-moz-binding|behavior\s*:"
+    r"|attr\(|(?:image-set|image|src)\(\s*(?:[\"']|var)",
+    re.IGNORECASE,
+)
+"""With them functions that take an address as a bare string: a drawing has no need of them."""
 _IGNORED_IN_LINKS = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028\u2029\ufeff]")
 
 _CLOSE_ATTRIBUTES = re.compile(rb"(=\s*(?:\"[^\"<>]*\"|'[^'<>]*'))(?=[A-Za-z_:])")
@@ -118,7 +123,9 @@ class _Sanitizer:
         local = _local(name)
         if not self._open and not self._dropped_depth and local != "svg":
             raise SvgRefused("not an svg element")
-        if self._dropped_depth or local in _DROPPED or _drops_as_animation(local, attributes):
+        # An element inside a style would split its text into parts that mean nothing alone.
+        is_in_style = self._style is not None
+        if self._dropped_depth or is_in_style or local in _DROPPED or _drops_as_animation(local, attributes):
             self._dropped_depth += 1
             return
         if len(self._open) >= MAX_DEPTH:
@@ -187,10 +194,12 @@ def _is_inward_style(text: str) -> bool:
     """Whether a style, or an attribute that may be one, refers to nothing outside the file."""
     if "(" not in text and "@" not in text and "\\" not in text and ":" not in text:
         return True
-    plain = _CSS_ESCAPE.sub(_unescaped, _CSS_COMMENT.sub("", text))
+    # What looks like a comment may stand in a string, where it hides nothing: both readings have to be harmless.
+    return all(_is_inward_css(_CSS_ESCAPE.sub(_unescaped, reading)) for reading in (text, _CSS_COMMENT.sub("", text)))
+
+
+def _is_inward_css(plain: str) -> bool:
     if _CSS_REFUSED.search(plain):
-        return False
-    if re.search(r"(?:image-set|image|src|attr)\s*\(", plain, re.IGNORECASE) and _WEB.search(plain):
         return False
     for match in _CSS_URL.finditer(plain):
         target = _IGNORED_IN_LINKS.sub("", next(group for group in match.groups() if group is not None).strip("\"'"))

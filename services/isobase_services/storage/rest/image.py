@@ -94,6 +94,7 @@ class ImageEndpoints:
             headers.pop("content-type", None)
             return Response(status_code=304, headers=headers)
         headers["content-type"] = image.format.value
+        headers.pop("content-security-policy", None)  # the source's
         if image.format is ImageFormat.SVG:
             headers["content-security-policy"] = _SVG_POLICY
         if call.scope["method"] == "HEAD":

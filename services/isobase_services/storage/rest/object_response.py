@@ -16,6 +16,7 @@ from isobase_services.storage.disposition import attachment
 from isobase_services.storage.errors import StorageError
 from isobase_services.storage.http_values import http_date, is_header_text, last_modified, parse_http_date
 from isobase_services.storage.robots import check_robots_tag
+from isobase_services.storage.sandbox import sandbox_headers
 
 __all__ = ["Conditions", "content_headers", "is_not_modified"]
 
@@ -74,6 +75,7 @@ def content_headers(
             headers["cache-control"] = ", ".join(directive for directive in directives if directive)
     if "download" in query and not is_head:
         headers["content-disposition"] = _disposition(query["download"])
+    headers |= sandbox_headers(headers.get("content-type"))
     return {name: value for name, value in headers.items() if is_header_text(value)}
 
 

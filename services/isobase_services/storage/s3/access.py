@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit
 
 from starlette.types import Scope
@@ -108,12 +108,11 @@ class S3Access:
         self._check_scope(client.credential)
         self._check_signed(client, headers)
         for secret in self._secrets(client.credential, has_session=client.session_token is not None):
-            if any(
-                sigv4.is_equal(client.signature, sigv4.request_signature(secret, client, request, payload))
-                for request, payload in _readings(self, scope, headers, query, client)
-            ):
-                actor = await self._actor(scope, client.session_token, operation)
-                return Identity(actor, client, secret)
+            for request, payload in _readings(self, scope, headers, query, client):
+                if sigv4.is_equal(client.signature, sigv4.request_signature(secret, client, request, payload)):
+                    actor = await self._actor(scope, client.session_token, operation)
+                    # A client that left the payload out has signed one all the same: the body is held against it.
+                    return Identity(actor, replace(client, payload=payload), secret)
         raise s3_refuse.signature_mismatch(has_session=client.session_token is not None)
 
     async def authenticate_policy(

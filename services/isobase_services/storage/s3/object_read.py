@@ -18,6 +18,7 @@ from isobase_services.storage.s3.conditions import (
 )
 from isobase_services.storage.s3.errors import s3_refuse
 from isobase_services.storage.s3.xml import element
+from isobase_services.storage.sandbox import sandbox_headers
 
 __all__ = ["ReadOperations"]
 
@@ -49,7 +50,9 @@ class ReadOperations:
         row, reader = await self._reads.open(call.actor, call.bucket, call.key, Access.VISIBLE, row, choose)
         overrides = {name: call.query.get(f"response-{name}", "") for name in _OVERRIDES}
         stated = {name: value for name, value in overrides.items() if value and is_header_text(value)}
-        return BlobResponse(reader, {**_headers(row), **stated})
+        headers = {**_headers(row), **stated}
+        # A presigned URL is opened in browsers too.
+        return BlobResponse(reader, {**headers, **sandbox_headers(headers["content-type"])})
 
     async def head(self, call: S3Call) -> Response:
         """HeadObject: from the row, no blob is opened."""
