@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from isobase_services.storage.core.objects_sql import json_time
 
-__all__ = ["LevelForm", "flat", "mixed_level", "plain_level"]
+__all__ = ["SEPARATOR", "LevelForm", "flat", "mixed_level", "plain_level"]
 
 BATCH_ROWS = 1000
 """The most rows that a walk reads before it looks where it is."""
@@ -26,6 +26,9 @@ BATCH_ROWS_WITHOUT_JUMPS = 10_000
 """The same where policies keep PostgreSQL from finding the place of a key in the index, so that each step begins anew."""
 FIRST_FILES = 8
 """How many rows a walk reads behind a file that it met by a jump; eight times as many each time that these were files too."""
+SEPARATOR = b",\n"
+"""Stands between objects that are to be told apart without being read: the JSON of one has no line breaks."""
+_SEPARATOR_SQL = r"E',\n'"
 _GREATEST = "chr(1114111)"
 """U+10FFFF: no name that begins with a text sorts behind the text with this."""
 
@@ -44,41 +47,33 @@ def _quoted_time(column: str) -> str:
 
 
 def _file(names: str) -> str:
-    """A file as JSON. The three times are mostly one, which is ``u``; writing one costs as much as all the rest."""
-    times = [
-        f"""'{comma}"{name}":', {value}"""
-        for comma, name, value in (
-            ('",', "updated_at", "f.u"),
-            (
-                ",",
-                "created_at",
-                f"case when f.created_at = f.updated_at then f.u else {_quoted_time('f.created_at')} end",
-            ),
-            (
-                ",",
-                "last_accessed_at",
-                f"case when f.last_accessed_at = f.updated_at then f.u else {_quoted_time('f.last_accessed_at')} end",
-            ),
-        )
-    ]
-    metadata = "coalesce(f.metadata::text, 'null')"
-    return f"""concat('{{{names}, ',"id":"', f.id, {", ".join(times)}, ',"metadata":', {metadata}, '}}')"""
+    """A file as JSON. The three times are mostly one, which is ``u``; each costs as much as the rest."""
+    created = f"case when f.created_at = f.updated_at then f.u else {_quoted_time('f.created_at')} end"
+    accessed = f"case when f.last_accessed_at = f.updated_at then f.u else {_quoted_time('f.last_accessed_at')} end"
+    # Operators, as concat() takes the way over C strings for each of its arguments.
+    return (
+        f"""('{{{names} || ',"id":"' || f.id::text || '","updated_at":' || f.u || ',"created_at":' || {created}"""
+        f""" || ',"last_accessed_at":' || {accessed} || ',"metadata":' || coalesce(f.metadata::text, 'null') || '}}')"""
+    )
 
 
 def _folder(names: str) -> str:
     nothing = ',"id":null,"updated_at":null,"created_at":null,"last_accessed_at":null,"metadata":null}'
-    return f"concat('{{{names}, '{nothing}')"
+    return f"('{{{names} || '{nothing}')"
 
 
 _FILE = {
-    LevelForm.LEVEL: _file("""\"name":', to_json(substr(f.name, $6::int + 1))"""),
-    LevelForm.TREE: _file("""\"key":', to_json(split_part(f.name, '/', $6::int)), ',"name":', to_json(f.name)"""),
+    LevelForm.LEVEL: _file("""\"name":' || to_json(substr(f.name, $6::int + 1))::text"""),
+    LevelForm.TREE: _file(
+        """\"key":' || to_json(split_part(f.name, '/', $6::int))::text || ',"name":' || to_json(f.name)::text"""
+    ),
 }
 _FOLDER_NAME = "left(f.name, length($2) + f.slash - 1)"
 _FOLDER = {
-    LevelForm.LEVEL: _folder(f"""\"name":', to_json(substr({_FOLDER_NAME}, $6::int + 1))"""),
+    LevelForm.LEVEL: _folder(f"""\"name":' || to_json(substr({_FOLDER_NAME}, $6::int + 1))::text"""),
     LevelForm.TREE: _folder(
-        f"""\"key":', to_json(split_part({_FOLDER_NAME}, '/', $6::int)), ',"name":', to_json({_FOLDER_NAME} || '/')"""
+        f"""\"key":' || to_json(split_part({_FOLDER_NAME}, '/', $6::int))::text"""
+        f""" || ',"name":' || to_json({_FOLDER_NAME} || '/')::text"""
     ),
 }
 _KEY = {LevelForm.LEVEL: 'lower(o.name) collate "C"', LevelForm.TREE: 'o.name collate "C"'}
@@ -124,26 +119,34 @@ def _range(form: LevelForm, is_descending: bool, seek: str) -> str:
 
 
 @lru_cache
-def plain_level(form: LevelForm, *, is_descending: bool) -> str:
-    """The statement for a level without folders; what it shows is of no use where it says that there are some."""
+def plain_level(form: LevelForm, *, is_descending: bool, is_at_start: bool) -> str:
+    """The statement for a level without folders; what it shows is of no use where it says that there are some.
+
+    ``is_at_start``: nothing is skipped ($4 is 0). Then rows need no numbers, and all that are read are shown, with
+    ``SEPARATOR`` between them and without the last one's name: the reader takes off what is beyond $7.
+    """
     direction = "desc" if is_descending else "asc"
     seek = f"(select {_start(form, is_descending)})"
     order = f"{_KEY[form]} {direction}"
     if form is LevelForm.LEVEL:  # names that differ in case only have one key
         order += f', o.name collate "C" {direction}'
+    rows = f"""
+        select {_columns(form)}, {_quoted_time("o.updated_at")} as u from storage.objects as o
+         where {_range(form, is_descending, seek)}
+         order by {order} limit $3::int + $4::int"""  # noqa: S608  constants of this module
+    item = f"case when f.slash = 0 then {_FILE[form]} end"
+    if is_at_start:
+        return f"""
+select count(*), coalesce(bool_or(f.slash > 0), false), string_agg({item}, {_SEPARATOR_SQL}), null, null
+  from ({rows}) as f
+ where $6::int is not null and $7::int is not null
+"""  # noqa: S608
     return f"""
 select greatest(count(*) - $4::int, 0), coalesce(bool_or(f.slash > 0), false),
-       string_agg(case when f.slash = 0 then {_FILE[form]} end, ',')
-         filter (where f.n > $4::int and f.n <= $4::int + $7::int), null,
+       string_agg({item}, ',') filter (where f.n > $4::int and f.n <= $4::int + $7::int), null,
        max(f.name) filter (where f.n = $4::int + $7::int)
-  from (
-    select r.*, row_number() over () as n, {_UPDATED} as u
-      from (
-        select {_columns(form)} from storage.objects as o
-         where {_range(form, is_descending, seek)}
-         order by {order} limit $3::int + $4::int) as r
-    offset 0) as f
-"""  # noqa: S608  constants of this module
+  from (select r.*, row_number() over () as n from ({rows}) as r offset 0) as f
+"""  # noqa: S608
 
 
 @lru_cache
@@ -218,8 +221,7 @@ def flat(column: str | None, *, is_descending: bool, is_behind_time: bool) -> st
     """The statement for full keys without folders, by name or by the time ``column``.
 
     Parameters: $1 bucket, $2 prefix, $3 how many to read, $4 the name behind which to begin (null: at the start), $5 its
-    time as the cursor has it, $6 how many to show. Row: count, objects as JSON, and name, created_at and updated_at of the
-    last that is shown.
+    time as the cursor has it. Row: count, and objects as JSON with ``SEPARATOR`` between them.
     Times are compared and sorted by the millisecond that a cursor carries, then by name: strict within one millisecond.
     """
     direction, beyond = ("desc", "<") if is_descending else ("asc", ">")
@@ -227,17 +229,13 @@ def flat(column: str | None, *, is_descending: bool, is_behind_time: bool) -> st
     moment = f"date_trunc('milliseconds', o.{column})"
     page = f"({moment}, {name}) {beyond} ($5::text::timestamptz, $4)" if is_behind_time else f"{name} {beyond} $4"
     order = f"{moment} {direction}, {name} {direction}" if column else f"{name} {direction}"
-    last = "filter (where f.n = $6::int)"
+    item = _file("""\"name":' || to_json(f.name)::text""")
     return f"""
-select count(*), string_agg({_file('"name":' + "', to_json(f.name)")}, ',') filter (where f.n <= $6::int),
-       max(f.name) {last}, max({json_time("f.created_at")}) {last}, max({json_time("f.updated_at")}) {last}
+select count(*), string_agg({item}, {_SEPARATOR_SQL})
   from (
-    select r.*, row_number() over () as n, {_UPDATED} as u
-      from (
-        select o.name, o.id, o.updated_at, o.created_at, o.last_accessed_at, o.metadata
-          from storage.objects as o
-         where o.bucket_id = $1 and {name} >= $2 and {name} <= $2 || {_GREATEST}
-           and ($4::text is null or {page}) and ($5::text is null or true)
-         order by {order} limit $3::int) as r
-    offset 0) as f
+    select o.name, o.id, o.updated_at, o.created_at, o.last_accessed_at, o.metadata, {_quoted_time("o.updated_at")} as u
+      from storage.objects as o
+     where o.bucket_id = $1 and {name} >= $2 and {name} <= $2 || {_GREATEST}
+       and ($4::text is null or {page}) and ($5::text is null or true)
+     order by {order} limit $3::int) as f
 """  # noqa: S608  constants of this module

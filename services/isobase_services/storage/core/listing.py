@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from isobase_services.storage.core.database import Actor, StorageDatabase
-from isobase_services.storage.core.level_sql import LevelForm, flat, mixed_level, plain_level
+from isobase_services.storage.core.level_sql import SEPARATOR, LevelForm, flat, mixed_level, plain_level
 from isobase_services.storage.core.objects_sql import json_time
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.rules import check_bucket_name
@@ -98,9 +98,9 @@ class _Found:
     count: int
     objects: bytes
     folders: bytes
-    last: bytes | None
-    last_created_at: bytes | None = None
-    last_updated_at: bytes | None = None
+    last: str | None
+    last_created_at: str | None = None
+    last_updated_at: str | None = None
 
 
 class Listings:
@@ -140,13 +140,13 @@ class Listings:
         segment = page.prefix.count("/") + 1
         if not page.with_delimiter:
             statement = flat(by_time, is_descending=is_descending, is_behind_time=bool(by_time and column_after))
-            values = (bucket, page.prefix, str(limit + 1), after or None, column_after, str(limit))
+            values = (bucket, page.prefix, str(limit + 1), after or None, column_after)
             [row] = await self._database.once(actor, statement, values)
-            found = _Found(_number(row[0]), row[1] or b"", b"", row[2], row[3], row[4])
+            found = _first(_number(row[0]), row[1] or b"", limit)
         elif by_time:
             args = (page.prefix, bucket, str(segment), after or "", order or "asc", by_time, str(limit), column_after)
             [row] = await self._database.once(actor, _TREE, args)
-            found = _Found(_number(row[0]), row[1] or b"", row[2] or b"", row[3], row[4], row[5])
+            found = _Found(_number(row[0]), row[1] or b"", row[2] or b"", *map(_text, row[3:]))
         else:
             level = _Level(LevelForm.TREE, bucket, page.prefix, after or "", segment, is_descending)
             found = await self._level(actor, level, limit + 1, 0, limit)
@@ -156,25 +156,40 @@ class Listings:
         """``limit`` entries behind ``offset``, of which ``shown`` are told."""
         numbers = (str(limit), str(offset), level.after, str(level.position), str(shown))
         values = (level.bucket, level.prefix, *numbers)
-        for statement in (plain_level, mixed_level):
-            sql = statement(level.form, is_descending=level.is_descending)
+        sql = plain_level(level.form, is_descending=level.is_descending, is_at_start=not offset)
+        [row] = await self._database.once(actor, sql, values)
+        if row[1] == _TRUE:
+            sql = mixed_level(level.form, is_descending=level.is_descending)
             [row] = await self._database.once(actor, sql, values)
-            if row[1] != _TRUE:
-                break
-        return _Found(_number(row[0]), row[2] or b"", row[3] or b"", row[4])
+        elif not offset:
+            return _first(_number(row[0]), row[2] or b"", shown)
+        return _Found(_number(row[0]), row[2] or b"", row[3] or b"", _text(row[4]))
 
 
 def _number(value: bytes | None) -> int:
     return 0 if value is None else int(_COUNT.unpack(value)[0])
 
 
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _first(count: int, objects: bytes, shown: int) -> _Found:
+    """What was found of ``count`` objects between ``SEPARATOR``, of which at most one is beyond ``shown``."""
+    if count <= shown:
+        return _Found(count, objects, b"", None)
+    objects = objects[: objects.rfind(SEPARATOR)]
+    last: dict[str, str] = json.loads(objects[objects.rfind(SEPARATOR) + len(SEPARATOR) if shown > 1 else 0 :])
+    return _Found(count, objects, b"", last["name"], last["created_at"], last["updated_at"])
+
+
 def _tree_json(found: _Found, limit: int, column: str | None, order: str | None) -> bytes:
     has_next = found.count > limit
     members = [b'"hasNext":true' if has_next else b'"hasNext":false']
     if has_next and found.last is not None:
-        last = found.last.decode()
+        last = found.last
         time = found.last_created_at if column == "created_at" else found.last_updated_at
-        column_after = time.decode() if column in {"created_at", "updated_at"} and time is not None else None
+        column_after = time if column in {"created_at", "updated_at"} else None
         members.append(b'"nextCursor":%b' % json.dumps(_encode_cursor(last, order, column, column_after)).encode())
         members.append(b'"nextCursorKey":%b' % json.dumps(last).encode())
     members += [b'"folders":[%b]' % found.folders, b'"objects":[%b]' % found.objects]
