@@ -12,7 +12,7 @@ from isobase_platform.config_storage.s3 import S3Settings
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.observe import mask_secrets
 from isobase_services.storage.blob import BlobStore
-from isobase_services.storage.blob.create import create_single_store
+from isobase_services.storage.blob.create import create_single_store, place_of_store
 
 __all__ = ["Side", "main_side", "side_of", "sides_of"]
 
@@ -35,9 +35,7 @@ class Side:
     @property
     def place(self) -> tuple[str, ...]:
         """The same for two sides that are one store."""
-        if self.backend == "file":
-            return ("file", str(self.root.resolve()))
-        return ("s3", (self.s3.endpoint_url or "").rstrip("/"), self.s3.bucket, self.s3.prefix.strip("/"))
+        return place_of_store(self.backend, self.root, self.s3)
 
     def store(self) -> BlobStore:
         """The store, not started yet. Raises ``ConfigurationError`` for S3 without a bucket."""

@@ -11,7 +11,7 @@ from isobase_platform.errors import ConfigurationError
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.blob.file import FileBlobStore
 
-__all__ = ["create_blob_store", "create_single_store"]
+__all__ = ["create_blob_store", "create_single_store", "place_of_store"]
 
 
 def create_blob_store(settings: StorageSettings, root: Path) -> BlobStore:
@@ -25,8 +25,8 @@ def create_blob_store(settings: StorageSettings, root: Path) -> BlobStore:
     if fallback.backend is None:
         return main
     fallback_root = fallback.root or root
-    is_same_root = settings.backend == fallback.backend == "file" and fallback_root.resolve() == root.resolve()
-    if is_same_root or (settings.backend == fallback.backend == "s3" and _place(settings.s3) == _place(fallback.s3)):
+    place = place_of_store(settings.backend, root, settings.s3)
+    if place == place_of_store(fallback.backend, fallback_root, fallback.s3):
         raise ConfigurationError("storage.fallback is the same store as storage.backend")
     from isobase_services.storage.blob.fallback import FallbackBlobStore
 
@@ -51,5 +51,8 @@ def create_single_store(
     return S3BlobStore(s3)
 
 
-def _place(s3: S3Settings) -> tuple[str, str, str]:
-    return ((s3.endpoint_url or "").rstrip("/"), s3.bucket, s3.prefix.strip("/"))
+def place_of_store(backend: Literal["file", "s3"], root: Path, s3: S3Settings) -> tuple[str, ...]:
+    """Where such a store keeps its blobs: equal for two that are one."""
+    if backend == "file":
+        return ("file", str(root.resolve()))
+    return ("s3", (s3.endpoint_url or "").rstrip("/"), s3.bucket, s3.prefix.strip("/"))
