@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import statistics
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["IN_TURN", "Figures", "check_programs", "wrk"]
+__all__ = ["IN_TURN", "Figures", "Runs", "check_programs", "wrk"]
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
 
@@ -33,6 +34,23 @@ class Figures:
     per_s: float
     p99_ms: float
     requests: int
+
+
+@dataclass(slots=True)
+class Runs:
+    """What several runs of one server gave."""
+
+    runs: list[Figures] = field(default_factory=list)
+
+    @property
+    def per_s(self) -> float:
+        """The median of requests per second."""
+        return statistics.median(one.per_s for one in self.runs)
+
+    @property
+    def p99_ms(self) -> float:
+        """The median of the 99th percentiles."""
+        return statistics.median(one.p99_ms for one in self.runs)
 
 
 def check_programs() -> None:

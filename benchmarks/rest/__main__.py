@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from benchmarks.load import Figures, check_programs, wrk
+from benchmarks.load import Runs, check_programs, wrk
 from benchmarks.rest.pgbench import pgbench
 from benchmarks.rest.scenarios import SCENARIOS, Scenario, service_token
 from benchmarks.rest.servers import FIXTURE, isobase, postgrest, postgrest_program
@@ -30,22 +30,11 @@ ROWS_READ = 100_000
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(Runs):
     """What the rounds gave for one server."""
 
-    runs: list[Figures] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     """CPU milliseconds per request, which are CPU seconds per 1,000."""
-
-    @property
-    def per_s(self) -> float:
-        """The median of requests per second."""
-        return statistics.median(one.per_s for one in self.runs)
-
-    @property
-    def p99_ms(self) -> float:
-        """The median of the 99th percentiles."""
-        return statistics.median(one.p99_ms for one in self.runs)
 
 
 def measure(

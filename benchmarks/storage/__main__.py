@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks.load import Figures, check_programs, wrk
+from benchmarks.load import Figures, Runs, check_programs, wrk
 from benchmarks.servers import POOL, Server, database, settle, without_autogroups
 from benchmarks.storage.scenarios import SMALL_BYTES, Scenario, owner_token, scenarios, service_token, small_keys
 from benchmarks.storage.servers import Peer, isobase, make_upstream_database, prepare, upstream
@@ -41,22 +41,11 @@ FIXTURE = Path(__file__).parents[1] / "rest" / "fixture.sql"
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(Runs):
     """What the rounds gave for one server: figures of wrk, CPU milliseconds per request of the server and of PostgreSQL."""
 
-    runs: list[Figures] = field(default_factory=list)
     server_ms: list[float] = field(default_factory=list)
     database_ms: list[float] = field(default_factory=list)
-
-    @property
-    def per_s(self) -> float:
-        """The median of requests per second."""
-        return statistics.median(one.per_s for one in self.runs)
-
-    @property
-    def p99_ms(self) -> float:
-        """The median of the 99th percentiles."""
-        return statistics.median(one.p99_ms for one in self.runs)
 
 
 @dataclass(slots=True)

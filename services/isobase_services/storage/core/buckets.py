@@ -152,12 +152,6 @@ select coalesce(json_agg(bucket), '[]')::text from (
             raise refuse.no_such_bucket()
         return str(row[0])
 
-    async def check_exists(self, actor: Actor, bucket_id: str) -> None:
-        """Raise NoSuchBucket where there is none, whoever may see it."""
-        async with self._database.transaction(actor, as_service=True) as transaction:
-            if await transaction.fetchrow("select from storage.buckets where id = $1", bucket_id) is None:
-                raise refuse.no_such_bucket()
-
     async def update(self, actor: Actor, bucket_id: str, change: BucketChange) -> None:
         """Change a bucket under the UPDATE policy. Raises as ``create``, and NoSuchBucket where policies hide it."""
         check_bucket_name(bucket_id)
