@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from isobase_deploy.ports import free_ports
 from isobase_platform.config_storage import S3Settings
@@ -60,6 +60,26 @@ class S3Server:
         """True for moto's server, which answers 500 for a part of an unknown upload, takes parts of an upload for any key,
         and says that every upload began in 2010."""
         return "ISOBASE_TEST_S3_ENDPOINT" not in os.environ
+
+    @property
+    def lists_uploads(self) -> bool:
+        """False for MinIO, which lists the unfinished uploads of one key only."""
+        client, place = self.client, {"Bucket": self.bucket, "Key": f"{self.prefix}/a try/of listing"}
+        upload = client.create_multipart_upload(**place)["UploadId"]
+        try:
+            return place["Key"] in self.uploads()
+        finally:
+            client.abort_multipart_upload(**place, UploadId=upload)
+
+    def can_keep(self, key: str) -> bool:
+        """False for a key that this server refuses: some keep objects as files, and refuse what no path of a file can be."""
+        client, place = self.client, {"Bucket": self.bucket, "Key": f"{self.prefix}/a try/{key}/of keeping"}
+        try:
+            client.put_object(**place, Body=b"")
+        except ClientError:
+            return False
+        client.delete_object(**place)
+        return True
 
     @property
     def client(self) -> Any:

@@ -223,6 +223,7 @@ def _files_outside(stack: Stack) -> set[Path]:
 async def test_a_good_key_is_taken_by_every_face_and_a_bad_one_by_none(corpus: Stack) -> None:
     outside = _files_outside(corpus)
     wrong: list[str] = []
+    good = [key for key in GOOD if corpus.s3 is None or corpus.s3.can_keep(key)]
     for key in (*GOOD, *BAD):
         path = quote(key, safe="/")
         replies = {
@@ -233,8 +234,8 @@ async def test_a_good_key_is_taken_by_every_face_and_a_bad_one_by_none(corpus: S
             "s3 put": await _s3(corpus, "PUT", path, CONTENT),
             "s3 get": await _s3(corpus, "GET", path),
         }
-        names = [name for name, reply in replies.items() if reply.is_taken is not (key in GOOD)]
-        # What an earlier step of the same key took away is not there any more.
+        names = [name for name, reply in replies.items() if reply.is_taken is not (key in good)]
+        # What an earlier step of the same key took away is gone; what the object store cannot keep may be signed.
         expected_gone = {"sign upload"} if key in GOOD else set()
         wrong += [
             f"{key!r}: {name}: {replies[name].status} {replies[name].body[:120]!r}"

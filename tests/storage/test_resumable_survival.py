@@ -271,6 +271,7 @@ async def test_draining_keeps_what_arrived_and_does_not_wait_for_the_rest(databa
         assert await offset_of(stack.http, path, stack.admin) == 3
 
 
+@pytest.mark.usefixtures("listed_uploads")
 @BOTH_BACKENDS
 async def test_an_upload_ends_with_its_time_and_is_removed(storage: Stack) -> None:
     await storage.bucket("b", public=True)

@@ -241,6 +241,10 @@ async def test_no_api_key_is_asked_for_beside_a_signature(client: Any, storage: 
 async def test_paths_are_signed_as_they_are_sent(client: Any, storage: Stack) -> None:
     def work() -> None:
         for key in ("a b", "a+b", "a=b&c", "(x)!*'", "//double//slash", "a@b:c,d;e$f", "dot.", "/lead"):
+            if storage.s3 is not None and not storage.s3.can_keep(key):
+                with refused("InvalidKey", 400):
+                    client.put_object(Bucket="files", Key=key, Body=key.encode())
+                continue
             client.put_object(Bucket="files", Key=key, Body=key.encode())
             assert client.get_object(Bucket="files", Key=key)["Body"].read() == key.encode()
             assert key in [entry["Key"] for entry in client.list_objects_v2(Bucket="files")["Contents"]]

@@ -304,6 +304,7 @@ async def test_an_overwrite_keeps_the_row_and_removes_the_old_bytes(open_bucket:
     assert created.status_code == 200
 
 
+@pytest.mark.usefixtures("listed_uploads")
 @BOTH_BACKENDS
 @pytest.mark.parametrize("is_form", [False, True])
 async def test_a_client_that_goes_away_leaves_nothing(open_bucket: Stack, is_form: bool) -> None:

@@ -226,10 +226,12 @@ async def test_uploads_in_parts_end_a_week_after_their_newest_part(storage: Stac
     work = MultipartWork(storage.platform.pools, blobs, ttl_s=7 * 24 * 3600, unknown_after_s=0)
     assert await work.run() == 2
     assert sorted(storage.sql("select key from storage.s3_multipart_uploads")) == [("going on",), ("new",)]
-    assert len([entry async for entry in blobs.scan_uploads()]) == 2
+    if storage.s3 is None or storage.s3.lists_uploads:
+        assert len([entry async for entry in blobs.scan_uploads()]) == 2
     assert await work.run() == 0
 
 
+@pytest.mark.usefixtures("listed_uploads")
 @BOTH_BACKENDS
 async def test_parts_that_no_row_knows_end_after_a_day(storage: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     await storage.bucket("b")

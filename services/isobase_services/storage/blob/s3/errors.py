@@ -29,7 +29,9 @@ _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 _TEMPORARY_STATUS = frozenset({408, 429, 502, 503, 504})
 _TEMPORARY = frozenset({"SlowDown", "ServiceUnavailable", "RequestTimeout", "Throttling", "TooManyRequests"})
 _FULL = frozenset({"InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "507"})
-_INVALID_KEY = frozenset({"KeyTooLongError", "XMinioInvalidObjectName", "InvalidObjectName", "InvalidURI"})
+_INVALID_KEY = frozenset(
+    {"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName", "InvalidObjectName", "InvalidURI"}
+)
 _PART_INVALID = frozenset({"InvalidPart", "InvalidPartOrder", "MalformedXML"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _log = logging.getLogger("isobase.storage")
