@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from botocore.auth import S3SigV4QueryAuth, SigV4Auth
 from isobase_platform.config import Settings
 from isobase_platform.config_storage import DEFAULT_S3_ACCESS_KEY_ID, DEFAULT_S3_SECRET_ACCESS_KEY
 from isobase_platform.http.edge import Edge
+from isobase_services.storage.s3 import sigv4
 from tests.storage.conftest import ALICE, BOB, OWNER_POLICIES, Stack, listening, running, with_storage
 from tests.storage.s3_clients import in_thread, refused, s3_client, s3_endpoint, session_client, signed
 
@@ -269,6 +271,39 @@ async def test_a_request_that_was_signed_without_a_body_is_none_with_one(client:
     assert (answer.status_code, "XAmzContentSHA256Mismatch" in answer.text) == (400, True), answer.text
     with refused("404", 404):
         await in_thread(client.head_object, Bucket="files", Key="new.txt")
+
+
+async def test_a_false_signature_costs_little_however_much_it_is_over(
+    client: Any, storage: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    encoded = sigv4._encoded
+
+    def counted(text: str) -> str:
+        nonlocal calls
+        calls += 1
+        return encoded(text)
+
+    monkeypatch.setattr(sigv4, "_encoded", counted)
+    members = "&".join(f"n{number}=%FF" for number in range(190))
+    request = signed(storage, f"/files?{members}", signer=SigV4Auth)
+    forwarded = {"x-forwarded-host": "a.example", "x-forwarded-port": "1"}
+    sent = {name.lower(): value for name, value in request.headers.items() if name.lower() != "x-amz-content-sha256"}
+    headers = {**sent, **forwarded, "x-amz-security-token": "x"}
+    headers["authorization"] = re.sub("Signature=.", "Signature=x", headers["authorization"])
+    answer = await storage.http.get(str(request.url), headers=headers)
+    assert answer.status_code == 403
+    assert calls <= 2 * 2 * 190, "each member is encoded once for each secret, not for each reading"
+
+
+async def test_fields_of_a_form_are_few_and_short_before_anybody_knows_who_sends_it(
+    client: Any, storage: Stack
+) -> None:
+    form = client.generate_presigned_post("files", "a/form.txt")
+    answer = await storage.http.post(
+        form["url"], data={**form["fields"], "x-ignore-a": "x" * 70_000}, files={"file": ("n", b"x")}
+    )
+    assert (answer.status_code, "MaxPostPreDataLengthExceeded" in answer.text) == (400, True), answer.text
 
 
 async def test_the_protocol_can_be_switched_off(database: Settings) -> None:

@@ -19,6 +19,8 @@ __all__ = ["MAX_FIELDS", "MAX_FIELD_BYTES", "FilePart", "MultipartForm"]
 
 MAX_FIELDS = 10
 MAX_FIELD_BYTES = 1024 * 1024
+MAX_FIELDS_BYTES = 2 * 1024 * 1024
+"""All fields together: they are held while the file arrives, however long it takes, of as many clients as there are."""
 _MALFORMED = "Malformed part header or boundary in multipart data"
 _NO_PART = "Unexpected end of multipart data"
 _TRUNCATED = "Part terminated early due to unexpected end of multipart data"
@@ -41,7 +43,8 @@ class MultipartForm:
     """Reads one form. Call ``head``, then iterate ``file_chunks`` to its end; ``fields`` grows until then.
 
     Parameters: ``content_type`` of the request; ``chunks``, its body; ``file_field``, the one name that the file's part may
-    have, whatever else it says, or None for the rule above. Raises InvalidRequest for what is no form.
+    have, whatever else it says, or None for the rule above. ``max_fields_bytes`` bounds all fields together; what does not
+    fit is in ``oversized_fields`` instead. Raises InvalidRequest for what is no form.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class MultipartForm:
         chunks: AsyncIterator[bytes],
         *,
         max_fields: int = MAX_FIELDS,
+        max_fields_bytes: int = MAX_FIELDS_BYTES,
         file_field: str | None = None,
     ) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
@@ -60,6 +64,7 @@ class MultipartForm:
         self.oversized_fields: set[str] = set()
         self.repeated_fields: set[str] = set()
         self._max_fields = max_fields
+        self._room_bytes = max_fields_bytes
         self._file_field = file_field
         self._file: FilePart | None = None
         self._file_chunks: deque[bytes] = deque()
@@ -165,8 +170,10 @@ class MultipartForm:
         if self._in_file:
             self._file_chunks.append(data[start:end])
         elif self._field_name is not None:
-            if len(self._field_value) + end - start > MAX_FIELD_BYTES:
+            self._room_bytes -= end - start
+            if self._room_bytes < 0 or len(self._field_value) + end - start > MAX_FIELD_BYTES:
                 self.oversized_fields.add(self._field_name)
+                self._room_bytes += len(self._field_value) + end - start
                 self._field_value.clear()
                 self._field_name = None
                 return

@@ -24,7 +24,13 @@ from isobase_services.storage.core.database import Actor, role_of
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.s3 import sigv4
 from isobase_services.storage.s3.errors import s3_refuse
-from isobase_services.storage.s3.sigv4 import ClientSignature, Credential, SignatureFormatError, SignedRequest
+from isobase_services.storage.s3.sigv4 import (
+    CanonicalForm,
+    ClientSignature,
+    Credential,
+    SignatureFormatError,
+    SignedRequest,
+)
 from isobase_services.storage.signer import token_refusal_text
 
 __all__ = ["Identity", "S3Access", "joined_headers"]
@@ -108,8 +114,8 @@ class S3Access:
         self._check_scope(client.credential)
         self._check_signed(client, headers)
         for secret in self._secrets(client.credential, has_session=client.session_token is not None):
-            for request, payload in _readings(self, scope, headers, query, client):
-                if sigv4.is_equal(client.signature, sigv4.request_signature(secret, client, request, payload)):
+            for canonical, payload in _readings(self, scope, headers, query, client):
+                if sigv4.is_equal(client.signature, sigv4.request_signature(secret, client, canonical)):
                     actor = await self._actor(scope, client.session_token, operation)
                     # A client that left the payload out has signed one all the same: the body is held against it.
                     return Identity(actor, replace(client, payload=payload), secret)
@@ -207,11 +213,16 @@ class S3Access:
 
 def _readings(
     access: S3Access, scope: Scope, headers: dict[str, str], query: Sequence[tuple[str, str]], client: ClientSignature
-) -> Iterator[tuple[SignedRequest, str]]:
-    """What the client may have signed, likeliest first: proxies change host and path, and the payload may be left out."""
+) -> Iterator[tuple[str, str]]:
+    """What the client may have signed and the payload in it, likeliest first.
+
+    Proxies change host and path, and the payload may be left out. There are dozens of readings of one request, and who
+    sends it is not known yet: none of them may cost much.
+    """
     payloads = (client.payload,) if client.payload else (sigv4.UNSIGNED_PAYLOAD, sigv4.EMPTY_SHA256)
     # Cloudflare rewrites this header and keeps the original beside it.
     original = headers.get("x-original-accept-encoding")
     seen = headers if original is None else {**headers, "accept-encoding": original}
+    form = CanonicalForm.of(SignedRequest(scope["method"], "", query, seen), client.signed_headers)
     for path, host, payload in itertools.product(access.paths(scope), access.hosts(headers), payloads):
-        yield SignedRequest(scope["method"], path, query, {**seen, "host": host}), payload
+        yield form.text(path, payload, host), payload

@@ -26,6 +26,8 @@ __all__ = ["PostForm"]
 
 OPERATION = "storage.s3.upload"
 MAX_FIELDS = 20
+MAX_FIELDS_BYTES = 64 * 1024
+"""All fields before the file, which say who sends them; S3 takes 20 KB."""
 _FILE = "file"
 _FILENAME = "${filename}"
 _REQUIRED = ("key", "policy", "x-amz-credential", "x-amz-date", "x-amz-signature")
@@ -64,8 +66,17 @@ class PostForm:
         Raises AccessDenied without a signature or for a field that the policy does not allow, InvalidSignature,
         SignatureDoesNotMatch, ExpiredToken, and what an upload raises.
         """
-        form = MultipartForm(headers["content-type"], body_chunks(receive), max_fields=MAX_FIELDS, file_field=_FILE)
+        form = MultipartForm(
+            headers["content-type"],
+            body_chunks(receive),
+            max_fields=MAX_FIELDS,
+            max_fields_bytes=MAX_FIELDS_BYTES,
+            file_field=_FILE,
+        )
         part = await form.head()
+        if form.oversized_fields:
+            text = "Your POST request fields preceding the upload file were too large."
+            raise StorageError("MaxPostPreDataLengthExceeded", 400, text)
         fields = _fields(form)
         actor = await self._access.authenticate_policy(
             scope,

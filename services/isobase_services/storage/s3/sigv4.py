@@ -20,11 +20,11 @@ __all__ = [
     "ALGORITHM",
     "EMPTY_SHA256",
     "UNSIGNED_PAYLOAD",
+    "CanonicalForm",
     "ClientSignature",
     "Credential",
     "SignatureFormatError",
     "SignedRequest",
-    "canonical_request",
     "chunk_signature",
     "is_equal",
     "parse_authorization",
@@ -183,26 +183,37 @@ def split_query(raw: bytes) -> list[tuple[str, str]]:
     return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
 
 
-def canonical_request(request: SignedRequest, signed_headers: Sequence[str], payload: str) -> str:
-    """The text whose hash is signed. S3 takes the path as it is encoded once, and normalises nothing."""
-    members = sorted((_encoded(name), _encoded(value)) for name, value in request.query if name != "X-Amz-Signature")
-    names = sorted(signed_headers)
-    lines = [f"{name}:{_SPACES.sub(' ', request.headers.get(name, '')).strip()}\n" for name in names]
-    return "\n".join(
-        (
-            request.method,
-            request.path,
-            "&".join(f"{name}={value}" for name, value in members),
-            "".join(lines),
-            ";".join(names),
-            payload,
-        )
-    )
+@dataclass(slots=True, frozen=True)
+class CanonicalForm:
+    """What all readings of one request have in common, put into its canonical form once: that is the costly part.
+
+    ``query`` is canonical already, ``lines`` are the signed headers' values by their sorted names.
+    """
+
+    method: str
+    query: str
+    lines: Mapping[str, str]
+
+    @classmethod
+    def of(cls, request: SignedRequest, signed_headers: Sequence[str]) -> CanonicalForm:
+        """The form of a request."""
+        signed = ((name, value) for name, value in request.query if name != "X-Amz-Signature")
+        members = sorted((_encoded(name), _encoded(value)) for name, value in signed)
+        lines = {name: _SPACES.sub(" ", request.headers.get(name, "")).strip() for name in sorted(signed_headers)}
+        return cls(request.method, "&".join(f"{name}={value}" for name, value in members), lines)
+
+    def text(self, path: str, payload: str, host: str | None = None) -> str:
+        """The text whose hash is signed; ``host`` stands for the header's value.
+
+        S3 takes the path as it is encoded once, and normalises nothing.
+        """
+        lines = self.lines if host is None or "host" not in self.lines else {**self.lines, "host": host}
+        headers = "".join(f"{name}:{value}\n" for name, value in lines.items())
+        return "\n".join((self.method, path, self.query, headers, ";".join(lines), payload))
 
 
-def request_signature(secret: str, client: ClientSignature, request: SignedRequest, payload: str) -> str:
-    """The signature of a request, in hex."""
-    canonical = canonical_request(request, client.signed_headers, payload)
+def request_signature(secret: str, client: ClientSignature, canonical: str) -> str:
+    """The signature of a canonical request, in hex."""
     digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
     return _sign(secret, client.credential, f"{ALGORITHM}\n{client.date}\n{client.credential.scope}\n{digest}")
 
