@@ -44,6 +44,8 @@ class Mount:
     serves_bare: bool = False
     cors_expose: tuple[str, ...] = ()
     """Response headers that browsers may read beside the safe ones."""
+    cors_expose_prefix: str | None = None
+    """What other headers begin with that browsers may read, in lower case; the answer names those that it has."""
     takes_websockets: bool = False
     """Whether the app knows what to do with a WebSocket; elsewhere the edge turns sockets away."""
 

@@ -247,3 +247,14 @@ def test_status_names_are_the_ones_that_scripts_ask_for() -> None:
     assert wanted <= values.keys()
     assert values["DB_URL"] == "postgresql://postgres:postgres@127.0.0.1:54322/postgres"
     assert json.loads(json.dumps(values)) == values
+
+
+def test_an_interrupt_before_the_command_runs_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isobase_deploy.cli.build_parser", interrupted)
+    assert main(["status"]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"

@@ -106,3 +106,10 @@ def test_printing_the_settings_shows_no_secret() -> None:
     assert "hush" not in repr(settings)
     assert FRESH["jwt_secret"] not in repr(settings)
     assert isinstance(settings, Settings)
+
+
+def test_half_of_the_credentials_of_s3_is_refused_without_being_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISOBASE_STORAGE__S3__SECRET_ACCESS_KEY", "half-a-secret")
+    with pytest.raises(ConfigurationError, match="go together") as refused:
+        load_settings()
+    assert "half-a-secret" not in str(refused.value)

@@ -131,3 +131,17 @@ async def test_thousands_of_keys_in_one_folder_cost_one_entry(client: Any, stora
         assert sizes == [1000] * 5
 
     await in_thread(work)
+
+
+async def test_every_object_is_the_one_version_of_its_key(client: Any) -> None:
+    def work() -> None:
+        pages = list(
+            client.get_paginator("list_object_versions").paginate(Bucket="files", PaginationConfig={"PageSize": 4})
+        )
+        versions = [version for page in pages for version in page["Versions"]]
+        assert [version["Key"] for version in versions] == sorted(KEYS)
+        assert {(v["VersionId"], v["IsLatest"], v["ETag"], v["Size"]) for v in versions} == {("null", True, '"e"', 3)}
+        folded = client.list_object_versions(Bucket="files", Prefix="a", Delimiter="/")
+        assert [entry["Prefix"] for entry in folded["CommonPrefixes"]] == ["a/"]
+
+    await in_thread(work)

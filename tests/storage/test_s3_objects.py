@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 
 from tests.storage.conftest import ALICE, BOB, OWNER_POLICIES, Stack
-from tests.storage.s3_clients import in_thread, refused, s3_client, session_client
+from tests.storage.s3_clients import in_thread, refused, s3_client, session_client, signed
 
 
 @pytest.fixture
@@ -267,6 +267,13 @@ async def test_objects_are_deleted_one_by_one_and_many_at_once(client: Any, stor
         assert "Errors" not in done
         quiet = client.delete_objects(Bucket="files", Delete={"Objects": [{"Key": "c"}], "Quiet": True})
         assert "Deleted" not in quiet
+        put(client, "kept")
+        versions = [{"Key": "kept", "VersionId": "1"}, {"Key": "c", "VersionId": "null"}]
+        mixed = client.delete_objects(Bucket="files", Delete={"Objects": versions})
+        assert [(entry["Key"], entry["Code"]) for entry in mixed["Errors"]] == [("kept", "NoSuchVersion")]
+        assert [entry["Key"] for entry in mixed["Deleted"]] == ["c"]
+        assert body(client, "kept") == b"hello"
+        client.delete_object(Bucket="files", Key="kept")
         with refused("NoSuchBucket", 404):
             client.delete_objects(Bucket="none", Delete={"Objects": [{"Key": "c"}]})
         with refused("MalformedXML", 400):
@@ -328,7 +335,6 @@ async def test_what_is_not_here_is_refused_and_changes_nothing(client: Any) -> N
             lambda: client.get_bucket_lifecycle_configuration(Bucket="files"),
             lambda: client.delete_bucket_cors(Bucket="files"),
             lambda: client.get_bucket_website(Bucket="files"),
-            lambda: client.list_object_versions(Bucket="files"),
             lambda: client.restore_object(**place, RestoreRequest={"Days": 1}),
             lambda: client.put_bucket_versioning(Bucket="files", VersioningConfiguration={"Status": "Enabled"}),
             lambda: client.put_object(**place, Body=b"x", SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32),
@@ -405,3 +411,11 @@ async def test_unsigned_payloads_and_signed_hashes_are_both_taken(storage: Stack
                 assert body(client, "k") == content
 
     await in_thread(work)
+
+
+async def test_pages_of_other_origins_may_read_an_objects_own_metadata(client: Any, storage: Stack) -> None:
+    await in_thread(put, client, "k", Metadata={"colour": "red"})
+    answer = await storage.http.send(signed(storage, "/files/k", headers={"origin": "http://x.test"}))
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert answer.headers["x-amz-meta-colour"] == "red"
+    assert {"x-amz-meta-colour", "etag", "x-request-id"} <= set(exposed)

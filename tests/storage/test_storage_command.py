@@ -15,6 +15,7 @@ import pytest
 from isobase_deploy.cli import main
 from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_platform.config import Settings
+from tests.plugins.fault_proxy import Break, fault_proxy
 from tests.plugins.s3 import S3Server
 from tests.plugins.stack import ISOBASE, PASSWORD, clean_environment
 from tests.storage.conftest import Stack, running, with_storage
@@ -141,23 +142,30 @@ async def test_a_killed_move_goes_on_where_it_was(
             *arguments, env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
 
-    killed = await start()
-    while moved() < 3:
-        assert killed.returncode is None
-        await asyncio.sleep(0.01)
-    killed.kill()
-    await killed.communicate()
-    left = moved()
-    assert left < 31
-    interrupted = await start()
-    while moved() == left:
-        assert interrupted.returncode is None
-        await asyncio.sleep(0.01)
-    interrupted.send_signal(signal.SIGINT)
-    _, said = await interrupted.communicate()
+    async def copied_up_to(count: int) -> asyncio.subprocess.Process:
+        """A move that copied as many objects and gets no further, however long the test takes to end it: the server refuses
+        what comes then, and each of the others is tried again and again."""
+        proxy.heals()
+        proxy.breaks(Break.ERROR_503, lambda method, _: method == "PUT" and moved() >= count)
+        process = await start()
+        while moved() < count:
+            assert process.returncode is None, await process.communicate()
+            await asyncio.sleep(0.01)
+        return process
+
+    async with fault_proxy(s3.endpoint) as proxy:
+        variables["ISOBASE_STORAGE__S3__ENDPOINT_URL"] = proxy.url
+        killed = await copied_up_to(3)
+        killed.kill()
+        await killed.communicate()
+        interrupted = await copied_up_to(8)
+        interrupted.send_signal(signal.SIGINT)
+        _, said = await interrupted.communicate()
     assert (interrupted.returncode, b"interrupted" in said, b"Traceback" in said) == (ExitCode.INTERRUPTED, True, False)
     assert not json.loads((tmp_path / "report.json").read_text())["is_settled"]
     left = moved()
+    assert 3 <= left < 31
+    variables["ISOBASE_STORAGE__S3__ENDPOINT_URL"] = s3.endpoint
     last = await start()
     out, said = await last.communicate()
     assert (last.returncode, b"Complete" in out) == (0, True), said

@@ -18,6 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     ``arguments``: without the program's name, default the process's. Expected failures are one message on standard error.
     """
+    try:
+        return _call(arguments)
+    except KeyboardInterrupt:
+        # Ctrl-C while modules are imported; later ones are ``dispatch``'s.
+        print("interrupted", file=sys.stderr)  # noqa: T201  the command's voice
+        return 130
+
+
+def _call(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     parsed = parse(parser, arguments)
     if parsed.command is None:

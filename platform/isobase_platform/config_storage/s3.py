@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from isobase_platform.config_group import SettingsGroup
 
@@ -45,3 +45,12 @@ class S3Settings(SettingsGroup):
     """Uploads are sent in parts of this size, and what is no larger in one request: what an upload keeps in memory."""
     max_parts_in_flight: int = Field(default=8, ge=1)
     """Parts of all uploads that are on their way at a time; with their size it bounds the memory that they take."""
+
+    @model_validator(mode="after")
+    def _has_whole_credentials(self) -> S3Settings:
+        """With a half of them the AWS libraries would quietly look for others elsewhere."""
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError(
+                "access_key_id and secret_access_key go together: set both, or neither for a role or profile"
+            )
+        return self

@@ -110,6 +110,8 @@ class Edge:
                 headers.setdefault("x-request-id", scope[REQUEST_ID_KEY])
                 for name, value in cors.items():
                     headers[name] = value
+                if cors and mount is not None and mount.cors_expose_prefix is not None:
+                    _expose_own(headers, mount.cors_expose_prefix)
             await send(message)
 
         self.in_flight += 1
@@ -253,6 +255,12 @@ def _cors_headers(scope: Scope, mount: Mount | None) -> dict[str, str]:
         return {}
     exposed = ["x-request-id", *(mount.cors_expose if mount is not None else ())]
     return {"access-control-allow-origin": "*", "access-control-expose-headers": ", ".join(exposed)}
+
+
+def _expose_own(headers: MutableHeaders, prefix: str) -> None:
+    """Name the answer's headers that begin with ``prefix``: browsers know no pattern for them."""
+    own = [name for name in headers if name.startswith(prefix)]
+    headers["access-control-expose-headers"] = ", ".join([headers["access-control-expose-headers"], *own])
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -53,6 +53,7 @@ _EXPOSED_S3_HEADERS = (
     "x-amz-missing-meta",
     "x-amz-request-id",
 )
+_S3_METADATA_PREFIX = "x-amz-meta-"
 
 
 class _InFlight:
@@ -108,7 +109,13 @@ class StorageService:
             s3 = s3_app(platform, self._core)
             faces[S3_PATH] = _rooted(S3_PATH, s3)
             # A signature is its own proof: no API key is asked for, or presigned URLs would need one.
-            mount = Mount(REST_PREFIX + S3_PATH, self._around(s3), ApiKeyRule.NONE, cors_expose=_EXPOSED_S3_HEADERS)
+            mount = Mount(
+                REST_PREFIX + S3_PATH,
+                self._around(s3),
+                ApiKeyRule.NONE,
+                cors_expose=_EXPOSED_S3_HEADERS,
+                cors_expose_prefix=_S3_METADATA_PREFIX,
+            )
             mounts.append(mount)
         rest = self._around(_below(faces, rest))
         mounts.append(Mount(REST_PREFIX, rest, ApiKeyRule.OPTIONAL, serves_bare=True, cors_expose=_EXPOSED_HEADERS))

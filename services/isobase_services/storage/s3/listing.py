@@ -1,4 +1,4 @@
-"""ListObjects and ListObjectsV2. Source: contracts/storage.md 1.5; AWS's API reference for both."""
+"""ListObjects, ListObjectsV2 and ListObjectVersions. Source: contracts/storage.md 1.5; AWS's API reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from isobase_services.storage.s3.call import S3Call, xml_response
 from isobase_services.storage.s3.errors import s3_refuse
 from isobase_services.storage.s3.xml import Markup, element, optional
 
-__all__ = ["ListOperations", "name_writer", "read_token", "write_token"]
+__all__ = ["NO_VERSION", "NULL_VERSION", "ListOperations", "name_writer", "read_token", "write_token"]
+
+NULL_VERSION = "null"
+"""The version of an object that was stored without any."""
+NO_VERSION = frozenset({None, "", NULL_VERSION})
+"""What a request may name as an object's version."""
 
 
 def name_writer(call: S3Call) -> Callable[[str], str]:
@@ -89,6 +94,28 @@ class ListOperations:
             )
         )
 
+    async def list_versions(self, call: S3Call) -> Response:
+        """ListObjectVersions: every object is the one version, ``null``, as in a bucket that never kept any.
+
+        Programs that empty a bucket (``rclone purge``) ask for it whatever GetBucketVersioning says.
+        """
+        write = name_writer(call)
+        marker = call.query.get("key-marker", "")
+        request = _request(call, marker)
+        page = await self._listings.page(call.actor, request)
+        following = write(page.entries[-1].name) if page.is_truncated else None
+        return xml_response(
+            element(
+                "ListVersionsResult",
+                *_head(call, request, page, write),
+                element("KeyMarker", write(marker)),
+                element("VersionIdMarker", call.query.get("version-id-marker", "")),
+                optional("NextKeyMarker", following),
+                optional("NextVersionIdMarker", None if following is None else NULL_VERSION),
+                *_entries(page, write, has_owner=True, has_versions=True),
+            )
+        )
+
 
 def _request(call: S3Call, after: str) -> KeyRequest:
     max_keys = min(call.integer("max-keys", MAX_PAGE_KEYS), MAX_PAGE_KEYS)
@@ -106,17 +133,25 @@ def _head(call: S3Call, request: KeyRequest, page: KeyPage, write: Callable[[str
     )
 
 
-def _entries(page: KeyPage, write: Callable[[str], str], *, has_owner: bool) -> list[Markup]:
-    keys = [_object(entry, write, has_owner=has_owner) for entry in page.entries if not entry.is_prefix]
+def _entries(
+    page: KeyPage, write: Callable[[str], str], *, has_owner: bool, has_versions: bool = False
+) -> list[Markup]:
+    keys = [
+        _object(entry, write, has_owner=has_owner, has_versions=has_versions)
+        for entry in page.entries
+        if not entry.is_prefix
+    ]
     folders = [element("CommonPrefixes", element("Prefix", write(e.name))) for e in page.entries if e.is_prefix]
     return keys + folders
 
 
-def _object(entry: KeyEntry, write: Callable[[str], str], *, has_owner: bool) -> Markup:
+def _object(entry: KeyEntry, write: Callable[[str], str], *, has_owner: bool, has_versions: bool) -> Markup:
     owner = entry.owner_id if has_owner else None
+    version = [element("VersionId", NULL_VERSION), element("IsLatest", "true")] if has_versions else []
     return element(
-        "Contents",
+        "Version" if has_versions else "Contents",
         element("Key", write(entry.name)),
+        *version,
         optional("LastModified", iso_milliseconds(entry.updated_at) if entry.updated_at else None),
         optional("ETag", entry.etag),
         element("Size", entry.size_bytes),

@@ -18,6 +18,7 @@ from isobase_services.storage.rules import EMPTY_FOLDER_PLACEHOLDER
 from isobase_services.storage.s3.call import S3Call, empty_response, xml_response
 from isobase_services.storage.s3.conditions import RequestConditions
 from isobase_services.storage.s3.errors import s3_refuse
+from isobase_services.storage.s3.listing import NO_VERSION
 from isobase_services.storage.s3.payload import Payload
 from isobase_services.storage.s3.xml import element, optional
 
@@ -180,11 +181,17 @@ class WriteOperations:
             raise s3_refuse.malformed_xml()
         if any("\0" in key for key in keys):
             raise s3_refuse.malformed_xml()
+        # No object has another version, and its only one is not what such an entry names.
+        absent = {node.child_text("Key") or "" for node in listed if node.child_text("VersionId") not in NO_VERSION}
+        keys = [key for key in keys if key not in absent]
         kept = await self._removals.remove_reported(call.actor, call.bucket, keys)
         is_quiet = (document.child_text("Quiet") or "").strip() == "true"
         deleted = [] if is_quiet else [element("Deleted", element("Key", key)) for key in keys if key not in kept]
         denied = [element("Code", "AccessDenied"), element("Message", "Access Denied")]
         errors = [element("Error", element("Key", key), denied) for key in keys if key in kept]
+        refusal = s3_refuse.no_such_version()
+        unknown = [element("Code", refusal.code), element("Message", refusal.message)]
+        errors += [element("Error", element("Key", key), unknown) for key in sorted(absent)]
         return xml_response(element("DeleteResult", deleted, errors))
 
 

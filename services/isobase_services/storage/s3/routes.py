@@ -87,6 +87,7 @@ class RouteTable:
             ("DELETE", ""): ("bucket.delete", buckets.delete),
             ("GET", ""): ("object.list", lists.list_v1),
             ("GET", "list-type"): ("object.list", lists.list_v2),
+            ("GET", "versions"): ("object.list", lists.list_versions),
             ("GET", "location"): ("bucket.get_location", buckets.location),
             ("GET", "versioning"): ("bucket.get_versioning", buckets.versioning),
             ("GET", "uploads"): ("upload.list_multipart", parts.list_uploads),

@@ -104,7 +104,8 @@ def check_bucket(api: S3Api, bucket: str) -> None:
     except BotoCoreError as error:
         if isinstance(error, ParamValidationError):
             raise ConfigurationError(f"storage.s3.bucket {bucket} is no name of a bucket") from error
-        _log.warning("the S3 server does not answer", extra={"bucket": bucket, "kind": type(error).__name__})
+        where = {"bucket": bucket, "endpoint": api.meta.endpoint_url, "kind": type(error).__name__}
+        _log.warning("the S3 server does not answer", extra=where)
 
 
 class S3Threads:
