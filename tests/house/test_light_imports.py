@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = {"aiosmtplib", "authlib", "boto3", "botocore", "httpx", "jinja2", "pyvips", "qrcode", "segno", "webauthn"}
+HEAVY = {
+    "aiosmtplib",
+    "anycrc",
+    "authlib",
+    "boto3",
+    "botocore",
+    "httpx",
+    "jinja2",
+    "pyvips",
+    "qrcode",
+    "segno",
+    "webauthn",
+}
 SERVICES = ("auth", "database", "storage", "realtime")
 
 

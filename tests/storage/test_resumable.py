@@ -335,15 +335,20 @@ async def test_a_signed_token_is_enough_and_names_the_owner(owned: Stack) -> Non
     url = made.headers["location"]
     assert url.startswith(f"{owned.url}{R}/sign/")
     assert (await head(owned, url, token)).headers["upload-offset"] == "0"
+    foreign = await owned.http.post(f"{O}/upload/sign/files/{ALICE}/other", headers=alice)
+    for wrong in ({}, {"x-signature": "nonsense"}, {"x-signature": foreign.json()["token"]}):
+        assert (await head(owned, url, wrong)).status_code == 400
+        assert (await patch(owned, url, 0, b"abc", wrong)).status_code == 400
+        assert (await owned.http.delete(url, headers={**VERSION, **wrong})).status_code == 400
     assert (await patch(owned, url, 0, b"abc", token)).headers["tus-complete"] == "1"
     assert owned.sql("select owner_id from storage.objects") == [(ALICE,)]
     missing = await owned.http.post(f"{R}/sign", headers={**VERSION, "upload-length": "3", "upload-metadata": given})
     assert (missing.status_code, missing.text) == (400, "Missing x-signature header")
     other = metadata(bucketName="files", objectName=f"{BOB}/x")
-    wrong = await owned.http.post(
+    answer = await owned.http.post(
         f"{R}/sign", headers={**VERSION, **token, "upload-length": "3", "upload-metadata": other}
     )
-    assert (wrong.status_code, wrong.text) == (400, "Invalid signature")
+    assert (answer.status_code, answer.text) == (400, "Invalid signature")
 
 
 async def test_policies_see_the_operation_and_what_is_known_of_the_file(storage: Stack) -> None:

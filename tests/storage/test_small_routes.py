@@ -233,7 +233,7 @@ async def test_a_client_that_stops_taking_is_given_up_on(database: Settings) -> 
         await stack.bucket("b", public=True)
         await stack.put("b/x", b"x" * size, stack.admin)
         async with stack.http.stream("GET", f"{V1}/object/public/b/x") as answer:
-            await asyncio.sleep(0.6)
+            await stack.service._in_flight.wait(10)
             with pytest.raises(httpx.RemoteProtocolError):
                 await answer.aread()
 
