@@ -1216,8 +1216,8 @@ end
 $$;
 
 -- Listing of the storage API, first version. Matching ignores case; names are relative to `prefix`; `search` is what the rest of the name
--- must begin with. Sorted by name, folders and files are interleaved; by a time, folders come first. `levels` has no effect (the
--- depth follows from the prefix) and stays because callers pass it.
+-- must begin with. Sorted by name, folders and files are interleaved; by a time, folders come first, each for itself where names
+-- differ in case only. `levels` has no effect (the depth follows from the prefix) and stays because callers pass it.
 create or replace function storage.search(
   prefix text, bucketname text, limits integer default 100, levels integer default 1, offsets integer default 0,
   search text default '', sortcolumn text default 'name', sortorder text default 'asc'
@@ -1245,14 +1245,14 @@ begin
     '    from storage.objects as o'
     '   where o.bucket_id = $1 and lower(o.name) collate "C" between lower($2) and lower($2) || chr(1114111)'
     '), entries as ('
-    '  select 0 as rank, left(min(l.name collate "C"), length($2) + min(l.slash_at) - 1) as name, null::uuid as id,'
+    '  select 0 as rank, left(l.name, length($2) + l.slash_at - 1) as name, null::uuid as id,'
     '         null::timestamptz as updated_at, null::timestamptz as created_at, null::timestamptz as last_accessed_at,'
     '         null::jsonb as metadata'
-    '    from level as l where l.slash_at > 0 group by lower(left(l.name, length($2) + l.slash_at - 1))'
+    '    from level as l where l.slash_at > 0 group by left(l.name, length($2) + l.slash_at - 1)'
     '   union all'
     '  select 1, l.name, l.id, l.updated_at, l.created_at, l.last_accessed_at, l.metadata from level as l where l.slash_at = 0'
     ') select substring(e.name from $3), e.id, e.updated_at, e.created_at, e.last_accessed_at, e.metadata from entries as e'
-    ' order by e.rank, e.%1$I %2$s, lower(e.name) collate "C" %2$s limit $4 offset $5', column_name, direction)
+    ' order by e.rank, e.%1$I %2$s, e.name %2$s limit $4 offset $5', column_name, direction)
     using bucketname, start_of_name, length(coalesce(prefix, '')) + 1, max_rows, coalesce(offsets, 0);
 end
 $$;

@@ -324,3 +324,16 @@ async def test_a_project_reference_can_be_demanded(database: Settings) -> None:
             assert s3_client(stack).head_bucket(Bucket="user-files")["BucketRegion"] == "eu-west-1"
 
         await in_thread(work)
+
+
+async def test_an_encoded_slash_is_part_of_a_name_and_leads_to_no_other_bucket_or_face(
+    client: Any, storage: Stack
+) -> None:
+    for path in ("/files%2Fa/k.txt", "/files%2Fa%2Fk.txt?list-type=2"):
+        refusal = code_of(await storage.http.send(signed(storage, path)))
+        assert refusal in {(400, "InvalidBucketName"), (404, "NoSuchBucket")}
+    assert (await storage.http.send(signed(storage, "/files/a%2Fk.txt"))).content == b"hello"
+    for path in ("/s3%2Ffiles/a/k.txt", "/upload/resumable%2Fa"):
+        answer = await storage.http.get(f"/storage/v1{path}", headers=storage.admin)
+        assert answer.status_code in {400, 403, 404}
+        assert b"hello" not in answer.content

@@ -15,6 +15,7 @@ from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.blob.create import create_blob_store
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.expect import with_expectations
+from isobase_services.storage.paths import routed_path
 from isobase_services.storage.provision import provision
 from isobase_services.storage.rest.routes import rest_app
 from isobase_services.storage.s3.app import s3_app
@@ -158,8 +159,7 @@ def _below(faces: Mapping[str, ASGIApp], rest: ASGIApp) -> ASGIApp:
     """Faces with paths of their own inside the mount of the Supabase face, so that they too answer bare."""
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        inner = path.removeprefix(scope.get("root_path", ""))
+        inner = routed_path(scope).removeprefix(scope.get("root_path", ""))
         for prefix, app in faces.items():
             if inner == prefix or inner.startswith(f"{prefix}/"):
                 await app(scope, receive, send)

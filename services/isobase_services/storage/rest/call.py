@@ -24,7 +24,7 @@ from isobase_platform.strict_json import refuse_constant
 from isobase_platform.tokens import TokenVerifier
 from isobase_services.storage.core.database import Actor, role_of
 from isobase_services.storage.errors import StorageError, refuse
-from isobase_services.storage.rest.paths import with_slashes
+from isobase_services.storage.paths import with_slashes
 from isobase_services.storage.rest.schema import Object, validate, validation_error
 from isobase_services.storage.signer import token_refusal_text
 

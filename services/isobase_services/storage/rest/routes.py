@@ -18,6 +18,7 @@ from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.tokens import TokenVerifier
 from isobase_services.storage.core import StorageCore
 from isobase_services.storage.core.read import Access
+from isobase_services.storage.paths import PathReader
 from isobase_services.storage.rest.bucket import BucketEndpoints
 from isobase_services.storage.rest.call import Auth, Endpoint, EndpointApp
 from isobase_services.storage.rest.image import ImageEndpoints
@@ -28,7 +29,6 @@ from isobase_services.storage.rest.object_sign import SignEndpoints
 from isobase_services.storage.rest.object_transfer import TransferEndpoints
 from isobase_services.storage.rest.object_upload import UploadEndpoints
 from isobase_services.storage.rest.operations import OperationsEndpoints, status, version
-from isobase_services.storage.rest.paths import PathReader
 from isobase_services.storage.rest.render import render_error
 
 __all__ = ["rest_app"]

@@ -16,6 +16,7 @@ from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.http.request import request_id
 from isobase_platform.runtime import Platform
 from isobase_services.storage.core import StorageCore
+from isobase_services.storage.paths import PathReader, with_slashes
 from isobase_services.storage.s3 import sigv4
 from isobase_services.storage.s3.access import S3Access, joined_headers
 from isobase_services.storage.s3.buckets import BucketOperations
@@ -58,6 +59,7 @@ class _S3Face:
         except SignatureFormatError as error:
             raise s3_refuse.invalid_signature(str(error)) from error
         bucket, key = _target(scope)
+        scope = {**scope, "path": with_slashes(scope["path"])}
         query = _first_of_each(members)
         if _is_form(scope, headers, bucket, key, query):
             return await self._form.upload(scope, receive, headers, bucket)
@@ -79,10 +81,10 @@ def _operation(match: Match) -> Operation:
 
 
 def _target(scope: Scope) -> tuple[str, str]:
-    """Bucket and key of the path; a slash behind a bucket means nothing."""
+    """Bucket and key of the path; a slash behind a bucket means nothing, an encoded one is part of a name."""
     path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix("/")
     bucket, _, key = path.partition("/")
-    return bucket, key
+    return with_slashes(bucket), with_slashes(key)
 
 
 def _first_of_each(members: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -103,4 +105,5 @@ def s3_app(platform: Platform, core: StorageCore) -> ASGIApp:
         PartOperations(core.parts, core.part_listings),
     )
     access = S3Access(platform)
-    return ErrorBoundary(_S3Face(routes, access, PostForm(access, core.uploads)), render_error)
+    face = _S3Face(routes, access, PostForm(access, core.uploads))
+    return ErrorBoundary(PathReader(face), render_error)

@@ -20,7 +20,7 @@ __all__ = ["render_error", "s3_refuse"]
 
 MAX_RESOURCE_CHARS = 1100
 """A bucket's name and a key; what is longer in a path is cut in an error."""
-_CODE_BY_UPSTREAM = {"KeyAlreadyExists": "ResourceAlreadyExists"}
+_CODE_BY_UPSTREAM = {"KeyAlreadyExists": "ResourceAlreadyExists", "FST_ERR_BAD_URL": "InvalidURI"}
 
 
 class s3_refuse:  # noqa: N801  reads as a verb: raise s3_refuse.not_implemented()

@@ -11,6 +11,7 @@ from isobase_services.storage.core.object_metadata import DEFAULT_MIME_TYPE
 from isobase_services.storage.core.read import Access, ObjectRow, Reads
 from isobase_services.storage.errors import StorageError, refuse
 from isobase_services.storage.http_values import http_date, is_header_text, last_modified
+from isobase_services.storage.rules import check_bucket_name
 from isobase_services.storage.s3.call import S3Call, empty_response, xml_response
 from isobase_services.storage.s3.conditions import (
     RequestConditions,
@@ -41,6 +42,7 @@ class ReadOperations:
 
     async def get(self, call: S3Call) -> ASGIApp:
         """GetObject: conditions, one range, and headers that the query overrides."""
+        check_bucket_name(call.bucket)
         row = await self._reads.find(call.actor, call.bucket, call.key, Access.VISIBLE)
         unchanged = _check_conditions(call, row)
         if unchanged is not None:
@@ -56,6 +58,7 @@ class ReadOperations:
 
     async def head(self, call: S3Call) -> Response:
         """HeadObject: from the row, no blob is opened."""
+        check_bucket_name(call.bucket)
         row = await self._reads.find(call.actor, call.bucket, call.key, Access.VISIBLE)
         unchanged = _check_conditions(call, row)
         if unchanged is not None:

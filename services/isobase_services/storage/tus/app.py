@@ -25,6 +25,7 @@ from isobase_services.storage.core.resumable_errors import refuse_upload
 from isobase_services.storage.core.resumable_state import Progress, UploadDescription, UploadRight
 from isobase_services.storage.errors import refuse
 from isobase_services.storage.http_values import http_date
+from isobase_services.storage.paths import PathReader, last_segment, with_slashes
 from isobase_services.storage.rest.call import Auth, Call
 from isobase_services.storage.rest.render import render_error
 from isobase_services.storage.rules import check_bucket_name, check_key
@@ -60,7 +61,8 @@ _Handler: TypeAlias = Callable[[Call, Actor], Awaitable[Response]]
 
 def tus_app(resumable: Resumable, signer: Signer, verifier: TokenVerifier, settings: Settings) -> ASGIApp:
     """The face as an ASGI app for every path at and below ``/upload/resumable``."""
-    return ErrorBoundary(_TusFace(resumable, signer, verifier, UploadUrls.of(settings)), render_error)
+    face = _TusFace(resumable, signer, verifier, UploadUrls.of(settings))
+    return ErrorBoundary(PathReader(face), render_error)
 
 
 class _TusFace:
@@ -77,6 +79,7 @@ class _TusFace:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = {**scope, "path": with_slashes(scope["path"])}
         method, has_segment = _method(scope), _path(scope) not in {TUS_PATH, SIGNED_PATH}
         if method == "OPTIONS":
             await self._options()(scope, receive, send)
@@ -222,7 +225,7 @@ def _check_headers(call: Call, method: str) -> None:
 def _upload_key(call: Call) -> BlobKey:
     """The upload that the URL names. Raises what a wrong id, bucket or key is."""
     path = _path(call.scope).rstrip("/")
-    segment = path.rpartition("/")[2]
+    segment = last_segment(call.scope)
     # Any piece of the route's own text is no upload at all, where other texts are a wrong id: so upstream asks.
     if segment in TUS_PATH or path == SIGNED_PATH:
         raise refuse_upload.not_found()

@@ -139,7 +139,18 @@ def continue_uploads(storage: Asking) -> None:
     for who in (None, *WHO):
         look(storage, path, who=who)
     missing = base64.urlsafe_b64encode(b"b/k.txt/11111111-1111-4111-8111-111111111111").decode().rstrip("=")
-    for target in (f"{R}/{missing}", f"{R}/x", f"{R}/", R, f"{R}/%00", f"{R}/{path.rpartition('/')[2]}/x"):
+    for target in (
+        f"{R}/{missing}",
+        f"{R}/x",
+        f"{R}/",
+        R,
+        f"{R}/%00",
+        f"{R}/%zz",
+        f"{R}/%ff",
+        f"{R}/a%2Fb",
+        f"{R}%2Fa",
+        f"{R}/{path.rpartition('/')[2]}/x",
+    ):
         look(storage, target)
         send(storage, target, "0", b"01")
         storage.ask("DELETE", target, headers={"tus-resumable": "1.0.0"})

@@ -63,11 +63,20 @@ def s3_buckets(storage: Asking) -> None:
     for name in ("a%2Fb", "%C3%BC", "x" * 101, "in%20ner", "x--table-s3"):
         ask(storage, "PUT", f"/{name}")
         ask(storage, "HEAD", f"/{name}")
+        ask(storage, "PUT", f"/{name}/k", b"x")
+        ask(storage, "GET", f"/{name}/k")
+        ask(storage, "HEAD", f"/{name}/k")
+        ask(storage, "GET", f"/{name}?list-type=2")
     ask(storage, "GET", "/")
     for path in ("/one", "/none"):
         ask(storage, "HEAD", path)
         ask(storage, "GET", f"{path}?location")
         ask(storage, "GET", f"{path}?versioning")
+    ask(storage, "PUT", "/one%2Fk")
+    ask(storage, "PUT", "/one/a%2Fb", b"x")
+    for path in ("/one/a/b", "/one/a%2Fb", "/one%2Fa/b", "/one/%zz", "/one/%ff", "/%zz"):
+        storage.ask("GET", f"/s3{path}", who=None)
+        ask(storage, "GET", path)
     ask(storage, "PUT", "/one/k", b"x")
     ask(storage, "DELETE", "/one")
     ask(storage, "DELETE", "/two")

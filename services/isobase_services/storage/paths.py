@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isobase_services.storage.errors import refuse
+from isobase_services.storage.errors import StorageError, refuse
 
-__all__ = ["PathReader", "with_slashes"]
+__all__ = ["PathReader", "last_segment", "routed_path", "with_slashes"]
 
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -42,6 +42,24 @@ class PathReader:
 def with_slashes(name: str) -> str:
     """A bucket or key out of the path, whole."""
     return name.replace(_STAND_IN, "/")
+
+
+def routed_path(scope: Scope) -> str:
+    """The path to choose a face by: where it encodes slashes, these end no name. A path that is no text is as the server
+    read it, and refused by the face."""
+    raw: bytes = (scope.get("raw_path") or b"").partition(b"?")[0]
+    if not _ENCODED_SLASH.search(raw):
+        return str(scope["path"])
+    try:
+        return _decoded(raw, "")
+    except StorageError:
+        return str(scope["path"])
+
+
+def last_segment(scope: Scope) -> str:
+    """What stands behind the last slash of the path, one at its end left out; an encoded slash ends no segment."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return unquote_to_bytes(raw.partition(b"?")[0].rstrip(b"/").rpartition(b"/")[2]).decode("utf-8", "replace")
 
 
 def _decoded(raw: bytes, root_path: str) -> str:
