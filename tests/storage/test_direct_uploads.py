@@ -284,6 +284,30 @@ async def test_an_official_client_can_send_the_file(storage: Stack) -> None:
 
 
 @ON_S3
+async def test_what_changes_between_the_look_and_the_copy_is_no_file(
+    storage: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = (await announce(storage)).json()
+    assert (await send(storage, begun)).status_code == 200
+    assert storage.s3 is not None
+    if not storage.s3.is_moto:
+        pytest.skip("a server that looks at signatures takes no other length")
+    blobs = storage.service._blobs
+    copy = blobs.copy
+
+    async def copy_late(*args: Any, **kwargs: Any) -> None:
+        await send(storage, begun, PNG + b"more")
+        await copy(*args, **kwargs)
+
+    monkeypatch.setattr(blobs, "copy", copy_late)
+    assert problem(await complete(storage, begun)) == (409, "size_mismatch")
+    assert (rows(storage), len(storage.blobs())) == ([], 1)
+    monkeypatch.undo()
+    assert (await send(storage, begun)).status_code == 200
+    assert (await complete(storage, begun)).status_code == 200
+
+
+@ON_S3
 async def test_what_is_sent_to_the_object_store_is_looked_at_and_can_be_sent_again_without_harm(storage: Stack) -> None:
     begun, other = (await announce(storage)).json(), (await announce(storage)).json()
     (signed_headers,) = parse_qs(urlsplit(begun["upload_url"]).query)["X-Amz-SignedHeaders"]
