@@ -21,11 +21,17 @@ def parse_http_date(text: str | None) -> datetime | None:
     """A moment as HTTP writes it, or in ISO 8601 as upstream reads it too (JavaScript does); None for anything else."""
     if text is None:
         return None
+    moment: datetime | None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
-        return parse_iso(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    except (ValueError, OverflowError):
+        moment = parse_iso(text)
+    if moment is None:
+        return None
+    try:
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+    except OverflowError:  # before the year 1 or behind 9999, once it is UTC
+        return None
 
 
 def is_header_text(value: str) -> bool:

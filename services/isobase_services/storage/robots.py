@@ -67,7 +67,7 @@ def _check_value(name: str, value: str) -> None:
     if not value:
         raise _refusal(f'X-Robots-Tag rule "{name}" requires a value')
     if name in {"max-snippet", "max-video-preview"}:
-        if not _INTEGER.fullmatch(value) or int(value) < -1:
+        if not _INTEGER.fullmatch(value) or (value.startswith("-") and value.lstrip("-0") not in {"", "1"}):
             raise _refusal(f'X-Robots-Tag "{name}" value must be an integer >= -1, got: "{value}"')
     elif name == "max-image-preview":
         if value not in _IMAGE_PREVIEWS:
@@ -81,7 +81,7 @@ def _is_date(value: str) -> bool:
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             parse(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
         return True
     return False

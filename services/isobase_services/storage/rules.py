@@ -6,6 +6,7 @@ Source: contracts/storage.md 1.1 and 1.2; upstream ``src/storage/limits.ts``, ``
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 
 from isobase_services.storage.errors import refuse
@@ -112,7 +113,7 @@ def size_limit_bytes(given: int | str, project_limit_bytes: int) -> int:
             raise refuse.invalid_request("Invalid file size format, hint: use 20GB / 20MB / 30KB / 3B")
         # Upstream rounds the number to three significant digits before it multiplies.
         size = float(f"{float(match[1]):.3g}") * _UNIT_BYTES[match[2].lower()]
-        limit = int(size)
+        limit = int(min(size, sys.float_info.max))  # more digits than a float holds are infinite
     else:
         limit = given
     if limit > project_limit_bytes:

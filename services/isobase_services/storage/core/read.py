@@ -27,6 +27,9 @@ __all__ = ["Access", "ChooseRange", "ObjectRow", "Reads"]
 OPEN_ATTEMPTS = 3
 """An overwrite may remove the version that was just looked up; then the row is read again."""
 
+MAX_SIZE_DIGITS = 18
+"""More is no length of a file, and of very many digits no number either."""
+
 ChooseRange: TypeAlias = Callable[[int], ByteRange | None]
 """Takes a size in bytes and says which range of it is wanted; None for all."""
 
@@ -81,7 +84,7 @@ class ObjectRow:
     def size(self, name: str) -> int | None:
         """A member of the metadata that is a whole number (or its text), or None."""
         value = self.metadata.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_SIZE_DIGITS:
             return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 

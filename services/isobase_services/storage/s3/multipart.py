@@ -33,6 +33,7 @@ from isobase_services.storage.s3.xml import Markup, Node, element, optional
 __all__ = ["PartOperations"]
 
 MAX_PART_BYTES = 5 * 1024**3
+_SIZE = re.compile(r"\d{1,18}", re.ASCII)
 _COPY_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
 
 
@@ -93,7 +94,7 @@ class PartOperations:
             parts=[_listed_part(node) for node in listed] or None,
             is_upsert=not is_new,
             if_match=None if is_new else call.headers.get("if-match"),
-            size_bytes=int(stated) if stated is not None and stated.isascii() and stated.isdigit() else None,
+            size_bytes=None if stated is None else _stated_size(stated),
         )
         try:
             done = await self._parts.complete(call.actor, _target(call), completion)
@@ -208,6 +209,13 @@ def _listed_part(node: Node) -> tuple[int, str]:
     if not (number.isascii() and number.isdigit() and len(number) <= len(str(MAX_PART_NUMBER))) or etag is None:
         raise s3_refuse.malformed_xml()
     return int(number), etag
+
+
+def _stated_size(text: str) -> int:
+    """Raises InvalidArgument for what is no length of an object."""
+    if not _SIZE.fullmatch(text):
+        raise s3_refuse.invalid_argument("x-amz-mp-object-size must be a number of bytes")
+    return int(text)
 
 
 def _copy_range(text: str, size_bytes: int) -> ByteRange:
