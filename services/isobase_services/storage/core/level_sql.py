@@ -24,6 +24,8 @@ BATCH_ROWS = 1000
 """The most rows that a walk reads before it looks where it is."""
 BATCH_ROWS_WITHOUT_JUMPS = 10_000
 """The same where policies keep PostgreSQL from finding the place of a key in the index, so that each step begins anew."""
+FIRST_ROWS = 64
+"""How many rows a walk begins with: it is known that there are folders, which may hold much."""
 FIRST_FILES = 8
 """How many rows a walk reads behind a file that it met by a jump; eight times as many each time that these were files too."""
 SEPARATOR = b",\n"
@@ -86,11 +88,12 @@ _CAN_JUMP = {
 _UPDATED = _quoted_time("r.updated_at")
 
 
+def _probed(form: LevelForm) -> str:
+    return f"o.name, {_KEY[form]} as key, position('/' in substr(o.name, length($2) + 1)) as slash"
+
+
 def _columns(form: LevelForm) -> str:
-    return (
-        f"o.name, o.id, o.updated_at, o.created_at, o.last_accessed_at, o.metadata, {_KEY[form]} as key, "
-        "position('/' in substr(o.name, length($2) + 1)) as slash"
-    )
+    return f"{_probed(form)}, o.id, o.updated_at, o.created_at, o.last_accessed_at, o.metadata"
 
 
 def _start(form: LevelForm, is_descending: bool) -> str:
@@ -153,9 +156,10 @@ select greatest(count(*) - $4::int, 0), coalesce(bool_or(f.slash > 0), false),
 def mixed_level(form: LevelForm, *, is_descending: bool) -> str:
     """The statement for any level.
 
-    A step of the walk has "seek" (where the next begins), "batch" (how many rows that one reads; 1 is a jump), and its
-    entries. A batch takes all rows of its last key, as names that differ in case only are one key. A jump that meets a file
-    leaves it to the batch that follows.
+    A step of the walk has "seek" (where the next begins), "batch" (how many rows that one reads; 1 stands for jumps), and its
+    entries. A batch takes all rows of its last key, as names that differ in case only are one key. Jumps go from folder to
+    folder in a recursion of their own, as it costs half of what a step does; the first that meets a file leaves it to the
+    batch that follows.
     """
     direction = "desc" if is_descending else "asc"
     key = _KEY[form]
@@ -165,22 +169,31 @@ def mixed_level(form: LevelForm, *, is_descending: bool) -> str:
     folder_key = "left({0}.key, length($2) + {0}.slash)".format
     shown = f"case when f.slash > 0 then {_FOLDER[form]} else {_FILE[form]} end"
     read = f"select {_columns(form)} from storage.objects as o where {_range(form, is_descending, 'w.seek')}"  # noqa: S608
+    probe = f"select {_probed(form)} from storage.objects as o where {_range(form, is_descending, 'j.seek')}"  # noqa: S608
     end = "min" if is_descending else "max"
     is_told = "f.n > $4::int and f.n <= $4::int + $7::int"
     objects = f"filter (where {is_told}{' and not f.is_folder' if form is LevelForm.TREE else ''})"
     return f"""
 with recursive walk (step, seek, batch, entries, items, names, folders) as (
-  select 0, {_start(form, is_descending)}, least($3::int + $4::int + 1, {BATCH_ROWS}), 0, null::text[], null::text[],
-         null::boolean[]
+  select 0, {_start(form, is_descending)},
+         least($3::int + $4::int + 1, case when {_CAN_JUMP[form]} then {FIRST_ROWS} else {BATCH_ROWS} end), 0,
+         null::text[], null::text[], null::boolean[]
   union all
   select w.step + 1, s.seek, s.batch, w.entries + coalesce(cardinality(s.items), 0), s.items, s.names, s.folders
     from walk as w cross join lateral (
-      select case when f.slash > 0 then {behind_folder.format(folder_key("f"))} else {at_file.format("f.key")} end as seek,
-             case when f.slash > 0 then 1 else {FIRST_FILES} end as batch,
-             case when f.slash > 0 then array[{_FOLDER[form]}] end as items,
-             case when f.slash > 0 then array[{_FOLDER_NAME}] end as names,
-             case when f.slash > 0 then array[true] end as folders
-        from ({read} order by {key} {direction} limit 1) as f
+      select max({at_file.format("f.key")}) filter (where f.slash = 0) as seek, {FIRST_FILES} as batch,
+             array_agg(case when w.entries + f.at > $4::int then {_FOLDER[form]} end order by f.at)
+               filter (where f.slash > 0) as items,
+             array_agg({_FOLDER_NAME} order by f.at) filter (where f.slash > 0) as names,
+             array_agg(true) filter (where f.slash > 0) as folders
+        from (
+          with recursive jump (at, name, key, slash, seek) as (
+            select 0, null::text, null::text collate "C", -1, w.seek
+            union all
+            select j.at + 1, f.name, f.key, f.slash, {behind_folder.format(folder_key("f"))}
+              from jump as j cross join lateral ({probe} order by {key} {direction} limit 1) as f
+             where j.slash <> 0 and w.entries + j.at < $3::int + $4::int
+          ) select * from jump) as f
        where w.batch = 1
       union all
       select case when count(*) < w.batch then null
