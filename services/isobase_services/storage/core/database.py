@@ -142,6 +142,11 @@ class StorageDatabase:
         rows, _, service_rows = await self._once(actor, steps, settings)
         return rows, service_rows
 
+    async def attempt(self, actor: Actor, step: Step) -> list[Row]:
+        """As ``once``, for a statement that leaves nothing behind."""
+        [rows] = await self._once(actor, (step,), {**actor.settings(), "synchronous_commit": "off"})
+        return rows
+
     async def _once(
         self, actor: Actor, steps: Sequence[Step], settings: Mapping[str, str], *, read_only: bool = False
     ) -> list[list[Row]]:

@@ -191,21 +191,24 @@ class PartUploads:
         raise refuse.blob_missing()
 
     async def _may_add(self, actor: Actor, target: PartTarget, size_bytes: int) -> _Upload:
-        async with self._database.transaction(actor, as_service=True, rollback=True) as transaction:
-            upload = await self._find(transaction, target.upload)
-            await self._check_total(transaction, target, size_bytes)
-            await transaction.become_caller()
-            await self._writer.dry_run(transaction, upload.draft(actor))
+        _check_target(target.upload)
+        values = (target.upload.upload_id, target.upload.bucket, target.upload.key, str(target.number))
+        rows = await self._database.once(actor, sql.FIND_FOR_PART, values, as_service=True, read_only=True)
+        if not rows:
+            raise refuse.no_such_upload()
+        texts = [None if value is None else value.decode() for value in rows[0]]
+        version, reference, metadata, user_metadata, own_limit, others = texts
+        blob = BlobKey(target.upload.bucket, target.upload.key, version or "")
+        upload = _Upload(blob, reference or "", json.loads(metadata) if metadata else {}, user_metadata)
+        self._check_total(target, size_bytes + int(others or 0), None if own_limit is None else int(own_limit))
+        await self._writer.may_write(actor, upload.draft(actor))
         return upload
 
-    async def _check_total(self, transaction: StorageTransaction, target: PartTarget, size_bytes: int) -> None:
-        bucket = await transaction.fetchrow(objects_sql.BUCKET_RULES, target.upload.bucket)
-        others = await transaction.fetchrow(sql.SIZE_OF_OTHERS, target.upload.upload_id, target.number)
-        own_limit_bytes = None if bucket is None else bucket["file_size_limit"]
+    def _check_total(self, target: PartTarget, total_bytes: int, own_limit_bytes: int | None) -> None:
         limit_bytes = 0
         if not is_empty_folder(target.upload.key):
             limit_bytes = object_limit_bytes(self._size_limit_bytes, own_limit_bytes)
-        if size_bytes + (others[0] if others is not None else 0) > limit_bytes:
+        if total_bytes > limit_bytes:
             raise refuse.too_large()
 
     async def _record(self, actor: Actor, target: PartTarget, part: StoredPart) -> None:
@@ -214,7 +217,11 @@ class PartUploads:
             if await transaction.fetchrow(sql.LOCK, upload.upload_id) is None:
                 raise refuse.no_such_upload()
             # Others may have added parts while this one arrived.
-            await self._check_total(transaction, target, part.size_bytes)
+            bucket = await transaction.fetchrow(objects_sql.BUCKET_RULES, upload.bucket)
+            others = await transaction.fetchrow(sql.SIZE_OF_OTHERS, upload.upload_id, target.number)
+            other_bytes = others[0] if others is not None else 0
+            own_limit_bytes = None if bucket is None else bucket["file_size_limit"]
+            self._check_total(target, part.size_bytes + other_bytes, own_limit_bytes)
             row = (part.number, part.size_bytes, part.etag, upload.bucket, upload.key, actor.owner_id)
             await transaction.execute(sql.RECORD, upload.upload_id, *row)
 
@@ -326,8 +333,7 @@ class PartUploads:
         await self._writer.remove_blobs([upload.blob])
 
     async def _find(self, transaction: StorageTransaction, target: PartsTarget) -> _Upload:
-        if not is_uuid(target.upload_id) or "\0" in target.bucket + target.key:
-            raise refuse.no_such_upload()
+        _check_target(target)
         row = await transaction.fetchrow(sql.FIND, target.upload_id, target.bucket, target.key)
         if row is None:
             raise refuse.no_such_upload()
@@ -341,6 +347,11 @@ class PartUploads:
             return
         if row is None:
             await self._writer.remove_blobs([blob])
+
+
+def _check_target(target: PartsTarget) -> None:
+    if not is_uuid(target.upload_id) or "\0" in target.bucket + target.key:
+        raise refuse.no_such_upload()
 
 
 def _chosen(recorded: Sequence[asyncpg.Record], completion: Completion, min_bytes: int) -> list[StoredPart]:

@@ -6,7 +6,7 @@ An upload's ``id`` is the version that its object will have, so that an upload w
 
 from __future__ import annotations
 
-__all__ = ["BEGIN", "END", "FIND", "LOCK", "OBJECT_OF", "PARTS", "RECORD", "SIZE_OF_OTHERS"]
+__all__ = ["BEGIN", "END", "FIND", "FIND_FOR_PART", "LOCK", "OBJECT_OF", "PARTS", "RECORD", "SIZE_OF_OTHERS"]
 
 BEGIN = """
 insert into storage.s3_multipart_uploads (id, upload_signature, bucket_id, key, version, owner_id, user_metadata, metadata)
@@ -15,6 +15,14 @@ values ($1, $2, $3, $4, $1, $5, $6::jsonb, $7::jsonb)
 FIND = """
 select version, upload_signature, metadata, user_metadata
   from storage.s3_multipart_uploads where id = $1 and bucket_id = $2 and key = $3
+"""
+# With what a part ($4) may still take: the bucket's limit and the size of all others.
+FIND_FOR_PART = """
+select u.version, u.upload_signature, u.metadata::text, u.user_metadata::text, b.file_size_limit::text,
+       (select coalesce(sum(p.size), 0)::text
+          from storage.s3_multipart_uploads_parts as p where p.upload_id = u.id and p.part_number <> $4::int)
+  from storage.s3_multipart_uploads as u left join storage.buckets as b on b.id = u.bucket_id
+ where u.id = $1 and u.bucket_id = $2 and u.key = $3
 """
 LOCK = "select from storage.s3_multipart_uploads where id = $1 for update"
 SIZE_OF_OTHERS = """

@@ -140,8 +140,8 @@ class Resumable:
         lease = Lease(_id_of(key))
         deadline_s = time.monotonic() + RELEASE_TIMEOUT_S
         while True:
+            expected = await self._may_write(actor, key, right)
             async with self._database.transaction(actor, as_service=True) as transaction:
-                expected = await self._may_write(transaction, key, right)
                 row = await self._take(transaction, key, lease)
                 state = UploadState.from_row(key, row)
                 limit_bytes = object_limit_bytes(self._size_limit_bytes, row["file_size_limit"])
@@ -178,8 +178,8 @@ class Resumable:
         lease = Lease(_id_of(key))
         deadline_s = time.monotonic() + RELEASE_TIMEOUT_S
         while True:
+            await self._may_write(actor, key, right)
             async with self._database.transaction(actor, as_service=True) as transaction:
-                await self._may_write(transaction, key, right)
                 row = await self._take(transaction, key, lease)
                 state = UploadState.from_row(key, row)
                 if state.is_finished:
@@ -232,12 +232,17 @@ class Resumable:
             if entry.version not in known:
                 await self._blobs.appends.discard_entry(entry)
 
-    async def _may_write(self, transaction: StorageTransaction, key: BlobKey, right: UploadRight) -> Expectation:
+    async def _may_write(self, actor: Actor, key: BlobKey, right: UploadRight) -> Expectation:
         """Ask before the upload's row is locked: a dry run waits for who writes the object's row, and he for this one."""
-        row = await transaction.fetchrow(sql.READ, _id_of(key), key.bucket, key.name)
-        if row is None:
+        values = (str(_id_of(key)), key.bucket, key.name)
+        rows = await self._database.once(actor, sql.DESCRIPTION, values, as_service=True, read_only=True)
+        if not rows:
             raise refuse_upload.not_found()
-        return await self._dry_run(transaction, UploadState.from_row(key, row), right)
+        [(text, size)] = rows
+        assert text is not None, "the column is not null"
+        description = UploadDescription.from_json(text.decode())
+        draft = description.draft(key, None if size is None else int(size), right)
+        return await self._writer.may_write(actor.as_service() if right.is_signed else actor, draft)
 
     async def _take(self, transaction: StorageTransaction, key: BlobKey, lease: Lease) -> asyncpg.Record:
         row = await transaction.fetchrow(

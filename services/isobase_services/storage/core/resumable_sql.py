@@ -12,6 +12,7 @@ __all__ = [
     "CREATE",
     "DELETE",
     "DELETE_EXPIRED",
+    "DESCRIPTION",
     "DROP_PIECES",
     "DROP_TAIL",
     "FINISH",
@@ -43,6 +44,10 @@ _STATE = """
 READ = f"""
 select {_STATE} from isobase.resumable_uploads u where u.id = $1 and u.bucket_id = $2 and u.name = $3
 """  # noqa: S608  only constants of this module are put together
+
+DESCRIPTION = """
+select metadata, size_bytes::text from isobase.resumable_uploads where id = $1 and bucket_id = $2 and name = $3
+"""
 
 # A lease that was not given back may have a writer that does not know yet: it may be sending one part and have another ready
 # ($6 numbers), whose numbers the next writer leaves alone.

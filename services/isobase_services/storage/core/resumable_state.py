@@ -75,6 +75,11 @@ class UploadDescription:
             robots_tag=None,
         )
 
+    def draft(self, key: BlobKey, size_bytes: int | None, right: UploadRight) -> Draft:
+        """The object's row as policies are asked about it."""
+        target = UploadTarget(key.bucket, key.name, right.owner_id, right.is_upsert, right.is_signed)
+        return self.facts(size_bytes).draft(target)
+
 
 @dataclass(slots=True, frozen=True)
 class UploadState:
@@ -112,8 +117,7 @@ class UploadState:
 
     def draft(self, right: UploadRight) -> Draft:
         """The object's row as policies are asked about it."""
-        target = UploadTarget(self.key.bucket, self.key.name, right.owner_id, right.is_upsert, right.is_signed)
-        return self.description.facts(self.size_bytes).draft(target)
+        return self.description.draft(self.key, self.size_bytes, right)
 
 
 @dataclass(slots=True, frozen=True)

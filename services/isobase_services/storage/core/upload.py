@@ -141,8 +141,7 @@ class Uploads:
 
     async def may_upload(self, actor: Actor, draft: Draft) -> None:
         """Ask for the right to write without writing; raises as ``upload``."""
-        async with self._database.transaction(actor, rollback=True) as transaction:
-            await self._writer.dry_run(transaction, draft)
+        await self._writer.may_write(actor, draft)
 
     async def _ask(
         self, actor: Actor, target: UploadTarget, facts: UploadFacts, draft: Draft

@@ -171,6 +171,16 @@ class ObjectWriter:
             raise
         return Expectation(is_replacement=False, version=None)
 
+    async def may_write(self, actor: Actor, draft: Draft) -> Expectation:
+        """The dry run by itself, in one round trip where nothing is refused. Raises as ``dry_run``."""
+        try:
+            [row] = await self._database.attempt(actor, self.try_step(draft))
+        except StorageError:
+            # What is refused is told in the words of the plain statements.
+            async with self._database.transaction(actor, rollback=True) as transaction:
+                return await self.dry_run(transaction, draft)
+        return self.tried(draft, row)
+
     @staticmethod
     def try_step(draft: Draft) -> Step:
         """The dry run as a step that takes itself back, for ``StorageDatabase.ask``; ``tried`` reads its row."""
