@@ -152,7 +152,10 @@ async def running(settings: Settings) -> AsyncIterator[Stack]:
 @contextlib.asynccontextmanager
 async def listening(app: Any) -> AsyncIterator[int]:
     """A real HTTP server on a free port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none")
+    # Idle connections stay for as long as a test may take: one that is closed as a request goes out fails that request.
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none", timeout_keep_alive=600
+    )
     server = uvicorn.Server(config)
     # The coroutine below serve() leaves the process's signal handlers alone.
     task = asyncio.create_task(server._serve())
