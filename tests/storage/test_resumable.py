@@ -391,3 +391,17 @@ async def test_a_browser_may_read_the_headers_of_the_protocol(owned: Stack) -> N
     exposed = {name.strip().lower() for name in made.headers["access-control-expose-headers"].split(",")}
     assert {"location", "upload-offset", "upload-length", "tus-resumable", "upload-expires"} <= exposed
     assert made.headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_length_that_comes_late_is_put_to_the_policies_too(storage: Stack) -> None:
+    storage.sql(
+        """create policy "small" on storage.objects for insert to authenticated
+               with check (coalesce((metadata ->> 'contentLength')::bigint, 0) <= 5)"""
+    )
+    await storage.bucket("files")
+    alice = storage.user(ALICE)
+    for size, status in ((5, 204), (10, 403)):
+        url = (await create(storage, f"{size}", None, alice)).headers["location"]
+        answer = await patch(storage, url, 0, b"x" * size, alice, **{"upload-length": str(size)})
+        assert answer.status_code == status, answer.text
+    assert objects(storage) == [("5", 5)]

@@ -140,7 +140,7 @@ class Resumable:
         lease = Lease(_id_of(key))
         deadline_s = time.monotonic() + RELEASE_TIMEOUT_S
         while True:
-            expected = await self._may_write(actor, key, right)
+            expected = await self._may_write(actor, key, right, size_bytes)
             async with self._database.transaction(actor, as_service=True) as transaction:
                 row = await self._take(transaction, key, lease)
                 state = UploadState.from_row(key, row)
@@ -232,8 +232,13 @@ class Resumable:
             if entry.version not in known:
                 await self._blobs.appends.discard_entry(entry)
 
-    async def _may_write(self, actor: Actor, key: BlobKey, right: UploadRight) -> Expectation:
-        """Ask before the upload's row is locked: a dry run waits for who writes the object's row, and he for this one."""
+    async def _may_write(
+        self, actor: Actor, key: BlobKey, right: UploadRight, late_size_bytes: int | None = None
+    ) -> Expectation:
+        """Ask before the upload's row is locked: a dry run waits for who writes the object's row, and he for this one.
+
+        ``late_size_bytes`` is a length that was left open until now: policies may limit it.
+        """
         values = (str(_id_of(key)), key.bucket, key.name)
         rows = await self._database.once(actor, sql.DESCRIPTION, values, as_service=True, read_only=True)
         if not rows:
@@ -241,7 +246,7 @@ class Resumable:
         [(text, size)] = rows
         assert text is not None, "the column is not null"
         description = UploadDescription.from_json(text.decode())
-        draft = description.draft(key, None if size is None else int(size), right)
+        draft = description.draft(key, late_size_bytes if size is None else int(size), right)
         return await self._writer.may_write(actor.as_service() if right.is_signed else actor, draft)
 
     async def _take(self, transaction: StorageTransaction, key: BlobKey, lease: Lease) -> asyncpg.Record:
