@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from isobase_deploy.ports import free_ports
 from isobase_platform.config_storage import S3Settings
+from isobase_services.storage.blob.s3.names import MAX_KEY_BYTES
 
 __all__ = ["S3Server", "s3", "s3_server"]
 
@@ -72,8 +73,13 @@ class S3Server:
             client.abort_multipart_upload(**place, UploadId=upload)
 
     def can_keep(self, key: str) -> bool:
-        """False for a key that this server refuses: some keep objects as files, and refuse what no path of a file can be."""
-        client, place = self.client, {"Bucket": self.bucket, "Key": f"{self.prefix}/a try/{key}/of keeping"}
+        """False for a key that this server refuses: some keep objects as files, and refuse what no path of a file can be.
+
+        The longest are none that S3 has, either: the backend puts prefix, bucket and version around them.
+        """
+        client, place = self.client, {"Bucket": self.bucket, "Key": f"{self.prefix}/files/{key}/{uuid.uuid4()}"}
+        if len(place["Key"]) > MAX_KEY_BYTES:
+            return False
         try:
             client.put_object(**place, Body=b"")
         except ClientError:

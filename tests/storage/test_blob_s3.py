@@ -135,6 +135,20 @@ async def test_a_name_too_long_for_s3_is_the_callers_mistake(store: S3BlobStore)
     assert (refused.value.code, refused.value.status) == ("InvalidKey", 400)
 
 
+@pytest.mark.parametrize(("bucket", "name"), [("..", "a"), (".", "a"), ("bucket", "a/../../../b"), ("bucket", "./a")])
+async def test_nothing_leads_out_of_the_prefix_where_the_server_takes_keys_for_paths(
+    store: S3BlobStore, bucket: str, name: str
+) -> None:
+    blob = BlobKey(bucket, name, str(uuid.uuid4()))
+    with pytest.raises(StorageError) as refused:
+        await store.put(blob, stream(b"x"))
+    assert (refused.value.code, refused.value.status) == ("InvalidKey", 400)
+    for call in (store.open, store.stat):
+        with pytest.raises(BlobMissing):
+            await call(blob)
+    await store.delete([blob])
+
+
 async def test_a_copy_is_made_by_the_server_and_lives_on(store: S3BlobStore, s3: S3Server) -> None:
     source, target, changed = key("a b"), key("b+c%"), key("d")
     await store.put(source, stream(b"bytes"), facts=BlobFacts("text/plain", "no-cache"))

@@ -1,8 +1,9 @@
 """How blobs are named in a bucket: ``prefix/bucket/name/version``, or without the version where a row has none.
 
 The same as upstream's S3 backend, so that its bucket is served as it is. (Source: upstream ``withOptionalVersion``; its
-prefix is the tenant id.) An S3 key is a text and no path, so nothing can lead out of the prefix. A version that is no uuid
-finds nothing: with one like ``other/name/<uuid>`` a row written by SQL could name another object's blob.
+prefix is the tenant id.) On AWS a key is a text and no path, but some servers take it for one (versitygw): a segment ``..``
+would lead out of the prefix there, so such a name has no blob. A version that is no uuid finds nothing: with one like
+``other/name/<uuid>`` a row written by SQL could name another object's blob.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class ObjectNames:
         if key.version and not is_uuid(key.version):
             raise BlobMissing
         name = self._join(key)
-        if "\0" in name or len(name.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        if not _is_possible(name):
             raise BlobMissing
         return name
 
@@ -40,13 +41,19 @@ class ObjectNames:
         if not is_uuid(key.version):
             raise BlobMissing
         name = self._join(key)
-        if "\0" in name or len(name.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        if not _is_possible(name):
             raise refuse.invalid_key(key.name)
         return name
 
     def _join(self, key: BlobKey) -> str:
         version = f"/{key.version}" if key.version else ""
         return f"{self.prefix}{key.bucket}/{key.name}{version}"
+
+
+def _is_possible(name: str) -> bool:
+    if "\0" in name or len(name.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        return False
+    return not any(segment in {".", ".."} for segment in name.split("/"))
 
 
 def check_upload(upload: str) -> str:
