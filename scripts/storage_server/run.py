@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import json
 import os
+import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,8 +18,10 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg2
 
@@ -32,6 +36,10 @@ PASSWORD = "postgres"  # noqa: S105  of a database that lives as long as the sui
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 MOCKED_SIZE_BYTES = 3746
+MOCKED_FACTS = {"eTag": "abc", "lastModified": "2021-08-12T16:00:00.000Z"}
+SIZE_LIMITS_BYTES = (1, 150, 1024, 10 * 1024)
+"""The limits that tests set while they run: for each there is a server that has it, on the same data."""
+_LINE = re.compile(r"(?<=\.ts):(\d+|\?)")
 HTTP_TESTS = (
     "bucket",
     "object.test",
@@ -57,6 +65,10 @@ def main() -> int:
         variables = _variables(checkout / ".env.test.sample") | _variables(checkout / ".env.sample")
         database_url = running.enter_context(_postgres(scratch))
         url = running.enter_context(_storage(database_url, variables, scratch))
+        limited = {
+            str(limit): urlsplit(running.enter_context(_storage(database_url, variables, scratch, limit))).port
+            for limit in SIZE_LIMITS_BYTES
+        }
         s3_url = running.enter_context(_s3_server(scratch))
         with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
             seed = (checkout / "src/test/db/02-dummy-data.sql").read_text()
@@ -68,6 +80,7 @@ def main() -> int:
             **os.environ,
             **variables,
             "SERVER_URL": url,
+            "LIMITED_SERVERS": json.dumps(limited),
             "DATABASE_URL": database_url,
             "DATABASE_POOL_URL": "",
             "MULTI_TENANT": "false",
@@ -93,27 +106,38 @@ def main() -> int:
 
 def _judged(results: Path) -> int:
     """Tell what failed beside the tests that ask upstream's own parts (not_asked.txt); 1 where something did."""
-    excused = {line for line in (HERE / "not_asked.txt").read_text().splitlines() if line and not line.startswith("#")}
-    outcome: dict[str, str] = {
-        f"{Path(file['name']).name}: {' '.join(test['fullName'].split())}": test["status"]
-        for file in json.loads(results.read_text())["testResults"]
-        for test in file["assertionResults"]
-    }
-    failed = {name for name, status in outcome.items() if status == "failed"}
-    for name in sorted(failed - excused):
-        print(f"failed: {name}")
-    for name in sorted(name for name in excused if outcome.get(name) == "passed"):
-        print(f"passes, and stands in not_asked.txt: {name}")
+    lines = (HERE / "not_asked.txt").read_text().splitlines()
+    excused = {line for line in lines if line and not line.startswith("#")}
+    outcome: dict[str, str] = {}
+    stopped: dict[str, str] = {}
+    for file in json.loads(results.read_text())["testResults"]:
+        for test in file["assertionResults"]:
+            name = f"{Path(file['name']).name}: {' '.join(test['fullName'].split())}"
+            outcome[name] = test["status"]
+            if test["status"] == "failed":
+                stopped[name] = _stopped_at(name, test["failureMessages"])
+    failed = set(stopped.values())
+    for entry in sorted(failed - excused):
+        print(f"failed: {entry}")
+    names = {_LINE.sub("", entry): entry for entry in excused}
+    for name in sorted(name for name in names if outcome.get(name) == "passed"):
+        print(f"passes, and stands in not_asked.txt: {names[name]}")
     passed = sum(status == "passed" for status in outcome.values())
-    print(
-        f"{passed} of {len(outcome)} passed, {len(failed & excused)} ask upstream's own parts, {len(failed - excused)} failed"
-    )
+    told = f"{len(failed & excused)} stop where they ask upstream's own parts, {len(failed - excused)} failed"
+    print(f"{passed} of {len(outcome)} passed, {told}")
     return 1 if failed - excused else 0
 
 
+def _stopped_at(name: str, messages: Sequence[str]) -> str:
+    """The test with the line of its file where it failed: ``file:line: name``."""
+    file, _, rest = name.partition(": ")
+    place = re.search(rf"{re.escape(file)}:(\d+):", "\n".join(messages))
+    return f"{file}:{place[1] if place else '?'}: {rest}"
+
+
 async def _store_bytes_of_seeded_rows(connection: psycopg2.extensions.connection, root: Path) -> None:
-    """Give the seed's rows the bytes that the suite's own mocks answer for them: as many as their metadata says, or as
-    the mocks have."""
+    """Give the seed's rows the bytes that the suite's own mocks answer for them, as many as their metadata says or as the
+    mocks have, and the mocks' ETag and date to rows that have none."""
     store = FileBlobStore(root)
     await store.start()
     with connection.cursor() as cursor:
@@ -121,14 +145,23 @@ async def _store_bytes_of_seeded_rows(connection: psycopg2.extensions.connection
         for object_id, bucket, name, metadata in cursor.fetchall():
             version = str(uuid.uuid4())
             size_bytes = metadata.get("contentLength") or MOCKED_SIZE_BYTES
-            await store.put(BlobKey(bucket, name, version), _zeros(size_bytes))
-            cursor.execute("update storage.objects set version = %s where id = %s", (version, object_id))
+            await store.put(BlobKey(bucket, name, version), _picture(size_bytes))
+            facts = json.dumps({**MOCKED_FACTS, **metadata})
+            statement = "update storage.objects set version = %s, metadata = %s where id = %s"
+            cursor.execute(statement, (version, facts, object_id))
     connection.commit()
     await store.close()
 
 
-async def _zeros(count: int) -> AsyncIterator[bytes]:
-    yield bytes(count)
+async def _picture(size_bytes: int) -> AsyncIterator[bytes]:
+    """A PNG of one pixel and a comment, just as long as asked for."""
+    head = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    body = _chunk(b"IDAT", zlib.compress(b"\0\xff\x80\0")) + _chunk(b"IEND", b"")
+    yield head + _chunk(b"tEXt", b"Comment\0".ljust(size_bytes - len(head) - len(body) - 12, b" ")) + body
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _variables(path: Path) -> dict[str, str]:
@@ -149,7 +182,10 @@ def _postgres(scratch: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _storage(database_url: str, variables: Mapping[str, str], scratch: Path) -> Iterator[str]:
+def _storage(
+    database_url: str, variables: Mapping[str, str], scratch: Path, limit_bytes: int | None = None
+) -> Iterator[str]:
+    """A server; ``limit_bytes``: the most that an object of it may have, None for the default."""
     (port,) = free_ports(1)
     own = {
         "DATABASE_URL": database_url,
@@ -161,21 +197,26 @@ def _storage(database_url: str, variables: Mapping[str, str], scratch: Path) -> 
         "ISOBASE_STORAGE__S3_ACCESS_KEY_ID": variables["S3_PROTOCOL_ACCESS_KEY_ID"],
         "ISOBASE_STORAGE__S3_SECRET_ACCESS_KEY": variables["S3_PROTOCOL_ACCESS_KEY_SECRET"],
     }
+    if limit_bytes is not None:
+        own["ISOBASE_STORAGE__FILE_SIZE_LIMIT_BYTES"] = str(limit_bytes)
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("ISOBASE_", "SUPABASE_"))}
-    with (scratch / "storage.log").open("wb") as log:
+    place = scratch / f"server-{limit_bytes}"
+    place.mkdir()
+    log_path = scratch / f"storage{'' if limit_bytes is None else limit_bytes}.log"
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
             [str(BIN / "isobase"), "serve", "storage", "--port", str(port)],
             env={**outside, **own},
-            cwd=scratch,
+            cwd=place,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     with _ended(process):
-        _wait_for(f"http://127.0.0.1:{port}/status", scratch / "storage.log")
+        _wait_for(f"http://127.0.0.1:{port}/status", log_path)
         yield f"http://127.0.0.1:{port}"
-        if log_path := os.environ.get("STORAGE_SERVER_LOG"):
-            Path(log_path).write_bytes((scratch / "storage.log").read_bytes())
+        if limit_bytes is None and (kept := os.environ.get("STORAGE_SERVER_LOG")):
+            Path(kept).write_bytes(log_path.read_bytes())
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ export default {
   server: { fs: { strict: false } },
   resolve: {
     alias: [
+      { find: 'upstream-config', replacement: path.join(checkout, 'src/config.ts') },
       { find: /^\.\.\/app$/, replacement: path.join(here, 'app.ts') },
       { find: 'upstream-migrations', replacement: path.join(checkout, 'src/internal/database/migrations/index.ts') },
       { find: /^@internal\/database\/migrations$/, replacement: path.join(here, 'migrations.ts') },
@@ -25,6 +26,6 @@ export default {
     hookTimeout: 30_000,
     testTimeout: 10_000,
     include: ['src/test/**/*.test.ts'],
-    setupFiles: ['src/test/vitest-setup.ts'],
+    setupFiles: ['src/test/vitest-setup.ts', path.join(here, 'setup.ts')],
   },
 }

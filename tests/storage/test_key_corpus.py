@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from tests.storage.s3_clients import CREDENTIALS
 
 V1 = "/storage/v1"
 CONTENT = b"corpus"
+AT_ONCE = 12
 GOOD = (
     "a",
     "a/b/c.txt",
@@ -148,6 +150,17 @@ def _json(stack: Stack) -> dict[str, str]:
     return {**stack.admin, "content-type": "application/json"}
 
 
+async def _at_once(attempt: Callable[[str], Awaitable[None]], texts: Iterable[str]) -> None:
+    """Try all texts, several side by side; the steps of one follow one another."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def gated(text: str) -> None:
+        async with gate:
+            await attempt(text)
+
+    await asyncio.gather(*(gated(text) for text in texts))
+
+
 async def _rest(stack: Stack, path: str) -> dict[str, Reply]:
     """Every route of the Supabase face that takes a key in its path; uploads first."""
     text = {**stack.admin, "content-type": "text/plain"}
@@ -224,7 +237,8 @@ async def test_a_good_key_is_taken_by_every_face_and_a_bad_one_by_none(corpus: S
     outside = _files_outside(corpus)
     wrong: list[str] = []
     good = [key for key in GOOD if corpus.s3 is None or corpus.s3.can_keep(key)]
-    for key in (*GOOD, *BAD):
+
+    async def attempt(key: str) -> None:
         path = quote(key, safe="/")
         replies = {
             **await _rest(corpus, path),
@@ -237,12 +251,14 @@ async def test_a_good_key_is_taken_by_every_face_and_a_bad_one_by_none(corpus: S
         names = [name for name, reply in replies.items() if reply.is_taken is not (key in good)]
         # What an earlier step of the same key took away is gone; what the object store cannot keep may be signed.
         expected_gone = {"sign upload"} if key in GOOD else set()
-        wrong += [
+        wrong.extend(
             f"{key!r}: {name}: {replies[name].status} {replies[name].body[:120]!r}"
             for name in names
             if name not in expected_gone
-        ]
-        wrong += [f"{key!r}: {name}: 5xx" for name, reply in replies.items() if reply.status >= 500]
+        )
+        wrong.extend(f"{key!r}: {name}: 5xx" for name, reply in replies.items() if reply.status >= 500)
+
+    await _at_once(attempt, (*GOOD, *BAD))
     assert not wrong, "\n".join(wrong)
     stored = {name for (name,) in corpus.sql("select name from storage.objects")}
     assert stored <= {"source", *GOOD, *(f"{key}2" for key in GOOD)}
@@ -251,17 +267,20 @@ async def test_a_good_key_is_taken_by_every_face_and_a_bad_one_by_none(corpus: S
 
 
 async def test_what_is_no_text_is_no_key(corpus: Stack) -> None:
-    for path in RAW:
+    async def attempt(path: str) -> None:
         replies = {**await _rest(corpus, path), "s3 put": await _s3(corpus, "PUT", path, CONTENT)}
         for name, reply in replies.items():
             assert 400 <= reply.status < 500, (path, name, reply)
+
+    await _at_once(attempt, RAW)
     assert corpus.sql("select name from storage.objects") == [("source",)]
 
 
 async def test_dots_reach_no_other_object_bucket_or_route(corpus: Stack) -> None:
     await corpus.bucket("other", public=True)
     await corpus.put("other/up", b"secret", corpus.admin)
-    for path in DOTS:
+
+    async def attempt(path: str) -> None:
         for prefix in (
             "object/public/files/",
             "object/public/files/a/",
@@ -274,9 +293,11 @@ async def test_dots_reach_no_other_object_bucket_or_route(corpus: Stack) -> None
                 assert 400 <= reply.status < 500, (target, reply)
                 assert b"secret" not in reply.body
 
+    await _at_once(attempt, DOTS)
+
 
 async def test_a_bucket_of_no_possible_name_is_refused_everywhere(corpus: Stack) -> None:
-    for name in (*BAD, "a/b", "../files", "k" * 101, " files", "files\0"):
+    async def attempt(name: str) -> None:
         path = quote(name, safe="")
         made = await _raw(corpus, "POST", f"{V1}/bucket", _json(corpus), json.dumps({"name": name}).encode())
         possible = name in {".", ".."}
@@ -292,6 +313,8 @@ async def test_a_bucket_of_no_possible_name_is_refused_everywhere(corpus: Stack)
             assert reply.status < 500, (name, face, reply)
             # A list asks for no bucket that is there.
             assert possible or face == "list" or not reply.is_taken, (name, face, reply)
+
+    await _at_once(attempt, (*BAD, "a/b", "../files", "k" * 101, " files", "files\0"))
     assert corpus.sql("select name from storage.objects where bucket_id = 'files'") == [("source",)]
 
 
@@ -311,11 +334,14 @@ async def test_a_key_too_long_for_the_database_is_an_invalid_key(corpus: Stack) 
 
 async def test_file_names_of_the_simple_face_stay_in_the_callers_folder(corpus: Stack) -> None:
     alice = corpus.user("11111111-1111-4111-8111-111111111111")
-    for key in (*GOOD, *BAD, *DOTS):
+
+    async def attempt(key: str) -> None:
         form = {"file": (key, CONTENT, "image/png")}
         for fields in ({}, {"folder": key}):
             answer = await corpus.http.post("/storage/upload", files=form, data=fields, headers=alice)
             assert answer.status_code < 500, (key, answer.text)
+
+    await _at_once(attempt, (*GOOD, *BAD, *DOTS))
     keys = [name for (name,) in corpus.sql("select name from storage.objects where bucket_id <> 'files'")]
     assert keys
     assert all("11111111-1111-4111-8111-111111111111" in name.split("/") for name in keys)

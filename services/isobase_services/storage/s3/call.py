@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope
 
 from isobase_platform.errors import BodyTooLarge
 from isobase_services.storage.core.database import Actor
+from isobase_services.storage.errors import refuse
 from isobase_services.storage.s3.access import Identity
 from isobase_services.storage.s3.errors import s3_refuse
 from isobase_services.storage.s3.payload import Payload
@@ -48,7 +49,8 @@ class S3Call:
     async def document(self, root: str) -> Node | None:
         """The body's XML, verified; None for an empty body.
 
-        Raises MalformedXML, also for another root element, and what reading a payload raises.
+        Raises InvalidRequest for nothing that calls itself JSON; MalformedXML, also for another root element; and what
+        reading a payload raises.
         """
         payload = self.payload()
         if payload.size_bytes is not None and payload.size_bytes > MAX_DOCUMENT_BYTES:
@@ -59,6 +61,8 @@ class S3Call:
             if len(received) > MAX_DOCUMENT_BYTES:
                 raise BodyTooLarge("The document is too large")
         if not received.strip():
+            if self.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+                raise refuse.invalid_request("Body cannot be empty when content-type is set to 'application/json'")
             return None
         try:
             node = parse(bytes(received))
