@@ -67,6 +67,21 @@ async def test_a_larger_one_goes_in_parts_of_equal_size_and_leaves_no_upload(sto
     assert s3.uploads() == []
 
 
+async def test_a_version_that_the_service_never_made_names_no_object(store: S3BlobStore) -> None:
+    blob = key("folder/a.txt")
+    await store.put(blob, stream(b"another's"))
+    # Written by SQL into the row of "folder", this version would spell the S3 key of "folder/a.txt".
+    posing = BlobKey("bucket", "folder", f"a.txt/{blob.version}")
+    with pytest.raises(BlobMissing):
+        await store.open(posing)
+    with pytest.raises(BlobMissing):
+        await store.copy(posing, key("copy"))
+    with pytest.raises(BlobMissing):
+        await store.presign_get(posing, 60)
+    await store.delete([posing])
+    assert await content(store, blob) == b"another's"
+
+
 @pytest.mark.parametrize("size", [1000, PART_BYTES + 1, 3 * PART_BYTES + 1])
 async def test_a_stream_that_breaks_leaves_neither_object_nor_upload(
     store: S3BlobStore, s3: S3Server, size: int
