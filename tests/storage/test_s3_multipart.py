@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from boto3.s3.transfer import TransferConfig
 
+from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
+from isobase_services.storage.core.database import Actor
+from isobase_services.storage.core.parts_values import NewParts, PartsTarget, PartTarget
+from isobase_services.storage.errors import StorageError
 from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, OWNER_POLICIES, Stack, running, with_storage
 from tests.storage.s3_clients import in_thread, refused, s3_client, session_client, signed
 
@@ -314,3 +319,21 @@ async def test_a_part_without_a_number_is_refused(storage: Stack) -> None:
         request = signed(storage, f"/files/k?partNumber={number}&uploadId=none", method="PUT", data=b"x")
         answer = await storage.http.send(request)
         assert answer.status_code == 400, (number, answer.text)
+
+
+async def test_parts_that_arrive_at_the_same_time_cannot_pass_the_limit_together(storage: Stack) -> None:
+    await storage.bucket("files", file_size_limit=10)
+    parts, actor = storage.service.core.parts, Actor(Caller.service(), "storage.s3.upload.part")
+    target = PartsTarget("files", "big", await parts.begin(actor, NewParts("files", "big")))
+
+    async def bytes_of(count: int) -> AsyncIterator[bytes]:
+        yield b"x" * count
+
+    async def with_another_behind() -> AsyncIterator[bytes]:
+        yield b"x" * 6
+        await parts.put(actor, PartTarget(target, 2), 6, bytes_of(6))
+
+    with pytest.raises(StorageError) as refusal:
+        await parts.put(actor, PartTarget(target, 1), 6, with_another_behind())
+    assert refusal.value.code == "EntityTooLarge"
+    assert storage.sql("select part_number, size from storage.s3_multipart_uploads_parts") == [(2, 6)]
