@@ -7,7 +7,7 @@ opens a connection on import.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ class Platform:
     store: KeyValueStore
     bus: Bus
     metrics: Metrics
+    at_close: AsyncExitStack
+    """What services close when the platform does: the HTTP server has ended by then, so no request needs it any more."""
 
     def new_verifier(self, cache_size: int) -> TokenVerifier:
         """A verifier as ``verifier``, that remembers ``cache_size`` tokens of its own."""
@@ -69,6 +71,7 @@ class Platform:
         bus = open_bus(settings, pools)
         door = RlsDoor(settings)
         key_keeper = KeyKeeper(keys, settings.jwt_secret.get_secret_value(), pools, bus)
+        at_close = AsyncExitStack()
         try:
             yield cls(
                 settings=settings,
@@ -89,14 +92,18 @@ class Platform:
                 store=store,
                 bus=bus,
                 metrics=Metrics(),
+                at_close=at_close,
             )
         finally:
-            await key_keeper.close()
-            await third_party.close()
-            await bus.close()
-            await store.close()
-            await door.close()
-            await pools.close()
+            try:
+                await at_close.aclose()
+            finally:
+                await key_keeper.close()
+                await third_party.close()
+                await bus.close()
+                await store.close()
+                await door.close()
+                await pools.close()
 
 
 def project_ring(settings: Settings) -> KeyRing:

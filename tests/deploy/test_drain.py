@@ -141,3 +141,23 @@ async def test_a_second_signal_ends_it_without_waiting(stack: Stack, process: St
             await request
     assert code == ExitCode.OK
     assert seconds < 4.0
+
+
+async def test_a_busy_connection_gets_answers_until_it_is_closed(stack: Stack, process: StackProcess) -> None:
+    headers = {"apikey": stack.service_role_key, "x-upsert": "true"}
+    answers: list[int] = []
+
+    async def ask_on() -> None:
+        async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=20) as client:
+            with contextlib.suppress(httpx.TransportError):
+                while True:
+                    for method in ("POST", "GET"):
+                        answer = await client.request(method, "/storage/v1/object/inbox/busy.txt", content=b"kept")
+                        answers.append(answer.status_code)
+
+    asking = [asyncio.create_task(ask_on()) for _ in range(4)]
+    while len(answers) < 20:
+        await asyncio.sleep(0.01)
+    code, _ = await ended(process)
+    await asyncio.gather(*asking)
+    assert (code, set(answers)) == (ExitCode.OK, {200})

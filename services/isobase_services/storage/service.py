@@ -29,6 +29,8 @@ from isobase_services.storage.upkeep.worker import storage_worker
 
 __all__ = ["StorageService", "create_service"]
 
+LATE_REQUESTS_S = 1.0
+"""What requests get that came while the server was ending, and then the writes that they left."""
 REST_PREFIX = "/storage/v1"
 S3_PATH = "/s3"
 SIMPLE_PREFIX = "/storage"
@@ -101,6 +103,7 @@ class StorageService:
         self.openapi: Mapping[str, Any] = OPENAPI
         self._in_flight = _InFlight()
         self._worker = storage_worker(platform, self._core, blobs)
+        platform.at_close.push_async_callback(self._close)
         rest = rest_app(self._core, platform.verifier, platform.settings.storage)
         tus = tus_app(self._core.resumable, self._core.signer, platform.verifier, platform.settings)
         faces: dict[str, ASGIApp] = {TUS_PATH: tus}
@@ -144,12 +147,20 @@ class StorageService:
         self._worker.start()
 
     async def drain(self, timeout_s: float) -> None:
-        """Let running requests end, then writes whose request is gone, then close the blob store."""
+        """Let running requests end, then writes whose request is gone.
+
+        Connections that are still open may bring a request until the HTTP server has ended: what those need stays open.
+        """
         deadline_s = time.monotonic() + timeout_s
         self._core.resumable.release_all()
         await self._worker.stop()
         await self._in_flight.wait(timeout_s)
         await self._core.finisher.drain(max(deadline_s - time.monotonic(), 0.1))
+
+    async def _close(self) -> None:
+        """Close what requests need, behind the last of them."""
+        await self._in_flight.wait(LATE_REQUESTS_S)
+        await self._core.finisher.drain(LATE_REQUESTS_S)
         await self._core.cdn.close()
         await self._core.images.close()
         await self._blobs.close()
