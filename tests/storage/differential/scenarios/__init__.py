@@ -7,6 +7,7 @@ from tests.storage.differential.scenarios import (
     others,
     resumable,
     s3_protocol,
+    s3_sequences,
     signing,
     transfers,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "others",
     "resumable",
     "s3_protocol",
+    "s3_sequences",
     "signing",
     "transfers",
 ]
