@@ -107,6 +107,8 @@ class _Move:
         finally:
             _write_report(parsed.report, report.as_json())
         print(move_text(report, ignores_missing=ignores_missing))  # noqa: T201  the command's answer
+        if self._prefixes and not is_complete and not parsed.dry_run:
+            print("URLs were not rewritten: that comes once the move is complete.")  # noqa: T201  the command's answer
         return ExitCode.OK if is_complete or parsed.dry_run else ExitCode.NOT_IN_ORDER
 
     async def _open_rewriter(self, opened: contextlib.AsyncExitStack) -> tuple[UrlRewriter | None, list[Column]]:
