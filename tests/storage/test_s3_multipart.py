@@ -14,7 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
 from isobase_services.storage.core.database import Actor
-from isobase_services.storage.core.parts_values import NewParts, PartsTarget, PartTarget
+from isobase_services.storage.core.parts_values import Completion, NewParts, PartsTarget, PartTarget
 from isobase_services.storage.errors import StorageError
 from tests.storage.conftest import ALICE, BOB, BOTH_BACKENDS, OWNER_POLICIES, Stack, running, with_storage
 from tests.storage.s3_clients import in_thread, refused, s3_client, session_client, signed
@@ -337,3 +337,35 @@ async def test_parts_that_arrive_at_the_same_time_cannot_pass_the_limit_together
         await parts.put(actor, PartTarget(target, 1), 6, with_another_behind())
     assert refusal.value.code == "EntityTooLarge"
     assert storage.sql("select part_number, size from storage.s3_multipart_uploads_parts") == [(2, 6)]
+
+
+@pytest.mark.parametrize("is_upsert", [True, False])
+async def test_a_key_that_is_taken_while_parts_become_an_object_is_asked_for_again(
+    storage: Stack, monkeypatch: pytest.MonkeyPatch, is_upsert: bool
+) -> None:
+    await storage.bucket("files")
+    parts, actor = storage.service.core.parts, Actor(Caller.service(), "storage.s3.upload.complete_multipart")
+    target = PartsTarget("files", "big", await parts.begin(actor, NewParts("files", "big")))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"in parts"
+
+    await parts.put(actor, PartTarget(target, 1), 8, body())
+    blobs = storage.service._blobs
+    finish = blobs.finish_parts
+
+    async def finish_late(*args: Any) -> Any:
+        assert (await storage.put("files/big", b"meanwhile", {**storage.admin, "x-upsert": "true"})).status_code == 200
+        return await finish(*args)
+
+    monkeypatch.setattr(blobs, "finish_parts", finish_late)
+    completion = Completion(parts=None, is_upsert=is_upsert)
+    if is_upsert:
+        await parts.complete(actor, target, completion)
+    else:
+        with pytest.raises(StorageError, match="already exists"):
+            await parts.complete(actor, target, completion)
+        await parts.abort(actor, target)
+    got = await storage.http.get("/storage/v1/object/files/big", headers=storage.admin)
+    assert got.content == (b"in parts" if is_upsert else b"meanwhile")
+    assert len(storage.blobs()) == 1
