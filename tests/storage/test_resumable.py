@@ -9,6 +9,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from isobase_platform.caller import Caller
+from isobase_services.storage.core.database import Actor
+from isobase_services.storage.core.resumable import Incoming
+from isobase_services.storage.core.resumable_state import UploadDescription, UploadRight
+from isobase_services.storage.errors import StorageError
 from tests.storage.conftest import ALICE, BOB, ON_DISK, Stack
 
 R = "/storage/v1/upload/resumable"
@@ -405,3 +410,21 @@ async def test_a_length_that_comes_late_is_put_to_the_policies_too(storage: Stac
         answer = await patch(storage, url, 0, b"x" * size, alice, **{"upload-length": str(size)})
         assert answer.status_code == status, answer.text
     assert objects(storage) == [("5", 5)]
+
+
+async def test_a_writer_that_lost_its_lease_makes_no_object(storage: Stack) -> None:
+    await storage.bucket("files")
+    resumable, actor = storage.service.core.resumable, Actor(Caller.service(), "storage.tus.upload.part")
+    right = UploadRight(None, is_upsert=True)
+    description = UploadDescription.of((("bucketName", "files"), ("objectName", "x")))
+    begun = await resumable.create(actor, right, "files", "x", 3, description, None)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"abc"
+        storage.sql("update isobase.resumable_uploads set lease = gen_random_uuid()")
+
+    with pytest.raises(StorageError) as refusal:
+        await resumable.append(actor, right, begun.key, 0, None, Incoming(3, chunks()))
+    assert refusal.value.status == 423
+    assert objects(storage) == []
+    assert storage.sql("select offset_bytes::int, finished_at from isobase.resumable_uploads") == [(0, None)]
