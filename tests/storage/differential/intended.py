@@ -187,7 +187,7 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "Lists of the S3 protocol say what AWS's say: markers, counts, keys with their slashes, names in order.",
         place=r"\.(status|body.*)",
-        request=r"GET /s3/(b\?.*| .*|b/k\.bin\?uploadId.*)",
+        request=r"GET /s3/(b\?(?!list-type=2(&delimiter=%2F)?(&prefix=[^&]*)? ).*| .*|b/k\.bin\?uploadId.*)",
     ),
     Intended(
         "Where upstream's validator refuses, the code is the one that AWS documents for the mistake.",
