@@ -14,6 +14,7 @@ import pytest
 
 from isobase_deploy.cli import main
 from isobase_deploy.cli.exit_codes import ExitCode
+from isobase_deploy.cli.storage_lock import only_move
 from isobase_platform.config import Settings
 from tests.plugins.fault_proxy import Break, fault_proxy
 from tests.plugins.s3 import S3Server
@@ -263,6 +264,19 @@ async def test_a_move_that_cannot_be_meant_is_refused(
 ) -> None:
     assert await command("move", *arguments) == ExitCode.CONFIGURATION
     assert reason in capsys.readouterr().err
+
+
+async def test_one_move_runs_at_a_time(
+    database: Settings, s3: S3Server, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(database) as stack:
+        contents = await seed(stack)
+        async with only_move(database):
+            assert await command("move", "--from", "file", "--to", "s3") == ExitCode.ALREADY_RUNNING
+            assert "another isobase storage move runs on this database" in capsys.readouterr().err
+            assert s3.keys() == []
+        assert await command("move", "--from", "file", "--to", "s3") == ExitCode.OK
+        assert len(s3.keys()) == len(contents)
 
 
 async def test_a_store_out_of_reach_has_an_exit_code_of_its_own(

@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line was not understood (argparse's own code)."""
     ALREADY_RUNNING = 3
-    """A server runs already on this data directory."""
+    """A server runs already on this data directory, or a move of objects on this database."""
     PORT_TAKEN = 4
     CONFIGURATION = 5
     """config.toml, a flag or a variable holds what cannot be served."""

@@ -15,12 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
-
 from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.cli.flags import project_of
 from isobase_deploy.cli.output import Output
 from isobase_deploy.cli.status import NotRunningError, target_settings
+from isobase_deploy.cli.storage_lock import connected, only_move
 from isobase_deploy.cli.storage_progress import MoveBar
 from isobase_deploy.cli.storage_sides import Side, main_side, sides_of
 from isobase_deploy.cli.storage_text import check_text, move_text, rewrite_text
@@ -29,9 +28,9 @@ from isobase_deploy.datadir import DataDir
 from isobase_deploy.url_rewrite import Prefix, RewrittenColumn, UrlRewriter, parse_column_name, prefixes_of
 from isobase_deploy.url_rewrite.columns import Column
 from isobase_platform.config import Settings
-from isobase_platform.errors import ConfigurationError, IsobaseError, Unavailable, database_error
+from isobase_platform.errors import ConfigurationError, IsobaseError, Unavailable
 from isobase_platform.observe import configure_logging
-from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, Pools
+from isobase_platform.pool import Pools
 from isobase_platform.schema import apply_schema
 from isobase_services.storage.blob import BlobStore, BlobUnavailable
 from isobase_services.storage.blob.create import create_blob_store
@@ -98,6 +97,8 @@ class _Move:
         try:
             async with contextlib.AsyncExitStack() as opened:
                 rewriter, columns = await self._open_rewriter(opened)
+                if not parsed.dry_run:
+                    await opened.enter_async_context(only_move(self._settings))
                 await self._move(opened)
                 is_complete = report.is_complete(ignores_missing=ignores_missing)
                 if rewriter is not None and (is_complete or parsed.dry_run):
@@ -198,20 +199,8 @@ async def _rewrite(rewriter: UrlRewriter, columns: Sequence[Column], *, is_dry_r
 @asynccontextmanager
 async def _rewriter(settings: Settings, prefixes: Sequence[Prefix]) -> AsyncIterator[UrlRewriter]:
     """Over a connection as the role that migrations run as: what users put on their tables runs with its rights."""
-    dsn = settings.dsn("postgres") if settings.is_embedded else settings.dsn()
-    try:
-        connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            statement_cache_size=0,
-            server_settings={"application_name": "isobase storage rewrite"},
-        )
-    except DATABASE_FAILURES as error:
-        raise database_error(error) from error
-    try:
+    async with connected(settings, "isobase storage rewrite") as connection:
         yield UrlRewriter(connection, prefixes)
-    finally:
-        await connection.close(timeout=CONNECT_TIMEOUT_S)
 
 
 @contextmanager
