@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["IN_TURN", "Figures", "Runs", "check_programs", "wrk"]
+__all__ = ["IN_TURN", "Figures", "RequestsFailedError", "Runs", "check_programs", "wrk"]
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
 
@@ -25,6 +25,10 @@ request = function()
   return requests[sent % count + 1]
 end
 """
+
+
+class RequestsFailedError(SystemExit):
+    """A server answered some requests with a refusal or not at all; ends the program where nobody catches it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -94,7 +98,7 @@ def wrk(
             check=True,
         ).stdout
     if "Non-2xx" in done or "Socket errors" in done:
-        raise SystemExit(f"not every request succeeded:\n{done}")
+        raise RequestsFailedError(f"not every request succeeded:\n{done}")
     found = re.search(r"99%\s+([\d.]+)(us|ms|s|m)", done)
     count = re.search(r"(\d+) requests in", done)
     per_s = re.search(r"Requests/sec:\s+([\d.]+)", done)

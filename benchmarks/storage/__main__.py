@@ -19,12 +19,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks.load import Figures, Runs, check_programs, wrk
+from benchmarks.load import Figures, RequestsFailedError, Runs, check_programs, wrk
 from benchmarks.servers import POOL, Server, database, settle, without_autogroups
 from benchmarks.storage.scenarios import SMALL_BYTES, Scenario, owner_token, scenarios, service_token, small_keys
 from benchmarks.storage.servers import Peer, isobase, make_upstream_database, prepare, upstream
@@ -71,6 +71,11 @@ def store_small_objects(peer: Peer) -> None:
     connection.close()
 
 
+def is_wanted(name: str, given: argparse.Namespace) -> bool:
+    """Whether the command line asks for this scenario."""
+    return any(one in name for one in given.only)
+
+
 def measure(scenario: Scenario, peers: Sequence[Peer], postgres: Server, given: argparse.Namespace) -> dict[str, Tally]:
     """Load the servers in turn. Every run gets requests of its own, so that new keys are new each time."""
     tallies = {peer.server.name: Tally() for peer in peers}
@@ -80,13 +85,17 @@ def measure(scenario: Scenario, peers: Sequence[Peer], postgres: Server, given: 
         return wrk(fresh.requests, server.port, clients=given.clients, seconds=seconds, script=fresh.script)
 
     for peer in peers:
-        run(peer.server, WARM_UP_S)
+        with suppress(RequestsFailedError):
+            run(peer.server, WARM_UP_S)
     for _ in range(given.rounds):
         for peer in peers:
             settle(postgres)
             settle(peer.server)
             server_s, database_s = peer.server.cpu_s(), postgres.cpu_s()
-            figures = run(peer.server, given.seconds)
+            try:
+                figures = run(peer.server, given.seconds)
+            except RequestsFailedError:
+                continue
             tally = tallies[peer.server.name]
             tally.runs.append(figures)
             tally.server_ms.append((peer.server.cpu_s() - server_s) * 1000 / max(figures.requests, 1))
@@ -98,8 +107,11 @@ def show(scenario: Scenario, tallies: dict[str, Tally]) -> None:
     """Print the scenario's lines; the first server is what the second is compared with."""
     base = next(iter(tallies.values()))
     for name, tally in tallies.items():
+        if not tally.runs:
+            print(f"| {scenario.name if tally is base else ''} | {name} | requests failed | | | | | |", flush=True)
+            continue
         spread = f"{min(one.per_s for one in tally.runs):,.0f}-{max(one.per_s for one in tally.runs):,.0f}"
-        ratio = f"{tally.per_s / base.per_s:.2f}" if base.per_s else "none finished"
+        ratio = f"{tally.per_s / base.per_s:.2f}" if base.runs and base.per_s else "none to compare with"
         verdict = "" if tally is base else f"**{ratio}** (goal {scenario.goal:g})"
         print(
             f"| {scenario.name if tally is base else ''} | {name} | {tally.per_s:,.0f} | {spread} | {verdict} |"
@@ -152,7 +164,7 @@ def measure_transfers(peers: Sequence[Peer], postgres: Server, file: Path, given
         key = stored[peer.server.name] = new_key()
         clients[peer.server.name].rest_upload(file, key)
     for name, at_a_time, send in kinds:
-        if given.only not in name:
+        if not is_wanted(name, given):
             continue
         tallies = {peer.server.name: Transfer() for peer in peers}
         for _ in range(given.rounds if at_a_time == 1 else 1):
@@ -212,7 +224,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each server per scenario")
     parser.add_argument("--seconds", type=int, default=3, help="length of a run")
     parser.add_argument("--clients", type=int, default=16, help="connections of wrk")
-    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--only", nargs="*", default=[""], help="scenarios whose name contains one of these")
     given = parser.parse_args()
     check_programs()
     with ExitStack() as stack:
@@ -239,7 +251,7 @@ def main() -> None:
             flush=True,
         )
         for scenario in scenarios():
-            if given.only in scenario.name:
+            if is_wanted(scenario.name, given):
                 show(scenario, measure(scenario, peers, postgres, given))
         with tempfile.NamedTemporaryFile(prefix="isobase-bench-") as source:
             for _ in range(LARGE_BYTES // 2**20):
@@ -247,7 +259,7 @@ def main() -> None:
             source.flush()
             file = Path(source.name)
             measure_transfers(peers, postgres, file, given)
-            if given.only in "download 10 KB beside uploads":
+            if is_wanted("download 10 KB beside uploads", given):
                 measure_beside(peers, file)
 
 
