@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from isobase_platform.config_auth import AuthSettings
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_mailbox import MailboxSettings
+from isobase_platform.config_realtime import RealtimeSettings
 from isobase_platform.config_rest import RestSettings
 from isobase_platform.config_storage import DEFAULT_S3_SECRET_ACCESS_KEY, StorageSettings
 from isobase_platform.errors import ConfigurationError
@@ -101,24 +102,6 @@ class DynamicSettings(SettingsGroup):
     """Rows that one request may insert; how many one reads is rest.max_rows."""
     definition_body_bytes: int = Field(default=256 * 1024, ge=1)
     """Largest body of everything but rows, whose limit is rest.max_body_bytes."""
-
-
-class RealtimeSettings(SettingsGroup):
-    """Realtime (``/realtime/v1``); limits as contracts/realtime.md 1.14."""
-
-    enabled: bool = True
-    """Whether the service is served at all."""
-    publication: str = "supabase_realtime"
-    max_payload_bytes: int = 3_000_500
-    max_channels_per_socket: int = 100
-    max_events_per_s: int = 100
-    max_joins_per_s: int = 100
-    max_sockets: int = 200
-    max_send_buffer_bytes: int = 16 * 1024 * 1024
-    """What may wait for one socket that reads slowly, before it is closed with 1013."""
-    idle_timeout_s: int = 60
-    error_backoff_s: float = 0.5
-    """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
 
 
 class Settings(BaseSettings):

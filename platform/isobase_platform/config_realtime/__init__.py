@@ -1,0 +1,25 @@
+"""The settings of realtime. A group that belongs to one feature has a module of its own in this package."""
+
+from __future__ import annotations
+
+from isobase_platform.config_group import SettingsGroup
+
+__all__ = ["RealtimeSettings"]
+
+
+class RealtimeSettings(SettingsGroup):
+    """Realtime (``/realtime/v1``); limits as contracts/realtime.md 1.14."""
+
+    enabled: bool = True
+    """Whether the service is served at all."""
+    publication: str = "supabase_realtime"
+    max_payload_bytes: int = 3_000_500
+    max_channels_per_socket: int = 100
+    max_events_per_s: int = 100
+    max_joins_per_s: int = 100
+    max_sockets: int = 200
+    max_send_buffer_bytes: int = 16 * 1024 * 1024
+    """What may wait for one socket that reads slowly, before it is closed with 1013."""
+    idle_timeout_s: int = 60
+    error_backoff_s: float = 0.5
+    """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
