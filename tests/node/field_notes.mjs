@@ -8,7 +8,7 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [url, anonKey] = process.argv.slice(2)
-const WAIT_MS = 10_000
+const WAIT_MS = 30_000
 const password = 'password123'
 const run = randomUUID().slice(0, 8)
 

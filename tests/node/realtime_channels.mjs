@@ -7,7 +7,7 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [url, anonKey, alice, bob, aliceAgain] = process.argv.slice(2)
-const WAIT_MS = 10_000
+const WAIT_MS = 30_000
 const QUIET_MS = 400
 const clients = []
 

@@ -101,7 +101,7 @@ class Phoenix:
         parts = [part.encode() for part in (join_ref, ref, topic, event, "")]
         await self.send_raw(bytes([3, *map(len, parts), encoding]) + b"".join(parts) + content)
 
-    async def wait_for(self, matches: Callable[[Received], bool], timeout_s: float = 5.0) -> Received:
+    async def wait_for(self, matches: Callable[[Received], bool], timeout_s: float = 20.0) -> Received:
         """The first frame since the last ``wait_for`` hit that matches; frames before it are passed over."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -114,13 +114,13 @@ class Phoenix:
                     raise ConnectionError(f"closed with {self.connection.close_code}; received {self.received}")
                 await self._arrived.wait()
 
-    async def event(self, event: str, topic: str | None = None, timeout_s: float = 5.0) -> Received:
+    async def event(self, event: str, topic: str | None = None, timeout_s: float = 20.0) -> Received:
         """The next frame of an event."""
         return await self.wait_for(
             lambda item: item.event == event and (topic is None or item.topic == topic), timeout_s
         )
 
-    async def reply(self, ref: str, timeout_s: float = 5.0) -> Received:
+    async def reply(self, ref: str, timeout_s: float = 20.0) -> Received:
         """The reply to a message, whether or not it has been passed over."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -161,7 +161,7 @@ class Phoenix:
         """All frames of an event so far."""
         return [item for item in self.received if item.event == event]
 
-    async def closed(self, timeout_s: float = 5.0) -> int | None:
+    async def closed(self, timeout_s: float = 20.0) -> int | None:
         """Wait for the server to close; returns its close code."""
         await asyncio.wait_for(self.connection.wait_closed(), timeout_s)
         return self.connection.close_code

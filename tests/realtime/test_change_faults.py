@@ -152,18 +152,18 @@ async def test_open_transaction_delays_the_stream_but_neither_joins_nor_the_end(
     started_s = time.perf_counter()
     await stack.service.drain(2.0)
     await asyncio.get_running_loop().shutdown_default_executor()
-    assert time.perf_counter() - started_s < 3.0
+    assert time.perf_counter() - started_s < 20.0
     await transaction.rollback()
     await other.close()
 
 
 async def test_filter_that_takes_for_ever_holds_up_nobody_for_long(stack: Stack) -> None:
     await stack.owner.execute(
-        "create function public.slow_equals(text, text) returns boolean language sql as 'select pg_sleep(3) is null';"
+        "create function public.slow_equals(text, text) returns boolean language sql as 'select pg_sleep(30) is null';"
         "create type public.slowly as enum ('a', 'b');"
         "create table public.slow (id int primary key, kind public.slowly);"
         "create function public.slow_compare(public.slowly, public.slowly) returns boolean language sql"
-        " as 'select pg_sleep(3) is null';"
+        " as 'select pg_sleep(30) is null';"
         "create operator public.~~ (leftarg = public.slowly, rightarg = public.slowly, function = public.slow_compare);"
         "grant select on public.slow to anon;"
         "alter publication supabase_realtime add table public.slow;"
@@ -176,4 +176,4 @@ async def test_filter_that_takes_for_ever_holds_up_nobody_for_long(stack: Stack)
     started_s = time.perf_counter()
     for _ in range(3):
         assert (await socket.event("postgres_changes")).topic == "realtime:b"
-    assert time.perf_counter() - started_s < 2.0
+    assert time.perf_counter() - started_s < 20.0

@@ -18,8 +18,8 @@ def test_a_slow_query_ends_by_its_roles_statement_timeout(things: Settings) -> N
     )
     with serving(things) as api, api.client(api.headers("authenticated", ALICE)) as client:
         begun_s = time.monotonic()
-        answer = client.post("/rpc/nap", json={"seconds": 10})
-        assert time.monotonic() - begun_s < 5
+        answer = client.post("/rpc/nap", json={"seconds": 60})
+        assert time.monotonic() - begun_s < 30
         assert answer.status_code == 500
         assert answer.json() == {
             "code": "57014",
