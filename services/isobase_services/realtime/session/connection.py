@@ -17,7 +17,8 @@ from isobase_services.realtime.core.access import AccessRefused, grant_access
 from isobase_services.realtime.core.join import JoinRequest, parse_join
 from isobase_services.realtime.core.outbox import Outbox
 from isobase_services.realtime.core.topics import TOPIC_PREFIX, TopicKey
-from isobase_services.realtime.session.channel import Channel, JoinRefused
+from isobase_services.realtime.session.channel import Channel
+from isobase_services.realtime.session.joining import JoinRefused, begin_join
 from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, Codec, Frame, Ref, dump
 
 if TYPE_CHECKING:
@@ -102,9 +103,9 @@ class Connection:
             self.refuse_join(message.join_ref, message.ref, message.topic, str(error))
             return
         key = TopicKey(message.topic.removeprefix(TOPIC_PREFIX), request.is_private)
-        channel = Channel(self, key, message, request, access)
+        channel = Channel(self, key, message.join_ref, request, access)
         self.channels[message.topic] = channel
-        channel.join()
+        begin_join(channel, message.ref)
 
     def _admit(self, topic: str, request: JoinRequest) -> Access:
         """Check a join in upstream's order (1.6). Raises ``JoinRefused``."""

@@ -67,7 +67,7 @@ class Hub:
         """Verify the tokens of all channels again, because the keys changed: one may have been revoked."""
         for connection in list(self.connections):
             for channel in list(connection.channels.values()):
-                channel.confirm_token()
+                channel.token.confirm()
 
     def remove(self, connection: Connection) -> None:
         """Forget a socket that has ended."""
