@@ -20,6 +20,7 @@ from isobase_services.realtime.changes.feed import RowChanges
 from isobase_services.realtime.changes.groups import Subscriptions
 from isobase_services.realtime.changes.intake import Intake
 from isobase_services.realtime.changes.messages import broadcast_of_row
+from isobase_services.realtime.changes.snapshot import VisibleTransactions
 from isobase_services.realtime.changes.stream import LogStream, StreamRefused, open_stream
 from isobase_services.realtime.changes.validation import Validator
 from isobase_services.realtime.changes.visibility import Questions
@@ -51,7 +52,7 @@ class RealtimeService:
         catalog = Catalog(platform.pools, settings.publication)
         search_path = platform.settings.rest.extra_search_path
         questions = Questions(platform.door, search_path)
-        delivery = Delivery(subscriptions, catalog, questions)
+        delivery = Delivery(subscriptions, catalog, questions, VisibleTransactions(platform.pools))
         intake = Intake(
             self._open_stream,
             catalog,

@@ -17,6 +17,7 @@ from isobase_services.realtime.changes.predicates import Predicate, local_predic
 from isobase_services.realtime.changes.render import NO_KEY, UNAUTHORIZED, ExoticJson, render_change, render_refusal
 from isobase_services.realtime.changes.request import ANY, Filter
 from isobase_services.realtime.changes.rows import Action, Row
+from isobase_services.realtime.changes.snapshot import VisibleTransactions
 from isobase_services.realtime.changes.visibility import KeyCheck, Questions
 from isobase_services.realtime.wire.messages import Codec
 
@@ -101,16 +102,20 @@ def _filterable(row: Row) -> dict[str, str | None]:
 class Delivery:
     """The pipeline of one process."""
 
-    def __init__(self, subscriptions: Subscriptions, catalog: Catalog, questions: Questions) -> None:
+    def __init__(
+        self, subscriptions: Subscriptions, catalog: Catalog, questions: Questions, transactions: VisibleTransactions
+    ) -> None:
         self._subscriptions = subscriptions
         self._catalog = catalog
         self._questions = questions
+        self._transactions = transactions
 
     async def deliver(self, rows: Sequence[Row]) -> None:
         """Deliver a batch. Raises ``Unavailable`` or ``DatabaseError`` only before anything of it was delivered."""
         planned = await self._plan(rows)
         if not planned:
             return
+        await self._transactions.wait_for({item.row.xid for item in planned})
         visible = await self._check(planned)
         exotic = await self._exotic_json(planned)
         steps = 0

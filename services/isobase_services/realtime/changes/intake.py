@@ -36,8 +36,9 @@ MAX_QUEUED_ROWS = 5_000
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
 RECONNECT_DELAYS_S = (0.2, 1.0, 2.0, 5.0)
 LASTING_REFUSAL_DELAY_S = 30.0
-DELIVERY_ATTEMPTS = 5
-DELIVERY_RETRY_DELAY_S = 0.5
+REFUSED_ATTEMPTS = 5
+"""How often a batch is tried that the database refuses; one that finds no database is tried until it is back."""
+DELIVERY_RETRY_DELAYS_S = (0.1, 0.5, 1.0, 2.0)
 
 StreamOpener = Callable[[Callable[[bytes], None], Callable[[Exception], None]], Awaitable[LogStream]]
 """Opens a stream for the two callbacks (message, end). Raises ``StreamRefused`` or ``Unavailable``."""
@@ -50,6 +51,7 @@ class _Queued:
     change: Change
     relation: Relation
     commit_time_us: int
+    xid: int
     size_bytes: int
 
 
@@ -77,6 +79,7 @@ class Intake:
         self._on_message_row = on_message_row
         self._relations: dict[int, Relation] = {}
         self._commit_time_us = 0
+        self._xid = 0
         self._queue: deque[_Queued] = deque()
         self._queued_bytes = 0
         self._has_work = asyncio.Event()
@@ -225,6 +228,7 @@ class Intake:
         message = decode(data)
         if isinstance(message, Begin):
             self._commit_time_us = message.commit_time_us
+            self._xid = message.xid
         elif isinstance(message, Relation):
             self._relations[message.oid] = message
             self._catalog.forget(message.oid)
@@ -241,7 +245,7 @@ class Intake:
             cells = zip(relation.columns, change.new, strict=True)
             self._on_message_row({column.name: cell for column, cell in cells if cell is None or isinstance(cell, str)})
         if isinstance(change, Insert | Update | Delete) and self._wants(relation.schema, relation.table):
-            self._queue.append(_Queued(change, relation, self._commit_time_us, len(data)))
+            self._queue.append(_Queued(change, relation, self._commit_time_us, self._xid, len(data)))
             self._queued_bytes += len(data)
             self._has_work.set()
             if len(self._queue) >= MAX_QUEUED_ROWS or self._queued_bytes >= MAX_QUEUED_BYTES:
@@ -262,14 +266,19 @@ class Intake:
                     self._stream.resume()
 
     async def _deliver_batch(self, batch: Sequence[_Queued]) -> None:
-        for attempt in range(1, DELIVERY_ATTEMPTS + 1):
+        attempt = refusals = 0
+        while True:
             try:
                 await self._deliver(await self._rows(batch))
             except (Unavailable, DatabaseError) as error:
-                if attempt == DELIVERY_ATTEMPTS:
+                refusals += isinstance(error, DatabaseError)
+                if refusals == REFUSED_ATTEMPTS:
                     _log.error("row changes were not delivered", extra={"rows": len(batch), "reason": error.message})
                     return
-                await asyncio.sleep(DELIVERY_RETRY_DELAY_S * attempt)
+                if attempt == 0:
+                    _log.warning("row changes have to wait", extra={"rows": len(batch), "reason": error.message})
+                await asyncio.sleep(DELIVERY_RETRY_DELAYS_S[min(attempt, len(DELIVERY_RETRY_DELAYS_S) - 1)])
+                attempt += 1
             except Exception:  # noqa: BLE001  one batch that cannot be handled must not end the others
                 _log.exception("row changes could not be delivered", extra={"rows": len(batch)})
                 return
@@ -281,5 +290,5 @@ class Intake:
         for item in batch:
             table = await self._catalog.table(item.relation.oid)
             if table is not None:  # a table that is gone has no policies to ask
-                rows.append(build_row(item.change, item.relation, table, item.commit_time_us))
+                rows.append(build_row(item.change, item.relation, table, item.commit_time_us, item.xid))
         return rows

@@ -48,10 +48,13 @@ Cell: TypeAlias = str | Unchanged | None
 
 @dataclass(slots=True, frozen=True)
 class Begin:
-    """``commit_time_us``: unix microseconds. ``commit_lsn``: where the transaction's commit stands in the log."""
+    """``commit_time_us``: unix microseconds. ``commit_lsn``: where the transaction's commit stands in the log. ``xid``: the
+    transaction's number without its epoch (32 bits).
+    """
 
     commit_lsn: int
     commit_time_us: int
+    xid: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -129,8 +132,8 @@ def decode(data: bytes) -> Message | None:
                 old, _ = _tuple(data, 6)
                 return Delete(_relation(data), old, data[5:6] == b"O")
             case b"B":
-                lsn, time_us, _xid = _BEGIN.unpack_from(data, 1)
-                return Begin(lsn, time_us + POSTGRES_EPOCH_S * 1_000_000)
+                lsn, time_us, xid = _BEGIN.unpack_from(data, 1)
+                return Begin(lsn, time_us + POSTGRES_EPOCH_S * 1_000_000, xid)
             case b"C":
                 _flags, _commit_lsn, end_lsn, _time = _COMMIT.unpack_from(data, 1)
                 return Commit(end_lsn)

@@ -36,7 +36,8 @@ class Action(StrEnum):
 @dataclass(slots=True, frozen=True)
 class Row:
     """A change. ``record`` is the new row without unchanged large values that the log does not hold; ``old`` the identity
-    columns, or the whole old row where the table's replica identity is FULL. ``fresh`` is what filters may look at.
+    columns, or the whole old row where the table's replica identity is FULL. ``fresh`` is what filters may look at. ``xid``
+    is the number of its transaction without the epoch.
     """
 
     action: Action
@@ -45,6 +46,7 @@ class Row:
     record: dict[str, str | None]
     fresh: dict[str, str | None]
     old: dict[str, str | None]
+    xid: int
 
     @property
     def key(self) -> tuple[str, ...] | None:
@@ -53,14 +55,14 @@ class Row:
         return None if not values or None in values else values  # type: ignore[return-value]
 
 
-def build_row(change: Change, relation: Relation, table: Table, commit_time_us: int) -> Row:
+def build_row(change: Change, relation: Relation, table: Table, commit_time_us: int, xid: int) -> Row:
     """Put a change together."""
     match change:
         case Insert(new=new):
             record = _held(relation, new)
-            return Row(Action.INSERT, table, commit_time_us, record, record, {})
+            return Row(Action.INSERT, table, commit_time_us, record, record, {}, xid)
         case Delete(old=old, old_is_whole=is_whole):
-            return Row(Action.DELETE, table, commit_time_us, {}, {}, _old(relation, old, is_whole=is_whole))
+            return Row(Action.DELETE, table, commit_time_us, {}, {}, _old(relation, old, is_whole=is_whole), xid)
         case Update(new=new, old=old, old_is_whole=is_whole):
             fresh = _held(relation, new)
             if old is None:
@@ -70,14 +72,14 @@ def build_row(change: Change, relation: Relation, table: Table, commit_time_us: 
                     for column in relation.columns
                     if column.is_identity and column.name in fresh
                 }
-                return Row(Action.UPDATE, table, commit_time_us, fresh, fresh, identity)
+                return Row(Action.UPDATE, table, commit_time_us, fresh, fresh, identity, xid)
             before = _old(relation, old, is_whole=is_whole)
             unchanged = {
                 column.name: before[column.name]
                 for column, cell in zip(relation.columns, new, strict=True)
                 if isinstance(cell, Unchanged) and column.name in before
             }
-            return Row(Action.UPDATE, table, commit_time_us, {**fresh, **unchanged}, fresh, before)
+            return Row(Action.UPDATE, table, commit_time_us, {**fresh, **unchanged}, fresh, before, xid)
 
 
 def _held(relation: Relation, cells: tuple[Cell, ...]) -> dict[str, str | None]:

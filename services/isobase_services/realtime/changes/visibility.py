@@ -28,8 +28,6 @@ LANES = 4
 """Connections at most that answer one batch's policy checks side by side."""
 MAX_FAILING_STATEMENTS = 64
 """Statements at most that look for the rows which make a policy raise; rows not cleared by then are not delivered."""
-ATTEMPTS = 3
-RETRY_DELAY_S = 0.25
 FILTER_TIMEOUT = "500ms"
 FAILED_FILTER_PAUSE_S = 60.0
 
@@ -59,7 +57,10 @@ class Questions:
     # -- policies -----------------------------------------------------------------------------------------------------
 
     async def visible_keys(self, checks: Sequence[KeyCheck]) -> list[frozenset[tuple[str, ...]]]:
-        """The visible keys of each check, in order. Never raises for a policy: its rows are then not visible."""
+        """The visible keys of each check, in order. Never raises for a policy: its rows are then not visible.
+
+        Raises ``Unavailable`` when the database could not be asked: then nothing is known, and the batch is tried again.
+        """
         results: list[frozenset[tuple[str, ...]]] = [frozenset()] * len(checks)
         pending = list(range(len(checks)))[::-1]
 
@@ -92,19 +93,7 @@ class Questions:
             if error.sqlstate.startswith("42"):
                 return frozenset()  # a missing grant or a broken policy: it fails for every row
             return await self._halve(check.table, check.caller, check.keys, [MAX_FAILING_STATEMENTS])
-        for attempt in range(1, ATTEMPTS + 1):
-            await asyncio.sleep(RETRY_DELAY_S * attempt)
-            try:
-                return await self._ask(check.table, check.caller, check.keys)
-            except Unavailable:
-                continue
-            except DatabaseError:
-                return await self._halve(check.table, check.caller, check.keys, [MAX_FAILING_STATEMENTS])
-        _log.error(
-            "row changes were not delivered because the database could not be asked",
-            extra={"table": f"{check.table.schema}.{check.table.name}", "rows": len(check.keys)},
-        )
-        return frozenset()
+        raise error
 
     async def _halve(
         self, table: Table, caller: Caller, keys: tuple[tuple[str, ...], ...], budget: list[int]
@@ -122,8 +111,6 @@ class Questions:
                 found |= await self._ask(table, caller, half)
             except DatabaseError:
                 found |= await self._halve(table, caller, half, budget)
-            except Unavailable:
-                break
         return frozenset(found)
 
     async def _ask(self, table: Table, caller: Caller, keys: tuple[tuple[str, ...], ...]) -> frozenset[tuple[str, ...]]:
