@@ -32,6 +32,8 @@ __all__ = ["Channel", "Work"]
 Work: TypeAlias = Coroutine[Any, Any, None]
 
 MAX_BACKLOG_MESSAGES = 1_000
+_CONFIRM_RIGHTS = ClientMessage(join_ref=None, ref=None, topic="", event="")
+"""Stands in the backlog for what no client says; told from a client's message by its identity."""
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -97,6 +99,12 @@ class Channel:
         self.may_read_broadcasts = self.may_read_presence = False
         self._may_write.clear()
 
+    def confirm_rights(self) -> None:
+        """Ask the policies again, because what they read changed. Until they have answered nothing is delivered."""
+        if self.key.is_private and not self.is_ended:
+            self.withhold()
+            self.receive(_CONFIRM_RIGHTS)
+
     def may_write(self, extension: Extension) -> bool | None:
         """Whether its client may send; None when the policies must be asked first (``check_write``)."""
         return not self.key.is_private or self._may_write.get(extension)
@@ -141,6 +149,8 @@ class Channel:
 
     def _handle(self, message: ClientMessage) -> Work | None:
         """Do what a message asks; returns what is left to do when that needs SQL."""
+        if message is _CONFIRM_RIGHTS:
+            return self.token.read_policies_again()
         match message.event:
             case "broadcast":
                 return handle_broadcast(self, message)
@@ -161,10 +171,7 @@ class Channel:
 
     def reply(self, ref: Ref, status: str, response: str) -> None:
         """Answer a message; ``response`` is JSON text. The join_ref is the join's, whatever the message carried (1.2)."""
-        frame = self.codec.reply(
-            join_ref=self.join_ref, ref=ref, topic=self.wire_topic, status=status, response=response
-        )
-        self.connection.put(frame)
+        self.connection.answer(join_ref=self.join_ref, ref=ref, topic=self.wire_topic, status=status, response=response)
 
     def push(self, event: str, payload: str) -> None:
         """Send a message to this channel alone; ``payload`` is JSON text."""

@@ -74,6 +74,10 @@ class Connection:
         if message is None:
             _log.debug("malformed frame dropped")
             return
+        self.handle(message)
+
+    def handle(self, message: ClientMessage) -> None:
+        """Do what one message asks, or hand it to its channel."""
         if message.topic == "phoenix" and message.event == "heartbeat":
             self._reply(message, "ok", EMPTY_OBJECT)
         elif message.event == "phx_join":
@@ -140,22 +144,20 @@ class Connection:
         """Queue a frame for the socket, without waiting."""
         self.outbox.put(frame)
 
+    def answer(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> None:
+        """Answer a message: every reply, the channels' too, goes through here. ``response`` is JSON text."""
+        self.put(self.codec.reply(join_ref=join_ref, ref=ref, topic=topic, status=status, response=response))
+
     def _reply(self, message: ClientMessage, status: str, response: str) -> None:
-        self.put(
-            self.codec.reply(
-                join_ref=message.join_ref, ref=message.ref, topic=message.topic, status=status, response=response
-            )
-        )
+        self.answer(join_ref=message.join_ref, ref=message.ref, topic=message.topic, status=status, response=response)
 
     def refuse_join(self, join_ref: Ref, ref: Ref, topic: str, reason: str) -> None:
         """Answer a refused join, held back a little against storms of clients that try again."""
-        response = dump({"reason": reason})
-        frame = self.codec.reply(join_ref=join_ref, ref=ref, topic=topic, status="error", response=response)
-        self.spawn(self._put_later(frame, self.hub.settings.error_backoff_s))
+        self.spawn(self._refuse_later(join_ref, ref, topic, dump({"reason": reason})))
 
-    async def _put_later(self, frame: Frame, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        self.put(frame)
+    async def _refuse_later(self, join_ref: Ref, ref: Ref, topic: str, response: str) -> None:
+        await asyncio.sleep(self.hub.settings.error_backoff_s)
+        self.answer(join_ref=join_ref, ref=ref, topic=topic, status="error", response=response)
 
     def announce_disconnect(self) -> None:
         """Tell every channel that the server is about to close the socket."""

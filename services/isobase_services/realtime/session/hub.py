@@ -69,6 +69,11 @@ class Hub:
             for channel in list(connection.channels.values()):
                 channel.token.confirm()
 
+    def channels_of(self, key: TopicKey) -> list[Channel]:
+        """The channels of a topic on the sockets of this process, those whose join is under way too."""
+        found = (connection.channels.get(key.wire_name) for connection in self.connections)
+        return [channel for channel in found if channel is not None and channel.key == key]
+
     def remove(self, connection: Connection) -> None:
         """Forget a socket that has ended."""
         self.connections.discard(connection)

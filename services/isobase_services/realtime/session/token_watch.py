@@ -43,9 +43,10 @@ class TokenWatch:
         self.watch()
         if channel.changes is not None:
             channel.changes.replace_caller()
-        return self._read_policies_again() if channel.key.is_private else None
+        return self.read_policies_again() if channel.key.is_private else None
 
-    async def _read_policies_again(self) -> None:
+    async def read_policies_again(self) -> None:
+        """Deliver nothing until the policies have answered; end the channel where they now refuse what they allowed."""
         channel = self._channel
         previous = (channel.may_read_broadcasts, channel.may_read_presence)
         channel.withhold()
