@@ -42,7 +42,9 @@ class CrashingStore:
         if step == self._crash_at and self._armed.exists():
             os.kill(os.getpid(), signal.SIGKILL)
 
-    async def put(self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts) -> StoredBlob:
+    async def put(
+        self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts, is_unnamed: bool = False
+    ) -> StoredBlob:
         """As the store's."""
 
         async def counted() -> AsyncIterator[bytes]:
@@ -53,7 +55,7 @@ class CrashingStore:
                 if size > 6_000_000:
                     self._reach("put:middle")
 
-        stored = await self._store.put(key, counted(), facts=facts)
+        stored = await self._store.put(key, counted(), facts=facts, is_unnamed=is_unnamed)
         self._reach("put:after")
         return stored
 

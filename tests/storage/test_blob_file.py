@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -49,11 +50,12 @@ def outside(tmp_path: Path) -> list[str]:
     return sorted(os.listdir(tmp_path))
 
 
+@pytest.mark.parametrize("is_unnamed", [False, True])
 @pytest.mark.parametrize("size", [0, 1, READ_CHUNK_BYTES, READ_CHUNK_BYTES + 1, WRITE_BUFFER_BYTES * 2 + 17])
-async def test_what_was_put_is_read_back(store: FileBlobStore, size: int) -> None:
+async def test_what_was_put_is_read_back(store: FileBlobStore, size: int, is_unnamed: bool) -> None:
     data = os.urandom(size)
     blob = key()
-    stored = await store.put(blob, stream(data[: size // 3], data[size // 3 :]))
+    stored = await store.put(blob, stream(data[: size // 3], data[size // 3 :]), is_unnamed=is_unnamed)
     assert (stored.size_bytes, stored.etag) == (size, f'"{hashlib.md5(data).hexdigest()}"')
     assert await content(store, blob) == data
     if size > 2:
@@ -69,6 +71,45 @@ async def test_a_stream_that_breaks_leaves_nothing(store: FileBlobStore, tmp_pat
         await store.put(key(), broken())
     assert files(tmp_path, "tmp") == []
     assert files(tmp_path, "objects") == []
+
+
+async def test_a_blob_with_a_name_appears_whole_and_one_without_needs_no_second_name(
+    store: FileBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[list[Path]] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        flushed.append(files(tmp_path, "objects"))
+        fsync(descriptor)
+
+    await store.put(key("first"), stream(b"makes the directory"))
+    blob = BlobKey("bucket", "first", str(uuid.uuid4()))
+    monkeypatch.setattr(os, "fsync", seen)
+    for is_unnamed, begun_with in ((False, 1), (True, 2)):
+        flushed.clear()
+        await store.put(
+            BlobKey("bucket", "first", blob.version if is_unnamed else str(uuid.uuid4())),
+            stream(b"bytes"),
+            is_unnamed=is_unnamed,
+        )
+        assert [len(found) for found in flushed] == [begun_with + is_unnamed, begun_with + 1]
+    assert await content(store, blob) == b"bytes"
+
+
+async def test_a_blob_in_its_place_that_cannot_be_flushed_is_removed(
+    store: FileBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    blob = key()
+    await store.put(blob, stream(b"kept"))
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(BlobUnavailable):
+        await store.put(BlobKey("bucket", "a.txt", str(uuid.uuid4())), stream(b"lost"), is_unnamed=True)
+    assert [path.read_bytes() for path in files(tmp_path, "objects")] == [b"kept"]
+    assert files(tmp_path, "tmp") == []
 
 
 async def test_a_copy_lives_on_when_its_source_is_deleted(store: FileBlobStore) -> None:

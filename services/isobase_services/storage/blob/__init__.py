@@ -181,8 +181,13 @@ class BlobStore(Protocol):
         """Make the store ready. Raises ``ConfigurationError`` where it cannot be used."""
         ...
 
-    async def put(self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS) -> StoredBlob:
-        """Store the stream as a blob and make it durable. What ``chunks`` raises goes on, and nothing is left behind."""
+    async def put(
+        self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS, is_unnamed: bool = False
+    ) -> StoredBlob:
+        """Store the stream as a blob and make it durable. What ``chunks`` raises goes on, and nothing is left behind.
+
+        ``is_unnamed``: the version is new and no row names it before this returns, so it need not appear whole at once.
+        """
         ...
 
     async def stat(self, key: BlobKey) -> BlobStat:

@@ -56,9 +56,11 @@ class FallbackBlobStore:
         await self.main.start()
         await self.fallback.start()
 
-    async def put(self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS) -> StoredBlob:
+    async def put(
+        self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS, is_unnamed: bool = False
+    ) -> StoredBlob:
         """Store in ``main``; see ``BlobStore.put``."""
-        return await self.main.put(key, chunks, facts=facts)
+        return await self.main.put(key, chunks, facts=facts, is_unnamed=is_unnamed)
 
     async def stat(self, key: BlobKey) -> BlobStat:
         """Of the one that has it; see ``BlobStore.stat``."""

@@ -124,7 +124,10 @@ class Uploads:
         expected: Expectation | None = seen
         blob_key = BlobKey(target.bucket, target.key, str(uuid.uuid4()))
         blob = await self._blobs.put(
-            blob_key, _limited(body.chunks(), limit_bytes), facts=BlobFacts(first.mime_type, first.cache_control)
+            blob_key,
+            _limited(body.chunks(), limit_bytes),
+            facts=BlobFacts(first.mime_type, first.cache_control),
+            is_unnamed=True,
         )
         try:
             facts = body.facts

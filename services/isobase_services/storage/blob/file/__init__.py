@@ -7,8 +7,9 @@ since bucket and name are part of the file name, a row that claims another objec
 opened relative to a directory descriptor and never through a symbolic link (``places``).
 
 A write goes to ``tmp/``, is flushed to the disk, renamed to its place, and the directory is flushed (``writer``): after a
-crash the blob is there whole, or a file in ``tmp/`` is left, which the next start removes once it is older than a day. All
-file work runs on threads of its own (``threads``).
+crash the blob is there whole, or a file in ``tmp/`` is left, which the next start removes once it is older than a day. A
+small blob that no row names yet is written in its place and flushed: a crash leaves a blob without a row. All file work
+runs on threads of its own (``threads``).
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from isobase_services.storage.blob.file.threads import FileThreads
 from isobase_services.storage.blob.file.writer import (
     READ_CHUNK_BYTES,
     WRITE_BUFFER_BYTES,
+    BlobWriter,
     FileReader,
     FileWriter,
     write_stream,
@@ -115,17 +117,14 @@ class FileBlobStore:
                     removed += 1
         return removed
 
-    async def put(self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS) -> StoredBlob:
+    async def put(
+        self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS, is_unnamed: bool = False
+    ) -> StoredBlob:
         """Store the stream; see ``BlobStore.put``."""
-        shard, name = place_of(key)
-        writer = FileWriter(self._temporary)
+        writer = BlobWriter(self._temporary, self._objects, *place_of(key), is_unnamed=is_unnamed)
 
         def finish() -> StoredBlob:
-            directory = open_directory(shard, self._objects)
-            try:
-                writer.finish(directory, name)
-            finally:
-                os.close(directory)
+            writer.finish_blob()
             return StoredBlob(f'"{writer.digest().hex()}"', writer.size_bytes, datetime.now(UTC))
 
         return await write_stream(self._threads, writer, chunks, finish)

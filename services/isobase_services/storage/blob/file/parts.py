@@ -65,10 +65,10 @@ class PartWriter(FileWriter):
         self._upload = directory
         self._number = number
 
-    def append(self, chunks: Sequence[bytes]) -> None:
+    def append(self, chunks: Sequence[bytes], *, is_last: bool = False) -> None:
         """Write the chunks. Raises ``UploadMissing`` where the upload ended meanwhile."""
         with _upload_missing():
-            super().append(chunks)
+            super().append(chunks, is_last=is_last)
 
     def finish_part(self) -> StoredPart:
         """Make the part durable under its number. Raises ``UploadMissing``."""

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 from isobase_services.storage.blob import BlobUnavailable, ByteRange
-from isobase_services.storage.blob.file.places import MODE_FILE
+from isobase_services.storage.blob.file.places import MODE_FILE, open_directory
 from isobase_services.storage.blob.file.threads import FileThreads
 
-__all__ = ["READ_CHUNK_BYTES", "WRITE_BUFFER_BYTES", "FileReader", "FileWriter", "write_stream"]
+__all__ = ["READ_CHUNK_BYTES", "WRITE_BUFFER_BYTES", "BlobWriter", "FileReader", "FileWriter", "write_stream"]
 
 _T = TypeVar("_T")
 
@@ -26,6 +26,7 @@ WRITE_BUFFER_BYTES = 1024 * 1024
 FLUSH_BYTES = 8 * 1024 * 1024
 """How much is written until the disk is told to begin, so that little is left to wait for at the end."""
 READ_CHUNK_BYTES = 256 * 1024
+_NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HAS_ADVICE = sys.platform == "linux"
 _CANNOT_COPY_RANGE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """How a file system says that it cannot copy inside the kernel."""
@@ -53,8 +54,8 @@ class FileWriter:
         """The MD5 of what was appended so far."""
         return self._digest.digest()
 
-    def append(self, chunks: Sequence[bytes]) -> None:
-        """Write the chunks behind what is there; nothing after ``finish`` or ``discard``."""
+    def append(self, chunks: Sequence[bytes], *, is_last: bool = False) -> None:
+        """Write the chunks behind what is there; nothing after ``finish`` or ``discard``. ``is_last``: no more will come."""
         with self._lock:
             self._append(chunks)
 
@@ -106,8 +107,7 @@ class FileWriter:
 
     def _open(self) -> int:
         if self._descriptor < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._name, flags, MODE_FILE, dir_fd=self._directory)
+            self._descriptor = os.open(self._name, _NEW_FILE_FLAGS, MODE_FILE, dir_fd=self._directory)
         return self._descriptor
 
     def finish(self, directory: int, name: str, *, tail: bytes = b"") -> None:
@@ -135,6 +135,64 @@ class FileWriter:
                 os.unlink(self._name, dir_fd=self._directory)
 
 
+class BlobWriter(FileWriter):
+    """The file of a blob, ``name`` in the directory ``shard`` below ``objects``.
+
+    Where no row names the blob yet (``is_unnamed``), bytes that come all at once are written in their place: the file
+    system's journal then has one change to flush, while the rename of what was flushed is a second one (on ext4 the whole
+    took a quarter of the CPU time). A crash in between leaves a file that no row will ever name.
+    """
+
+    def __init__(self, temporary: int, objects: int, shard: str, name: str, *, is_unnamed: bool) -> None:
+        super().__init__(temporary)
+        self._objects = objects
+        self._shard = shard
+        self._blob_name = name
+        self._is_unnamed = is_unnamed
+        self._place = -1
+
+    def append(self, chunks: Sequence[bytes], *, is_last: bool = False) -> None:
+        """Write the chunks; see ``FileWriter.append``."""
+        with self._lock:
+            if is_last and self._is_unnamed and self._descriptor < 0 and not self._is_over:
+                self._place = open_directory(self._shard, self._objects)
+                self._descriptor = os.open(self._blob_name, _NEW_FILE_FLAGS, MODE_FILE, dir_fd=self._place)
+            self._append(chunks)
+
+    def finish_blob(self) -> None:
+        """Make the blob durable in its place."""
+        if self._place < 0:
+            directory = open_directory(self._shard, self._objects)
+            try:
+                self.finish(directory, self._blob_name)
+            finally:
+                os.close(directory)
+            return
+        with self._lock:
+            os.fsync(self._descriptor)
+            os.fsync(self._place)
+            self._is_over = True
+            self._close()
+
+    def discard(self) -> None:
+        """Remove what was written, here or there; nothing after ``finish_blob``."""
+        with self._lock:
+            if self._descriptor >= 0 and self._place >= 0:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._blob_name, dir_fd=self._place)
+            self._close()
+        super().discard()
+
+    def _close(self) -> None:
+        """Let the file in its place go."""
+        if self._place < 0:
+            return
+        for descriptor in (self._descriptor, self._place):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._place = -1
+
+
 async def write_stream(
     threads: FileThreads, writer: FileWriter, chunks: AsyncIterator[bytes], finish: Callable[[], _T]
 ) -> _T:
@@ -145,7 +203,7 @@ async def write_stream(
     writing: asyncio.Task[None] | None = None
 
     def append_and_finish() -> _T:
-        writer.append(pending)
+        writer.append(pending, is_last=True)
         return finish()
 
     try:

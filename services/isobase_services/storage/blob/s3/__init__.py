@@ -84,7 +84,9 @@ class S3BlobStore:
         self._parts = S3Parts(self._api, self._bucket, self._names)
         check_bucket(self._api, self._bucket)
 
-    async def put(self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS) -> StoredBlob:
+    async def put(
+        self, key: BlobKey, chunks: AsyncIterator[bytes], *, facts: BlobFacts = NO_FACTS, is_unnamed: bool = False
+    ) -> StoredBlob:
         """Store the stream; see ``BlobStore.put``."""
         target = self._target(self._names.new(key))
         part_bytes = self._settings.part_size_bytes
