@@ -8,7 +8,7 @@ Source: contracts/auth.md 0 ("Key choice on verify") and 2.4; RFC 7517, RFC 7518
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import secrets
 import uuid
@@ -47,6 +47,7 @@ ALGORITHMS = ("HS256", "RS256", "ES256")
 VERIFYING_ALGORITHMS = frozenset({*ALGORITHMS, "HS384", "HS512", "RS384", "RS512", "ES384", "ES512", "EdDSA"})
 """What keys of others, that only verify, may be for."""
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(slots=True, frozen=True)
@@ -290,4 +291,4 @@ def generate_jwk(algorithm: str) -> dict[str, Any]:
 
 def base64url(data: bytes) -> str:
     """Unpadded base64url, as JOSE writes it."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode()

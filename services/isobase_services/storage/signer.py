@@ -8,8 +8,9 @@ Source: contracts/storage.md 1.2 "Signed tokens"; upstream ``src/internal/auth/j
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -90,6 +91,14 @@ class Signer:
                 claims["format"] = transform.format
         return self._sign({**claims, "url": f"{bucket}/{key}", "scope": Scope.DOWNLOAD.value}, expires_in_s)
 
+    def sign_downloads(self, bucket: str, keys: Iterable[str], expires_in_s: int) -> dict[str, str]:
+        """Tokens to read objects, by key; each as ``sign_download`` makes it, whose errors it has."""
+        now_s = _checked_now(expires_in_s)
+        # What differs is the URL alone: the rest is written once.
+        rest = f',"scope":"{Scope.DOWNLOAD.value}","iat":{now_s},"exp":{now_s + expires_in_s}}}'
+        sign = self._issuer.sign_json_with_secret
+        return {key: sign(f'{{"url":{json.dumps(f"{bucket}/{key}")}{rest}') for key in keys}
+
     def sign_upload(self, bucket: str, key: str, expires_in_s: int, *, owner: str | None, is_upsert: bool) -> str:
         """A token to write one object in the name of ``owner``; errors as ``sign_download``."""
         claims: dict[str, Any] = {} if owner is None else {"owner": owner}
@@ -129,10 +138,16 @@ class Signer:
         )
 
     def _sign(self, claims: dict[str, Any], expires_in_s: int) -> str:
-        now_s = int(time.time())
-        if not 1 <= expires_in_s <= _MAX_EXPIRY_AT_S - now_s:
-            raise refuse.invalid_parameter("expiresIn")
+        now_s = _checked_now(expires_in_s)
         return self._issuer.sign_with_secret({**claims, "iat": now_s, "exp": now_s + expires_in_s})
+
+
+def _checked_now(expires_in_s: int) -> int:
+    """Unix seconds now. Raises InvalidParameter for an expiry that cannot be told."""
+    now_s = int(time.time())
+    if not 1 <= expires_in_s <= _MAX_EXPIRY_AT_S - now_s:
+        raise refuse.invalid_parameter("expiresIn")
+    return now_s
 
 
 def _scope_of(claims: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ class Signing:
         check_bucket_name(bucket)
         rows = await self._database.once(actor, _FIND_MANY, (bucket, _text_array(keys)))
         found = [name.decode() for (name,) in rows if name is not None]
-        return {key: self._signer.sign_download(bucket, key, expires_in_s) for key in found}
+        return self._signer.sign_downloads(bucket, found, expires_in_s) if found else {}
 
     async def sign_upload(self, actor: Actor, draft: Draft) -> str:
         """A token to write the draft's key. Raises what an upload by the caller would."""
