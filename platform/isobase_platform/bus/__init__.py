@@ -7,7 +7,7 @@ missed is a row. Payloads are bytes. ``open_bus`` chooses; both implementations 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -38,8 +38,17 @@ class Bus(Protocol):
         """``redis`` or ``postgresql``."""
         ...
 
+    @property
+    def batch_bytes(self) -> int:
+        """The size of payload that travels best: who has many small messages puts as many into one payload."""
+        ...
+
     async def publish(self, channel: str, payload: bytes) -> None:
         """Send ``payload`` to every subscriber of ``channel``. Raises ``Unavailable`` when the server is out of reach."""
+        ...
+
+    async def publish_many(self, channel: str, payloads: Sequence[bytes]) -> None:
+        """Send several payloads in their order, in one exchange with the server. Raises as ``publish``: some may be sent."""
         ...
 
     async def subscribe(

@@ -16,6 +16,7 @@ from isobase_platform.bus import Handler
 __all__ = ["Dispatcher", "LiveSubscription"]
 
 MAX_QUEUED_MESSAGES = 10_000
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
 
 _log = logging.getLogger("isobase.bus")
 
@@ -34,21 +35,35 @@ class LiveSubscription:
         self.on_reconnect = on_reconnect
         self._handler = handler
         self._on_cancel = on_cancel
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | None] = deque()
+        """Messages; None where the connection was made again, so that the subscriber learns it in the right place."""
+        self._size_bytes = 0
         self._wakeup = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"bus {channel}")
 
     def offer(self, payload: bytes) -> None:
         """Queue a message for the handler."""
-        if len(self._queue) >= MAX_QUEUED_MESSAGES:
-            self._queue.popleft()
-            _log.warning("bus subscriber is too slow, its oldest message was dropped", extra={"channel": self.channel})
         self._queue.append(payload)
+        self._size_bytes += len(payload)
+        # A single message larger than the limit is still handed on.
+        while len(self._queue) > MAX_QUEUED_MESSAGES or (self._size_bytes > MAX_QUEUED_BYTES and len(self._queue) > 1):
+            self._size_bytes -= len(self._queue.popleft() or b"")
+            _log.warning("bus subscriber is too slow, its oldest message was dropped", extra={"channel": self.channel})
         self._wakeup.set()
+
+    def tell_reconnected(self) -> None:
+        """Call ``on_reconnect`` after the messages that came before, and before those that come now."""
+        if self.on_reconnect is not None:
+            self._queue.append(None)
+            self._wakeup.set()
 
     async def cancel(self) -> None:
         """See ``Subscription.cancel``."""
         await self._on_cancel(self)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End the task that hands messages on."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -59,7 +74,11 @@ class LiveSubscription:
             while self._queue:
                 payload = self._queue.popleft()
                 try:
-                    await self._handler(payload)
+                    if payload is not None:
+                        self._size_bytes -= len(payload)
+                        await self._handler(payload)
+                    elif self.on_reconnect is not None:
+                        await self.on_reconnect()
                 except Exception:  # noqa: BLE001  a bus carries on
                     # One bad message must not end the subscription; the handler's own tests are the place to find it.
                     _log.exception("bus handler failed", extra={"channel": self.channel})
@@ -91,6 +110,11 @@ class Dispatcher:
         """Queue ``payload`` for every subscription of ``channel``."""
         for subscription in self._by_channel.get(channel, ()):
             subscription.offer(payload)
+
+    def tell_reconnected(self) -> None:
+        """Let every subscription know that it may have missed messages."""
+        for subscription in self.subscriptions:
+            subscription.tell_reconnected()
 
     @property
     def channels(self) -> list[str]:

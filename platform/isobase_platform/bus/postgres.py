@@ -11,7 +11,8 @@ import asyncio
 import base64
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import asyncpg
@@ -30,6 +31,24 @@ MAX_INLINE_BYTES = 5_000
 PAYLOAD_LIFE_S = 60
 MAX_RECONNECT_DELAY_S = 5.0
 
+# Each large payload becomes a row, whose id completes the message that stands for it; both are in the order of the arrays.
+_PUBLISH = """
+with stored as (
+  insert into isobase.bus_payloads (payload)
+  select payload from unnest($3::bytea[]) with ordinality as large (payload, place) order by place
+  returning id
+), numbered as (
+  select id, row_number() over (order by id) as place from stored
+), sent as (
+  select message, place, right(message, 2) = E'\\n#' as is_large from unnest($2::text[]) with ordinality as m (message, place)
+), placed as (
+  select message, place, is_large, sum(is_large::int) over (order by place) as large_place from sent
+)
+select pg_catalog.pg_notify($1, p.message || coalesce(n.id::text, ''))
+from placed as p left join numbered as n on p.is_large and n.place = p.large_place
+order by p.place
+"""
+
 _log = logging.getLogger("isobase.bus")
 
 
@@ -37,6 +56,7 @@ class PostgresBus:
     """Publishes through the owner's pool, listens on a connection of its own."""
 
     kind = "postgresql"
+    batch_bytes = MAX_INLINE_BYTES
 
     def __init__(self, settings: Settings, pools: Pools) -> None:
         self._settings = settings
@@ -47,26 +67,39 @@ class PostgresBus:
         self._reconnecting: asyncio.Task[None] | None = None
         self._large: asyncio.Task[None] | None = None
         self._incoming: asyncio.Queue[tuple[str, bytes | int]] = asyncio.Queue()
+        self._swept_at_s = float("-inf")
         self._is_closed = False
 
     async def publish(self, channel: str, payload: bytes) -> None:
         """See ``Bus.publish``."""
-        async with self._pools.acquire(None) as connection:
+        await self.publish_many(channel, [payload])
+
+    async def publish_many(self, channel: str, payloads: Sequence[bytes]) -> None:
+        """See ``Bus.publish_many``: one NOTIFY for each payload, all in one transaction or none."""
+        messages: list[str] = []
+        large: list[bytes] = []
+        for number, payload in enumerate(payloads):
             if len(payload) <= MAX_INLINE_BYTES:
-                message = f"{channel}\n={base64.b64encode(payload).decode()}"
-                await connection.execute("select pg_notify($1, $2)", NOTIFY_CHANNEL, message)
-                return
-            await connection.execute(
-                "with stored as (insert into isobase.bus_payloads (payload) values ($3) returning id)"
-                " select pg_notify($1, $2 || id) from stored",
-                NOTIFY_CHANNEL,
-                f"{channel}\n#",
-                payload,
-            )
-            await connection.execute(
-                "delete from isobase.bus_payloads where created_at < clock_timestamp() - $1::interval",
-                timedelta(seconds=PAYLOAD_LIFE_S),
-            )
+                # PostgreSQL sends equal messages of one transaction once, so each has its number.
+                messages.append(f"{channel}\n={number}\n{base64.b64encode(payload).decode()}")
+            else:
+                messages.append(f"{channel}\n#")
+                large.append(payload)
+        async with self._pools.acquire(None) as connection:
+            await connection.execute(_PUBLISH, NOTIFY_CHANNEL, messages, large)
+            if large:
+                await self._sweep(connection)
+
+    async def _sweep(self, connection: Connection) -> None:
+        """Delete the payloads that every listener has read by now; not more often than they can be over their time."""
+        now_s = time.monotonic()
+        if now_s - self._swept_at_s < PAYLOAD_LIFE_S / 4:
+            return
+        self._swept_at_s = now_s
+        await connection.execute(
+            "delete from isobase.bus_payloads where created_at < clock_timestamp() - $1::interval",
+            timedelta(seconds=PAYLOAD_LIFE_S),
+        )
 
     async def subscribe(
         self, channel: str, handler: Handler, *, on_reconnect: Callable[[], Awaitable[None]] | None = None
@@ -100,7 +133,7 @@ class PostgresBus:
     def _received(self, _connection: object, _pid: int, _channel: str, message: object) -> None:
         name, _, body = str(message).partition("\n")
         if body.startswith("="):
-            self._incoming.put_nowait((name, base64.b64decode(body[1:])))
+            self._incoming.put_nowait((name, base64.b64decode(body.partition("\n")[2])))
         elif body.startswith("#") and body[1:].isdigit():
             self._incoming.put_nowait((name, int(body[1:])))
 
@@ -137,9 +170,7 @@ class PostgresBus:
                 with contextlib.suppress(Unavailable, DatabaseError):
                     await self._listen()
         self._reconnecting = None
-        for subscription in self._dispatcher.subscriptions:
-            if subscription.on_reconnect is not None:
-                await subscription.on_reconnect()
+        self._dispatcher.tell_reconnected()
 
     async def ping(self) -> bool:
         """See ``Bus.ping``: publishing needs the database, and a listener that was there must be there."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from isobase_platform.config_group import SettingsGroup
+from isobase_platform.config_realtime.cluster import ClusterSettings
 
 __all__ = ["RealtimeSettings"]
 
@@ -23,3 +26,4 @@ class RealtimeSettings(SettingsGroup):
     idle_timeout_s: int = 60
     error_backoff_s: float = 0.5
     """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
+    cluster: ClusterSettings = Field(default_factory=ClusterSettings)

@@ -24,6 +24,8 @@ from isobase_services.realtime.changes.snapshot import VisibleTransactions
 from isobase_services.realtime.changes.stream import LogStream, StreamRefused, open_stream
 from isobase_services.realtime.changes.validation import Validator
 from isobase_services.realtime.changes.visibility import Questions
+from isobase_services.realtime.cluster import Cluster, ClusterIdentity
+from isobase_services.realtime.cluster.figures import ClusterFigures
 from isobase_services.realtime.edge.broadcast import BroadcastEndpoints
 from isobase_services.realtime.edge.errors import render_error
 from isobase_services.realtime.edge.method import Only
@@ -35,6 +37,12 @@ __all__ = ["RealtimeService"]
 
 MESSAGES_PUBLICATION = "supabase_realtime_messages_publication"
 PARTITIONS_INTERVAL_S = 3600.0
+
+_DATABASE_IDENTITY = """
+select s.system_identifier || '-' || d.oid
+from pg_catalog.pg_control_system() as s, pg_catalog.pg_database as d
+where d.datname = pg_catalog.current_database()
+"""
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -61,12 +69,19 @@ class RealtimeService:
             on_message_row=self._broadcast_row,
         )
         self.changes = RowChanges(subscriptions, Validator(catalog, platform.door, search_path), intake)
+        self.cluster = Cluster(
+            platform.bus,
+            settings.cluster,
+            ClusterIdentity(platform.settings.jwt_secret.get_secret_value(), self._cluster_scope),
+            ClusterFigures(platform.metrics.registry),
+        )
         self.hub = Hub(
             settings=settings,
             verifier=platform.verifier,
             api_keys=platform.api_keys,
             policies=ChannelPolicies(platform.door),
             changes=self.changes,
+            cluster=self.cluster,
         )
         platform.keys.on_change(self.hub.confirm_tokens)
         socket = SocketEndpoint(self.hub)
@@ -95,7 +110,11 @@ class RealtimeService:
         self.openapi: Mapping[str, Any] = {}
 
     async def start(self) -> None:
-        """Begin the hourly care for the partitions of ``realtime.messages``; everything else starts when it is needed."""
+        """Announce this process to the others, and begin the hourly care for the partitions of ``realtime.messages``.
+
+        Everything else starts when it is needed.
+        """
+        await self.cluster.start()
         self._maintenance = asyncio.create_task(self._keep_partitions(), name="realtime partitions")
 
     async def drain(self, timeout_s: float) -> None:
@@ -105,6 +124,7 @@ class RealtimeService:
             await asyncio.gather(self._maintenance, return_exceptions=True)
         await self.hub.drain(timeout_s)
         await self.changes.close()
+        await self.cluster.close()
 
     async def _keep_partitions(self) -> None:
         """Make tomorrow's partitions and drop those whose messages are over their time."""
@@ -116,6 +136,11 @@ class RealtimeService:
             except (Unavailable, DatabaseError) as error:
                 _log.warning("the partitions of realtime.messages could not be kept", extra={"reason": error.message})
             await asyncio.sleep(PARTITIONS_INTERVAL_S)
+
+    async def _cluster_scope(self) -> str:
+        """What tells this project's processes from those of others on the same Redis: the database that they serve."""
+        async with self._platform.pools.acquire(None) as connection:
+            return str(await connection.fetchval(_DATABASE_IDENTITY))
 
     async def _open_stream(self, on_message: Callable[[bytes], None], on_end: Callable[[Exception], None]) -> LogStream:
         """Stream the publications that exist; a name that does not would end the stream at its first change."""
@@ -133,4 +158,4 @@ class RealtimeService:
         """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""
         broadcast = broadcast_of_row(row)
         if broadcast is not None:
-            self.hub.publish(*broadcast)
+            self.hub.publish_here(*broadcast)

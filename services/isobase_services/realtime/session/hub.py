@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from isobase_platform.config import RealtimeSettings
 from isobase_platform.tokens import ApiKeys, TokenVerifier
+from isobase_services.realtime.cluster.broadcasts import Broadcasts
 from isobase_services.realtime.core.rates import RollingRate
 from isobase_services.realtime.core.topics import TopicKey, Topics
 from isobase_services.realtime.wire.messages import Outgoing, TextBroadcast, UserBroadcast
 
 if TYPE_CHECKING:
     from isobase_services.realtime.changes.feed import RowChanges
+    from isobase_services.realtime.cluster import Cluster
     from isobase_services.realtime.session.channel import Channel
     from isobase_services.realtime.session.connection import Connection
     from isobase_services.realtime.session.policies import ChannelPolicies
@@ -42,6 +44,7 @@ class Hub:
         api_keys: ApiKeys,
         policies: ChannelPolicies,
         changes: RowChanges,
+        cluster: Cluster,
     ) -> None:
         self.settings = settings
         self.verifier = verifier
@@ -49,6 +52,7 @@ class Hub:
         self.policies = policies
         self.changes = changes
         self.topics = Topics()
+        self._broadcasts = Broadcasts(cluster, self.publish_here)
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
         self.joins = RollingRate(settings.max_joins_per_s)
@@ -81,7 +85,12 @@ class Hub:
             self._emptied.set()
 
     def publish(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
-        """Broadcast to the members of a topic in this process."""
+        """Broadcast to the members of a topic, here first and then in every other process."""
+        self.publish_here(key, message, exclude=exclude)
+        self._broadcasts.send(key, message)
+
+    def publish_here(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
+        """Broadcast to the members of a topic in this process alone: what other processes sent, or have by themselves."""
         self.events.add(self.topics.publish(key, message, exclude=exclude))
 
     def too_large(self, message: Outgoing) -> bool:
