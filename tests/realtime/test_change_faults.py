@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
 
-from isobase_services.realtime.changes.stream import LogStream, open_stream
-from tests.realtime.conftest import ALICE, BOB, Stack
+from isobase_services.realtime.changes.slots import SlotPolicy
+from isobase_services.realtime.changes.stream import LogStream, StreamSink, open_stream
+from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
 
 BOARD = {"event": "*", "schema": "public", "table": "board"}
 NOTES = {"event": "*", "schema": "public", "table": "notes"}
@@ -72,16 +73,31 @@ async def test_policy_that_raises_for_one_row_hides_that_row_alone(stack: Stack)
     assert ranks == [n % 7 for n in range(1, 21) if n % 7] + [9]
 
 
-async def test_stream_whose_sender_is_killed_recovers_and_says_so(stack: Stack) -> None:
+async def test_stream_whose_sender_is_killed_goes_on_without_losing_what_was_committed_meanwhile(stack: Stack) -> None:
     socket = await stack.connect()
     await socket.subscribe("a", BOARD)
     pid = stack.service.changes.intake.backend_pid
+    await stack.sql("insert into board (body) values ('before')")
+    assert (await socket.event("postgres_changes")).payload["data"]["record"]["body"] == "before"
     await stack.sql("select pg_terminate_backend($1)", pid)
-    system = await socket.event("system", timeout_s=10.0)
+    await stack.sql("insert into board (body) values ('meanwhile')")
+    assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "meanwhile"
+    await stack.sql("insert into board (body) values ('after')")
+    assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "after"
+    assert stack.service.changes.intake.backend_pid != pid
+    assert len(socket.events("postgres_changes")) == 3
+    assert len(socket.events("system")) == 1
+
+
+async def test_temporary_stream_whose_sender_is_killed_recovers_and_says_so(start_stack: StackFactory) -> None:
+    stack = await start_stack(changes={"slot": "temporary"})
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    await stack.sql("select pg_terminate_backend($1)", stack.service.changes.intake.backend_pid)
+    system = await socket.event("system", timeout_s=20.0)
     assert system.payload["message"] == "Subscribed to PostgreSQL"
     await stack.sql("insert into board (body) values ('after')")
     assert (await socket.event("postgres_changes")).payload["data"]["record"]["body"] == "after"
-    assert stack.service.changes.intake.backend_pid != pid
 
 
 async def test_no_change_committed_after_subscribed_is_missed(stack: Stack) -> None:
@@ -96,8 +112,9 @@ async def test_no_change_committed_after_subscribed_is_missed(stack: Stack) -> N
             stack.service.changes.intake.release()
 
 
-async def test_slot_is_given_back_when_nobody_listens(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isobase_services.realtime.changes.intake.LINGER_S", 0.05)
+@pytest.mark.parametrize("slot", ["permanent", "temporary"])
+async def test_slot_is_given_back_when_nobody_listens(start_stack: StackFactory, slot: str) -> None:
+    stack = await start_stack(changes={"slot": slot, "retention_s": 0.05})
     slots = "select count(*) from pg_replication_slots where database = current_database()"
     assert (await stack.sql(slots))[0][0] == 0
     socket = await stack.connect()
@@ -118,14 +135,9 @@ async def test_role_that_may_not_replicate_joins_and_is_told_why_there_are_no_ch
 ) -> None:
     # The stream alone logs in as a role that lacks REPLICATION, as on a managed server where nobody granted it.
     async def open_as_authenticator(
-        _dsn: str,
-        publications: Sequence[str],
-        *,
-        on_message: Callable[[bytes], None],
-        on_end: Callable[[Exception], None],
+        _dsn: str, publications: Sequence[str], policy: SlotPolicy, sink: StreamSink
     ) -> LogStream:
-        dsn = stack.settings.dsn("authenticator")
-        return await open_stream(dsn, publications, on_message=on_message, on_end=on_end)
+        return await open_stream(stack.settings.dsn("authenticator"), publications, policy, sink)
 
     monkeypatch.setattr("isobase_services.realtime.service.open_stream", open_as_authenticator)
     socket = await stack.connect()

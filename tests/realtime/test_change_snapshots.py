@@ -69,7 +69,7 @@ async def test_change_that_is_in_the_log_but_not_visible_yet_is_held_back_and_no
 async def test_changes_wait_for_a_database_that_is_away_and_are_not_given_up(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isobase_services.realtime.changes.intake.DELIVERY_RETRY_DELAYS_S", (0.01,))
+    monkeypatch.setattr("isobase_services.realtime.changes.pipeline.DELIVERY_RETRY_DELAYS_S", (0.01,))
     alice = await stack.connect()
     await alice.subscribe("a", NOTES, token=stack.token(ALICE))
     # The role of users can log in no more: policies cannot be asked, while the stream itself goes on.

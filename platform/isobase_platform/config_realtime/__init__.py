@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from isobase_platform.config_group import SettingsGroup
+from isobase_platform.config_realtime.changes import RowChangeSettings
 from isobase_platform.config_realtime.cluster import ClusterSettings
 
 __all__ = ["RealtimeSettings"]
@@ -27,3 +28,4 @@ class RealtimeSettings(SettingsGroup):
     error_backoff_s: float = 0.5
     """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
+    changes: RowChangeSettings = Field(default_factory=RowChangeSettings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.routing import Route, Router, WebSocketRoute
@@ -15,13 +15,25 @@ from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.runtime import Platform
 from isobase_platform.service import ApiKeyRule, Mount
 from isobase_services.realtime.changes.catalog import Catalog
+from isobase_services.realtime.changes.changelog import ChangeLog
 from isobase_services.realtime.changes.delivery import Delivery
 from isobase_services.realtime.changes.feed import RowChanges
 from isobase_services.realtime.changes.groups import Subscriptions
 from isobase_services.realtime.changes.intake import Intake
 from isobase_services.realtime.changes.messages import broadcast_of_row
+from isobase_services.realtime.changes.slots import (
+    DROP_UNUSED_SQL,
+    IS_LED_SQL,
+    LOCK_CLASS,
+    LOCK_OBJECT,
+    SLOT_PREFIX,
+    UNUSED_SLOTS_SQL,
+    NotLeader,
+    SlotChoice,
+    SlotPolicy,
+)
 from isobase_services.realtime.changes.snapshot import VisibleTransactions
-from isobase_services.realtime.changes.stream import LogStream, StreamRefused, open_stream
+from isobase_services.realtime.changes.stream import LogStream, StreamRefused, StreamSink, open_stream
 from isobase_services.realtime.changes.validation import Validator
 from isobase_services.realtime.changes.visibility import Questions
 from isobase_services.realtime.cluster import Cluster, ClusterIdentity
@@ -64,9 +76,11 @@ class RealtimeService:
         intake = Intake(
             self._open_stream,
             catalog,
+            ChangeLog(max_age_s=settings.changes.retention_s, max_bytes=settings.changes.retention_bytes),
             wants=subscriptions.wants,
             deliver=delivery.deliver,
             on_message_row=self._broadcast_row,
+            drop_slots=self._drop_slots,
         )
         self.changes = RowChanges(subscriptions, Validator(catalog, platform.door, search_path), intake)
         self.cluster = Cluster(
@@ -142,17 +156,36 @@ class RealtimeService:
         async with self._platform.pools.acquire(None) as connection:
             return str(await connection.fetchval(_DATABASE_IDENTITY))
 
-    async def _open_stream(self, on_message: Callable[[bytes], None], on_end: Callable[[Exception], None]) -> LogStream:
+    async def _open_stream(self, sink: StreamSink) -> LogStream:
         """Stream the publications that exist; a name that does not would end the stream at its first change."""
+        settings = self._platform.settings.realtime.changes
         wanted = [self._platform.settings.realtime.publication, MESSAGES_PUBLICATION]
         async with self._platform.pools.acquire(None) as connection:
+            if await connection.fetchval(IS_LED_SQL, LOCK_CLASS, LOCK_OBJECT):
+                raise NotLeader
             rows = await connection.fetch(
                 "select pubname from pg_catalog.pg_publication where pubname = any ($1)", wanted
             )
         names = [row["pubname"] for row in rows]
         if not names:
             raise StreamRefused(f"none of the publications {', '.join(wanted)} exists", is_lasting=True)
-        return await open_stream(self._platform.settings.dsn(None), names, on_message=on_message, on_end=on_end)
+        policy = SlotPolicy(SlotChoice(settings.slot), settings.max_lag_bytes)
+        return await open_stream(self._platform.settings.dsn(None), names, policy, sink)
+
+    async def _drop_slots(self) -> None:
+        """Drop what a stream that has ended leaves behind; its session may take a moment to end."""
+        for delay_s in (0.1, 0.5, 2.0):
+            await asyncio.sleep(delay_s)
+            try:
+                async with self._platform.pools.acquire(None) as connection:
+                    left = await connection.fetchval(UNUSED_SLOTS_SQL, SLOT_PREFIX)
+                    if left:
+                        left -= len(await connection.fetch(DROP_UNUSED_SQL, LOCK_CLASS, LOCK_OBJECT, SLOT_PREFIX))
+            except (Unavailable, DatabaseError) as error:
+                _log.warning("a replication slot could not be dropped", extra={"reason": error.message})
+                continue
+            if not left:
+                return
 
     def _broadcast_row(self, row: dict[str, str | None]) -> None:
         """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""

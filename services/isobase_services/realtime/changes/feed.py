@@ -138,12 +138,13 @@ class ChangeHandle:
         caller = self._caller
         for request, _identifier in requests:
             await self._changes.validator.validate(request, caller)
+        await self._changes.intake.live()
         if not self._registered:
-            # Registered before the stream is known to be live, so that nothing which comes after its start is missed.
+            # Once the stream is live and before anything else happens: nothing that is committed from now on is missed, and
+            # nothing that was committed long before is told.
             self._registered = [_Registration(request, caller, identifier) for request, identifier in requests]
             for item in self._registered:
                 self._changes.subscriptions.add(self._channel, item.request, item.caller, item.identifier)
-        await self._changes.intake.live()
         self.announce()
 
     def _unregister(self) -> None:
@@ -165,7 +166,7 @@ class RowChanges:
         self.validator = validator
         self.intake = intake
         self._handles: set[ChangeHandle] = set()
-        intake.on_recovered = self._recovered
+        intake.on_lost = self._lost
 
     def subscribe(self, channel: ChangeChannel, entries: Sequence[Mapping[str, object]]) -> ChangeHandle:
         """A handle for the entries of a join; with none it only holds the stream up, for messages sent from SQL."""
@@ -194,8 +195,8 @@ class RowChanges:
         except TimeoutError:
             return False
 
-    def _recovered(self) -> None:
-        """The stream runs again after it was lost: clients learn from when on nothing is missed any more."""
+    def _lost(self) -> None:
+        """The stream is live again, but something may be missing: clients learn from when on nothing is missed any more."""
         for handle in list(self._handles):
             if handle.is_live:
                 handle.announce()

@@ -1,94 +1,79 @@
-"""Keeps the stream alive while somebody listens, and feeds its changes to the pipeline in order.
+"""The row changes of one process: asks for the log while somebody listens, keeps the ring, feeds the pipeline in order.
 
-The stream starts with the first joined channel and stops ``LINGER_S`` after the last one, so that an idle Isobase holds no
-slot. A stream that fails is opened again with growing delays. When delivery is slower than the log, reading pauses.
+The stream starts with the first joined channel and stops ``retention_s`` after the last one, so that an idle Isobase holds no
+slot for long. A stream that fails is opened again with growing delays. When delivery is slower than the log, reading pauses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
-from isobase_platform.errors import DatabaseError, IsobaseError, Unavailable
+from isobase_platform.errors import IsobaseError
+from isobase_services.realtime.changes.assembly import Assembler
 from isobase_services.realtime.changes.catalog import Catalog
-from isobase_services.realtime.changes.pgoutput import (
-    Begin,
-    Change,
-    Delete,
-    Insert,
-    MessageCorrupt,
-    Relation,
-    Update,
-    decode,
-    relation_oid_of_change,
-)
-from isobase_services.realtime.changes.rows import Row, build_row
-from isobase_services.realtime.changes.stream import LogStream, StreamRefused
+from isobase_services.realtime.changes.changelog import ChangeLog, Slice
+from isobase_services.realtime.changes.pgoutput import Insert, decode
+from isobase_services.realtime.changes.pipeline import Pipeline
+from isobase_services.realtime.changes.position import START, Point, Position
+from isobase_services.realtime.changes.rows import Row
+from isobase_services.realtime.changes.slots import NotLeader
+from isobase_services.realtime.changes.stream import LogStream, StreamRefused, StreamSink
 
 __all__ = ["Intake", "StreamOpener"]
 
-LINGER_S = 30.0
-BATCH_ROWS = 500
-MAX_QUEUED_ROWS = 5_000
-MAX_QUEUED_BYTES = 32 * 1024 * 1024
-RECONNECT_DELAYS_S = (0.2, 1.0, 2.0, 5.0)
+RECONNECT_DELAYS_S = (0.2, 0.5, 1.0, 2.0)
+LEAD_ATTEMPT_DELAY_S = 1.0
 LASTING_REFUSAL_DELAY_S = 30.0
-REFUSED_ATTEMPTS = 5
-"""How often a batch is tried that the database refuses; one that finds no database is tried until it is back."""
-DELIVERY_RETRY_DELAYS_S = (0.1, 0.5, 1.0, 2.0)
 
-StreamOpener = Callable[[Callable[[bytes], None], Callable[[Exception], None]], Awaitable[LogStream]]
-"""Opens a stream for the two callbacks (message, end). Raises ``StreamRefused`` or ``Unavailable``."""
+StreamOpener: TypeAlias = Callable[[StreamSink], Awaitable[LogStream]]
+"""Opens a stream. Raises ``NotLeader``, ``StreamRefused`` or ``Unavailable``."""
+StreamEnder: TypeAlias = Callable[[], Awaitable[None]]
+"""Drops the slot once nobody wants changes any more."""
 
 _log = logging.getLogger("isobase.realtime")
 
 
-@dataclass(slots=True, frozen=True)
-class _Queued:
-    change: Change
-    relation: Relation
-    commit_time_us: int
-    xid: int
-    size_bytes: int
-
-
 class Intake:
-    """One per process. ``on_recovered`` is called when a stream that was lost runs again.
+    """One per process. ``on_lost`` is called when changes may have been missed and the stream is live again.
 
     Parameters: ``wants`` tells by schema and table whether anybody listens; ``deliver`` takes a batch of rows;
-    ``on_message_row`` gets each new row of ``realtime.messages`` by column name.
+    ``on_message_row`` gets each new row of ``realtime.messages`` by column name; ``drop_slots`` removes slots that nobody
+    reads.
     """
 
     def __init__(
         self,
         open_stream: StreamOpener,
         catalog: Catalog,
+        log: ChangeLog,
         *,
         wants: Callable[[str, str], bool],
         deliver: Callable[[Sequence[Row]], Awaitable[None]],
         on_message_row: Callable[[dict[str, str | None]], None],
+        drop_slots: StreamEnder,
     ) -> None:
-        self.on_recovered: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self.log = log
         self._open_stream = open_stream
         self._catalog = catalog
-        self._wants = wants
-        self._deliver = deliver
         self._on_message_row = on_message_row
-        self._relations: dict[int, Relation] = {}
-        self._commit_time_us = 0
-        self._xid = 0
-        self._queue: deque[_Queued] = deque()
-        self._queued_bytes = 0
-        self._has_work = asyncio.Event()
+        self._drop_slots = drop_slots
+        self._pipeline = Pipeline(catalog, wants=wants, deliver=deliver, on_room=self._resume)
+        self._assembler = Assembler(START)
+        self._deliver_after = START
+        self._live_at: Point | None = None
+        self._is_live = False
+        self._has_lost = False
         self._stream: LogStream | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._worker: asyncio.Task[None] | None = None
         self._is_wanted = False
         self._is_closed = False
         self._linger: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._refusal: StreamRefused | None = None
@@ -103,18 +88,18 @@ class Intake:
             self._linger.cancel()
             self._linger = None
         if self._keeper is None and not self._is_closed:
+            self._pipeline.start()
             self._keeper = asyncio.create_task(self._keep(), name="row change stream")
-            self._worker = asyncio.create_task(self._work(), name="row change delivery")
 
     def release(self) -> None:
         """Nobody listens any more: stop after a while."""
         self._is_wanted = False
         if self._linger is None and self._keeper is not None:
-            self._linger = asyncio.get_running_loop().call_later(LINGER_S, self._stop)
+            self._linger = asyncio.get_running_loop().call_later(self.log.max_age_s, self._give_up)
 
     async def live(self) -> None:
         """Wait until the stream runs. Raises ``StreamRefused`` as long as the server refuses it for a lasting reason."""
-        if self._stream is not None:
+        if self._is_live:
             return
         if self._refusal is not None:
             raise self._refusal
@@ -127,41 +112,58 @@ class Intake:
 
     @property
     def backend_pid(self) -> int | None:
-        """The process id of the server's sender, or None while no stream runs."""
+        """The process id of the server's sender, or None while this process reads no stream."""
         return self._stream.pid if self._stream is not None else None
 
-    def _stop(self) -> None:
+    @property
+    def position(self) -> Position:
+        """Where this process is: everything up to it was handed on."""
+        return Position(self.log.epoch or "none", max(self._pipeline.point, self._deliver_after))
+
+    def _give_up(self) -> None:
         self._linger = None
+        if not self._is_wanted and self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop_and_drop(), name="row change end")
+
+    async def _stop_and_drop(self) -> None:
+        await self._stop()
+        await self._drop_slots()
+        self._stopping = None
         if self._is_wanted:
-            return
-        for task in (self._keeper, self._worker):
-            if task is not None:
-                task.cancel()
-        self._keeper = self._worker = None
+            self.demand()
+
+    async def _stop(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
         self._lose_stream()
+        await self._pipeline.stop()
         self._refusal = None
-        self._queue.clear()
-        self._queued_bytes = 0
+        self.log.reset("none", START)
 
     async def close(self) -> None:
-        """Stop for good."""
+        """Stop for good. A permanent slot stays, for whoever comes next."""
         self._is_closed = True
         self._is_wanted = False
-        tasks = [task for task in (self._keeper, self._worker) if task is not None]
         if self._linger is not None:
             self._linger.cancel()
-        self._stop()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._stopping is not None:
+            await asyncio.gather(self._stopping, return_exceptions=True)
+        await self._stop()
 
     # -- the stream's life --------------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
         attempt = 0
-        was_lost = False
+        sink = StreamSink(self._take, self._progress, self._released_lsn, self._end)
         while True:
             self._ended.clear()
             try:
-                stream = await self._open_stream(self._take, self._end)
+                stream = await self._open_stream(sink)
+            except NotLeader:
+                await asyncio.sleep(LEAD_ATTEMPT_DELAY_S)
+                continue
             except StreamRefused as error:
                 self._report(error)
                 if error.is_lasting:
@@ -178,18 +180,30 @@ class Intake:
                 await asyncio.sleep(RECONNECT_DELAYS_S[min(attempt, len(RECONNECT_DELAYS_S) - 1)])
                 attempt += 1
                 continue
-            self._stream = stream
             self._reported = None
             attempt = 0
-            stream.start()
-            self._wake(None)
-            if was_lost:
-                _log.info("the stream of row changes runs again")
-                self.on_recovered()
+            self._begin(stream)
             await self._ended.wait()
-            was_lost = True
             self._lose_stream()
             await asyncio.sleep(RECONNECT_DELAYS_S[0])
+
+    def _begin(self, stream: LogStream) -> None:
+        """A stream was opened: go on where this process was, or begin anew."""
+        facts = stream.facts
+        start = Point(facts.start_lsn, 0)
+        if self.log.epoch == facts.epoch and start <= self.log.head:
+            _log.info("the stream of row changes goes on")
+        else:
+            self._has_lost = self.log.epoch not in (None, "none")
+            self.log.reset(facts.epoch, start)
+            # What was committed before this process read the log concerns nobody here.
+            self._deliver_after = Point(facts.live_lsn, 0)
+        self._assembler = Assembler(start)
+        self._live_at = Point(facts.live_lsn, 0)
+        self._catalog.forget_all()
+        self._stream = stream
+        stream.start()
+        self._progress(facts.start_lsn)
 
     def _wake(self, error: StreamRefused | None) -> None:
         for waiter in self._waiters:
@@ -211,84 +225,62 @@ class Intake:
         self._ended.set()
 
     def _lose_stream(self) -> None:
+        self._is_live = False
+        self._live_at = None
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-        self._relations.clear()
-        self._catalog.forget_all()
 
-    # -- from bytes to the queue --------------------------------------------------------------------------------------
+    # -- from the stream to ring and pipeline -------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
-        """One message of the stream: skip what nobody wants before it is decoded. ``MessageCorrupt`` ends the stream."""
-        oid = relation_oid_of_change(data)
-        if oid is not None:
-            self._take_change(oid, data)
+        """One message of the stream. ``MessageCorrupt`` and ``GapFound`` end it."""
+        item = self._assembler.take(data)
+        if item is not None:
+            self._accept(item)
+
+    def _progress(self, lsn: int) -> None:
+        """The server has nothing before ``lsn`` that did not come."""
+        point = self._assembler.advance(lsn)
+        if point is not None:
+            self.log.advance(point)
+        self.log.evict(time.monotonic())
+        if self._live_at is not None and self._assembler.head >= self._live_at:
+            self._live_at = None
+            # What came before is handed on first: nobody who subscribes now is told of what was before.
+            self._pipeline.between(self._go_live)
+
+    def _released_lsn(self) -> int:
+        return self.log.released_lsn
+
+    def _accept(self, item: Slice) -> None:
+        fresh = self.log.append(item, time.monotonic())
+        if fresh is None or fresh.last <= self._deliver_after:
             return
-        message = decode(data)
-        if isinstance(message, Begin):
-            self._commit_time_us = message.commit_time_us
-            self._xid = message.xid
-        elif isinstance(message, Relation):
-            self._relations[message.oid] = message
-            self._catalog.forget(message.oid)
+        fresh = fresh.beyond(self._deliver_after)
+        for entry in fresh.entries:
+            relation = entry.table.relation
+            if relation.table == "messages" and relation.schema == "realtime" and entry.data[:1] == b"I":
+                change = decode(entry.data)
+                assert isinstance(change, Insert)
+                cells = zip(relation.columns, change.new, strict=True)
+                self._on_message_row(
+                    {column.name: cell for column, cell in cells if cell is None or isinstance(cell, str)}
+                )
+        assert self.log.epoch is not None
+        self._pipeline.offer(fresh, self.log.epoch)
+        if self._pipeline.is_full and self._stream is not None:
+            self._stream.pause()
 
-    def _take_change(self, oid: int, data: bytes) -> None:
-        relation = self._relations.get(oid)
-        if relation is None:
-            raise MessageCorrupt("a change of a relation that was not announced")
-        is_message = relation.schema == "realtime" and relation.table == "messages"
-        if not is_message and not self._wants(relation.schema, relation.table):
+    def _resume(self) -> None:
+        if self._stream is not None:
+            self._stream.resume()
+
+    def _go_live(self) -> None:
+        if self._stream is None:
             return
-        change = decode(data)
-        if is_message and isinstance(change, Insert):
-            cells = zip(relation.columns, change.new, strict=True)
-            self._on_message_row({column.name: cell for column, cell in cells if cell is None or isinstance(cell, str)})
-        if isinstance(change, Insert | Update | Delete) and self._wants(relation.schema, relation.table):
-            self._queue.append(_Queued(change, relation, self._commit_time_us, self._xid, len(data)))
-            self._queued_bytes += len(data)
-            self._has_work.set()
-            if len(self._queue) >= MAX_QUEUED_ROWS or self._queued_bytes >= MAX_QUEUED_BYTES:
-                assert self._stream is not None
-                self._stream.pause()
-
-    # -- from the queue to the pipeline -------------------------------------------------------------------------------
-
-    async def _work(self) -> None:
-        while True:
-            await self._has_work.wait()
-            self._has_work.clear()
-            while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(BATCH_ROWS, len(self._queue)))]
-                self._queued_bytes -= sum(item.size_bytes for item in batch)
-                await self._deliver_batch(batch)
-                if self._stream is not None and len(self._queue) <= MAX_QUEUED_ROWS // 2:
-                    self._stream.resume()
-
-    async def _deliver_batch(self, batch: Sequence[_Queued]) -> None:
-        attempt = refusals = 0
-        while True:
-            try:
-                await self._deliver(await self._rows(batch))
-            except (Unavailable, DatabaseError) as error:
-                refusals += isinstance(error, DatabaseError)
-                if refusals == REFUSED_ATTEMPTS:
-                    _log.error("row changes were not delivered", extra={"rows": len(batch), "reason": error.message})
-                    return
-                if attempt == 0:
-                    _log.warning("row changes have to wait", extra={"rows": len(batch), "reason": error.message})
-                await asyncio.sleep(DELIVERY_RETRY_DELAYS_S[min(attempt, len(DELIVERY_RETRY_DELAYS_S) - 1)])
-                attempt += 1
-            except Exception:  # noqa: BLE001  one batch that cannot be handled must not end the others
-                _log.exception("row changes could not be delivered", extra={"rows": len(batch)})
-                return
-            else:
-                return
-
-    async def _rows(self, batch: Sequence[_Queued]) -> list[Row]:
-        rows: list[Row] = []
-        for item in batch:
-            table = await self._catalog.table(item.relation.oid)
-            if table is not None:  # a table that is gone has no policies to ask
-                rows.append(build_row(item.change, item.relation, table, item.commit_time_us, item.xid))
-        return rows
+        self._is_live = True
+        self._wake(None)
+        if self._has_lost:
+            self._has_lost = False
+            self.on_lost()

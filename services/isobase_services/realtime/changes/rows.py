@@ -21,6 +21,7 @@ from isobase_services.realtime.changes.pgoutput import (
     Unchanged,
     Update,
 )
+from isobase_services.realtime.changes.position import Position
 
 __all__ = ["Action", "Row", "build_row", "commit_timestamp"]
 
@@ -37,7 +38,7 @@ class Action(StrEnum):
 class Row:
     """A change. ``record`` is the new row without unchanged large values that the log does not hold; ``old`` the identity
     columns, or the whole old row where the table's replica identity is FULL. ``fresh`` is what filters may look at. ``xid``
-    is the number of its transaction without the epoch.
+    is the number of its transaction without the epoch; ``position`` where it stands in the log.
     """
 
     action: Action
@@ -47,6 +48,7 @@ class Row:
     fresh: dict[str, str | None]
     old: dict[str, str | None]
     xid: int
+    position: Position
 
     @property
     def key(self) -> tuple[str, ...] | None:
@@ -55,14 +57,18 @@ class Row:
         return None if not values or None in values else values  # type: ignore[return-value]
 
 
-def build_row(change: Change, relation: Relation, table: Table, commit_time_us: int, xid: int) -> Row:
+def build_row(
+    change: Change, relation: Relation, table: Table, commit_time_us: int, xid: int, position: Position
+) -> Row:
     """Put a change together."""
     match change:
         case Insert(new=new):
             record = _held(relation, new)
-            return Row(Action.INSERT, table, commit_time_us, record, record, {}, xid)
+            return Row(Action.INSERT, table, commit_time_us, record, record, {}, xid, position)
         case Delete(old=old, old_is_whole=is_whole):
-            return Row(Action.DELETE, table, commit_time_us, {}, {}, _old(relation, old, is_whole=is_whole), xid)
+            return Row(
+                Action.DELETE, table, commit_time_us, {}, {}, _old(relation, old, is_whole=is_whole), xid, position
+            )
         case Update(new=new, old=old, old_is_whole=is_whole):
             fresh = _held(relation, new)
             if old is None:
@@ -72,14 +78,14 @@ def build_row(change: Change, relation: Relation, table: Table, commit_time_us: 
                     for column in relation.columns
                     if column.is_identity and column.name in fresh
                 }
-                return Row(Action.UPDATE, table, commit_time_us, fresh, fresh, identity, xid)
+                return Row(Action.UPDATE, table, commit_time_us, fresh, fresh, identity, xid, position)
             before = _old(relation, old, is_whole=is_whole)
             unchanged = {
                 column.name: before[column.name]
                 for column, cell in zip(relation.columns, new, strict=True)
                 if isinstance(cell, Unchanged) and column.name in before
             }
-            return Row(Action.UPDATE, table, commit_time_us, {**fresh, **unchanged}, fresh, before, xid)
+            return Row(Action.UPDATE, table, commit_time_us, {**fresh, **unchanged}, fresh, before, xid, position)
 
 
 def _held(relation: Relation, cells: tuple[Cell, ...]) -> dict[str, str | None]:

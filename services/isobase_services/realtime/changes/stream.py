@@ -1,34 +1,37 @@
-"""The write-ahead log as decoded messages: one temporary logical replication slot, streamed, acknowledged.
+"""The write-ahead log as messages: the leader's session, its slot streamed and acknowledged.
 
-Connecting blocks in libpq and so runs in a thread; afterwards the event loop waits for the socket. The slot is temporary: it
-goes with the connection, so that a process that dies holds no log back. Each process reads a slot of its own, which needs no
-election and no hand-over. Source: PostgreSQL documentation, "Streaming Replication Protocol".
+Connecting blocks in libpq and so runs in a thread; afterwards the event loop waits for the socket. The session holds the
+leader's lock (``slots``), so that lock and stream live and die together.
+Source: PostgreSQL documentation, "Streaming Replication Protocol".
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import psycopg2
 import psycopg2.extras
 import psycopg2.sql
 
 from isobase_platform.errors import IsobaseError
+from isobase_services.realtime.changes.slots import NotLeader, SlotFacts, SlotPolicy, drop_slot, take_lead
 
-__all__ = ["LogStream", "StreamRefused", "open_stream"]
+__all__ = ["LogStream", "Opened", "StreamRefused", "StreamSink", "open_stream"]
 
 CONNECT_TIMEOUT_S = 10
-FEEDBACK_INTERVAL_S = 10.0
+FEEDBACK_INTERVAL_S = 2.0
 MESSAGES_PER_TURN = 1_000
 """Messages read before the event loop gets a turn."""
 
-# Forms of values that changes.values relies on; sent with the connection because a replication session takes no SET.
+# Forms of values that changes.values relies on; sent with the connection because a replication session takes no SET. The
+# server gives up a leader that has not been heard of for 15 s, and a vanished machine as soon: its lock is then free.
 _SESSION_OPTIONS = (
     "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=1 -c bytea_output=hex"
-    " -c statement_timeout=0 -c lock_timeout=0 -c search_path="
+    " -c statement_timeout=0 -c lock_timeout=0 -c search_path= -c wal_sender_timeout=15s"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
 )
 
 
@@ -43,20 +46,27 @@ class StreamRefused(IsobaseError):
         self.is_lasting = is_lasting
 
 
-class LogStream:
-    """A running stream. ``on_message`` gets each message's bytes; ``on_end`` is called once when the stream has failed."""
+@dataclass(slots=True, frozen=True)
+class StreamSink:
+    """Where a stream's news goes. ``on_message``: each message's bytes. ``on_progress``: the server has read its log up to
+    this LSN. ``released_lsn``: up to where nothing is needed again. ``on_end``: called once when the stream has failed.
+    """
 
-    def __init__(
-        self,
-        connection: psycopg2.extras.LogicalReplicationConnection,
-        cursor: psycopg2.extras.ReplicationCursor,
-        on_message: Callable[[bytes], None],
-        on_end: Callable[[Exception], None],
-    ) -> None:
+    on_message: Callable[[bytes], None]
+    on_progress: Callable[[int], None]
+    released_lsn: Callable[[], int]
+    on_end: Callable[[Exception], None]
+
+
+class LogStream:
+    """A running stream. ``facts``: its slot."""
+
+    def __init__(self, opened: Opened, sink: StreamSink) -> None:
+        connection = opened.connection
+        self.facts = opened.facts
         self._connection = connection
-        self._cursor = cursor
-        self._on_message = on_message
-        self._on_end = on_end
+        self._cursor = opened.cursor
+        self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._fd = connection.fileno()
         self._feedback: asyncio.TimerHandle | None = None
@@ -67,7 +77,8 @@ class LogStream:
     def start(self) -> None:
         """Begin to read."""
         self.resume()
-        self._feedback = self._loop.call_later(FEEDBACK_INTERVAL_S, self._send_feedback)
+        # Asked for an answer, the server says how far it has read even where there is nothing to send.
+        self._send_feedback()
 
     def pause(self) -> None:
         """Stop reading until ``resume``: TCP then holds the server back."""
@@ -90,16 +101,19 @@ class LogStream:
                     return
                 message = self._cursor.read_message()
                 if message is None:
+                    self._sink.on_progress(self._cursor.wal_end)
                     return
-                self._on_message(message.payload)
+                self._sink.on_message(message.payload)
             self._loop.call_soon(self._read)
         except Exception as error:  # noqa: BLE001  whatever it is: a stream that stands still looks like one without news
             self._fail(error)
 
     def _send_feedback(self) -> None:
-        """Tell the server how far we are. The slot is temporary, so received means done: nothing is read twice."""
+        """Tell the server that we live, and what it need not keep for us any more."""
         try:
-            self._cursor.send_feedback(flush_lsn=self._cursor.wal_end, reply=False, force=True)  # type: ignore[no-untyped-call]
+            self._cursor.send_feedback(  # type: ignore[no-untyped-call]
+                write_lsn=self._cursor.wal_end, flush_lsn=self._sink.released_lsn(), reply=True, force=True
+            )
         except (psycopg2.Error, OSError) as error:
             self._fail(error)
             return
@@ -108,7 +122,7 @@ class LogStream:
     def _fail(self, error: Exception) -> None:
         if not self._is_closed:
             self.close()
-            self._on_end(error)
+            self._sink.on_end(error)
 
     def close(self) -> None:
         """Stop reading and give the connection up; its slot goes with it. Calling it again does nothing."""
@@ -122,36 +136,36 @@ class LogStream:
             self._connection.close()
 
 
-async def open_stream(
-    dsn: str,
-    publications: Sequence[str],
-    *,
-    on_message: Callable[[bytes], None],
-    on_end: Callable[[Exception], None],
-) -> LogStream:
-    """Make a slot and stream from it. Every transaction that commits after this returned reaches ``on_message``.
+@dataclass(slots=True, frozen=True)
+class Opened:
+    """A session that leads and streams, before anything was read from it."""
 
-    Creating the slot waits for transactions that are running. Raises ``StreamRefused``.
+    connection: psycopg2.extras.LogicalReplicationConnection
+    cursor: psycopg2.extras.ReplicationCursor
+    facts: SlotFacts
+
+
+async def open_stream(dsn: str, publications: Sequence[str], policy: SlotPolicy, sink: StreamSink) -> LogStream:
+    """Become the leader and stream. Every transaction that commits after this returned reaches ``sink``.
+
+    Creating a slot waits for transactions that are running. Raises ``NotLeader`` and ``StreamRefused``.
     """
     attempt = _Attempt()
     loop = asyncio.get_running_loop()
-    connecting = loop.run_in_executor(None, _connect, dsn, list(publications), attempt)
+    connecting = loop.run_in_executor(None, _connect, dsn, list(publications), policy, attempt)
     try:
-        connection, cursor = await asyncio.shield(connecting)
+        opened = await asyncio.shield(connecting)
     except asyncio.CancelledError:
         # The thread may wait for other people's transactions: it is told to give up, and what it opens does not stay behind.
         connecting.add_done_callback(_close_late)
         loop.run_in_executor(None, attempt.give_up)
         raise
-    return LogStream(connection, cursor, on_message, on_end)
+    return LogStream(opened, sink)
 
 
-_Opened = tuple[psycopg2.extras.LogicalReplicationConnection, psycopg2.extras.ReplicationCursor]
-
-
-def _close_late(opened: asyncio.Future[_Opened]) -> None:
-    if not opened.cancelled() and opened.exception() is None:
-        opened.result()[0].close()
+def _close_late(connecting: asyncio.Future[Opened]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().connection.close()
 
 
 class _Attempt:
@@ -169,7 +183,7 @@ class _Attempt:
                 self.connection.cancel()
 
 
-def _connect(dsn: str, publications: list[str], attempt: _Attempt) -> _Opened:
+def _connect(dsn: str, publications: list[str], policy: SlotPolicy, attempt: _Attempt) -> Opened:
     connection: psycopg2.extras.LogicalReplicationConnection | None = None
     try:
         connection = psycopg2.connect(
@@ -179,26 +193,43 @@ def _connect(dsn: str, publications: list[str], attempt: _Attempt) -> _Opened:
             application_name="isobase row changes",
             client_encoding="UTF8",
             options=_SESSION_OPTIONS,
+            keepalives_idle=5,
+            keepalives_interval=3,
+            keepalives_count=3,
         )
         attempt.connection = connection
         if attempt.is_given_up:
             raise psycopg2.OperationalError("nobody waits for the stream any more")
         cursor = connection.cursor()
-        slot = f"isobase_realtime_{secrets.token_hex(6)}"
-        cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL "pgoutput" NOEXPORT_SNAPSHOT')
+        facts = take_lead(cursor, policy)
         names = ",".join('"' + name.replace('"', '""') + '"' for name in publications)
-        cursor.start_replication(
-            slot_name=slot, decode=False, options={"proto_version": "1", "publication_names": names}
-        )
+        try:
+            cursor.start_replication(
+                slot_name=facts.name, decode=False, options={"proto_version": "1", "publication_names": names}
+            )
+        except psycopg2.Error as error:
+            if facts.is_permanent and error.pgcode == "55000":
+                # The server has thrown away what the slot needs (its wal_status did not say so yet): never again this slot.
+                drop_slot(cursor, facts.name)
+            raise
+    except NotLeader:
+        if connection is not None:
+            connection.close()
+        raise
     except psycopg2.Error as error:
         if connection is not None:
             connection.close()
         raise _refused(error) from error
-    return connection, cursor
+    return Opened(connection, cursor, facts)
 
 
 def _refused(error: psycopg2.Error) -> StreamRefused:
     text = " ".join(str(error).split())
     # 55000: wal_level is not logical. 42501 and its wording on a refused login: the role may not replicate.
-    is_lasting = error.pgcode in ("55000", "42501") or "permission denied" in text or "wal_level" in text
+    is_lasting = (
+        (error.pgcode == "55000" and "wal_level" in text)
+        or error.pgcode == "42501"
+        or "permission denied" in text
+        or "wal_level" in text
+    )
     return StreamRefused(text or "the replication connection was refused", is_lasting=is_lasting)

@@ -1,0 +1,187 @@
+"""The leader's lock and its replication slot, on one session: both end with it.
+
+Everything here runs on the replication connection itself, in the thread that connects. A session that holds the lock is the
+leader; it takes over the permanent slot of its predecessor where there is one, so that nothing between the two is lost, or
+makes a slot. Source: PostgreSQL documentation, "Streaming Replication Protocol", "Replication Slots".
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import psycopg2.extras
+
+from isobase_platform.sql import quote_identifier
+
+__all__ = [
+    "DROP_UNUSED_SQL",
+    "IS_LED_SQL",
+    "LOCK_CLASS",
+    "LOCK_OBJECT",
+    "SLOT_PREFIX",
+    "UNUSED_SLOTS_SQL",
+    "NotLeader",
+    "SlotChoice",
+    "SlotFacts",
+    "SlotPolicy",
+    "drop_slot",
+    "take_lead",
+]
+
+LOCK_CLASS = 0x49534F42
+LOCK_OBJECT = 6
+"""The advisory lock of the leader, one per database."""
+SLOT_PREFIX = "isobase_changes_"
+
+_Cursor: TypeAlias = psycopg2.extras.ReplicationCursor
+
+_log = logging.getLogger("isobase.realtime")
+
+IS_LED_SQL = """
+select exists (
+  select from pg_catalog.pg_locks as l
+   where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+     and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid
+     and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = pg_catalog.current_database())
+)
+"""
+"""Whether a session leads, asked on any connection; parameters: lock class and object."""
+
+UNUSED_SLOTS_SQL = """
+select count(*)
+  from pg_catalog.pg_replication_slots as s
+ where s.database = pg_catalog.current_database() and s.slot_name ^@ $1 and not s.temporary
+"""
+"""How many permanent slots of ours there are; parameter: prefix."""
+
+DROP_UNUSED_SQL = """
+select pg_catalog.pg_drop_replication_slot(s.slot_name)
+  from pg_catalog.pg_replication_slots as s
+ where s.database = pg_catalog.current_database() and s.slot_name ^@ $3 and not s.active and not s.temporary
+   and pg_catalog.pg_try_advisory_xact_lock($1, $2)
+"""
+"""Drop the slots that nobody reads, unless somebody leads; parameters: lock class, object, prefix."""
+
+_TRY_LOCK_SQL = "select pg_catalog.pg_try_advisory_lock(%s, %s)"
+_KEEP_LIMIT_SQL = "select setting::bigint from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'"
+_SLOTS_SQL = """
+select s.slot_name::text, s.active, s.confirmed_flush_lsn::text, coalesce(s.wal_status, 'lost') = 'lost' as is_lost,
+       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::bigint as lag_bytes
+  from pg_catalog.pg_replication_slots as s
+ where s.database = pg_catalog.current_database() and s.slot_name ^@ %s and s.plugin = 'pgoutput' and not s.temporary
+ order by s.confirmed_flush_lsn desc nulls last
+"""
+
+
+class NotLeader(Exception):
+    """Another session leads."""
+
+
+class SlotChoice(StrEnum):
+    """What the settings ask for; ``auto``: permanent where the server bounds what a slot may hold back."""
+
+    AUTO = "auto"
+    PERMANENT = "permanent"
+    TEMPORARY = "temporary"
+
+
+@dataclass(slots=True, frozen=True)
+class SlotPolicy:
+    """``max_lag_bytes``: a permanent slot that holds back more of the log than this is dropped and made anew."""
+
+    choice: SlotChoice
+    max_lag_bytes: int
+
+
+@dataclass(slots=True, frozen=True)
+class SlotFacts:
+    """The slot to stream from. ``epoch`` names the history.
+
+    ``start_lsn``: all that commits from there on comes. ``live_lsn``: all that commits from there on did so after this
+    session began.
+    """
+
+    name: str
+    epoch: str
+    is_permanent: bool
+    start_lsn: int
+    live_lsn: int
+
+
+def lsn_from_text(text: str) -> int:
+    """``16/B374D848`` as a number."""
+    high, low = text.split("/")
+    return (int(high, 16) << 32) | int(low, 16)
+
+
+def take_lead(cursor: _Cursor, policy: SlotPolicy) -> SlotFacts:
+    """Become the leader on this session and have a slot. Raises ``NotLeader``, and ``psycopg2.Error`` as it comes."""
+    if not _scalar(cursor, _TRY_LOCK_SQL, LOCK_CLASS, LOCK_OBJECT):
+        raise NotLeader
+    cursor.execute("IDENTIFY_SYSTEM")
+    _system, timeline, flushed, _database = _row(cursor)
+    is_permanent = _is_permanent(cursor, policy.choice)
+    kept = _usable_slot(cursor, policy, is_wanted=is_permanent)
+    if kept is not None:
+        name, start_lsn = kept
+        return SlotFacts(name, _epoch(name, timeline), True, start_lsn, max(start_lsn, lsn_from_text(str(flushed))))
+    name = SLOT_PREFIX + secrets.token_hex(5)
+    kind = "" if is_permanent else " TEMPORARY"
+    cursor.execute(
+        f"CREATE_REPLICATION_SLOT {quote_identifier(name)}{kind} LOGICAL {quote_identifier('pgoutput')} NOEXPORT_SNAPSHOT"
+    )
+    start_lsn = lsn_from_text(str(_row(cursor)[1]))
+    return SlotFacts(name, _epoch(name, timeline), is_permanent, start_lsn, start_lsn)
+
+
+def drop_slot(cursor: _Cursor, name: str) -> None:
+    """Drop a slot that is not being read. Raises ``psycopg2.Error``."""
+    cursor.execute(f"DROP_REPLICATION_SLOT {quote_identifier(name)}")
+
+
+def _epoch(name: str, timeline: object) -> str:
+    """A slot belongs to one database and is never made twice; a new timeline may have lost what the old one had."""
+    return f"{name.removeprefix(SLOT_PREFIX)}t{int(str(timeline)):x}"
+
+
+def _is_permanent(cursor: _Cursor, choice: SlotChoice) -> bool:
+    if choice is not SlotChoice.AUTO:
+        return choice is SlotChoice.PERMANENT
+    limit_mib = _scalar(cursor, _KEEP_LIMIT_SQL)
+    if limit_mib is not None and int(str(limit_mib)) >= 0:
+        return True
+    _log.warning(
+        "the replication slot is temporary: without max_slot_wal_keep_size a permanent one could fill the disk; what is"
+        " committed while no process reads the log is not sent"
+    )
+    return False
+
+
+def _usable_slot(cursor: _Cursor, policy: SlotPolicy, *, is_wanted: bool) -> tuple[str, int] | None:
+    """The permanent slot to go on from, as name and start; every other one of ours is dropped."""
+    cursor.execute(_SLOTS_SQL, (SLOT_PREFIX,))
+    usable: tuple[str, int] | None = None
+    for name, is_active, confirmed, is_lost, lag_bytes in cursor.fetchall():
+        is_good = not is_lost and confirmed is not None and (lag_bytes or 0) <= policy.max_lag_bytes
+        if is_wanted and is_good and usable is None:
+            usable = (name, lsn_from_text(confirmed))
+        elif not is_active:
+            _log.warning(
+                "a replication slot was dropped", extra={"slot": name, "lag_bytes": lag_bytes, "is_lost": is_lost}
+            )
+            drop_slot(cursor, name)
+    return usable
+
+
+def _scalar(cursor: _Cursor, text: str, *parameters: object) -> object:
+    cursor.execute(text, parameters)
+    return _row(cursor)[0]
+
+
+def _row(cursor: _Cursor) -> tuple[object, ...]:
+    row = cursor.fetchone()
+    return tuple(row) if row is not None else (None,)
