@@ -195,9 +195,12 @@ async def test_missing_or_stale_join_ref_still_works(stack: Stack) -> None:
 async def test_limits_refuse_sockets_channels_and_joins(start_stack: StackFactory) -> None:
     stack = await start_stack(max_sockets=1, max_channels_per_socket=2)
     socket = await stack.connect()
-    assert await refusal(stack, f"apikey={stack.anon_key}") == (429, '{"error":"Too many connected users"}')
+    idle = await stack.connect()
     for name in "ab":
         assert (await socket.join(name)).payload["status"] == "ok"
+    too_many = {"reason": "ConnectionRateLimitReached: Too many connected users"}
+    assert (await idle.join("a")).payload["response"] == too_many
+    assert await refusal(stack, f"apikey={stack.anon_key}") == (429, '{"error":"Too many connected users"}')
     refused = await socket.join("c")
     assert refused.payload["response"] == {"reason": "ChannelRateLimitReached: Too many channels"}
 

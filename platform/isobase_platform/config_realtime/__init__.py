@@ -20,8 +20,13 @@ class RealtimeSettings(SettingsGroup):
     max_payload_bytes: int = 3_000_500
     max_channels_per_socket: int = 100
     max_events_per_s: int = 100
+    max_presence_events_per_s: int = 1_000
+    """Presence messages, each delivery counted, as an average of a minute; beyond it channels that use presence end."""
     max_joins_per_s: int = 100
     max_sockets: int = 200
+    """Sockets that have joined a channel; twice as many may be open."""
+    private_only: bool = False
+    """Whether public channels are refused."""
     max_send_buffer_bytes: int = 16 * 1024 * 1024
     """What may wait for one socket that reads slowly, before it is closed with 1013."""
     idle_timeout_s: int = 60

@@ -42,6 +42,7 @@ from isobase_services.realtime.edge.broadcast import BroadcastEndpoints
 from isobase_services.realtime.edge.errors import render_error
 from isobase_services.realtime.edge.method import Only
 from isobase_services.realtime.edge.socket import SocketEndpoint
+from isobase_services.realtime.session.history import MessageHistory
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.session.policies import ChannelPolicies
 
@@ -94,6 +95,7 @@ class RealtimeService:
             verifier=platform.verifier,
             api_keys=platform.api_keys,
             policies=ChannelPolicies(platform.door),
+            history=MessageHistory(platform.door),
             changes=self.changes,
             cluster=self.cluster,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isobase_services.realtime.core.topics import TopicKey
-from isobase_services.realtime.wire.messages import Outgoing, TextBroadcast, UserBroadcast, dump
+from isobase_services.realtime.wire.messages import Outgoing, UserBroadcast, dump
 
 __all__ = ["broadcast_of_row"]
 
@@ -22,8 +22,8 @@ def broadcast_of_row(row: Mapping[str, str | None]) -> tuple[TopicKey, Outgoing]
     meta = dump({"id": identifier})
     binary, payload = row.get("binary_payload"), row.get("payload")
     if binary is not None:
-        return key, UserBroadcast(event, bytes.fromhex(binary.removeprefix("\\x")), is_json=False, meta=meta)
+        content = bytes.fromhex(binary.removeprefix("\\x"))
+        return key, UserBroadcast(event, content, is_json=False, meta=meta, identifier=identifier)
     if payload is None:
         return None
-    text = f'{{"type":"broadcast","event":{dump(event)},"payload":{payload},"meta":{meta}}}'
-    return key, TextBroadcast(text)
+    return key, UserBroadcast(event, payload.encode(), is_json=True, meta=meta, identifier=identifier)

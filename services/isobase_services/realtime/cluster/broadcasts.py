@@ -17,7 +17,7 @@ from isobase_services.realtime.wire.messages import Outgoing, TextBroadcast, Use
 __all__ = ["Broadcasts", "decode_broadcast", "encode_broadcast"]
 
 CHANNEL = "broadcast"
-_HEAD = struct.Struct(">BIII")
+_HEAD = struct.Struct(">BIIII")
 IS_PRIVATE = 1
 IS_TEXT = 2
 IS_JSON = 4
@@ -41,7 +41,7 @@ class Broadcasts:
 
 
 def encode_broadcast(key: TopicKey, message: Outgoing) -> bytes:
-    """The bytes of a broadcast: flags, three lengths, topic, event, meta, payload."""
+    """The bytes of a broadcast: flags, four lengths, topic, identifier, event, meta, payload."""
     flags = IS_PRIVATE if key.is_private else 0
     event = meta = b""
     match message:
@@ -51,8 +51,8 @@ def encode_broadcast(key: TopicKey, message: Outgoing) -> bytes:
         case UserBroadcast():
             flags |= IS_JSON if message.is_json else 0
             event, meta, content = _bytes(message.event), message.meta.encode(), message.payload
-    topic = _bytes(key.name)
-    return b"".join((_HEAD.pack(flags, len(topic), len(event), len(meta)), topic, event, meta, content))
+    fields = (_bytes(key.name), _bytes(message.identifier or ""), event, meta)
+    return b"".join((_HEAD.pack(flags, *map(len, fields)), *fields, content))
 
 
 def decode_broadcast(data: bytes) -> tuple[TopicKey, Outgoing]:
@@ -63,12 +63,12 @@ def decode_broadcast(data: bytes) -> tuple[TopicKey, Outgoing]:
     for length in lengths:
         fields.append(data[position : position + length].decode(errors="surrogatepass"))
         position += length
-    topic, event, meta = fields
+    topic, identifier, event, meta = fields
     key = TopicKey(topic, bool(flags & IS_PRIVATE))
     content = data[position:]
     if flags & IS_TEXT:
-        return key, TextBroadcast(content.decode(errors="surrogatepass"))
-    return key, UserBroadcast(event, content, is_json=bool(flags & IS_JSON), meta=meta)
+        return key, TextBroadcast(content.decode(errors="surrogatepass"), identifier or None)
+    return key, UserBroadcast(event, content, bool(flags & IS_JSON), meta, identifier or None)
 
 
 def _bytes(text: str) -> bytes:

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from isobase_platform.caller import Caller, Claims, RequestFacts
@@ -72,8 +73,10 @@ def _refused(error: TokenError, token: str) -> AccessRefused:
         case TokenRefusal.SIGNATURE:
             return AccessRefused("JwtSignatureError", "Failed to validate JWT signature")
         case TokenRefusal.ALGORITHM | TokenRefusal.UNKNOWN_KEY:
+            kid = _part(token, 0).get("kid")
+            key = f" for key ID (kid) {json.dumps(kid, ensure_ascii=False)}" if isinstance(kid, str) else ""
             return AccessRefused(
-                "JwtSignerError", "Failed to generate JWT signer, check your JWT secret or JWKS configuration"
+                "JwtSignerError", f"Failed to generate JWT signer{key}, check your JWT secret or JWKS configuration"
             )
         case _:
             return AccessRefused("MalformedJWT", "The token provided is not a valid JWT")
@@ -81,6 +84,11 @@ def _refused(error: TokenError, token: str) -> AccessRefused:
 
 def _expiry(token: str) -> int:
     """``exp`` of a token whose signature has verified before it was found to be expired."""
-    body = token.split(".")[1]
-    payload = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    return int(payload["exp"])
+    return int(_part(token, 1)["exp"])
+
+
+def _part(token: str, index: int) -> dict[str, Any]:
+    """The header (0) or the payload (1) of a token that was readable enough to be refused for something else."""
+    text = token.split(".")[index]
+    value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return value

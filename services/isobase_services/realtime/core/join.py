@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from isobase_services.realtime.wire.messages import dump
+
 __all__ = ["JoinRequest", "Replay", "chosen_token", "parse_join"]
 
 MAX_POSTGRES_CHANGES = 100
@@ -17,10 +19,9 @@ MAX_POSTGRES_CHANGES = 100
 
 @dataclass(slots=True, frozen=True)
 class Replay:
-    """A wish for past broadcasts of a private channel; both values as the client sent them."""
+    """A wish for past broadcasts of a private channel; ``params`` as the client sent them, None when they are no object."""
 
-    since: object
-    limit: object
+    params: Mapping[str, object] | None
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,15 +48,17 @@ def parse_join(payload: Mapping[str, object]) -> JoinRequest:
     broadcast = _object(config, "broadcast", problems)
     presence = _object(config, "presence", problems)
     key = presence.get("key")
-    if key is not None and not isinstance(key, str):
+    if isinstance(key, int | float) and not isinstance(key, bool):
+        # Upstream takes a number for a key, and shows it as an object's member is shown.
+        key = dump(key)
+    elif key is not None and not isinstance(key, str):
         problems.append("presence.key")
         key = None
-    replay = broadcast.get("replay")
     return JoinRequest(
         ack=_flag(broadcast, "ack", problems),
         sees_own_broadcasts=_flag(broadcast, "self", problems),
         wants_replication_ready=_flag(broadcast, "replication_ready", problems),
-        replay=Replay(replay.get("since"), replay.get("limit")) if isinstance(replay, dict) else None,
+        replay=_replay(broadcast),
         presence_key=key or str(uuid.uuid4()),
         is_presence_enabled=_flag(presence, "enabled", problems),
         is_private=_flag(config, "private", problems),
@@ -81,6 +84,14 @@ def _object(parent: Mapping[str, object], name: str, problems: list[str]) -> Map
     if value is not None:
         problems.append(name)
     return {}
+
+
+def _replay(broadcast: Mapping[str, object]) -> Replay | None:
+    """The member's presence alone counts as the wish: on a public channel upstream refuses even ``null``."""
+    if "replay" not in broadcast:
+        return None
+    params = broadcast["replay"]
+    return Replay(params if isinstance(params, dict) else None)
 
 
 def _flag(parent: Mapping[str, object], name: str, problems: list[str]) -> bool:

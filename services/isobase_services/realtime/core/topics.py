@@ -51,6 +51,11 @@ class Member(Protocol):
         """False where a policy withholds presence from it."""
         ...
 
+    @property
+    def replayed_ids(self) -> frozenset[str]:
+        """The stored messages that it was sent when it joined: their live copies are not for it."""
+        ...
+
     def put(self, frame: Frame) -> None:
         """Queue a frame for its socket, without waiting."""
         ...
@@ -101,8 +106,11 @@ class Topics:
         frames: dict[Codec, Frame | None] = {}
         delivered = 0
         wire_name = key.wire_name
+        identifier = message.identifier
         for member in topic.members:
             if member is exclude or not member.may_read_broadcasts:
+                continue
+            if identifier is not None and identifier in member.replayed_ids:
                 continue
             codec = member.codec
             if codec not in frames:

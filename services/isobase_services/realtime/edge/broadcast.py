@@ -6,6 +6,7 @@ second takes one message, JSON or raw bytes, and says when it is denied.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
 from starlette.requests import Request
@@ -18,9 +19,16 @@ from isobase_platform.http.request import bearer_token, header, request_facts
 from isobase_services.realtime.core.access import Access, AccessRefused, grant_access
 from isobase_services.realtime.core.topics import TopicKey
 from isobase_services.realtime.edge.broadcast_request import parse_batch
-from isobase_services.realtime.edge.errors import InvalidBroadcast, RateExceeded, Unauthorized
+from isobase_services.realtime.edge.errors import (
+    InvalidBroadcast,
+    NotAsked,
+    RateExceeded,
+    Unauthorized,
+    UnsupportedType,
+    render_error,
+)
 from isobase_services.realtime.session.hub import Hub
-from isobase_services.realtime.session.policies import Extension, PolicyFailed
+from isobase_services.realtime.session.policies import Extension, Failure, PolicyFailed
 from isobase_services.realtime.wire.messages import Outgoing, UserBroadcast, dump, parse_json
 
 __all__ = ["BroadcastEndpoints"]
@@ -39,7 +47,34 @@ class BroadcastEndpoints:
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send several messages: 202 with an empty body."""
-        request = Request(scope, receive)
+        await self._answer(self._batch, scope, receive, send)
+
+    async def single(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send one message, named by the path: 202 with an empty body, which is what clients compare with."""
+        await self._answer(self._single, scope, receive, send)
+
+    async def _answer(
+        self, handle: Callable[[Request], Awaitable[None]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run ``handle`` unless the rate is used up. Every answer, also a refusal, says how much of the rate is."""
+        events = self._hub.events
+        average, limit = int(events.average_per_s), int(events.limit_per_s)
+        response: Response
+        try:
+            if average >= limit:
+                raise RateExceeded("Too many requests")
+            await handle(Request(scope, receive))
+            response = Response(status_code=202)
+        except IsobaseError as error:
+            if error.status >= 500:
+                raise  # the boundary logs it
+            response = render_error(error, scope)
+        response.headers["x-rate-rolling"] = str(average)
+        response.headers["x-rate-limit"] = str(limit)
+        response.headers["x-rate-limit-remaining"] = str(limit - average)
+        await response(scope, receive, send)
+
+    async def _batch(self, request: Request) -> None:
         access = self._access(request)
         body = _json(await read_body(request.scope, request.receive, MAX_BATCH_BYTES), of_no_body={})
         messages = parse_batch(body, self._hub.settings.max_payload_bytes)
@@ -51,17 +86,15 @@ class BroadcastEndpoints:
         for item in messages:
             if not item.key.is_private or allowed[item.key.name]:
                 self._send(item.key, item.message)
-        await Response(status_code=202)(scope, receive, send)
 
-    async def single(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send one message, named by the path: 202 with an empty body, which is what clients compare with."""
-        request = Request(scope, receive)
-        access = self._access(request)
-        content_type = (header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
+    async def _single(self, request: Request) -> None:
+        # A request that does not say what it brings brings JSON, as clients once sent it.
+        content_type = (header(request.scope, "content-type") or JSON_TYPE).partition(";")[0].strip().lower()
         if content_type not in (RAW_TYPE, JSON_TYPE):
-            raise IsobaseError("Unsupported Media Type", code="unsupported_media_type", status=415)
+            raise UnsupportedType
+        access = self._access(request)
         limit_bytes = self._hub.settings.max_payload_bytes
-        topic, event = _names(scope)
+        topic, event = _names(request.scope)
         content = await read_body(request.scope, request.receive, MAX_BATCH_BYTES)
         is_json = content_type == JSON_TYPE
         if is_json:
@@ -70,13 +103,16 @@ class BroadcastEndpoints:
             content = content or b"{}" if isinstance(body, dict) else dump({"_json": body}).encode()
         if len(content) > limit_bytes:
             raise InvalidBroadcast({"payload": ["Payload size exceeds tenant limit"]})
-        self._check_rate(1)
         is_private = request.query_params.get("private") == "true"
         key = TopicKey(topic, is_private=is_private)
-        if is_private and not await self._may_send(access, key):
-            raise Forbidden("You do not have permission to send to this Channel topic")
+        if is_private:
+            try:
+                may_send = await self._hub.policies.may_write(access.caller, key.name, Extension.BROADCAST)
+            except PolicyFailed as error:
+                raise NotAsked(error.failure) from error
+            if not may_send:
+                raise Forbidden("Unauthorized")
         self._send(key, UserBroadcast(event, content, is_json=is_json))
-        await Response(status_code=202)(scope, receive, send)
 
     def _access(self, request: Request) -> Access:
         """The caller by ``Authorization``, else by ``apikey``; opaque keys stand for their role's token."""
@@ -91,18 +127,15 @@ class BroadcastEndpoints:
             raise Unauthorized from error
 
     def _check_rate(self, count: int) -> None:
-        events = self._hub.events
-        average, limit = int(events.average_per_s), int(events.limit_per_s)
-        if average >= limit:
-            raise RateExceeded("You have exceeded your rate limit", average, limit)
-        if average + count > limit:
-            raise RateExceeded("Too many messages to broadcast, please reduce the batch size", average, limit)
+        if self._hub.events.average_per_s + count > self._hub.events.limit_per_s:
+            raise RateExceeded("Too many messages to broadcast, please reduce the batch size")
 
     async def _may_send(self, access: Access, key: TopicKey) -> bool:
         try:
             return await self._hub.policies.may_write(access.caller, key.name, Extension.BROADCAST)
         except PolicyFailed as error:
-            if error.is_database_away:
+            if error.failure is Failure.DATABASE_AWAY:
+                # Upstream answers 202 and sends nothing: a message must not be lost without a word.
                 raise Unavailable("The database is not available") from error
             return False
 

@@ -68,7 +68,10 @@ def _flag(value: object) -> bool | None:
 
 def _message(entry: Mapping[str, object]) -> BroadcastMessage:
     payload: dict[str, object] = {"type": "broadcast", "event": entry["event"], "payload": entry["payload"]}
-    if isinstance(entry.get("id"), str):
-        payload["meta"] = {"id": entry["id"]}
+    identifier = entry.get("id")
+    if isinstance(identifier, str):
+        payload["meta"] = {"id": identifier}
     key = TopicKey(cast("str", entry["topic"]), is_private=bool(_flag(entry.get("private"))))
-    return BroadcastMessage(key, TextBroadcast(dump(payload)))
+    return BroadcastMessage(
+        key, TextBroadcast(dump(payload), identifier=identifier if isinstance(identifier, str) else None)
+    )

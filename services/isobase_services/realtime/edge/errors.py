@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
 from isobase_platform.errors import BadRequest, BodyTooLarge, IsobaseError, MethodNotAllowed, NotFound
+from isobase_services.realtime.session.policies import Failure
 
 __all__ = ["HandshakeRefused", "InvalidBroadcast", "RateExceeded", "Unauthorized", "render_error"]
 
@@ -46,24 +47,38 @@ class InvalidBroadcast(IsobaseError):
 
 
 class RateExceeded(IsobaseError):
-    """The project's rate of messages is used up. ``average_per_s`` and ``limit_per_s`` go into headers."""
+    """The project's rate of messages is used up."""
 
     default_code = "rate_exceeded"
     default_status = 429
 
-    def __init__(self, message: str, average_per_s: int, limit_per_s: int) -> None:
-        super().__init__(message)
-        self.average_per_s = average_per_s
-        self.limit_per_s = limit_per_s
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """How much of the rate is used."""
-        return {
-            "x-rate-rolling": str(self.average_per_s),
-            "x-rate-limit": str(self.limit_per_s),
-            "x-rate-limit-remaining": str(self.limit_per_s - self.average_per_s),
-        }
+class UnsupportedType(IsobaseError):
+    """A body that is neither JSON nor raw bytes by its ``Content-Type``."""
+
+    default_code = "unsupported_media_type"
+    default_status = 415
+
+    def __init__(self) -> None:
+        super().__init__("Unsupported Media Type. Use application/json or application/octet-stream")
+
+
+class NotAsked(IsobaseError):
+    """The policies of a private channel could not be asked; ``failure`` says why."""
+
+    default_code = "policies_not_asked"
+    default_status = 422
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(_FAILURES[failure])
+
+
+_FAILURES = {
+    Failure.DATABASE_AWAY: "Tenant database unavailable",
+    Failure.CANCELLED: "Query canceled",
+    Failure.PARTITION_MISSING: "Missing messages partition",
+    Failure.POLICY_RAISED: "RLS policy error",
+}
 
 
 def render_error(error: IsobaseError, scope: Scope) -> Response:
@@ -75,8 +90,8 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
             return JSONResponse({"error": error.message}, status_code=error.status)
         case InvalidBroadcast():
             return JSONResponse({"errors": error.errors}, status_code=error.status)
-        case RateExceeded():
-            return JSONResponse({"message": error.message}, status_code=error.status, headers=error.headers)
+        case UnsupportedType():
+            return JSONResponse({"error": error.message}, status_code=error.status)
         case NotFound() | MethodNotAllowed():
             return _framework_error(404)
         case BodyTooLarge():

@@ -47,7 +47,8 @@ def admit(scope: Scope, hub: Hub) -> Admission:
         grant_access(hub.verifier, token, request)
     except AccessRefused as error:
         raise HandshakeRefused(error.handshake_message, status=error.status) from error
-    if len(hub.connections) >= hub.settings.max_sockets:
+    # Only those that have joined count, as upstream counts users; but what is merely open is bounded too.
+    if max(hub.user_count, len(hub.connections) - hub.settings.max_sockets) >= hub.settings.max_sockets:
         raise HandshakeRefused("Too many connected users", status=429)
     if hub.joins.is_exceeded:
         raise HandshakeRefused("Too many joins per second", status=429)

@@ -21,7 +21,16 @@ from isobase_services.realtime.session.broadcasting import handle_broadcast
 from isobase_services.realtime.session.policies import Extension, PolicyFailed, ReadGrant
 from isobase_services.realtime.session.token_watch import TokenWatch
 from isobase_services.realtime.session.tracking import Tracking
-from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, Codec, Frame, Ref, dump
+from isobase_services.realtime.wire.messages import (
+    EMPTY_OBJECT,
+    ClientMessage,
+    Codec,
+    Frame,
+    Outgoing,
+    Ref,
+    TextBroadcast,
+    dump,
+)
 
 if TYPE_CHECKING:
     from isobase_services.realtime.changes.feed import ChangeHandle
@@ -52,6 +61,7 @@ class Channel:
         "key",
         "may_read_broadcasts",
         "may_read_presence",
+        "replayed_ids",
         "request",
         "token",
         "topic",
@@ -71,6 +81,7 @@ class Channel:
         self.token = TokenWatch(self, access)
         self.tracking = Tracking(self, is_enabled=request.is_presence_enabled)
         self.topic: Topic | None = None
+        self.replayed_ids: frozenset[str] = frozenset()
         self.changes: ChangeHandle | None = None
         self.is_ended = False
         self._backlog: deque[ClientMessage] | None = None
@@ -130,7 +141,11 @@ class Channel:
                 return
             self._backlog.append(message)
             return
-        work = self._handle(message)
+        try:
+            work = self._handle(message)
+        except Exception:  # noqa: BLE001  an error of ours concerns this channel alone
+            self.crash()
+            return
         if work is not None:
             self.occupy(work)
 
@@ -140,11 +155,14 @@ class Channel:
         self.connection.spawn(self._work_off(work))
 
     async def _work_off(self, work: Work | None) -> None:
-        while work is not None:
-            await work
-            work = None
-            while self._backlog and work is None and not self.is_ended:
-                work = self._handle(self._backlog.popleft())
+        try:
+            while work is not None:
+                await work
+                work = None
+                while self._backlog and work is None and not self.is_ended:
+                    work = self._handle(self._backlog.popleft())
+        except Exception:  # noqa: BLE001  as above
+            self.crash()
         self._backlog = None
 
     def _handle(self, message: ClientMessage) -> Work | None:
@@ -178,6 +196,15 @@ class Channel:
         frame = self.codec.push(join_ref=self.join_ref, topic=self.wire_topic, event=event, payload=payload)
         self.connection.put(frame)
 
+    def push_broadcast(self, message: Outgoing) -> None:
+        """Send a broadcast to this channel alone; nothing where its version cannot carry it."""
+        if isinstance(message, TextBroadcast):
+            self.push("broadcast", message.payload)
+            return
+        frame = self.codec.broadcast(topic=self.wire_topic, message=message)
+        if frame is not None:
+            self.connection.put(frame)
+
     def system(self, extension: str, status: str, message: str) -> None:
         """Send a ``system`` message."""
         payload = {"extension": extension, "status": status, "message": message, "channel": self.key.name}
@@ -194,11 +221,19 @@ class Channel:
         """Leave the topic and tell the client with ``phx_close``."""
         if self.is_ended:
             return
+        self._finish("phx_close", EMPTY_OBJECT)
+
+    def crash(self) -> None:
+        """End the channel after an error of ours, which is logged: with ``phx_error``, on which clients join again."""
+        _log.exception("a channel failed unexpectedly", extra={"topic": self.key.name})
+        if not self.is_ended:
+            self._finish("phx_error", '{"reason":"channel_crash"}')
+
+    def _finish(self, event: str, payload: str) -> None:
         self.end()
-        closing = self.codec.closing(
-            join_ref=self.join_ref, topic=self.wire_topic, event="phx_close", payload=EMPTY_OBJECT
+        self.connection.put(
+            self.codec.closing(join_ref=self.join_ref, topic=self.wire_topic, event=event, payload=payload)
         )
-        self.connection.put(closing)
         self.connection.forget(self)
 
     def end(self) -> None:

@@ -49,6 +49,8 @@ class Connection:
         self.request = request
         self.channels: dict[str, Channel] = {}
         self.close_code: int | None = None
+        self.is_user = False
+        """Set and cleared by the hub, which counts the sockets that have joined a channel."""
         self.outbox = Outbox(hub.settings.max_send_buffer_bytes, self._overflow)
         self.closing = asyncio.Event()
         self._token = token
@@ -70,11 +72,15 @@ class Connection:
         if len(frame) > MAX_FRAME_BYTES:
             self.close(CLOSE_TOO_BIG)
             return
-        message = self.codec.decode(frame)
-        if message is None:
-            _log.debug("malformed frame dropped")
-            return
-        self.handle(message)
+        try:
+            message = self.codec.decode(frame)
+            if message is None:
+                _log.debug("malformed frame dropped")
+                return
+            self.handle(message)
+        except Exception:  # noqa: BLE001
+            # As upstream: a message that cannot be handled is logged, and the socket lives.
+            _log.exception("a message of a client failed unexpectedly")
 
     def handle(self, message: ClientMessage) -> None:
         """Do what one message asks, or hand it to its channel."""
@@ -118,6 +124,10 @@ class Connection:
             raise JoinRefused("TopicNameRequired: You must provide a topic name")
         if hub.is_draining:
             raise JoinRefused("RealtimeRestarting: Realtime is restarting, please standby")
+        if hub.settings.private_only and not request.is_private:
+            raise JoinRefused("PrivateOnly: This project only allows private channels")
+        if not self.is_user and hub.user_count >= hub.settings.max_sockets:
+            raise JoinRefused("ConnectionRateLimitReached: Too many connected users")
         if hub.joins.is_exceeded:
             self.close(CLOSE_GOING_AWAY)
             raise JoinRefused("ClientJoinRateLimitReached: Too many joins per second")

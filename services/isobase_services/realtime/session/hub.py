@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from isobase_platform.config import RealtimeSettings
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from isobase_services.realtime.cluster import Cluster
     from isobase_services.realtime.session.channel import Channel
     from isobase_services.realtime.session.connection import Connection
+    from isobase_services.realtime.session.history import MessageHistory
     from isobase_services.realtime.session.policies import ChannelPolicies
 
 __all__ = ["Hub", "payload_size_bytes"]
@@ -29,6 +32,8 @@ __all__ = ["Hub", "payload_size_bytes"]
 SWEEP_INTERVAL_S = 5.0
 EMPTY_SOCKET_LIFE_S = 600.0
 """How long a socket may stay without any channel."""
+MAX_HELD_MESSAGES = 100
+"""Stored messages that one join with a replay keeps while it reads the table."""
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -43,6 +48,7 @@ class Hub:
         verifier: TokenVerifier,
         api_keys: ApiKeys,
         policies: ChannelPolicies,
+        history: MessageHistory,
         changes: RowChanges,
         cluster: Cluster,
     ) -> None:
@@ -50,14 +56,19 @@ class Hub:
         self.verifier = verifier
         self.api_keys = api_keys
         self.policies = policies
+        self.history = history
         self.changes = changes
         self.topics = Topics()
         self._broadcasts = Broadcasts(cluster, self.publish_here)
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
+        self.presences = RollingRate(settings.max_presence_events_per_s)
         self.joins = RollingRate(settings.max_joins_per_s)
+        self.user_count = 0
+        """Sockets that have joined a channel; upstream calls them users, and limits them."""
         self.is_draining = False
         self._emptied = asyncio.Event()
+        self._holds: dict[TopicKey, list[deque[Outgoing]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def add(self, connection: Connection) -> None:
@@ -78,9 +89,18 @@ class Hub:
         found = (connection.channels.get(key.wire_name) for connection in self.connections)
         return [channel for channel in found if channel is not None and channel.key == key]
 
+    def count_user(self, connection: Connection) -> None:
+        """``connection`` has joined a channel: it is a user from now on."""
+        if not connection.is_user:
+            connection.is_user = True
+            self.user_count += 1
+
     def remove(self, connection: Connection) -> None:
         """Forget a socket that has ended."""
         self.connections.discard(connection)
+        if connection.is_user:
+            connection.is_user = False
+            self.user_count -= 1
         if not self.connections:
             self._emptied.set()
 
@@ -91,7 +111,27 @@ class Hub:
 
     def publish_here(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
         """Broadcast to the members of a topic in this process alone: what other processes sent, or have by themselves."""
+        if message.identifier is not None:
+            for held in self._holds.get(key, ()):
+                held.append(message)
         self.events.add(self.topics.publish(key, message, exclude=exclude))
+
+    @contextlib.contextmanager
+    def hold(self, key: TopicKey) -> Iterator[deque[Outgoing]]:
+        """Collect the stored messages of a topic that pass while a replay is being read, so that none falls between.
+
+        Beyond ``MAX_HELD_MESSAGES`` the oldest go: a replay is of the newest messages anyway.
+        """
+        held: deque[Outgoing] = deque(maxlen=MAX_HELD_MESSAGES)
+        holds = self._holds.setdefault(key, [])
+        holds.append(held)
+        try:
+            yield held
+        finally:
+            # By identity: two empty collections are equal.
+            holds[:] = [other for other in holds if other is not held]
+            if not holds:
+                self._holds.pop(key, None)
 
     def too_large(self, message: Outgoing) -> bool:
         """True for a payload beyond ``max_payload_bytes``."""

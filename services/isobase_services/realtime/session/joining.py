@@ -1,21 +1,26 @@
 """Joining a channel: what its policies allow, membership, the reply, and what a new member is sent, in upstream's order.
 
-Lives as long as the join is under way. Source: contracts/realtime.md 1.5, 1.6 and 1.13.
+Source: contracts/realtime.md 1.5, 1.6, 1.8 and 1.13.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from isobase_services.realtime.core.replay import ReplayRefused, ReplayWindow, StoredMessage, plan_replay
 from isobase_services.realtime.session.policies import PolicyFailed
-from isobase_services.realtime.wire.messages import Ref
+from isobase_services.realtime.wire.messages import Outgoing, Ref
 
 if TYPE_CHECKING:
     from isobase_services.realtime.session.channel import Channel
 
 __all__ = ["JoinRefused", "begin_join", "no_permission"]
 
-REPLICATION_READY_TIMEOUT_S = 15.0
+REPLICATION_READY_TIMEOUT_S = 60.0
+
+_log = logging.getLogger("isobase.realtime")
 
 
 class JoinRefused(Exception):
@@ -36,49 +41,72 @@ def begin_join(channel: Channel, ref: Ref) -> None:
 
 
 async def _join_private(channel: Channel, ref: Ref) -> None:
+    reason: str
+    try:
+        await _ask_policies(channel)
+        params = None if channel.request.replay is None else channel.request.replay.params
+        if params is None:
+            _enter(channel, ref)
+        else:
+            await _enter_with_replay(channel, ref, plan_replay(params))
+        return
+    except (JoinRefused, ReplayRefused) as error:
+        reason = str(error)
+    except Exception:  # noqa: BLE001  whatever it is: the client waits for an answer
+        _log.exception("a join failed unexpectedly", extra={"topic": channel.key.name})
+        reason = "Unknown Error on Channel"
+    if not channel.is_ended:
+        channel.end()
+        channel.connection.forget(channel)
+        channel.connection.refuse_join(channel.join_ref, ref, channel.wire_topic, reason)
+
+
+async def _ask_policies(channel: Channel) -> None:
+    """Give the channel what its policies allow. Raises ``JoinRefused``."""
+    name = channel.key.name
     try:
         grant = await channel.connection.hub.policies.may_read(
-            channel.caller, channel.key.name, with_presence=channel.tracking.is_enabled
+            channel.caller, name, with_presence=channel.tracking.is_enabled
         )
     except PolicyFailed as error:
-        _refuse(
-            channel,
-            ref,
-            "UnableToConnectToProject: Realtime was unable to connect to the project database"
-            if error.is_database_away
-            else f"Unauthorized: {no_permission(channel.key.name)}",
-        )
-        return
-    if channel.is_ended:
-        return
-    if not (grant.broadcast or grant.presence):
-        _refuse(channel, ref, f"Unauthorized: {no_permission(channel.key.name)}")
-        return
+        raise JoinRefused(error.join_reason or f"Unauthorized: {no_permission(name)}") from error
+    # Who reads presence alone joins, but has no broadcasts to be sent again.
+    is_enough = grant.broadcast if channel.request.replay is not None else grant.broadcast or grant.presence
+    if not is_enough:
+        raise JoinRefused(f"Unauthorized: {no_permission(name)}")
     channel.apply(grant)
-    _enter(channel, ref)
 
 
-def _refuse(channel: Channel, ref: Ref, reason: str) -> None:
+async def _enter_with_replay(channel: Channel, ref: Ref, window: ReplayWindow) -> None:
+    """Join with the messages of ``window``. Those that are sent while the table is read follow them, each once."""
+    hub = channel.connection.hub
+    with hub.hold(channel.key) as held:
+        messages = await hub.history.replay(channel.key.name, window)
+        channel.replayed_ids = frozenset(message.identifier for message in messages)
+    # Nothing awaits from here on: what is sent now finds a member.
+    _enter(channel, ref, messages, held)
+
+
+def _enter(channel: Channel, ref: Ref, replayed: Sequence[StoredMessage] = (), held: Iterable[Outgoing] = ()) -> None:
+    """Become a member, answer the join, then push what a new member gets, in upstream's order (1.6)."""
     if channel.is_ended:
         return
-    channel.end()
-    channel.connection.forget(channel)
-    channel.connection.refuse_join(channel.join_ref, ref, channel.wire_topic, reason)
-
-
-def _enter(channel: Channel, ref: Ref) -> None:
-    """Become a member, answer the join, then push what a new member gets, in this order (1.6)."""
     hub = channel.connection.hub
     topic = channel.topic = hub.topics.join(channel.key, channel)
+    hub.count_user(channel.connection)
     channel.token.watch()
     changes = hub.changes.subscribe(channel, channel.request.changes)
     channel.reply(ref, "ok", f'{{"postgres_changes":{changes.echo}}}')
-    if channel.tracking.is_enabled and channel.may_read_presence:
-        channel.push("presence_state", topic.presence.state)
+    for message in replayed:
+        channel.push_broadcast(message.replayed)
+    for outgoing in held:
+        if outgoing.identifier not in channel.replayed_ids:
+            channel.push_broadcast(outgoing)
     channel.changes = changes
     changes.start()
     if channel.request.wants_replication_ready:
         channel.connection.spawn(_announce_replication(channel))
+    channel.tracking.send_state(topic)
 
 
 async def _announce_replication(channel: Channel) -> None:

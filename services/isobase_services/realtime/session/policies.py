@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.rls import RlsDoor
 
-__all__ = ["ChannelPolicies", "Extension", "PolicyFailed", "ReadGrant"]
+__all__ = ["ChannelPolicies", "Extension", "Failure", "PolicyFailed", "ReadGrant"]
+
+CHECK_VIOLATION = "23514"
+"""What PostgreSQL says of a row that no partition takes."""
 
 # As upstream: a probe has nothing but its topic and extension, so that policies see the same row.
 _INSERT = "insert into realtime.messages (id, topic, extension) values ($1, $2, $3)"
 _INSERT_BLIND = "insert into realtime.messages (topic, extension) values ($1, $2)"
 _SELECT = "select id from realtime.messages where id = any ($1::uuid[])"
+
+_Answer = TypeVar("_Answer")
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -34,12 +40,45 @@ class Extension(StrEnum):
     PRESENCE = "presence"
 
 
-class PolicyFailed(Exception):
-    """A policy could not be evaluated; ``is_database_away`` tells an unreachable database from a policy that raises."""
+class Failure(StrEnum):
+    """Why the policies gave no answer."""
 
-    def __init__(self, message: str, *, is_database_away: bool) -> None:
+    DATABASE_AWAY = "database away"
+    CANCELLED = "cancelled"
+    PARTITION_MISSING = "partition missing"
+    POLICY_RAISED = "policy raised"
+
+
+class PolicyFailed(Exception):
+    """The policies could not be asked, or one of them raised."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
         super().__init__(message)
-        self.is_database_away = is_database_away
+        self.failure = failure
+
+    @property
+    def join_reason(self) -> str | None:
+        """Upstream's reason for a join that fails so; None where it says the caller may not read."""
+        match self.failure:
+            case Failure.DATABASE_AWAY:
+                return "UnableToConnectToProject: Realtime was unable to connect to the project database"
+            case Failure.CANCELLED:
+                return f"QueryCanceled: {self}"
+            case Failure.PARTITION_MISSING:
+                return "MissingPartition: Realtime was unable to find the expected messages partition"
+            case Failure.POLICY_RAISED:
+                return None
+
+    @property
+    def end_message(self) -> str | None:
+        """Upstream's words when a channel ends by it after a new token; None as for ``join_reason``."""
+        match self.failure:
+            case Failure.DATABASE_AWAY | Failure.PARTITION_MISSING:
+                return "Realtime was unable to connect to the project database"
+            case Failure.CANCELLED:
+                return "Query was cancelled, please try again"
+            case Failure.POLICY_RAISED:
+                return None
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,19 +97,17 @@ class ChannelPolicies:
 
     async def may_read(self, caller: Caller, topic: str, *, with_presence: bool) -> ReadGrant:
         """What ``caller`` may receive on the private channel ``topic``. Raises ``PolicyFailed``."""
+        return await self._with_partitions(topic, lambda: self._read(caller, topic, with_presence=with_presence))
+
+    async def _read(self, caller: Caller, topic: str, *, with_presence: bool) -> ReadGrant:
         probes = {Extension.BROADCAST: uuid.uuid4()}
         if with_presence:
             probes[Extension.PRESENCE] = uuid.uuid4()
-        try:
-            async with self._door.transaction(Caller.service(), rollback=True) as connection:
-                for extension, identifier in probes.items():
-                    await connection.execute(_INSERT, identifier, topic, extension.value)
-                await connection.switch(caller, settings=_topic_settings(caller, topic))
-                visible = {row["id"] for row in await connection.fetch(_SELECT, list(probes.values()))}
-        except DatabaseError as error:
-            raise _failed(error, topic) from error
-        except Unavailable as error:
-            raise PolicyFailed(error.message, is_database_away=True) from error
+        async with self._door.transaction(Caller.service(), rollback=True) as connection:
+            for extension, identifier in probes.items():
+                await connection.execute(_INSERT, identifier, topic, extension.value)
+            await connection.switch(caller, settings=_topic_settings(caller, topic))
+            visible = {row["id"] for row in await connection.fetch(_SELECT, list(probes.values()))}
         presence = probes.get(Extension.PRESENCE)
         return ReadGrant(
             broadcast=probes[Extension.BROADCAST] in visible, presence=None if presence is None else presence in visible
@@ -78,6 +115,9 @@ class ChannelPolicies:
 
     async def may_write(self, caller: Caller, topic: str, extension: Extension) -> bool:
         """Whether ``caller`` may send on the private channel ``topic``. Raises ``PolicyFailed``."""
+        return await self._with_partitions(topic, lambda: self._write(caller, topic, extension))
+
+    async def _write(self, caller: Caller, topic: str, extension: Extension) -> bool:
         try:
             async with self._door.transaction(
                 caller, rollback=True, settings=_topic_settings(caller, topic)
@@ -86,10 +126,24 @@ class ChannelPolicies:
         except DatabaseError as error:
             if error.is_insufficient_privilege:
                 return False
+            raise
+        return True
+
+    async def _with_partitions(self, topic: str, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Ask; where the table has no partition for today, because nobody cared for it, make it and ask again."""
+        try:
+            try:
+                return await ask()
+            except DatabaseError as error:
+                if error.sqlstate != CHECK_VIOLATION:
+                    raise
+                async with self._door.transaction(Caller.service()) as connection:
+                    await connection.execute("select realtime.ensure_partitions()")
+                return await ask()
+        except DatabaseError as error:
             raise _failed(error, topic) from error
         except Unavailable as error:
-            raise PolicyFailed(error.message, is_database_away=True) from error
-        return True
+            raise PolicyFailed(error.message, Failure.DATABASE_AWAY) from error
 
 
 def _topic_settings(caller: Caller, topic: str) -> Mapping[str, str]:
@@ -102,4 +156,10 @@ def _topic_settings(caller: Caller, topic: str) -> Mapping[str, str]:
 
 def _failed(error: DatabaseError, topic: str) -> PolicyFailed:
     _log.warning("a policy of realtime.messages failed", extra={"sqlstate": error.sqlstate, "topic": topic})
-    return PolicyFailed(error.message, is_database_away=False)
+    match error.sqlstate:
+        case "57014":
+            return PolicyFailed(error.message, Failure.CANCELLED)
+        case sqlstate if sqlstate == CHECK_VIOLATION:
+            return PolicyFailed(error.message, Failure.PARTITION_MISSING)
+        case _:
+            return PolicyFailed(error.message, Failure.POLICY_RAISED)

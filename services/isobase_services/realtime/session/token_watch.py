@@ -55,10 +55,7 @@ class TokenWatch:
                 self.access.caller, channel.key.name, with_presence=channel.tracking.is_enabled
             )
         except PolicyFailed as error:
-            if error.is_database_away:
-                channel.fail("Realtime was unable to connect to the project database")
-            else:
-                channel.fail(no_permission(channel.key.name))
+            channel.fail(error.end_message or no_permission(channel.key.name))
             return
         if channel.is_ended:
             return

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from isobase_services.realtime.core.rates import CallWindow
 from isobase_services.realtime.session.policies import Extension, PolicyFailed
-from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, dump
+from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, JsonObject, dump
 
 if TYPE_CHECKING:
+    from isobase_services.realtime.core.topics import Topic
     from isobase_services.realtime.session.channel import Channel, Work
 
 __all__ = ["Tracking"]
@@ -23,12 +24,28 @@ PRESENCE_WINDOW_S = 30.0
 class Tracking:
     """Presence of one channel. ``is_enabled`` by its join, or from its first track on."""
 
-    __slots__ = ("_calls", "_channel", "is_enabled")
+    __slots__ = ("_calls", "_channel", "_fields", "is_enabled")
 
     def __init__(self, channel: Channel, *, is_enabled: bool) -> None:
         self.is_enabled = is_enabled
         self._channel = channel
         self._calls = CallWindow(PRESENCE_CALLS, PRESENCE_WINDOW_S)
+        self._fields: JsonObject | None = None
+
+    def send_state(self, topic: Topic) -> None:
+        """Send a new member who is there, if it asked for presence and may see it; sent even when nobody is."""
+        channel = self._channel
+        if self.is_enabled and channel.may_read_presence and self._take_from_rate():
+            channel.push("presence_state", topic.presence.state)
+
+    def _take_from_rate(self) -> bool:
+        """Count an event of the project's presence; beyond its rate the channel ends."""
+        rate = self._channel.connection.hub.presences
+        if rate.average_per_s > rate.limit_per_s:
+            self._channel.fail("Too many presence messages per second")
+            return False
+        rate.add()
+        return True
 
     def handle(self, message: ClientMessage) -> Work | None:
         """Do what a presence message asks; returns what is left to do when its right to must be asked for."""
@@ -83,18 +100,26 @@ class Tracking:
             reason = dump({"reason": "Presence track payload must be a map"})
             channel.reply(message.ref, "error", reason)
             return
+        if fields == self._fields:
+            # What is tracked already costs nothing: clients that repeat themselves are common.
+            channel.reply(message.ref, "ok", EMPTY_OBJECT)
+            return
         if len(dump(fields)) > hub.settings.max_payload_bytes:
             channel.fail("Track message size exceeded")
             return
+        if not self._take_from_rate():
+            return
         self.is_enabled = True
+        self._fields = fields
         channel.reply(message.ref, "ok", EMPTY_OBJECT)
         diff = topic.presence.track(channel, channel.request.presence_key, fields)
         if diff is not None:
-            hub.events.add(hub.topics.publish_presence(topic, diff))
+            hub.presences.add(hub.topics.publish_presence(topic, diff))
 
     def _untrack(self) -> None:
-        topic = self._channel.topic
+        topic, hub = self._channel.topic, self._channel.connection.hub
         assert topic is not None
+        self._fields = None
         diff = topic.presence.untrack(self._channel)
         if diff is not None:
-            self._channel.connection.hub.topics.publish_presence(topic, diff)
+            hub.presences.add(hub.topics.publish_presence(topic, diff))

@@ -63,19 +63,25 @@ class UserBroadcast:
     """A broadcast whose payload stays bytes: binary type 3 from a client, or one sent over HTTP.
 
     ``payload`` is JSON text in UTF-8 when ``is_json``, else whatever the sender meant; ``meta`` is JSON text or empty.
+    ``identifier`` names a message that is stored and may be replayed.
     """
 
     event: str
     payload: bytes
     is_json: bool
     meta: str = ""
+    identifier: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class TextBroadcast:
-    """A broadcast as its whole JSON payload: ``{"type": "broadcast", "event": ..., "payload": ..., ...}``."""
+    """A broadcast as its whole JSON payload: ``{"type": "broadcast", "event": ..., "payload": ..., ...}``.
+
+    ``identifier`` names a message that is stored and may be replayed.
+    """
 
     payload: str
+    identifier: str | None = None
 
 
 Outgoing: TypeAlias = TextBroadcast | UserBroadcast
