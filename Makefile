@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server bench-images
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -80,8 +80,8 @@ bench-storage: install ## measure storage beside the real server (needs wrk; UPS
 bench-images: install ## measure transformed images, beside a running imgproxy where BENCH_ARGS names one (needs wrk; under a minute)
 	$(BIN)/python -m benchmarks.images $(BENCH_ARGS)
 
-suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository
-	scripts/suite-supabase-js $(CHECKOUT)
+suite-supabase-js: install ## run supabase-js's own integration suite; CHECKOUT=path of its repository VARIANT=node|bun|deno|browser
+	scripts/suite-supabase-js $(CHECKOUT) $(VARIANT)
 
 suite-auth-js: install ## run auth-js's own suite; CHECKOUT=path of supabase-js's repository
 	scripts/suite-auth-js $(CHECKOUT) $(SUITE_ARGS)
@@ -106,6 +106,12 @@ suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supab
 
 suite-storage-server: install ## run supabase/storage's own integration suite; CHECKOUT=its checkout, its packages installed
 	scripts/suite-storage-server $(CHECKOUT) $(SUITE_ARGS)
+
+suite-realtime-check: install ## run supabase/realtime's own end-to-end check (needs bun); CHECKOUT=path of its repository
+	scripts/suite-realtime-check $(CHECKOUT) $(SUITE_ARGS)
+
+suite-realtime-py: install ## run realtime-py's own suite (Python); CHECKOUT=path of supabase-py's repository
+	scripts/suite-realtime-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
 	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)
