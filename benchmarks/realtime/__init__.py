@@ -1,0 +1,1 @@
+"""Realtime measured: see ``__main__``."""

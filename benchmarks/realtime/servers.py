@@ -1,0 +1,77 @@
+"""The servers that are measured: ``isobase serve realtime`` on a database, and bare hubs that mark what is possible."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jwt
+
+from benchmarks.servers import ISOBASE, JWT_SECRET, POOL, ROOT, Database, Server, running
+from isobase_deploy.ports import free_ports
+
+__all__ = ["FIXTURE", "USERS", "hub", "isobase", "service_token", "user_token"]
+
+FIXTURE = Path(__file__).with_name("fixture.sql")
+USERS = 500
+NO_LIMIT = 100_000_000
+TOKEN_LIFE_S = 4 * 3600
+
+
+def user_token(number: int) -> str:
+    """The token of one of the ``USERS``."""
+    return _token("authenticated", sub=f"00000000-0000-4000-8000-{number:012d}", session_id=f"session-{number}")
+
+
+def service_token() -> str:
+    """The key with which every socket is opened."""
+    return _token("service_role")
+
+
+def _token(role: str, **claims: str) -> str:
+    now_s = int(time.time())
+    return jwt.encode(
+        {"role": role, "iat": now_s, "exp": now_s + TOKEN_LIFE_S, **claims}, JWT_SECRET, algorithm="HS256"
+    )
+
+
+def _on_core(command: list[str], core: int | None) -> list[str]:
+    return command if core is None else ["taskset", "--cpu-list", str(core), *command]
+
+
+@contextmanager
+def isobase(database: Database, core: int | None, *, redis_url: str | None = None) -> Iterator[Server]:
+    """``isobase serve realtime`` in one process, with its limits out of the way."""
+    with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
+        [port] = free_ports(1)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ISOBASE_")} | {
+            "ISOBASE_JWT_SECRET": JWT_SECRET,
+            "ISOBASE_DATABASE__ROLE_PASSWORD": "postgres",
+            "ISOBASE_DATABASE__POOL_MAX_SIZE": str(POOL),
+            "ISOBASE_LOG_LEVEL": "error",
+            **{
+                f"ISOBASE_REALTIME__{limit}": str(NO_LIMIT)
+                for limit in ("MAX_SOCKETS", "MAX_EVENTS_PER_S", "MAX_JOINS_PER_S")
+            },
+        }
+        if redis_url is not None:
+            environment["ISOBASE_REDIS_URL"] = redis_url
+        command = [str(ISOBASE), "serve", "realtime", "--database-url", database.url("supabase_admin")]
+        command += ["--port", str(port), "--data-dir", str(Path(name) / "data"), "--workdir", name]
+        with running(_on_core(command, core), port, Path(name) / "log", environment) as pid:
+            yield Server("Isobase", port, pid)
+
+
+@contextmanager
+def hub(kind: str, core: int | None) -> Iterator[Server]:
+    """A hub of ``floor``: ``bare`` or ``websockets``."""
+    with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
+        [port] = free_ports(1)
+        command = [sys.executable, "-m", "benchmarks.realtime.floor", kind, str(port)]
+        with running(_on_core(command, core), port, Path(name) / "log", dict(os.environ), ROOT) as pid:
+            yield Server(kind, port, pid)
