@@ -112,29 +112,42 @@ class Delivery:
 
     async def deliver(self, rows: Sequence[Row]) -> None:
         """Deliver a batch. Raises ``Unavailable`` or ``DatabaseError`` only before anything of it was delivered."""
-        planned = await self._plan(rows)
+        await self._run(rows, self._subscriptions)
+
+    async def replay(self, rows: Sequence[Row], subscriptions: Subscriptions) -> int:
+        """Deliver a batch to ``subscriptions`` alone, as they may see it now; returns the number of messages.
+
+        For who missed it: a registry of one subscriber's own. Errors as ``deliver``.
+        """
+        return await self._run(rows, subscriptions)
+
+    async def _run(self, rows: Sequence[Row], subscriptions: Subscriptions) -> int:
+        planned = await self._plan(rows, subscriptions)
         if not planned:
-            return
+            return 0
         await self._transactions.wait_for({item.row.xid for item in planned})
         visible = await self._check(planned)
         exotic = await self._exotic_json(planned)
-        steps = 0
+        sent = steps = 0
         for item in planned:
-            steps += self._send(item, visible, exotic)
+            receivers = self._send(item, visible, exotic)
+            sent += receivers
+            steps += receivers
             if steps >= STEPS_BETWEEN_YIELDS:
                 steps = 0
                 await asyncio.sleep(0)
+        return sent
 
     # -- plan ---------------------------------------------------------------------------------------------------------
 
-    async def _plan(self, rows: Sequence[Row]) -> list[_Planned]:
+    async def _plan(self, rows: Sequence[Row], subscriptions: Subscriptions) -> list[_Planned]:
         filters = _Filters(self._questions)
         wanted: list[tuple[Row, list[Section]]] = []
         tables: dict[int, Table] = {}
         for row in rows:
             sections = [
                 section
-                for section in self._subscriptions.sections_for(row.table.schema, row.table.name)
+                for section in subscriptions.sections_for(row.table.schema, row.table.name)
                 if section.request.event in (ANY, row.action.value)
             ]
             if not sections:
@@ -207,10 +220,10 @@ class Delivery:
         """Put one row to everybody who may see it; returns the number of receivers."""
         row = item.row
         # What is shown depends on the role and the selection; whoever shares them shares the text.
-        receivers: dict[tuple[str, tuple[str, ...] | None], tuple[_Hit, dict[Subscriber, list[int]]]] = {}
+        receivers: dict[tuple[str, tuple[str, ...] | None, bool], tuple[_Hit, dict[Subscriber, list[int]]]] = {}
         key = row.key
         for hit in item.hits:
-            variant = (hit.section.role, hit.section.request.columns)
+            variant = (hit.section.role, hit.section.request.columns, hit.section.with_position)
             for audience in hit.section.audiences.values():
                 if hit.needs_check and key not in visible.get((row.table.oid, audience.key), ()):
                     continue
@@ -220,9 +233,11 @@ class Delivery:
         count = 0
         for hit, members in receivers.values():
             data = (
-                render_change(row, hit.rights, hit.section.request.columns, exotic)
+                render_change(
+                    row, hit.rights, hit.section.request.columns, exotic, with_position=hit.section.with_position
+                )
                 if hit.refusal is None
-                else render_refusal(row, hit.refusal)
+                else render_refusal(row, hit.refusal, with_position=hit.section.with_position)
             )
             _fan_out(members, data)
             count += len(members)

@@ -47,10 +47,11 @@ class Audience:
 
 @dataclass(slots=True, eq=False)
 class Section:
-    """The audiences of one role and request."""
+    """The audiences of one role and request. ``with_position``: they want to know where each change stands in the log."""
 
     role: str
     request: ChangeRequest
+    with_position: bool
     audiences: dict[tuple[str, str], Audience] = field(default_factory=dict)
 
 
@@ -64,25 +65,46 @@ class Subscriptions:
     """The registry of one process."""
 
     def __init__(self) -> None:
-        self._by_pattern: dict[tuple[str, str], dict[tuple[str, ChangeRequest], Section]] = {}
+        self._by_pattern: dict[tuple[str, str], dict[tuple[str, ChangeRequest, bool], Section]] = {}
 
-    def add(self, subscriber: Subscriber, request: ChangeRequest, caller: Caller, identifier: int) -> None:
-        """Let ``subscriber`` get what ``request`` describes, as ``caller`` may see it, under ``identifier``."""
+    def add(
+        self,
+        subscriber: Subscriber,
+        request: ChangeRequest,
+        caller: Caller,
+        identifier: int,
+        *,
+        with_position: bool = False,
+    ) -> None:
+        """Let ``subscriber`` get what ``request`` describes, as ``caller`` may see it, under ``identifier``.
+
+        ``with_position``: each change tells its position in the log.
+        """
         sections = self._by_pattern.setdefault((request.schema, request.table), {})
-        section = sections.get((caller.role, request))
+        name = (caller.role, request, with_position)
+        section = sections.get(name)
         if section is None:
-            section = sections[caller.role, request] = Section(caller.role, request)
+            section = sections[name] = Section(*name)
         key = audience_key(caller)
         audience = section.audiences.get(key)
         if audience is None:
             audience = section.audiences[key] = Audience(key, caller)
         audience.members.setdefault(subscriber, []).append(identifier)
 
-    def remove(self, subscriber: Subscriber, request: ChangeRequest, caller: Caller, identifier: int) -> None:
+    def remove(
+        self,
+        subscriber: Subscriber,
+        request: ChangeRequest,
+        caller: Caller,
+        identifier: int,
+        *,
+        with_position: bool = False,
+    ) -> None:
         """Undo one ``add`` with the same arguments."""
         pattern = (request.schema, request.table)
         sections = self._by_pattern.get(pattern, {})
-        section = sections.get((caller.role, request))
+        name = (caller.role, request, with_position)
+        section = sections.get(name)
         key = audience_key(caller)
         audience = section.audiences.get(key) if section is not None else None
         if section is None or audience is None or subscriber not in audience.members:
@@ -95,7 +117,7 @@ class Subscriptions:
         if not audience.members:
             del section.audiences[key]
         if not section.audiences:
-            del sections[caller.role, request]
+            del sections[name]
         if not sections:
             del self._by_pattern[pattern]
 

@@ -35,8 +35,15 @@ class _View:
         return column.name in self.names and (self.selected is None or column.name in self.selected or column.is_key)
 
 
-def render_change(row: Row, rights: RoleRights, selected: tuple[str, ...] | None, exotic: ExoticJson) -> str:
-    """The ``data`` object of an event for one role and selection, as JSON text."""
+def render_change(
+    row: Row,
+    rights: RoleRights,
+    selected: tuple[str, ...] | None,
+    exotic: ExoticJson,
+    *,
+    with_position: bool = False,
+) -> str:
+    """The ``data`` object of an event for one role and selection, as JSON text. ``with_position`` adds ``position``."""
     view = _View(rights.columns, None if selected is None else frozenset(selected))
     columns = row.table.columns.values()
     descriptions = ",".join(column.description for column in columns if view.shows(column))
@@ -62,16 +69,23 @@ def render_change(row: Row, rights: RoleRights, selected: tuple[str, ...] | None
     if row.action is not Action.INSERT:
         parts.append(f'"old_record":{_object(old)}')
     parts.append(f'"errors":{errors}')
+    if with_position:
+        parts.append(_position(row))
     return "{" + ",".join(parts) + "}"
 
 
-def render_refusal(row: Row, reason: str) -> str:
+def render_refusal(row: Row, reason: str, *, with_position: bool = False) -> str:
     """The ``data`` object of an event that tells only that something changed and why no more is said."""
+    position = f",{_position(row)}" if with_position else ""
     old = ',"old_record":{}' if row.action is Action.UPDATE else ""
     return (
         f'{{{_head(row)},"commit_timestamp":"{commit_timestamp(row.commit_time_us)}","columns":[],"record":{{}}{old},'
-        f'"errors":["{reason}"]}}'
+        f'"errors":["{reason}"]{position}}}'
     )
+
+
+def _position(row: Row) -> str:
+    return f'"position":{quote_json(str(row.position))}'
 
 
 def _head(row: Row) -> str:
