@@ -20,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from isobase_deploy.http_protocol import LimitedHttpProtocol
+from isobase_deploy.websocket import WebSocketProtocol
 from isobase_platform.config import Settings
 
 __all__ = ["HttpServer", "Served", "ending_on_signals"]
@@ -28,6 +29,8 @@ SOCKET_CLOSE_GRACE_S = 1.0
 """How long services may take to close their sockets by themselves before the server closes every connection."""
 COLLECT_AFTER_OBJECTS = 20_000
 """Objects made, less those freed, until the youngest are looked through (Python's default: 700)."""
+MAX_SOCKET_MESSAGE_BYTES = 5_000_000
+"""The largest message of a WebSocket's client, as upstream; beyond it the socket is closed with 1009."""
 KEEP_ALIVE_S = 65
 """Longer than the load balancers' usual 60 s: who closes first must not be us."""
 
@@ -81,8 +84,8 @@ class HttpServer:
             gateway.app,
             loop="none",
             http=LimitedHttpProtocol,
-            ws="websockets-sansio",
-            ws_max_size=settings.realtime.max_payload_bytes + 64 * 1024,
+            ws=WebSocketProtocol,
+            ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
             ws_ping_interval=None,
             ws_per_message_deflate=False,  # 64 KiB of state per socket, and frames shared by many could not be
             lifespan="off",

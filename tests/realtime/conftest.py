@@ -14,6 +14,8 @@ import jwt
 import pytest
 import uvicorn
 
+from isobase_deploy.http_server import MAX_SOCKET_MESSAGE_BYTES
+from isobase_deploy.websocket import WebSocketProtocol
 from isobase_platform.config import RealtimeSettings, Settings
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
@@ -83,8 +85,8 @@ StackFactory = Callable[..., Awaitable[Stack]]
 
 
 @asynccontextmanager
-async def running_stack(settings: Settings, **realtime: object) -> AsyncIterator[Stack]:
-    """Serve realtime with the given settings changed."""
+async def running_stack(settings: Settings, *, gives_sockets: bool = True, **realtime: object) -> AsyncIterator[Stack]:
+    """Serve realtime with the given settings changed; by a server that gives bare sockets as ours does, or by any other."""
     values = {"error_backoff_s": 0.05, "max_events_per_s": 100_000, "max_joins_per_s": 10_000, **realtime}
     settings = settings.model_copy(update={"realtime": RealtimeSettings.model_validate(values)})
     async with Platform.open(settings) as platform:
@@ -94,7 +96,8 @@ async def running_stack(settings: Settings, **realtime: object) -> AsyncIterator
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             edge,
-            ws="websockets-sansio",
+            ws=WebSocketProtocol if gives_sockets else "websockets-sansio",
+            ws_max_size=MAX_SOCKET_MESSAGE_BYTES if gives_sockets else 16 * 1024 * 1024,
             lifespan="off",
             log_config=None,
             log_level="warning",
@@ -127,8 +130,8 @@ async def start_stack(database: Settings) -> AsyncIterator[StackFactory]:
     """Start a stack with settings of the test's own: ``await start_stack(max_sockets=1)``."""
     async with AsyncExitStack() as stacks:
 
-        async def start(**realtime: object) -> Stack:
-            stack = await stacks.enter_async_context(running_stack(database, **realtime))
+        async def start(*, gives_sockets: bool = True, **realtime: object) -> Stack:
+            stack = await stacks.enter_async_context(running_stack(database, gives_sockets=gives_sockets, **realtime))
             if await stack.owner.fetchval("select to_regclass('public.notes')") is None:
                 await stack.owner.execute(SCHEMA)
             return stack

@@ -29,6 +29,8 @@ class RealtimeSettings(SettingsGroup):
     """Whether public channels are refused."""
     max_send_buffer_bytes: int = 16 * 1024 * 1024
     """What may wait for one socket that reads slowly, before it is closed with 1013."""
+    drop_presence_above_bytes: int = 1024 * 1024
+    """When more than this waits for a socket, it gets no differences of presence until it has caught up."""
     idle_timeout_s: int = 60
     error_backoff_s: float = 0.5
     """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""

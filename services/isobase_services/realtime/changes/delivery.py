@@ -19,6 +19,7 @@ from isobase_services.realtime.changes.request import ANY, Filter
 from isobase_services.realtime.changes.rows import Action, Row
 from isobase_services.realtime.changes.snapshot import VisibleTransactions
 from isobase_services.realtime.changes.visibility import KeyCheck, Questions
+from isobase_services.realtime.wire.frames import Frame
 from isobase_services.realtime.wire.messages import Codec
 
 __all__ = ["Delivery"]
@@ -269,7 +270,7 @@ def _pairs(planned: Sequence[_Planned]) -> Iterator[tuple[Row, _Hit]]:
 
 
 def _fan_out(members: dict[Subscriber, list[int]], data: str) -> None:
-    frames: dict[tuple[Codec, str, tuple[int, ...]], str] = {}
+    frames: dict[tuple[Codec, str, tuple[int, ...]], Frame] = {}
     for subscriber, identifiers in members.items():
         ids = tuple(dict.fromkeys(identifiers))
         key = (subscriber.codec, subscriber.wire_topic, ids)

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from isobase_platform.caller import Caller
 from isobase_services.realtime.changes.request import ANY, ChangeRequest
-from isobase_services.realtime.wire.messages import Codec, Frame
+from isobase_services.realtime.wire.frames import Frame
+from isobase_services.realtime.wire.messages import Codec
 
 __all__ = ["Audience", "Section", "Subscriber", "Subscriptions", "audience_key"]
 
@@ -32,7 +33,7 @@ class Subscriber(Protocol):
         ...
 
     def put(self, frame: Frame) -> None:
-        """Queue a frame for its socket, without waiting."""
+        """Send a frame to its socket, without waiting."""
         ...
 
 

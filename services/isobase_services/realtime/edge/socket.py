@@ -1,7 +1,8 @@
-"""The WebSocket endpoint: a handshake, then one task that reads and one that writes.
+"""The WebSocket endpoint: a handshake, then the bare socket where the server gives it, else ASGI's two directions as tasks.
 
-The reader hands frames to the connection and never waits for anything else; the writer empties the connection's outbox and
-alone waits for the client. Source: contracts/realtime.md 1.1.
+On a bare socket (``http.raw_socket``) the server calls the connection and the outbox writes to the transport: an idle socket
+has no task. With ASGI a reader hands messages to the connection and never waits for anything else; a writer empties the
+outbox and alone waits for the client. Source: contracts/realtime.md 1.1.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from isobase_platform.http.raw_socket import Adopt, RawSocket, adopter
 from isobase_platform.http.request import request_id
 from isobase_services.realtime.edge.errors import HandshakeRefused, render_error
 from isobase_services.realtime.edge.handshake import admit
@@ -51,6 +53,10 @@ class SocketEndpoint:
         await send({"type": "websocket.accept"})
         connection = Connection(self._hub, admission.codec, admission.token, admission.request)
         self._hub.add(connection)
+        adopt = adopter(scope)
+        if adopt is not None:
+            _BareSocket(connection).serve(adopt)
+            return
         try:
             await _serve(connection, receive, send)
         finally:
@@ -64,6 +70,49 @@ class SocketEndpoint:
         await response(scope, receive, send)
 
 
+class _BareSocket:
+    """A connection on a socket of its own; see ``isobase_platform.http.raw_socket.SocketHandler``."""
+
+    __slots__ = ("_connection", "_socket")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._socket: RawSocket | None = None
+
+    def serve(self, adopt: Adopt) -> None:
+        """Take the socket over; from here on the server calls."""
+        self._socket = socket = adopt(self)
+        self._connection.on_closing = self._close
+        self._connection.outbox.attach(socket.write)
+        if self._connection.close_code is not None:
+            self._close()
+
+    def message_received(self, message: str | bytes) -> None:
+        """Handle a message; where fan-out is behind, read no more from those that feed it."""
+        self._connection.receive(message)
+        fan_out = self._connection.hub.fan_out
+        if fan_out.is_full and self._socket is not None:
+            self._socket.hold_reading()
+            fan_out.wait_for_room(self._socket.resume_reading)
+
+    def writing_paused(self) -> None:
+        """Queue from now on."""
+        self._connection.outbox.hold()
+
+    def writing_resumed(self) -> None:
+        """Write what was queued."""
+        self._connection.outbox.release()
+
+    def socket_ended(self) -> None:
+        """Leave everything."""
+        self._connection.ended()
+        self._connection.hub.remove(self._connection)
+
+    def _close(self) -> None:
+        assert self._socket is not None
+        self._socket.close(self._connection.close_code or 1000)
+
+
 async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse a handshake with an HTTP answer where the server can carry one, else with its plain 403."""
     if "websocket.http.response" not in scope.get("extensions", {}):
@@ -75,7 +124,9 @@ async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) 
 async def _serve(connection: Connection, receive: Receive, send: Send) -> None:
     reader = asyncio.create_task(_read(connection, receive), name="realtime socket reader")
     writer = asyncio.create_task(_write(connection, send), name="realtime socket writer")
-    closing = asyncio.create_task(connection.closing.wait(), name="realtime socket close")
+    is_closing = asyncio.Event()
+    connection.on_closing = is_closing.set
+    closing = asyncio.create_task(is_closing.wait(), name="realtime socket close")
     tasks = (reader, writer, closing)
     try:
         await asyncio.wait({reader, writer, closing}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,8 +155,8 @@ async def _write(connection: Connection, send: Send) -> None:
     # A client that is gone makes send raise; the reader learns it too and ends the socket.
     with contextlib.suppress(OSError):
         while (frame := await connection.outbox.get()) is not None:
-            if isinstance(frame, str):
-                await send({"type": "websocket.send", "text": frame})
+            if frame.is_text:
+                await send({"type": "websocket.send", "text": frame.payload.decode()})
             else:
-                await send({"type": "websocket.send", "bytes": frame})
+                await send({"type": "websocket.send", "bytes": frame.payload})
         await send({"type": "websocket.close", "code": connection.close_code or 1000})

@@ -21,11 +21,11 @@ from isobase_services.realtime.session.broadcasting import handle_broadcast
 from isobase_services.realtime.session.policies import Extension, PolicyFailed, ReadGrant
 from isobase_services.realtime.session.token_watch import TokenWatch
 from isobase_services.realtime.session.tracking import Tracking
+from isobase_services.realtime.wire.frames import Frame
 from isobase_services.realtime.wire.messages import (
     EMPTY_OBJECT,
     ClientMessage,
     Codec,
-    Frame,
     Outgoing,
     Ref,
     TextBroadcast,
@@ -61,6 +61,7 @@ class Channel:
         "key",
         "may_read_broadcasts",
         "may_read_presence",
+        "put",
         "replayed_ids",
         "request",
         "token",
@@ -74,6 +75,8 @@ class Channel:
         self.connection = connection
         self.key = key
         self.codec: Codec = connection.codec
+        # Fan-out calls it for each frame: no call of a call. It sends a frame that was serialised already.
+        self.put = connection.put
         self.join_ref = join_ref
         self.request = request
         self.may_read_broadcasts = not key.is_private
@@ -183,9 +186,19 @@ class Channel:
 
     # -- answers and the end ------------------------------------------------------------------------------------------
 
-    def put(self, frame: Frame) -> None:
-        """Queue a frame that was serialised already."""
-        self.connection.put(frame)
+    def offer(self, frame: Frame) -> None:
+        """As ``put``, for what may be lost where the socket is behind."""
+        self.connection.offer(frame, "ephemeral")
+
+    def put_presence(self, frame: Frame) -> None:
+        """As ``put``; where the socket is behind, the difference is lost and the whole state is sent when it caught up."""
+        if not self.connection.offer(frame, "presence"):
+            self.connection.lost_presence(self)
+
+    def refresh_presence(self) -> None:
+        """Send the state of presence again; clients replace theirs by it."""
+        if self.topic is not None and self.may_read_presence and not self.is_ended:
+            self.push("presence_state", self.topic.presence.state)
 
     def reply(self, ref: Ref, status: str, response: str) -> None:
         """Answer a message; ``response`` is JSON text. The join_ref is the join's, whatever the message carried (1.2)."""
@@ -239,6 +252,8 @@ class Channel:
     def end(self) -> None:
         """Leave the topic without a word (its socket is gone, or ``close`` says it)."""
         self.is_ended = True
+        # What is under way to the topic's members passes by this one from now on.
+        self.may_read_broadcasts = self.may_read_presence = False
         self._backlog = None
         self.token.stop()
         if self.changes is not None:

@@ -1,7 +1,8 @@
 """One socket of a client: its channels, and where each of its messages goes.
 
 ``receive`` never waits, so a heartbeat is answered at once whatever joins or SQL are under way. The edge owns the transport:
-it feeds ``receive`` and empties ``outbox``. Source: contracts/realtime.md 1.1 to 1.7.
+it feeds ``receive``, gives ``outbox`` where to write, and closes when ``on_closing`` says so.
+Source: contracts/realtime.md 1.1 to 1.7.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from isobase_platform.caller import RequestFacts
@@ -19,7 +20,8 @@ from isobase_services.realtime.core.outbox import Outbox
 from isobase_services.realtime.core.topics import TOPIC_PREFIX, TopicKey
 from isobase_services.realtime.session.channel import Channel
 from isobase_services.realtime.session.joining import JoinRefused, begin_join
-from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, Codec, Frame, Ref, dump
+from isobase_services.realtime.wire.frames import Frame
+from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, Codec, Message, Ref, dump
 
 if TYPE_CHECKING:
     from isobase_services.realtime.core.access import Access
@@ -43,6 +45,23 @@ _log = logging.getLogger("isobase.realtime")
 class Connection:
     """A socket that passed the handshake with ``token``."""
 
+    __slots__ = (
+        "_tasks",
+        "_token",
+        "channel_left_at_s",
+        "channels",
+        "close_code",
+        "codec",
+        "hub",
+        "is_user",
+        "on_closing",
+        "outbox",
+        "put",
+        "received_at_s",
+        "request",
+        "stale_presence",
+    )
+
     def __init__(self, hub: Hub, codec: Codec, token: str, request: RequestFacts) -> None:
         self.hub = hub
         self.codec = codec
@@ -51,10 +70,20 @@ class Connection:
         self.close_code: int | None = None
         self.is_user = False
         """Set and cleared by the hub, which counts the sockets that have joined a channel."""
-        self.outbox = Outbox(hub.settings.max_send_buffer_bytes, self._overflow)
-        self.closing = asyncio.Event()
+        self.outbox = Outbox(
+            max_bytes=hub.settings.max_send_buffer_bytes,
+            droppable_bytes=hub.settings.drop_presence_above_bytes,
+            on_overflow=self._overflow,
+            on_drained=self._drained,
+        )
+        self.put = self.outbox.put
+        """Send a frame, without waiting."""
+        self.on_closing: Callable[[], None] = _nothing
+        """What closes the transport with ``close_code``, behind what is queued."""
+        self.stale_presence: set[Channel] | None = None
+        """Channels whose client lost differences of presence, because it read too slowly."""
         self._token = token
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
         self.received_at_s = self.channel_left_at_s = asyncio.get_running_loop().time()
 
     @staticmethod
@@ -64,16 +93,17 @@ class Connection:
 
     # -- incoming -----------------------------------------------------------------------------------------------------
 
-    def receive(self, frame: Frame) -> None:
-        """Handle one frame; malformed ones are dropped, as upstream does."""
+    def receive(self, content: Message) -> None:
+        """Handle one message; malformed ones are dropped, as upstream does."""
         self.received_at_s = asyncio.get_running_loop().time()
         if self.close_code is not None:
             return
-        if len(frame) > MAX_FRAME_BYTES:
+        self.hub.counters.received += 1
+        if len(content) > MAX_FRAME_BYTES:
             self.close(CLOSE_TOO_BIG)
             return
         try:
-            message = self.codec.decode(frame)
+            message = self.codec.decode(content)
             if message is None:
                 _log.debug("malformed frame dropped")
                 return
@@ -132,6 +162,7 @@ class Connection:
             self.close(CLOSE_GOING_AWAY)
             raise JoinRefused("ClientJoinRateLimitReached: Too many joins per second")
         hub.joins.add()
+        hub.counters.joins += 1
         if len(self.channels) >= hub.settings.max_channels_per_socket:
             raise JoinRefused("ChannelRateLimitReached: Too many channels")
         try:
@@ -150,9 +181,23 @@ class Connection:
 
     # -- outgoing -----------------------------------------------------------------------------------------------------
 
-    def put(self, frame: Frame) -> None:
-        """Queue a frame for the socket, without waiting."""
-        self.outbox.put(frame)
+    def offer(self, frame: Frame, kind: str) -> bool:
+        """Send what a socket that is behind does not get: False where it was dropped. ``kind`` is for the metrics."""
+        if self.outbox.offer(frame):
+            return True
+        self.hub.counters.dropped[kind] += 1
+        return False
+
+    def lost_presence(self, channel: Channel) -> None:
+        """Remember that ``channel`` needs the whole state of presence once its client has caught up."""
+        if self.stale_presence is None:
+            self.stale_presence = set()
+        self.stale_presence.add(channel)
+
+    def _drained(self) -> None:
+        channels, self.stale_presence = self.stale_presence, None
+        for channel in channels or ():
+            channel.refresh_presence()
 
     def answer(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> None:
         """Answer a message: every reply, the channels' too, goes through here. ``response`` is JSON text."""
@@ -178,6 +223,8 @@ class Connection:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` for this socket; it is cancelled when the socket ends."""
+        if self._tasks is None:
+            self._tasks = set()
         if len(self._tasks) >= MAX_TASKS:
             work.close()
             self.close(CLOSE_TRY_AGAIN_LATER)
@@ -187,7 +234,8 @@ class Connection:
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        if self._tasks is not None:
+            self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a channel's task failed", exc_info=task.exception())
             self.close(1011)
@@ -206,16 +254,21 @@ class Connection:
         """Ask the edge to send what is queued and then to close the socket with ``code``; the first code counts."""
         if self.close_code is None:
             self.close_code = code
+            self.hub.counters.closed[code] += 1
             self.outbox.close()
-            self.closing.set()
+            self.on_closing()
 
     def ended(self) -> None:
         """The socket is gone: leave every topic and stop every task."""
         if self.close_code is None:
             self.close_code = CLOSE_NORMAL
-        self.outbox.close()
+        self.outbox.discard()
         for channel in list(self.channels.values()):
             channel.end()
         self.channels.clear()
-        for task in self._tasks:
+        for task in tuple(self._tasks or ()):
             task.cancel()
+
+
+def _nothing() -> None:
+    """There is no transport yet."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from isobase_platform.config import RealtimeSettings
 from isobase_platform.tokens import ApiKeys, TokenVerifier
 from isobase_services.realtime.cluster.broadcasts import Broadcasts
+from isobase_services.realtime.core.counters import Counters
+from isobase_services.realtime.core.fanout import FanOut
 from isobase_services.realtime.core.rates import RollingRate
 from isobase_services.realtime.core.topics import TopicKey, Topics
 from isobase_services.realtime.wire.messages import Outgoing, TextBroadcast, UserBroadcast
@@ -58,7 +60,9 @@ class Hub:
         self.policies = policies
         self.history = history
         self.changes = changes
-        self.topics = Topics()
+        self.counters = Counters()
+        self.fan_out = FanOut()
+        self.topics = Topics(self.fan_out, self.counters)
         self._broadcasts = Broadcasts(cluster, self.publish_here)
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
@@ -74,6 +78,7 @@ class Hub:
     def add(self, connection: Connection) -> None:
         """Register an accepted socket."""
         self.connections.add(connection)
+        self.counters.sockets += 1
         self._emptied.clear()
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)

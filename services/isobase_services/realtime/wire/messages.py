@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from isobase_platform.strict_json import load_finite
+from isobase_services.realtime.wire.frames import Frame
 
 __all__ = [
     "EMPTY_OBJECT",
     "ClientMessage",
     "Codec",
-    "Frame",
     "JsonObject",
+    "Message",
     "Outgoing",
     "Ref",
     "TextBroadcast",
@@ -29,8 +30,8 @@ __all__ = [
 
 Ref: TypeAlias = str | int | float | None
 """A message reference. Clients of today send text; it is echoed as it came."""
-Frame: TypeAlias = str | bytes
-"""One WebSocket message: text or binary."""
+Message: TypeAlias = str | bytes
+"""One WebSocket message of a client: text or binary."""
 JsonObject: TypeAlias = Mapping[str, object]
 
 EMPTY_OBJECT = "{}"
@@ -102,23 +103,23 @@ class ClientMessage:
 class Codec(Protocol):
     """One serialisation of the protocol. All methods are pure; JSON arguments are JSON text of an object."""
 
-    def decode(self, frame: Frame) -> ClientMessage | None:
-        """Read a frame; None for a malformed one, which upstream drops while the socket stays open."""
+    def decode(self, message: Message) -> ClientMessage | None:
+        """Read a message; None for a malformed one, which upstream drops while the socket stays open."""
         ...
 
-    def reply(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> str:
+    def reply(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> Frame:
         """A ``phx_reply`` with ``status`` ok or error."""
         ...
 
-    def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> str:
+    def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """A message of the server to one channel (presence_state, system)."""
         ...
 
-    def closing(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> str:
+    def closing(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """``phx_close`` or ``phx_error``, whose ref is that of the join."""
         ...
 
-    def fan_out(self, *, topic: str, event: str, payload: str) -> str:
+    def fan_out(self, *, topic: str, event: str, payload: str) -> Frame:
         """A message for every member of a topic: it carries no reference, so all members share its bytes."""
         ...
 

@@ -6,9 +6,10 @@ What the server sends always carries the key ``ref``, null where there is none: 
 
 from __future__ import annotations
 
+from isobase_services.realtime.wire.frames import Frame, text_frame
 from isobase_services.realtime.wire.messages import (
     ClientMessage,
-    Frame,
+    Message,
     Outgoing,
     Ref,
     TextBroadcast,
@@ -24,12 +25,12 @@ __all__ = ["PhoenixV1"]
 class PhoenixV1:
     """The codec of ``vsn=1.0.0`` and of a handshake without ``vsn``."""
 
-    def decode(self, frame: Frame) -> ClientMessage | None:
+    def decode(self, message: Message) -> ClientMessage | None:
         """See ``Codec.decode``. Binary frames do not exist in this version."""
-        if isinstance(frame, bytes):
+        if isinstance(message, bytes):
             return None
         try:
-            value = parse_json(frame)
+            value = parse_json(message)
         except ValueError:
             return None
         if not isinstance(value, dict):
@@ -44,19 +45,19 @@ class PhoenixV1:
             return None
         return ClientMessage(join_ref=join_ref, ref=ref, topic=topic, event=event, payload=payload)
 
-    def reply(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> str:
+    def reply(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> Frame:
         """See ``Codec.reply``."""
         return _object(topic, "phx_reply", f'{{"status":"{status}","response":{response}}}', ref)
 
-    def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> str:
+    def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.push``."""
         return _object(topic, event, payload, None)
 
-    def closing(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> str:
+    def closing(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.closing``."""
         return _object(topic, event, payload, join_ref)
 
-    def fan_out(self, *, topic: str, event: str, payload: str) -> str:
+    def fan_out(self, *, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.fan_out``."""
         return _object(topic, event, payload, None)
 
@@ -69,5 +70,5 @@ class PhoenixV1:
         return _object(topic, "broadcast", user_broadcast_object(message), None)
 
 
-def _object(topic: str, event: str, payload: str, ref: Ref) -> str:
-    return f'{{"topic":{dump(topic)},"event":{dump(event)},"payload":{payload},"ref":{dump(ref)}}}'
+def _object(topic: str, event: str, payload: str, ref: Ref) -> Frame:
+    return text_frame(f'{{"topic":{dump(topic)},"event":{dump(event)},"payload":{payload},"ref":{dump(ref)}}}')

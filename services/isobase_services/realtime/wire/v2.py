@@ -6,9 +6,10 @@ one byte each, so a field has at most ``MAX_FIELD_BYTES``. Source: contracts/rea
 
 from __future__ import annotations
 
+from isobase_services.realtime.wire.frames import Frame, binary_frame, text_frame
 from isobase_services.realtime.wire.messages import (
     ClientMessage,
-    Frame,
+    Message,
     Outgoing,
     Ref,
     TextBroadcast,
@@ -32,12 +33,12 @@ PUSH_HEAD_BYTES = 7
 class PhoenixV2:
     """The codec of ``vsn=2.0.0``."""
 
-    def decode(self, frame: Frame) -> ClientMessage | None:
+    def decode(self, message: Message) -> ClientMessage | None:
         """See ``Codec.decode``."""
-        if isinstance(frame, bytes):
-            return _decode_push(frame)
+        if isinstance(message, bytes):
+            return _decode_push(message)
         try:
-            value = parse_json(frame)
+            value = parse_json(message)
         except ValueError:
             return None
         if not isinstance(value, list) or len(value) < 5:
@@ -50,19 +51,19 @@ class PhoenixV2:
             return None
         return ClientMessage(join_ref=join_ref, ref=ref, topic=topic, event=event, payload=payload)
 
-    def reply(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> str:
+    def reply(self, *, join_ref: Ref, ref: Ref, topic: str, status: str, response: str) -> Frame:
         """See ``Codec.reply``."""
         return _array(join_ref, ref, topic, "phx_reply", f'{{"status":"{status}","response":{response}}}')
 
-    def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> str:
+    def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.push``."""
         return _array(join_ref, None, topic, event, payload)
 
-    def closing(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> str:
+    def closing(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.closing``."""
         return _array(join_ref, join_ref, topic, event, payload)
 
-    def fan_out(self, *, topic: str, event: str, payload: str) -> str:
+    def fan_out(self, *, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.fan_out``."""
         return _array(None, None, topic, event, payload)
 
@@ -77,11 +78,11 @@ class PhoenixV2:
             return _array(None, None, topic, "broadcast", user_broadcast_object(message))
         encoding = ENCODING_JSON if message.is_json else ENCODING_RAW
         head = bytes((USER_BROADCAST, *(len(part) for part in fields), encoding))
-        return b"".join((head, *fields, message.payload))
+        return binary_frame(head, *fields, message.payload)
 
 
-def _array(join_ref: Ref, ref: Ref, topic: str, event: str, payload: str) -> str:
-    return f"[{dump(join_ref)},{dump(ref)},{dump(topic)},{dump(event)},{payload}]"
+def _array(join_ref: Ref, ref: Ref, topic: str, event: str, payload: str) -> Frame:
+    return text_frame(f"[{dump(join_ref)},{dump(ref)},{dump(topic)},{dump(event)},{payload}]")
 
 
 def _decode_push(frame: bytes) -> ClientMessage | None:

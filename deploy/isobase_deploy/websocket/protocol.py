@@ -1,0 +1,92 @@
+"""uvicorn's WebSocket protocol, which gives the bare socket to an app that asks for it.
+
+The handshake is uvicorn's and the websockets library's, and so is everything for apps that stay with ASGI. An app that
+adopts its socket gets an ``AdoptedSocket`` in its place, and this object goes, with all that it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from isobase_deploy.websocket.socket import AdoptedSocket
+from isobase_platform.http.raw_socket import EXTENSION, RawSocket, SocketHandler
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent
+    from websockets.http11 import Request
+
+__all__ = ["WebSocketProtocol"]
+
+WRITE_BUFFER_BYTES = 64 * 1024
+"""What a transport may hold before its app is told to wait; beyond it the app queues, and can still decide what to drop."""
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """One connection until it is adopted, or for its whole life."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_undecided = False
+        self._early: list[bytes] = []
+
+    def handle_connect(self, event: Request) -> None:
+        """As uvicorn, and offer the bare socket."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            self._is_undecided = True
+            cast("dict[str, Any]", self.scope)["extensions"][EXTENSION] = {"adopt": self._adopt}
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn; frames that come before the app has decided how to read them wait, and no more is read."""
+        if self._is_undecided:
+            self._early.append(data)
+            self.transport.pause_reading()
+            return
+        super().data_received(data)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """As uvicorn; asking for a message after the handshake decides for ASGI."""
+        if self._is_undecided and self.handshake_complete:
+            self._is_undecided = False
+            if self._early:
+                early, self._early = self._early, []
+                self.transport.resume_reading()
+                for data in early:
+                    super().data_received(data)
+        return await super().receive()
+
+    def _adopt(self, handler: SocketHandler) -> RawSocket:
+        """Give the accepted socket to ``handler``. Raises ``RuntimeError`` unless it was just accepted."""
+        if not (self._is_undecided and self.handshake_complete):
+            raise RuntimeError("only a socket that was just accepted can be adopted")
+        self._is_undecided = False
+        self.stop_keepalive()
+        transport, self.transport = self.transport, _Given()
+        self.connections.discard(self)
+        del cast("dict[str, Any]", self.scope)["extensions"][EXTENSION]  # it refers to this object, which shall go
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        adopted = AdoptedSocket(transport, handler, self.connections, self.loop, self.config.ws_max_size)
+        transport.set_protocol(adopted)
+        if self.disconnected:  # lost since it was accepted: nobody will tell the new protocol
+            self.loop.call_soon(adopted.connection_lost, None)
+            return adopted
+        early, self._early = self._early, []
+        if early:
+            # Not within the call: the handler does not know its socket yet.
+            self.loop.call_soon(adopted.data_received, b"".join(early))
+            transport.resume_reading()
+        return adopted
+
+
+class _Given(asyncio.Transport):
+    """What is left here of a transport that was given away: uvicorn closes it when the app returns."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def is_closing(self) -> bool:
+        """Always."""
+        return True
