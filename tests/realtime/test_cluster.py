@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from isobase_platform.config import Settings
 from tests.plugins.redis import RedisServer
 from tests.realtime.conftest import SCHEMA, Stack, running_stack
+from tests.realtime.test_presence import fields_of, track
 
 QUICK = {"heartbeat_interval_s": 0.2, "dead_after_s": 1.5}
 StartNode = Callable[..., Awaitable[Stack]]
@@ -42,6 +43,11 @@ async def start_node(request: pytest.FixtureRequest, database: Settings) -> Asyn
         yield start
 
 
+async def silence(node: Stack) -> None:
+    """Let a node end without a word, as one that was killed does."""
+    await node.platform.bus.close()
+
+
 async def test_broadcast_reaches_the_members_on_every_node_once(start_node: StartNode) -> None:
     here, there = await start_node(), await start_node()
     await until(lambda: here.service.cluster.has_peers and there.service.cluster.has_peers)
@@ -66,3 +72,69 @@ async def test_broadcast_reaches_the_members_on_every_node_once(start_node: Star
     assert [event for event, _ in got if event != "three"] == ["one", "two"]
     await sender.nothing("broadcast", 0.2)
     assert other.events("broadcast") == []
+
+
+async def test_presence_of_one_node_is_known_on_the_other(start_node: StartNode) -> None:
+    here, there = await start_node(), await start_node()
+    await until(lambda: here.service.cluster.has_peers and there.service.cluster.has_peers)
+    alice, bob = await here.connect(), await there.connect(vsn=None)
+    await alice.join("room", presence={"enabled": True, "key": "a"})
+    await bob.join("room", presence={"enabled": True, "key": "a"})
+    assert (await track(alice, {"on": "here"}))["status"] == "ok"
+    joined = (await bob.event("presence_diff")).payload
+    assert (fields_of(joined["joins"]), joined["leaves"]) == ({"a": [{"on": "here"}]}, {})
+    await track(bob, {"on": "there"})
+    for socket in (alice, bob):
+        await socket.wait_for(lambda item: item.payload.get("joins", {}).get("a", {}) and "there" in str(item.payload))
+    late = await there.connect()
+    await late.join("room", presence={"enabled": True})
+    state = fields_of((await late.event("presence_state")).payload)
+    assert sorted(str(fields) for fields in state["a"]) == ["{'on': 'here'}", "{'on': 'there'}"]
+    await track(alice, {"on": "here", "n": 2})
+    update = (await bob.event("presence_diff")).payload
+    assert update["leaves"]["a"]["metas"] == joined["joins"]["a"]["metas"]
+    assert update["joins"]["a"]["metas"][0]["phx_ref_prev"] == joined["joins"]["a"]["metas"][0]["phx_ref"]
+    private = await there.connect()
+    await private.join("other", presence={"enabled": True})
+    assert (await private.event("presence_state")).payload == {}
+    await alice.close()
+    left = (await bob.event("presence_diff")).payload
+    assert (left["joins"], fields_of(left["leaves"])) == ({}, {"a": [{"on": "here", "n": 2}]})
+
+
+async def test_node_that_starts_later_learns_who_is_there_already(start_node: StartNode) -> None:
+    here = await start_node()
+    sockets = [await here.connect() for _ in range(3)]
+    for number, socket in enumerate(sockets):
+        await socket.join("room", presence={"key": f"k{number}"})
+        await track(socket, {"n": number, "text": "x" * 40_000})
+    there = await start_node()
+    await until(lambda: len(there.service.hub.topics.elsewhere) == 3)
+    late = await there.connect()
+    await late.join("room", presence={"enabled": True})
+    state = fields_of((await late.event("presence_state")).payload)
+    assert {key: fields[0]["n"] for key, fields in state.items()} == {"k0": 0, "k1": 1, "k2": 2}
+
+
+async def test_presence_of_a_node_that_stops_leaves_at_once_and_of_one_that_dies_after_its_time(
+    start_node: StartNode,
+) -> None:
+    here, silent = await start_node(), await start_node()
+    watcher, member = await here.connect(), await silent.connect()
+    await watcher.join("room", presence={"enabled": True})
+    await member.join("room", presence={"key": "ghost"})
+    await track(member, {"n": 1})
+    assert fields_of((await watcher.event("presence_diff")).payload["joins"]) == {"ghost": [{"n": 1}]}
+    await silence(silent)
+    diff = (await watcher.event("presence_diff", timeout_s=15.0)).payload
+    assert (diff["joins"], fields_of(diff["leaves"])) == ({}, {"ghost": [{"n": 1}]})
+    assert not here.service.cluster.has_peers
+    ending = await start_node(dead_after_s=60.0)
+    leaving = await ending.connect()
+    await leaving.join("room", presence={"key": "leaves"})
+    await track(leaving, {"n": 2})
+    await watcher.event("presence_diff")
+    await ending.service.drain(5.0)
+    diff = (await watcher.event("presence_diff")).payload
+    assert fields_of(diff["leaves"]) == {"leaves": [{"n": 2}]}
+    await until(lambda: not here.service.cluster.has_peers)

@@ -21,6 +21,9 @@ class ClusterSettings(SettingsGroup):
     max_queue_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     """What may wait for the bus, for each kind of message; what comes beyond is dropped and counted."""
 
+    max_presence_entries: int = Field(default=200_000, ge=0)
+    """Tracked members of other processes that this one keeps; those beyond are not shown here."""
+
     @model_validator(mode="after")
     def _death_takes_beats(self) -> ClusterSettings:
         if self.dead_after_s < 2 * self.heartbeat_interval_s:

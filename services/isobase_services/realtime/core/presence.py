@@ -1,6 +1,7 @@
 """Presence of one topic: who is there, and the difference that each change makes.
 
-A key may be tracked by several channels; each is one meta under that key. Source: contracts/realtime.md 1.9.
+A key may be tracked by several channels, here and in other processes; each is one meta under that key. Neighbour:
+``presence_elsewhere`` knows those of other processes. Source: contracts/realtime.md 1.9.
 """
 
 from __future__ import annotations
@@ -8,86 +9,112 @@ from __future__ import annotations
 import itertools
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from isobase_services.realtime.wire.messages import dump
 
-__all__ = ["Presence", "PresenceDiff"]
-
-_numbers = itertools.count(1)
-_process = os.urandom(4)
+__all__ = ["Presence", "PresenceDiff", "PresenceEntry", "PresenceRefs"]
 
 
 @dataclass(slots=True, frozen=True)
-class _Entry:
+class PresenceEntry:
+    """One tracked member. ``ref`` is its own for ever; ``meta`` is the JSON text of its meta, refs included."""
+
     key: str
     ref: str
-    fields: Mapping[str, object]
-    previous_ref: str | None
-
-    @property
-    def meta(self) -> dict[str, object]:
-        meta: dict[str, object] = {**self.fields, "phx_ref": self.ref}
-        if self.previous_ref is not None:
-            meta["phx_ref_prev"] = self.previous_ref
-        return meta
+    meta: str
 
 
 @dataclass(slots=True, frozen=True)
 class PresenceDiff:
     """What changed, as the payload of ``presence_diff``."""
 
-    joins: tuple[_Entry, ...] = ()
-    leaves: tuple[_Entry, ...] = ()
+    joins: tuple[PresenceEntry, ...] = ()
+    leaves: tuple[PresenceEntry, ...] = ()
 
     @property
     def payload(self) -> str:
         """JSON text ``{"joins": {...}, "leaves": {...}}``."""
-        return dump({"joins": _grouped(self.joins), "leaves": _grouped(self.leaves)})
+        return f'{{"joins":{_grouped(self.joins)},"leaves":{_grouped(self.leaves)}}}'
+
+
+class PresenceRefs:
+    """Makes ``phx_ref``: no two are equal, whichever process made them."""
+
+    __slots__ = ("_numbers", "_process")
+
+    def __init__(self) -> None:
+        # Asked for when a service is made, not on import: forked workers would share what was imported before.
+        self._process = os.urandom(4)
+        self._numbers = itertools.count(1)
+
+    def new(self) -> str:
+        """The next one."""
+        return urlsafe_b64encode(self._process + next(self._numbers).to_bytes(5, "big")).decode()
+
+
+class Elsewhere(Protocol):
+    """Who of a topic is tracked by other processes."""
+
+    def entries(self, topic: Hashable) -> Iterable[PresenceEntry]:
+        """The tracked members of a topic."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class _Tracked:
+    entry: PresenceEntry
+    fields: Mapping[str, object]
 
 
 class Presence:
     """The tracked members of one topic, by whoever tracks (a channel)."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_elsewhere", "_refs", "_topic", "_tracked")
 
-    def __init__(self) -> None:
-        self._entries: dict[Hashable, _Entry] = {}
+    def __init__(self, topic: Hashable, refs: PresenceRefs, elsewhere: Elsewhere) -> None:
+        self._topic = topic
+        self._refs = refs
+        self._elsewhere = elsewhere
+        self._tracked: dict[Hashable, _Tracked] = {}
 
     def track(self, member: Hashable, key: str, fields: Mapping[str, object]) -> PresenceDiff | None:
         """Track ``member`` under ``key``; None when it is tracked with the same fields already.
 
         Tracking again is an update: the old meta leaves and the new one, which names the old ref, joins.
         """
-        old = self._entries.get(member)
-        if old is None:
-            entry = _Entry(key, _new_ref(), fields, None)
-            self._entries[member] = entry
-            return PresenceDiff(joins=(entry,))
-        if old.fields == fields:
+        old = self._tracked.get(member)
+        if old is not None and old.fields == fields:
             return None
-        entry = _Entry(key, _new_ref(), fields, old.ref)
-        self._entries[member] = entry
-        return PresenceDiff(joins=(entry,), leaves=(old,))
+        ref = self._refs.new()
+        meta: dict[str, object] = {**fields, "phx_ref": ref}
+        if old is not None:
+            meta["phx_ref_prev"] = old.entry.ref
+        entry = PresenceEntry(key, ref, dump(meta))
+        self._tracked[member] = _Tracked(entry, fields)
+        return PresenceDiff(joins=(entry,), leaves=() if old is None else (old.entry,))
 
     def untrack(self, member: Hashable) -> PresenceDiff | None:
         """Forget ``member``; None when it was not tracked."""
-        entry = self._entries.pop(member, None)
-        return None if entry is None else PresenceDiff(leaves=(entry,))
+        tracked = self._tracked.pop(member, None)
+        return None if tracked is None else PresenceDiff(leaves=(tracked.entry,))
+
+    @property
+    def entries(self) -> tuple[PresenceEntry, ...]:
+        """Whom this process itself tracks."""
+        return tuple(tracked.entry for tracked in self._tracked.values())
 
     @property
     def state(self) -> str:
-        """JSON text of ``presence_state``: ``{key: {"metas": [...]}}``, ``{}`` when nobody is tracked."""
-        return dump(_grouped(tuple(self._entries.values())))
+        """JSON text of ``presence_state``: ``{key: {"metas": [...]}}``, ``{}`` when nobody is tracked anywhere."""
+        return _grouped((*self.entries, *self._elsewhere.entries(self._topic)))
 
 
-def _grouped(entries: tuple[_Entry, ...]) -> dict[str, dict[str, list[dict[str, object]]]]:
-    grouped: dict[str, dict[str, list[dict[str, object]]]] = {}
+def _grouped(entries: Iterable[PresenceEntry]) -> str:
+    grouped: dict[str, list[str]] = {}
     for entry in entries:
-        grouped.setdefault(entry.key, {"metas": []})["metas"].append(entry.meta)
-    return grouped
-
-
-def _new_ref() -> str:
-    return urlsafe_b64encode(_process + next(_numbers).to_bytes(5, "big")).decode()
+        grouped.setdefault(entry.key, []).append(entry.meta)
+    members = (f'{dump(key)}:{{"metas":[{",".join(metas)}]}}' for key, metas in grouped.items())
+    return f"{{{','.join(members)}}}"

@@ -5,12 +5,14 @@ A public and a private channel of one name are two topics. Source: contracts/rea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from isobase_services.realtime.core.counters import Counters
 from isobase_services.realtime.core.fanout import FanOut, Send
-from isobase_services.realtime.core.presence import Presence, PresenceDiff
+from isobase_services.realtime.core.presence import Presence, PresenceDiff, PresenceEntry, PresenceRefs
+from isobase_services.realtime.core.presence_elsewhere import PresenceElsewhere
 from isobase_services.realtime.wire.frames import Frame
 from isobase_services.realtime.wire.messages import Codec, Outgoing
 
@@ -77,9 +79,9 @@ class Topic:
 
     __slots__ = ("_groups", "_members", "key", "presence")
 
-    def __init__(self, key: TopicKey) -> None:
+    def __init__(self, key: TopicKey, presence: Presence) -> None:
         self.key = key
-        self.presence = Presence()
+        self.presence = presence
         self._members: dict[Member, None] = {}
         self._groups: list[tuple[Codec, tuple[Member, ...]]] | None = None
 
@@ -118,16 +120,21 @@ class Topics:
     nothing reaches a member whose right ended meanwhile.
     """
 
-    def __init__(self, fan_out: FanOut, counters: Counters) -> None:
+    def __init__(self, fan_out: FanOut, counters: Counters, max_entries_elsewhere: int = 0) -> None:
         self._topics: dict[TopicKey, Topic] = {}
         self._fan_out = fan_out
         self._counters = counters
+        self._refs = PresenceRefs()
+        self.elsewhere = PresenceElsewhere(max_entries_elsewhere)
+        """Whom other processes track."""
+        self.on_presence: Callable[[TopicKey, PresenceDiff], None] = _tell_nobody
+        """Learns of every change among the members that this process tracks."""
 
     def join(self, key: TopicKey, member: Member) -> Topic:
         """Add ``member``; returns its topic."""
         topic = self._topics.get(key)
         if topic is None:
-            topic = self._topics[key] = Topic(key)
+            topic = self._topics[key] = Topic(key, Presence(key, self._refs, self.elsewhere))
         topic.add(member)
         return topic
 
@@ -140,7 +147,7 @@ class Topics:
         diff = topic.presence.untrack(member)
         if not topic:
             del self._topics[key]
-        elif diff is not None:
+        if diff is not None:
             self.publish_presence(topic, diff)
 
     def publish(
@@ -193,6 +200,20 @@ class Topics:
         return send
 
     def publish_presence(self, topic: Topic, diff: PresenceDiff) -> int:
+        """Tell a change among this process's own members, here and to other processes; returns to how many here at the most."""
+        self.on_presence(topic.key, diff)
+        return self._put_presence(topic, diff)
+
+    def deliver_presence(self, key: TopicKey, diff: PresenceDiff) -> int:
+        """Tell the members here of a change among those of other processes; returns to how many at the most."""
+        topic = self._topics.get(key)
+        return 0 if topic is None else self._put_presence(topic, diff)
+
+    def tracked(self) -> list[tuple[TopicKey, tuple[PresenceEntry, ...]]]:
+        """Whom this process tracks, by topic; topics without any are left out."""
+        return [(topic.key, entries) for topic in self._topics.values() if (entries := topic.presence.entries)]
+
+    def _put_presence(self, topic: Topic, diff: PresenceDiff) -> int:
         """Send a ``presence_diff`` to every member that may see presence; returns to how many at the most."""
         payload = diff.payload
         count = 0
@@ -219,3 +240,7 @@ class Topics:
 
     def __len__(self) -> int:
         return len(self._topics)
+
+
+def _tell_nobody(_key: TopicKey, _diff: PresenceDiff) -> None:
+    """Where no other process is."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from isobase_platform.config import RealtimeSettings
 from isobase_platform.tokens import ApiKeys, TokenVerifier
 from isobase_services.realtime.cluster.broadcasts import Broadcasts
+from isobase_services.realtime.cluster.presence import SharedPresence
 from isobase_services.realtime.core.counters import Counters
 from isobase_services.realtime.core.fanout import FanOut
 from isobase_services.realtime.core.rates import RollingRate
@@ -62,14 +63,15 @@ class Hub:
         self.changes = changes
         self.counters = Counters()
         self.fan_out = FanOut()
-        self.topics = Topics(self.fan_out, self.counters)
-        self._broadcasts = Broadcasts(cluster, self.publish_here)
+        self.topics = Topics(self.fan_out, self.counters, settings.cluster.max_presence_entries)
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
         self.presences = RollingRate(settings.max_presence_events_per_s)
         self.joins = RollingRate(settings.max_joins_per_s)
         self.user_count = 0
         """Sockets that have joined a channel; upstream calls them users, and limits them."""
+        self._broadcasts = Broadcasts(cluster, self.publish_here)
+        self._presence = SharedPresence(cluster, self.topics, self.presences)
         self.is_draining = False
         self._emptied = asyncio.Event()
         self._holds: dict[TopicKey, list[deque[Outgoing]]] = {}
@@ -166,6 +168,7 @@ class Hub:
         if self.connections:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), timeout_s)
+        self._presence.close()
 
 
 def payload_size_bytes(message: Outgoing) -> int:
