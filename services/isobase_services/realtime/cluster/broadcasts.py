@@ -21,6 +21,7 @@ _HEAD = struct.Struct(">BIIII")
 IS_PRIVATE = 1
 IS_TEXT = 2
 IS_JSON = 4
+HAS_IDENTIFIER = 8
 
 
 class Broadcasts:
@@ -41,17 +42,19 @@ class Broadcasts:
 
 
 def encode_broadcast(key: TopicKey, message: Outgoing) -> bytes:
-    """The bytes of a broadcast: flags, four lengths, topic, identifier, event, meta, payload."""
+    """The bytes of a broadcast: flags, four lengths, topic, event, meta, identifier, payload."""
     flags = IS_PRIVATE if key.is_private else 0
-    event = meta = b""
+    event = meta = ""
     match message:
         case TextBroadcast(payload=text):
             flags |= IS_TEXT
             content = _bytes(text)
         case UserBroadcast():
             flags |= IS_JSON if message.is_json else 0
-            event, meta, content = _bytes(message.event), message.meta.encode(), message.payload
-    fields = (_bytes(key.name), _bytes(message.identifier or ""), event, meta)
+            event, meta, content = message.event, message.meta, message.payload
+    if message.identifier is not None:
+        flags |= HAS_IDENTIFIER
+    fields = [_bytes(field) for field in (key.name, event, meta, message.identifier or "")]
     return b"".join((_HEAD.pack(flags, *map(len, fields)), *fields, content))
 
 
@@ -61,16 +64,23 @@ def decode_broadcast(data: bytes) -> tuple[TopicKey, Outgoing]:
     position = _HEAD.size
     fields: list[str] = []
     for length in lengths:
-        fields.append(data[position : position + length].decode(errors="surrogatepass"))
+        fields.append(_text(data[position : position + length]))
         position += length
-    topic, identifier, event, meta = fields
+    topic, event, meta, given = fields
     key = TopicKey(topic, bool(flags & IS_PRIVATE))
+    identifier = given if flags & HAS_IDENTIFIER else None
     content = data[position:]
     if flags & IS_TEXT:
-        return key, TextBroadcast(content.decode(errors="surrogatepass"), identifier or None)
-    return key, UserBroadcast(event, content, bool(flags & IS_JSON), meta, identifier or None)
+        return key, TextBroadcast(_text(content), identifier=identifier)
+    return key, UserBroadcast(event, content, is_json=bool(flags & IS_JSON), meta=meta, identifier=identifier)
+
+
+# JSON can name lone surrogates, which a topic or an event may then hold.
 
 
 def _bytes(text: str) -> bytes:
-    # JSON can name lone surrogates, which a topic or an event may then hold.
     return text.encode(errors="surrogatepass")
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="surrogatepass")

@@ -200,7 +200,7 @@ class Topics:
         return send
 
     def publish_presence(self, topic: Topic, diff: PresenceDiff) -> int:
-        """Tell a change among this process's own members, here and to other processes; returns to how many here at the most."""
+        """Tell of a change among this process's own members, here and elsewhere; returns to how many here at the most."""
         self.on_presence(topic.key, diff)
         return self._put_presence(topic, diff)
 
