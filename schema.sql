@@ -1713,6 +1713,290 @@ begin
 end
 $$;
 
+-- Rooms of the simple face (/realtime): who is in them, what was said, who has read how far. A person is the `sub` of a token, as text:
+-- third-party issuers have users that auth.users does not know. Everything is reached under the policies below, by the face's own
+-- statements as by views that a project makes (docs/realtime-rooms.md).
+create table if not exists isobase.rooms (
+  id text primary key default gen_random_uuid()::text constraint rooms_id_form check (id ~ '^[A-Za-z0-9_.:@~-]{1,128}$'),
+  name text constraint rooms_name_length check (char_length(name) <= 200),
+  is_public boolean not null default false,
+  metadata jsonb not null default '{}'
+    constraint rooms_metadata_form check (jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 16384),
+  created_by text,
+  created_at timestamptz not null default now(),
+  last_seq bigint not null default 0,
+  last_message_at timestamptz
+) with (fillfactor = 70);
+create table if not exists isobase.room_members (
+  room_id text not null references isobase.rooms (id) on delete cascade,
+  user_id text not null constraint room_members_user_length check (char_length(user_id) between 1 and 255),
+  role text not null default 'member' constraint room_members_role check (role in ('owner', 'member')),
+  created_at timestamptz not null default now(),
+  primary key (room_id, user_id)
+);
+create index if not exists room_members_user_id_idx on isobase.room_members (user_id);
+create table if not exists isobase.room_messages (
+  room_id text not null references isobase.rooms (id) on delete cascade,
+  seq bigint not null,
+  id uuid not null default gen_random_uuid(),
+  sender text,
+  body jsonb not null constraint room_messages_body_size check (octet_length(body::text) <= 262144),
+  client_id text constraint room_messages_client_id_length check (char_length(client_id) between 1 and 128),
+  created_at timestamptz not null default now(),
+  primary key (room_id, seq)
+);
+create index if not exists room_messages_created_at_idx on isobase.room_messages (room_id, created_at, seq);
+create unique index if not exists room_messages_client_id_idx on isobase.room_messages (room_id, coalesce(sender, ''), client_id)
+  where client_id is not null;
+create table if not exists isobase.room_reads (
+  room_id text not null references isobase.rooms (id) on delete cascade,
+  user_id text not null,
+  last_read_seq bigint not null,
+  updated_at timestamptz not null default now(),
+  primary key (room_id, user_id)
+);
+create index if not exists room_reads_user_id_idx on isobase.room_reads (user_id);
+comment on table isobase.rooms is 'Rooms of the simple realtime face. last_seq is the number of the newest message.';
+comment on table isobase.room_members is 'Who is in a room. Public rooms are open to every signed-in user beside.';
+comment on table isobase.room_messages is 'What was said in rooms; seq counts within a room, in the order of the commits.';
+comment on table isobase.room_reads is 'How far each person has read in each room.';
+
+-- The person that the caller is: the token's `sub`, null for keys without one.
+create or replace function isobase.caller_id() returns text language sql stable set search_path = '' as $$
+  select nullif(auth.jwt() ->> 'sub', '')
+$$;
+
+-- What the caller is in a room: owner, member, guest (of a public room), or null. A definer's function, because the policy of
+-- isobase.room_members asks too and must not ask itself.
+create or replace function isobase.room_role(room_id text) returns text
+  language sql stable security definer set search_path = '' as $$
+  select coalesce(
+    (select m.role from isobase.room_members as m where m.room_id = room_role.room_id and m.user_id = isobase.caller_id()),
+    (select 'guest' from isobase.rooms as r where r.id = room_role.room_id and r.is_public and isobase.caller_id() is not null))
+$$;
+
+-- Whether the caller may read on a channel called room:ID. Where there is no such room, the project's own policies decide alone.
+create or replace function isobase.may_read_room_topic(topic text) returns boolean
+  language sql stable security definer set search_path = '' as $$
+  select isobase.room_role(substr(topic, 6)) is not null
+      or not exists (select from isobase.rooms as r where r.id = substr(topic, 6))
+$$;
+
+-- Whether the caller may send on it. The events by which the database tells of a room come from the database alone.
+create or replace function isobase.may_write_room_topic(topic text, event text) returns boolean
+  language sql stable security definer set search_path = '' as $$
+  select isobase.room_role(substr(topic, 6)) is not null and coalesce(event not in ('message', 'member', 'room', 'read', 'typing'), true)
+      or not exists (select from isobase.rooms as r where r.id = substr(topic, 6))
+$$;
+
+-- A time as all faces show it.
+create or replace function isobase.iso_time(moment timestamptz) returns text language sql stable set search_path = '' as $$
+  select pg_catalog.to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
+-- A message as all faces show it.
+create or replace function isobase.room_message_json(message isobase.room_messages) returns jsonb
+  language sql stable set search_path = '' as $$
+  select pg_catalog.jsonb_build_object(
+    'id', message.id, 'roomId', message.room_id, 'seq', message.seq, 'sender', message.sender, 'message', message.body,
+    'clientId', message.client_id,
+    'createdAt', isobase.iso_time(message.created_at))
+$$;
+
+-- Tells the channel room:ID, as part of the transaction that changed something: the write-ahead log carries it to every process in the
+-- order of the commits, also where the process that committed dies next.
+create or replace function isobase.tell_room(room_id text, event text, payload jsonb, message_id uuid default gen_random_uuid())
+returns void language plpgsql security definer set search_path = '' as $$
+begin
+  begin
+    insert into realtime.messages (id, payload, event, topic, private, extension)
+    values (message_id, payload, event, 'room:' || room_id, true, 'broadcast');
+  exception when check_violation then
+    -- No partition for this day: nobody made it, because no service has run for days.
+    perform realtime.ensure_partitions();
+    insert into realtime.messages (id, payload, event, topic, private, extension)
+    values (message_id, payload, event, 'room:' || room_id, true, 'broadcast');
+  end;
+end
+$$;
+
+-- Gives a message its number. The room's row is locked until the commit, so numbers have the order of the commits: who has seen a
+-- number misses none below it. A message that its sender has sent before (client_id) is left out.
+create or replace function isobase.number_room_message() returns trigger
+  language plpgsql security definer set search_path = '' as $$
+begin
+  -- Before the lock: nobody holds up a room that is not open to him.
+  if pg_catalog.current_setting('role') = 'authenticated' and isobase.room_role(new.room_id) is null then
+    raise exception 'the room is not open to the caller' using errcode = 'insufficient_privilege';
+  end if;
+  if new.client_id is not null then
+    perform from isobase.rooms as r where r.id = new.room_id for no key update;
+    if exists (select from isobase.room_messages as m
+                where m.room_id = new.room_id and coalesce(m.sender, '') = coalesce(new.sender, '') and m.client_id = new.client_id) then
+      return null;
+    end if;
+  end if;
+  update isobase.rooms as r set last_seq = r.last_seq + 1, last_message_at = pg_catalog.clock_timestamp()
+   where r.id = new.room_id
+  returning r.last_seq, r.last_message_at into new.seq, new.created_at;
+  if not found then
+    raise exception 'there is no such room' using errcode = 'foreign_key_violation', constraint = 'room_messages_room_id_fkey';
+  end if;
+  return new;
+end
+$$;
+drop trigger if exists number_room_message on isobase.room_messages;
+create trigger number_room_message before insert on isobase.room_messages
+  for each row execute function isobase.number_room_message();
+
+-- Tells of a message, and notes that its sender has read up to it.
+create or replace function isobase.tell_room_message() returns trigger
+  language plpgsql security definer set search_path = '' as $$
+begin
+  perform isobase.tell_room(new.room_id, 'message', isobase.room_message_json(new), new.id);
+  if new.sender is not null then
+    insert into isobase.room_reads as d (room_id, user_id, last_read_seq) values (new.room_id, new.sender, new.seq)
+    on conflict (room_id, user_id) do update set last_read_seq = excluded.last_read_seq, updated_at = excluded.updated_at
+     where d.last_read_seq < excluded.last_read_seq;
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists tell_room_message on isobase.room_messages;
+create trigger tell_room_message after insert on isobase.room_messages
+  for each row execute function isobase.tell_room_message();
+
+-- Tells of a room that was made, changed or deleted; who made it owns it.
+create or replace function isobase.tell_room_change() returns trigger
+  language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op = 'DELETE' then
+    perform isobase.tell_room(old.id, 'room', pg_catalog.jsonb_build_object('roomId', old.id, 'change', 'deleted'));
+    return null;
+  end if;
+  perform isobase.tell_room(new.id, 'room', pg_catalog.jsonb_build_object(
+    'roomId', new.id, 'change', case tg_op when 'INSERT' then 'created' else 'updated' end,
+    'name', new.name, 'public', new.is_public, 'metadata', new.metadata,
+    'closed', tg_op = 'UPDATE' and old.is_public and not new.is_public));
+  if tg_op = 'INSERT' and new.created_by is not null then
+    insert into isobase.room_members (room_id, user_id, role) values (new.id, new.created_by, 'owner') on conflict do nothing;
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists tell_room_change on isobase.rooms;
+create trigger tell_room_change after insert or update of name, is_public, metadata or delete on isobase.rooms
+  for each row execute function isobase.tell_room_change();
+
+-- Tells of members who come, go or change their role. Who comes has read what was said before.
+create or replace function isobase.tell_room_member() returns trigger
+  language plpgsql security definer set search_path = '' as $$
+declare
+  changed constant isobase.room_members not null := coalesce(new, old);
+begin
+  -- Not where the whole room goes.
+  if not exists (select from isobase.rooms as r where r.id = changed.room_id) then
+    return null;
+  end if;
+  perform isobase.tell_room(changed.room_id, 'member', pg_catalog.jsonb_build_object(
+    'roomId', changed.room_id, 'user', changed.user_id,
+    'change', case tg_op when 'INSERT' then 'added' when 'DELETE' then 'removed' else 'role' end,
+    'role', case tg_op when 'DELETE' then null else changed.role end));
+  if tg_op = 'INSERT' then
+    insert into isobase.room_reads (room_id, user_id, last_read_seq)
+    select r.id, new.user_id, r.last_seq from isobase.rooms as r where r.id = new.room_id
+    on conflict do nothing;
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists tell_room_member on isobase.room_members;
+create trigger tell_room_member after insert or update or delete on isobase.room_members
+  for each row execute function isobase.tell_room_member();
+
+-- The last owner of a room stays, unless the room or the account goes.
+create or replace function isobase.keep_a_room_owner() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  perform from isobase.rooms as r where r.id = old.room_id for update;
+  if found
+     and coalesce(pg_catalog.current_setting('isobase.forgets_user', true), '') <> old.user_id
+     and not exists (select from isobase.room_members as m where m.room_id = old.room_id and m.role = 'owner') then
+    raise exception 'a room keeps at least one owner' using errcode = 'check_violation', constraint = 'room_keeps_an_owner';
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists keep_a_room_owner on isobase.room_members;
+create constraint trigger keep_a_room_owner after update or delete on isobase.room_members
+  for each row when (old.role = 'owner') execute function isobase.keep_a_room_owner();
+
+-- An account that is deleted leaves its rooms; what it said stays.
+create or replace function isobase.forget_room_user() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  perform pg_catalog.set_config('isobase.forgets_user', old.id::text, true);
+  delete from isobase.room_members where user_id = old.id::text;
+  delete from isobase.room_reads where user_id = old.id::text;
+  return null;
+end
+$$;
+
+alter table isobase.rooms enable row level security;
+alter table isobase.room_members enable row level security;
+alter table isobase.room_messages enable row level security;
+alter table isobase.room_reads enable row level security;
+drop policy if exists "members and everybody of public ones see it" on isobase.rooms;
+create policy "members and everybody of public ones see it" on isobase.rooms for select to authenticated
+  using (is_public and (select isobase.caller_id()) is not null
+         or id in (select m.room_id from isobase.room_members as m where m.user_id = (select isobase.caller_id())));
+drop policy if exists "users make their own" on isobase.rooms;
+create policy "users make their own" on isobase.rooms for insert to authenticated
+  with check (created_by = (select isobase.caller_id()));
+drop policy if exists "owners change it" on isobase.rooms;
+create policy "owners change it" on isobase.rooms for update to authenticated
+  using (isobase.room_role(id) = 'owner') with check (isobase.room_role(id) = 'owner');
+drop policy if exists "owners delete it" on isobase.rooms;
+create policy "owners delete it" on isobase.rooms for delete to authenticated using (isobase.room_role(id) = 'owner');
+drop policy if exists "members see each other" on isobase.room_members;
+create policy "members see each other" on isobase.room_members for select to authenticated
+  using (user_id = (select isobase.caller_id()) or isobase.room_role(room_id) is not null);
+drop policy if exists "owners add, and users come to public rooms" on isobase.room_members;
+create policy "owners add, and users come to public rooms" on isobase.room_members for insert to authenticated
+  with check (isobase.room_role(room_id) = 'owner'
+              or isobase.room_role(room_id) = 'guest' and user_id = (select isobase.caller_id()) and role = 'member');
+drop policy if exists "owners change roles" on isobase.room_members;
+create policy "owners change roles" on isobase.room_members for update to authenticated
+  using (isobase.room_role(room_id) = 'owner') with check (isobase.room_role(room_id) = 'owner');
+drop policy if exists "owners remove and members leave" on isobase.room_members;
+create policy "owners remove and members leave" on isobase.room_members for delete to authenticated
+  using (user_id = (select isobase.caller_id()) or isobase.room_role(room_id) = 'owner');
+drop policy if exists "members read" on isobase.room_messages;
+create policy "members read" on isobase.room_messages for select to authenticated using (isobase.room_role(room_id) is not null);
+drop policy if exists "members write" on isobase.room_messages;
+create policy "members write" on isobase.room_messages for insert to authenticated
+  with check (sender = (select isobase.caller_id()) and isobase.room_role(room_id) is not null);
+drop policy if exists "members see who has read" on isobase.room_reads;
+create policy "members see who has read" on isobase.room_reads for select to authenticated using (isobase.room_role(room_id) is not null);
+drop policy if exists "members note their own" on isobase.room_reads;
+create policy "members note their own" on isobase.room_reads for insert to authenticated
+  with check (user_id = (select isobase.caller_id()) and isobase.room_role(room_id) is not null);
+drop policy if exists "members advance their own" on isobase.room_reads;
+create policy "members advance their own" on isobase.room_reads for update to authenticated
+  using (user_id = (select isobase.caller_id()) and isobase.room_role(room_id) is not null)
+  with check (user_id = (select isobase.caller_id()) and isobase.room_role(room_id) is not null);
+do $service$
+declare
+  name text;
+begin
+  foreach name in array array['rooms', 'room_members', 'room_messages', 'room_reads'] loop
+    execute pg_catalog.format('drop policy if exists isobase_service_role on isobase.%I', name);
+    execute pg_catalog.format('create policy isobase_service_role on isobase.%I to service_role using (true) with check (true)', name);
+  end loop;
+end
+$service$;
+alter table isobase.rooms alter column created_by set default isobase.caller_id();
+alter table isobase.room_messages alter column sender set default isobase.caller_id();
+alter table isobase.room_reads alter column user_id set default isobase.caller_id();
+
 -- What the SQL stand-ins of the embedded server lack: one row per installed stand-in. No row where the real extensions are.
 create or replace function isobase.extension_gaps() returns table (extension text, missing text) language sql stable as $$
   select e.extname::text, substring(d.description from 'Missing: (.*)$')
@@ -1752,7 +2036,7 @@ end
 $$;
 revoke all on all tables in schema isobase from public;
 revoke all on all routines in schema isobase from public;
-grant usage on schema isobase to anon, authenticated, service_role, supabase_auth_admin;
+grant usage on schema isobase to anon, authenticated, service_role, supabase_auth_admin, supabase_realtime_admin;
 -- Where auth takes GoTrue's place it knows no other login: its counters are in the store.
 grant select, insert, update, delete on isobase.key_values to supabase_auth_admin;
 grant select, insert, update, delete on isobase.one_time_codes to supabase_auth_admin;
@@ -1761,6 +2045,43 @@ grant select, insert, update, delete on isobase.direct_uploads to service_role;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;
+grant execute on function isobase.caller_id(), isobase.room_role(text), isobase.may_read_room_topic(text),
+  isobase.may_write_room_topic(text, text), isobase.room_message_json(isobase.room_messages),
+  isobase.iso_time(timestamptz) to anon, authenticated, service_role;
+grant select on isobase.rooms, isobase.room_members, isobase.room_messages, isobase.room_reads to authenticated, service_role;
+grant insert (id, name, is_public, metadata), update (name, is_public, metadata), delete on isobase.rooms to authenticated, service_role;
+grant insert (room_id, user_id, role), update (role), delete on isobase.room_members to authenticated, service_role;
+grant insert (room_id, body, client_id) on isobase.room_messages to authenticated, service_role;
+grant insert (room_id, last_read_seq), update (last_read_seq, updated_at) on isobase.room_reads to authenticated;
+-- A service speaks for others: messages that come from elsewhere, bots.
+grant insert (sender), delete on isobase.room_messages to service_role;
+grant insert (created_by) on isobase.rooms to service_role;
+grant execute on function isobase.forget_room_user() to supabase_auth_admin;
+
+set role supabase_auth_admin;
+drop trigger if exists isobase_forget_room_user on auth.users;
+create trigger isobase_forget_room_user after delete on auth.users for each row execute function isobase.forget_room_user();
+reset role;
+
+-- Private channels called room:ID, where ID is a room: open to those who may see the room, whatever else a project's policies allow.
+set role supabase_realtime_admin;
+drop policy if exists isobase_rooms_read on realtime.messages;
+create policy isobase_rooms_read on realtime.messages for select to authenticated
+  using (topic like 'room:%' and isobase.room_role(substr(topic, 6)) is not null);
+drop policy if exists isobase_rooms_write on realtime.messages;
+create policy isobase_rooms_write on realtime.messages for insert to authenticated
+  with check (topic like 'room:%' and isobase.room_role(substr(topic, 6)) is not null);
+drop policy if exists isobase_rooms_read_only on realtime.messages;
+create policy isobase_rooms_read_only on realtime.messages as restrictive for select to anon, authenticated
+  using (topic not like 'room:%' or isobase.may_read_room_topic(topic));
+drop policy if exists isobase_rooms_write_only on realtime.messages;
+create policy isobase_rooms_write_only on realtime.messages as restrictive for insert to anon, authenticated
+  with check (topic not like 'room:%' or isobase.may_write_room_topic(topic, event));
+drop policy if exists isobase_rooms_change_only on realtime.messages;
+create policy isobase_rooms_change_only on realtime.messages as restrictive for update to anon, authenticated
+  using (topic not like 'room:%' or isobase.may_write_room_topic(topic, event))
+  with check (topic not like 'room:%' or isobase.may_write_room_topic(topic, event));
+reset role;
 do $open$
 begin
   perform isobase.open_tables_to_service_role();

@@ -7,6 +7,7 @@ from pydantic import Field
 from isobase_platform.config_group import SettingsGroup
 from isobase_platform.config_realtime.changes import RowChangeSettings
 from isobase_platform.config_realtime.cluster import ClusterSettings
+from isobase_platform.config_realtime.rooms import RoomSettings
 
 __all__ = ["RealtimeSettings"]
 
@@ -36,3 +37,4 @@ class RealtimeSettings(SettingsGroup):
     """How long a refused join is held back, against storms of rejoining clients (upstream: 5 s)."""
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     changes: RowChangeSettings = Field(default_factory=RowChangeSettings)
+    rooms: RoomSettings = Field(default_factory=RoomSettings)

@@ -45,6 +45,9 @@ from isobase_services.realtime.edge.socket import SocketEndpoint
 from isobase_services.realtime.session.history import MessageHistory
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.session.policies import ChannelPolicies
+from isobase_services.realtime.simple.app import simple_app
+from isobase_services.realtime.simple.desk import RoomDesk
+from isobase_services.realtime.simple.rooms import Rooms
 
 __all__ = ["RealtimeService"]
 
@@ -100,6 +103,11 @@ class RealtimeService:
             cluster=self.cluster,
         )
         platform.keys.on_change(self.hub.confirm_tokens)
+        simple: tuple[Mount, ...] = ()
+        if settings.rooms.enabled:
+            desk = RoomDesk(self.hub, Rooms(platform.door, settings.rooms), settings.rooms)
+            self.hub.rooms = desk
+            simple = (Mount("/realtime", simple_app(self.hub, desk), ApiKeyRule.NONE, takes_websockets=True),)
         socket = SocketEndpoint(self.hub)
         broadcast = BroadcastEndpoints(self.hub)
         routes = [
@@ -122,6 +130,7 @@ class RealtimeService:
                 cors_expose=("x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining"),
                 takes_websockets=True,
             ),
+            *simple,
         )
         self.openapi: Mapping[str, Any] = {}
 
@@ -193,4 +202,6 @@ class RealtimeService:
         """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""
         broadcast = broadcast_of_row(row)
         if broadcast is not None:
+            if self.hub.rooms is not None:
+                self.hub.rooms.watch(broadcast[0], row)
             self.hub.publish_here(*broadcast)

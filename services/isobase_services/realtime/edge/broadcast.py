@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from isobase_platform.caller import Caller
 from isobase_platform.errors import BadRequest, Forbidden, IsobaseError, NotFound, Unavailable
 from isobase_platform.http.body import read_body
 from isobase_platform.http.request import bearer_token, header, request_facts
@@ -85,7 +86,7 @@ class BroadcastEndpoints:
                 allowed[item.key.name] = await self._may_send(access, item.key)
         for item in messages:
             if not item.key.is_private or allowed[item.key.name]:
-                self._send(item.key, item.message)
+                await self._send(item.key, item.message, item.event, access.caller)
 
     async def _single(self, request: Request) -> None:
         # A request that does not say what it brings brings JSON, as clients once sent it.
@@ -112,7 +113,7 @@ class BroadcastEndpoints:
                 raise NotAsked(error.failure) from error
             if not may_send:
                 raise Forbidden("Unauthorized")
-        self._send(key, UserBroadcast(event, content, is_json=is_json))
+        await self._send(key, UserBroadcast(event, content, is_json=is_json), event, access.caller)
 
     def _access(self, request: Request) -> Access:
         """The caller by ``Authorization``, else by ``apikey``; opaque keys stand for their role's token."""
@@ -139,7 +140,10 @@ class BroadcastEndpoints:
                 raise Unavailable("The database is not available") from error
             return False
 
-    def _send(self, key: TopicKey, message: Outgoing) -> None:
+    async def _send(self, key: TopicKey, message: Outgoing, event: str, caller: Caller) -> None:
+        rooms = self._hub.rooms
+        if rooms is not None and rooms.takes(key, event) and await rooms.receive(key, message, caller) is not None:
+            return
         self._hub.events.add()
         self._hub.publish(key, message)
 

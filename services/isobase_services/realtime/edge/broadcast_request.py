@@ -22,6 +22,7 @@ class BroadcastMessage:
     """One message and where it goes."""
 
     key: TopicKey
+    event: str
     message: Outgoing
 
 
@@ -73,5 +74,7 @@ def _message(entry: Mapping[str, object]) -> BroadcastMessage:
         payload["meta"] = {"id": identifier}
     key = TopicKey(cast("str", entry["topic"]), is_private=bool(_flag(entry.get("private"))))
     return BroadcastMessage(
-        key, TextBroadcast(dump(payload), identifier=identifier if isinstance(identifier, str) else None)
+        key,
+        cast("str", entry["event"]),
+        TextBroadcast(dump(payload), identifier=identifier if isinstance(identifier, str) else None),
     )

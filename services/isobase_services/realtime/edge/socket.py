@@ -21,7 +21,7 @@ from isobase_services.realtime.edge.handshake import admit
 from isobase_services.realtime.session.connection import Connection
 from isobase_services.realtime.session.hub import Hub
 
-__all__ = ["SocketEndpoint"]
+__all__ = ["SocketEndpoint", "deny", "serve_connection"]
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a client that does not read may hold up the closing of its socket."""
@@ -48,20 +48,11 @@ class SocketEndpoint:
         except HandshakeRefused as error:
             _log.info("handshake refused", extra={"reason": error.message, "request_id": request_id(scope)})
             await asyncio.sleep(self._hub.settings.error_backoff_s)
-            await _deny(render_error(error, scope), scope, receive, send)
+            await deny(render_error(error, scope), scope, receive, send)
             return
         await send({"type": "websocket.accept"})
         connection = Connection(self._hub, admission.codec, admission.token, admission.request)
-        self._hub.add(connection)
-        adopt = adopter(scope)
-        if adopt is not None:
-            _BareSocket(connection).serve(adopt)
-            return
-        try:
-            await _serve(connection, receive, send)
-        finally:
-            connection.ended()
-            self._hub.remove(connection)
+        await serve_connection(connection, scope, receive, send)
 
     async def _answer_plain(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request without an upgrade: refused for its key first, as upstream does, then for what it is."""
@@ -113,12 +104,26 @@ class _BareSocket:
         self._socket.close(self._connection.close_code or 1000)
 
 
-async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+async def deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse a handshake with an HTTP answer where the server can carry one, else with its plain 403."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
         return
     await response(scope, receive, send)
+
+
+async def serve_connection(connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve an accepted socket until either side closes it; where the server hands out bare sockets, return at once."""
+    connection.hub.add(connection)
+    adopt = adopter(scope)
+    if adopt is not None:
+        _BareSocket(connection).serve(adopt)
+        return
+    try:
+        await _serve(connection, receive, send)
+    finally:
+        connection.ended()
+        connection.hub.remove(connection)
 
 
 async def _serve(connection: Connection, receive: Receive, send: Send) -> None:

@@ -12,6 +12,7 @@ from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage,
 
 if TYPE_CHECKING:
     from isobase_services.realtime.session.channel import Channel, Work
+    from isobase_services.realtime.session.room_gate import RoomGate
 
 __all__ = ["handle_broadcast"]
 
@@ -23,6 +24,11 @@ def handle_broadcast(channel: Channel, message: ClientMessage) -> Work | None:
         outgoing = message.broadcast or TextBroadcast(dump(message.payload))
     except RecursionError:
         return None
+    rooms = channel.connection.hub.rooms
+    if rooms is not None and channel.key.is_private:
+        event = message.broadcast.event if message.broadcast is not None else message.payload.get("event")
+        if rooms.takes(channel.key, event):
+            return _send_to_room(channel, message, outgoing, rooms)
     may_write = channel.may_write(Extension.BROADCAST)
     if may_write is None:
         return _send_after_check(channel, message, outgoing)
@@ -35,6 +41,21 @@ def handle_broadcast(channel: Channel, message: ClientMessage) -> Work | None:
 async def _send_after_check(channel: Channel, message: ClientMessage, outgoing: Outgoing) -> None:
     if await channel.check_write(Extension.BROADCAST) and not channel.is_ended:
         _send(channel, message, outgoing)
+
+
+async def _send_to_room(channel: Channel, message: ClientMessage, outgoing: Outgoing, rooms: RoomGate) -> None:
+    """Events of rooms are stored or told by whom the token names; where there is no such room, broadcast as any other."""
+    answer = await rooms.receive(channel.key, outgoing, channel.caller, channel)
+    if channel.is_ended:
+        return
+    if answer is None:
+        if channel.may_write(Extension.BROADCAST) or await channel.check_write(Extension.BROADCAST):
+            _send(channel, message, outgoing)
+    elif channel.request.ack:
+        if answer.reason is None:
+            channel.reply(message.ref, "ok", EMPTY_OBJECT)
+        else:
+            channel.reply(message.ref, "error", dump({"reason": answer.reason}))
 
 
 def _send(channel: Channel, message: ClientMessage, outgoing: Outgoing) -> None:

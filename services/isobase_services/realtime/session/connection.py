@@ -221,6 +221,15 @@ class Connection:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
+    def replace_token(self, token: str) -> None:
+        """Join with ``token`` from now on, where a join brings none of its own."""
+        self._token = token
+
+    def confirm_tokens(self) -> None:
+        """Verify the tokens of all channels again, because the keys changed."""
+        for channel in list(self.channels.values()):
+            channel.token.confirm()
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` for this socket; it is cancelled when the socket ends."""
         if self._tasks is None:

@@ -19,7 +19,8 @@ from isobase_services.realtime.cluster.presence import SharedPresence
 from isobase_services.realtime.core.counters import Counters
 from isobase_services.realtime.core.fanout import FanOut
 from isobase_services.realtime.core.rates import RollingRate
-from isobase_services.realtime.core.topics import TopicKey, Topics
+from isobase_services.realtime.core.topics import Member, TopicKey, Topics
+from isobase_services.realtime.session.room_gate import may_be_lost
 from isobase_services.realtime.wire.messages import Outgoing, TextBroadcast, UserBroadcast
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from isobase_services.realtime.session.connection import Connection
     from isobase_services.realtime.session.history import MessageHistory
     from isobase_services.realtime.session.policies import ChannelPolicies
+    from isobase_services.realtime.session.room_gate import RoomGate
 
 __all__ = ["Hub", "payload_size_bytes"]
 
@@ -64,6 +66,8 @@ class Hub:
         self.counters = Counters()
         self.fan_out = FanOut()
         self.topics = Topics(self.fan_out, self.counters, settings.cluster.max_presence_entries)
+        self.rooms: RoomGate | None = None
+        """Where events of rooms go, when the simple face is served."""
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
         self.presences = RollingRate(settings.max_presence_events_per_s)
@@ -88,8 +92,7 @@ class Hub:
     def confirm_tokens(self) -> None:
         """Verify the tokens of all channels again, because the keys changed: one may have been revoked."""
         for connection in list(self.connections):
-            for channel in list(connection.channels.values()):
-                channel.token.confirm()
+            connection.confirm_tokens()
 
     def channels_of(self, key: TopicKey) -> list[Channel]:
         """The channels of a topic on the sockets of this process, those whose join is under way too."""
@@ -111,17 +114,17 @@ class Hub:
         if not self.connections:
             self._emptied.set()
 
-    def publish(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
+    def publish(self, key: TopicKey, message: Outgoing, *, exclude: Member | None = None) -> None:
         """Broadcast to the members of a topic, here first and then in every other process."""
         self.publish_here(key, message, exclude=exclude)
         self._broadcasts.send(key, message)
 
-    def publish_here(self, key: TopicKey, message: Outgoing, *, exclude: Channel | None = None) -> None:
+    def publish_here(self, key: TopicKey, message: Outgoing, *, exclude: Member | None = None) -> None:
         """Broadcast to the members of a topic in this process alone: what other processes sent, or have by themselves."""
         if message.identifier is not None:
             for held in self._holds.get(key, ()):
                 held.append(message)
-        self.events.add(self.topics.publish(key, message, exclude=exclude))
+        self.events.add(self.topics.publish(key, message, exclude=exclude, is_droppable=may_be_lost(key, message)))
 
     @contextlib.contextmanager
     def hold(self, key: TopicKey) -> Iterator[deque[Outgoing]]:

@@ -1,0 +1,88 @@
+"""Chatting over the simple face: rooms, messages, what joins and leaves."""
+
+from __future__ import annotations
+
+from tests.realtime.conftest import ALICE, BOB, Stack
+from tests.realtime.simple.conftest import Connect
+
+CAROL = "33333333-3333-4333-8333-333333333333"
+
+
+async def test_a_client_that_only_connects_and_sends_talks_in_a_public_room(connect: Connect) -> None:
+    alice, bob = await connect(ALICE), await connect(BOB)
+    await bob.do("joinRoom", roomId="general")
+    await alice.send_raw('{"action":"sendMessage","message":"hello","roomId":"general"}')
+    heard = await bob.event("message", roomId="general")
+    assert (heard["message"], heard["sender"], heard["seq"]) == ("hello", ALICE, 1)
+    own = await alice.event("message", roomId="general")
+    assert own == heard
+
+
+async def test_a_message_is_stored_answered_with_its_number_and_heard_by_everybody_in_the_room(
+    connect: Connect,
+) -> None:
+    alice, bob = await connect(ALICE), await connect(BOB)
+    room = (await alice.do("createRoom", name="Plans", members=[BOB]))["roomId"]
+    joined = await bob.do("joinRoom", roomId=room, limit=10)
+    assert (joined["live"], joined["messages"], joined["more"]) == (True, [], False)
+    assert (joined["room"]["name"], joined["room"]["role"]) == ("Plans", "member")
+    sent = await alice.do("sendMessage", roomId=room, message={"text": "Grüße", "n": [1, 2.5, None]}, clientId="a")
+    heard = await bob.event("message")
+    assert {name: heard[name] for name in heard if name != "action"} == {
+        name: sent[name] for name in sent if name not in ("action", "ok", "requestId")
+    }
+    assert heard["message"] == {"text": "Grüße", "n": [1, 2.5, None]}
+    history = await bob.do("history", roomId=room)
+    assert [message["id"] for message in history["messages"]] == [sent["id"]]
+
+
+async def test_a_message_sent_again_with_its_client_id_is_the_same_message(connect: Connect) -> None:
+    alice = await connect(ALICE)
+    room = (await alice.do("createRoom"))["roomId"]
+    first = await alice.do("sendMessage", roomId=room, message="once", clientId="k1")
+    again = await alice.do("sendMessage", roomId=room, message="once", clientId="k1")
+    other = await alice.do("sendMessage", roomId=room, message="twice", clientId="k2")
+    assert (again["id"], again["seq"]) == (first["id"], first["seq"])
+    assert (first["seq"], other["seq"]) == (1, 2)
+    history = await alice.do("history", roomId=room)
+    assert [message["message"] for message in history["messages"]] == ["once", "twice"]
+
+
+async def test_a_stranger_can_neither_find_join_read_nor_write_a_private_room(connect: Connect, stack: Stack) -> None:
+    alice, bob = await connect(ALICE), await connect(BOB)
+    room = (await alice.do("createRoom", roomId="secret"))["roomId"]
+    await alice.do("sendMessage", roomId=room, message="for us")
+    for action, members in (
+        ("joinRoom", {}),
+        ("sendMessage", {"message": "let me in"}),
+        ("history", {}),
+        ("members", {}),
+        ("read", {}),
+        ("updateRoom", {"name": "mine"}),
+        ("deleteRoom", {}),
+        ("addMember", {"user": BOB}),
+        ("addMember", {}),
+        ("removeMember", {"user": ALICE}),
+    ):
+        assert await bob.refused(action, roomId=room, **members) == "room_not_found", action
+        assert await bob.refused(action, roomId="nowhere", **members) == "room_not_found", action
+    assert [item["roomId"] for item in (await bob.do("listRooms"))["rooms"]] == []
+    assert [tuple(row) for row in await stack.sql("select user_id, role from isobase.room_members")] == [
+        (ALICE, "owner")
+    ]
+    assert len(await stack.sql("select from isobase.room_messages")) == 1
+
+
+async def test_who_is_removed_hears_nothing_that_is_said_afterwards(connect: Connect) -> None:
+    alice, bob = await connect(ALICE), await connect(BOB)
+    room = (await alice.do("createRoom", members=[BOB]))["roomId"]
+    await alice.do("joinRoom", roomId=room)
+    await bob.do("joinRoom", roomId=room)
+    await alice.do("sendMessage", roomId=room, message="before")
+    await bob.event("message", message="before")
+    await alice.do("removeMember", roomId=room, user=BOB)
+    await alice.do("sendMessage", roomId=room, message="after")
+    await bob.event("left", roomId=room)
+    await alice.event("message", message="after")
+    assert [frame["message"] for frame in bob.events("message")] == ["before"]
+    assert await bob.refused("sendMessage", roomId=room, message="still here") == "room_not_found"
