@@ -153,10 +153,17 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def database(postgres: DatabaseServer, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a fresh database with the schema, for one test. Its data directory is the test's ``tmp_path``."""
+    with fresh_database(postgres, tmp_path) as settings:
+        yield settings
+
+
+@contextmanager
+def fresh_database(postgres: DatabaseServer, data_dir: Path) -> Iterator[Settings]:
+    """A database with the schema, for as long as the block runs; ``data_dir`` becomes the settings' own."""
     name = f"test_{next(_numbers)}"
     postgres.execute(f"create database {name} template {TEMPLATE} owner postgres")
     try:
-        yield settings_for(postgres.dsn(name), tmp_path)
+        yield settings_for(postgres.dsn(name), data_dir)
     finally:
         # A slot of a walsender that has not ended yet is busy; ending its process frees it.
         postgres.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", name)

@@ -93,7 +93,7 @@ async def test_new_token_without_the_right_ends_the_channel(stack: Stack) -> Non
     alice = await private(stack, ALICE)
     other = "33333333-3333-4333-8333-333333333333"
     await alice.send(TOPIC, "access_token", {"access_token": stack.token(other)})
-    message = "You no longer have permission to read from this Channel topic: room"
+    message = "You do not have permissions to read from this Channel topic: room"
     assert (await alice.event("system")).payload["message"] == message
     await alice.event("phx_close")
 

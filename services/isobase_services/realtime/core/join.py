@@ -69,11 +69,17 @@ def parse_join(payload: Mapping[str, object]) -> JoinRequest:
 
 
 def chosen_token(payload: Mapping[str, object]) -> str | None:
-    """The token that a join brings: ``user_token`` (an older name) before ``access_token``; None for opaque keys."""
+    """The token that a join brings: ``user_token`` (an older name) before ``access_token``; None where there is none.
+
+    An opaque key is none, and in ``access_token`` it hides the older name too.
+    """
+    first = payload.get("access_token") or payload.get("user_token")
+    if isinstance(first, str) and first.startswith("sb_"):
+        return None
     for name in ("user_token", "access_token"):
         value = payload.get(name)
         if isinstance(value, str):
-            return None if value.startswith("sb_") else value
+            return value
     return None
 
 

@@ -166,7 +166,7 @@ class Connection:
         if len(self.channels) >= hub.settings.max_channels_per_socket:
             raise JoinRefused("ChannelRateLimitReached: Too many channels")
         try:
-            access = grant_access(hub.verifier, request.token or self._token, self.request)
+            access = grant_access(hub.verifier, self._token if request.token is None else request.token, self.request)
         except AccessRefused as error:
             raise JoinRefused(error.reason) from error
         if request.replay is not None and not request.is_private:

@@ -59,8 +59,10 @@ class TokenWatch:
             return
         if channel.is_ended:
             return
-        has_lost = (previous[0] and not grant.broadcast) or (previous[1] and grant.presence is False)
-        if has_lost or not (grant.broadcast or grant.presence):
+        if not (grant.broadcast or grant.presence):
+            channel.fail(no_permission(channel.key.name))
+            return
+        if (previous[0] and not grant.broadcast) or (previous[1] and grant.presence is False):
             channel.fail(f"You no longer have permission to read from this Channel topic: {channel.key.name}")
             return
         channel.apply(grant)

@@ -59,8 +59,8 @@ class Tracking:
             return None
         event = event.lower()
         if event == "untrack":
-            self._untrack()
             channel.reply(message.ref, "ok", EMPTY_OBJECT)
+            self._untrack()
             return None
         if event != "track":
             channel.reply(message.ref, "error", EMPTY_OBJECT)
