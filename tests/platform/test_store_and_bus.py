@@ -195,3 +195,16 @@ async def test_behind_a_transaction_pooler_the_postgresql_bus_says_what_is_missi
 
         with pytest.raises(ConfigurationError, match="redis_url"):
             await platform.bus.subscribe("g", receive)
+
+
+async def test_several_messages_of_one_call_arrive_in_their_order_also_equal_and_large_ones(platform: Platform) -> None:
+    got: list[bytes] = []
+
+    async def receive(payload: bytes) -> None:
+        got.append(payload)
+
+    await platform.bus.subscribe("many", receive)
+    sent = [b"same", b"same", b"", b"L" * 20_000, b"small", b"M" * 20_000, b"same", b"\n#"]
+    await platform.bus.publish_many("many", sent)
+    await until(lambda: len(got) == len(sent))
+    assert got == sent

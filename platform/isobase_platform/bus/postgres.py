@@ -29,7 +29,13 @@ NOTIFY_CHANNEL = "isobase_bus"
 MAX_INLINE_BYTES = 5_000
 """Base64 makes four bytes of three; with the channel's name this stays under NOTIFY's 8,000."""
 PAYLOAD_LIFE_S = 60
+PUBLISH_TIMEOUT_S = 5.0
 MAX_RECONNECT_DELAY_S = 5.0
+MAX_INCOMING_MESSAGES = 10_000
+"""Notifications (of at most 8,000 bytes) that wait while a large payload is read; beyond it new ones are dropped."""
+KEEPALIVE_INTERVAL_S = 20.0
+KEEPALIVE_TIMEOUT_S = 5.0
+"""How long the listening connection may take to answer before it is taken as lost: a dead network says nothing by itself."""
 
 # Each large payload becomes a row, whose id completes the message that stands for it; both are in the order of the arrays.
 _PUBLISH = """
@@ -66,7 +72,8 @@ class PostgresBus:
         self._changing = asyncio.Lock()
         self._reconnecting: asyncio.Task[None] | None = None
         self._large: asyncio.Task[None] | None = None
-        self._incoming: asyncio.Queue[tuple[str, bytes | int]] = asyncio.Queue()
+        self._keeping: asyncio.Task[None] | None = None
+        self._incoming: asyncio.Queue[tuple[str, bytes | int]] = asyncio.Queue(MAX_INCOMING_MESSAGES)
         self._swept_at_s = float("-inf")
         self._is_closed = False
 
@@ -85,10 +92,13 @@ class PostgresBus:
             else:
                 messages.append(f"{channel}\n#")
                 large.append(payload)
-        async with self._pools.acquire(None) as connection:
-            await connection.execute(_PUBLISH, NOTIFY_CHANNEL, messages, large)
-            if large:
-                await self._sweep(connection)
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S), self._pools.acquire(None) as connection:
+                await connection.execute(_PUBLISH, NOTIFY_CHANNEL, messages, large)
+                if large:
+                    await self._sweep(connection)
+        except TimeoutError as error:
+            raise Unavailable("The bus is not available") from error
 
     async def _sweep(self, connection: Connection) -> None:
         """Delete the payloads that every listener has read by now; not more often than they can be over their time."""
@@ -129,13 +139,32 @@ class PostgresBus:
         self._listener = listener
         if self._large is None:
             self._large = asyncio.create_task(self._deliver(), name="bus delivery")
+            self._keeping = asyncio.create_task(self._keep_alive(), name="bus keepalive")
 
     def _received(self, _connection: object, _pid: int, _channel: str, message: object) -> None:
         name, _, body = str(message).partition("\n")
         if body.startswith("="):
-            self._incoming.put_nowait((name, base64.b64decode(body.partition("\n")[2])))
+            self._enqueue(name, base64.b64decode(body.partition("\n")[2]))
         elif body.startswith("#") and body[1:].isdigit():
-            self._incoming.put_nowait((name, int(body[1:])))
+            self._enqueue(name, int(body[1:]))
+
+    def _enqueue(self, channel: str, content: bytes | int) -> None:
+        try:
+            self._incoming.put_nowait((channel, content))
+        except asyncio.QueueFull:
+            _log.warning("the bus is too slow to read, a message was dropped", extra={"channel": channel})
+
+    async def _keep_alive(self) -> None:
+        """Ask the listening connection for an answer now and then."""
+        while True:
+            await asyncio.sleep(KEEPALIVE_INTERVAL_S)
+            listener = self._listener
+            if listener is None:
+                continue
+            try:
+                await listener.execute("select 1", timeout=KEEPALIVE_TIMEOUT_S)
+            except DATABASE_FAILURES:
+                listener.terminate()
 
     async def _deliver(self) -> None:
         """Hand messages on in their order, fetching the large ones."""
@@ -186,7 +215,7 @@ class PostgresBus:
     async def close(self) -> None:
         """See ``Bus.close``."""
         self._is_closed = True
-        tasks = [task for task in (self._reconnecting, self._large) if task is not None]
+        tasks = [task for task in (self._reconnecting, self._large, self._keeping) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -18,7 +18,7 @@ class ClusterSettings(SettingsGroup):
     """How often a process that has others beside it says that it lives."""
     dead_after_s: float = Field(default=16.0, gt=0)
     """How long another process may be silent before it is taken as dead, and its presence leaves."""
-    max_queue_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    max_queue_bytes: int = Field(default=16 * 1024 * 1024, ge=256 * 1024)
     """What may wait for the bus, for each kind of message; what comes beyond is dropped and counted."""
 
     max_presence_entries: int = Field(default=200_000, ge=0)

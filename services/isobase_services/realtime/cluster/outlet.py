@@ -45,17 +45,18 @@ class Outlet:
         self._channel = channel
         self._max_bytes = max_bytes
         self._on_outcome = on_outcome
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | None] = deque()
+        """Messages; None where some were dropped, which takes a number too."""
         self._size_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
-        self._has_gap = False
+        self._ends_in_gap = False
 
     @property
     def number(self) -> int:
         """Of the last envelope; where something was dropped since, of what was dropped."""
-        return self._number + self._has_gap
+        return self._number
 
     def put(self, payload: bytes) -> bool:
         """Queue a message; False when it does not fit and is dropped."""
@@ -64,6 +65,7 @@ class Outlet:
             self.skip()
             return False
         self._queue.append(payload)
+        self._ends_in_gap = False
         self._size_bytes += len(payload) + MESSAGE_OVERHEAD_BYTES
         if self._size_bytes > self._max_bytes // 2:
             self._room.clear()
@@ -72,8 +74,14 @@ class Outlet:
         return True
 
     def skip(self) -> None:
-        """Leave a gap in the numbers: something was not sent."""
-        self._has_gap = True
+        """Leave a gap in the numbers: something was not sent. One is enough until something is."""
+        if self._ends_in_gap:
+            return
+        self._ends_in_gap = True
+        if self._queue:
+            self._queue.append(None)
+        else:
+            self._number += 1
 
     async def room(self) -> None:
         """Wait until the queue is at most half full. Ends when the bus is away too: what is put then is dropped."""
@@ -109,33 +117,41 @@ class Outlet:
         count = 0
         while self._queue and len(envelopes) < MAX_ENVELOPES_PER_CALL:
             payloads = self._take()
-            count += len(payloads)
-            # The number that a dropped message would have had stays unused.
-            self._number += 2 if self._has_gap else 1
-            self._has_gap = False
-            header = Header(self._node_id, self._number)
-            envelopes.append(self._seals.seal(header, self.bus_channel, payloads))
+            self._number += 1
+            if payloads:
+                count += len(payloads)
+                header = Header(self._node_id, self._number)
+                envelopes.append(self._seals.seal(header, self.bus_channel, payloads))
         if self._size_bytes <= self._max_bytes // 2:
             self._room.set()
+        if not envelopes:
+            return
         try:
             await self._bus.publish_many(self.bus_channel, envelopes)
         except IsobaseError:
-            count += len(self._queue)
+            count += sum(payload is not None for payload in self._queue)
             self.discard()
+            self._ends_in_gap = False
             self.skip()
             self._on_outcome(self._channel, count, False)
         else:
             self._on_outcome(self._channel, count, True)
 
     def _take(self) -> list[bytes]:
-        """Messages for one envelope of the size that suits the bus; a larger one goes alone."""
+        """Messages for one envelope of the size that suits the bus; a larger one goes alone. None at all for a gap."""
         left_bytes = self._bus.batch_bytes - OVERHEAD_BYTES
         payloads: list[bytes] = []
         while self._queue:
-            size_bytes = len(self._queue[0]) + MESSAGE_OVERHEAD_BYTES
+            payload = self._queue[0]
+            if payload is None:
+                if not payloads:
+                    self._queue.popleft()
+                break
+            size_bytes = len(payload) + MESSAGE_OVERHEAD_BYTES
             if payloads and size_bytes > left_bytes:
                 break
             left_bytes -= size_bytes
-            payloads.append(self._queue.popleft())
             self._size_bytes -= size_bytes
+            payloads.append(payload)
+            self._queue.popleft()
         return payloads

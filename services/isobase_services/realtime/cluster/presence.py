@@ -91,6 +91,7 @@ class SharedPresence:
                 self._publish(node_id, "part", number, *_named(key), _written(chunk))
                 parts += 1
             await asyncio.sleep(0)
+        await self._cluster.room(CHANNEL, to=node_id)
         self._publish(node_id, "end", number, parts)
 
     def _publish(self, to: str | None, kind: str, *content: object) -> None:
