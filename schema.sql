@@ -2006,6 +2006,64 @@ create or replace function isobase.extension_gaps() returns table (extension tex
    order by e.extname
 $$;
 
+-- The same question for many callers of one role in one round trip, each with its own settings (claims). Every caller's turn is a subtransaction
+-- that is rolled back: nothing of it, no setting and no error, reaches the next one. The question is a prepared statement of this session, as
+-- EXECUTE with a text would be planned anew for each caller. Only the login role may call it: it takes on whom it is told to.
+-- Not with "set search_path": policies' functions find unqualified names by the caller's path.
+create or replace function isobase.ask_for_each(
+  role_name text, names text[], settings text[], callers integer, question_name text, question text, parameters text[]
+) returns table (caller integer, answer text, error_code text, error_message text) language plpgsql as $$
+declare
+  width constant integer := pg_catalog.cardinality(names);
+  kept constant integer := 64;
+  preparation constant text := pg_catalog.format('prepare %I as %s', question_name, question);
+  old_name text;
+  execution text;
+  found_answer text;
+  is_answered boolean;
+begin
+  -- By its text too: a function that runs what it is given may have prepared another statement under this name.
+  if not exists (select from pg_catalog.pg_prepared_statements as p where p.name = question_name and p.statement = preparation) then
+    for old_name in
+      select p.name from pg_catalog.pg_prepared_statements as p
+       where p.name = question_name
+          or p.name like 'isobase\_question\_%'
+             and (select pg_catalog.count(*) from pg_catalog.pg_prepared_statements as q where q.name like 'isobase\_question\_%') >= kept
+    loop
+      execute pg_catalog.format('deallocate %I', old_name);
+    end loop;
+    -- By the callers' role, as the login role has no use of any schema. An error ends everything.
+    perform pg_catalog.set_config('role', role_name, true);
+    execute preparation;
+    perform pg_catalog.set_config('role', 'none', true);
+  end if;
+  select pg_catalog.format('execute %I', question_name)
+         || coalesce('(' || pg_catalog.string_agg(pg_catalog.quote_nullable(p.value), ', ' order by p.place) || ')', '')
+    into execution from pg_catalog.unnest(parameters) with ordinality as p (value, place);
+  for number in 1 .. callers loop
+    is_answered := false;
+    begin
+      for place in 1 .. width loop
+        perform pg_catalog.set_config(names[place], settings[(number - 1) * width + place], true);
+      end loop;
+      perform pg_catalog.set_config('role', role_name, true);
+      found_answer := null;
+      execute execution into found_answer;
+      is_answered := true;
+      raise exception 'rolled back';
+    exception when others or assert_failure then
+      if not is_answered then
+        caller := number; answer := null; error_code := sqlstate; error_message := sqlerrm;
+        return next;
+      elsif found_answer is not null then
+        caller := number; answer := found_answer; error_code := null; error_message := null;
+        return next;
+      end if;
+    end;
+  end loop;
+end
+$$;
+
 -- Where the server lets us give no BYPASSRLS (managed PostgreSQL), service_role and postgres get a policy instead on every table with
 -- row security; service_role none in auth, where it has no business. Call it again after migrations made tables. Returns the
 -- number of policies made; 0 where BYPASSRLS is there.
@@ -2042,6 +2100,8 @@ grant select, insert, update, delete on isobase.key_values to supabase_auth_admi
 grant select, insert, update, delete on isobase.one_time_codes to supabase_auth_admin;
 grant select, insert, update, delete on isobase.resumable_uploads, isobase.resumable_pieces to service_role;
 grant select, insert, update, delete on isobase.direct_uploads to service_role;
+grant usage on schema isobase to authenticator;
+grant execute on function isobase.ask_for_each(text, text[], text[], integer, text, text, text[]) to authenticator;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +130,8 @@ class Database:
 
 
 @contextmanager
-def database(fixture: Path) -> Iterator[Database]:
-    """A database of ``isobase start`` with the SQL file ``fixture`` as its migration."""
+def database(fixture: Path, settings: Mapping[str, str] | None = None) -> Iterator[Database]:
+    """A database of ``isobase start`` with the SQL file ``fixture`` as its migration; ``settings`` for its environment."""
     port, db_port = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
         project = Path(name)
@@ -144,6 +144,7 @@ def database(fixture: Path) -> Iterator[Database]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ISOBASE_", "PGRST_"))}
         environment.pop("DATABASE_URL", None)
         environment["ISOBASE_MAIL_PORT"] = "0"
+        environment |= settings or {}
         with running(command, port, project / "isobase.log", environment):
             [pid_file] = project.glob(".isobase/**/postmaster.pid")
             yield Database(db_port, int(pid_file.read_text().split()[0]))

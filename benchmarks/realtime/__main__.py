@@ -38,7 +38,8 @@ def main() -> None:
     with ExitStack() as stack:
         if not stack.enter_context(without_autogroups()):
             print("Linux shares the cores among sessions here (sched_autogroup_enabled): p99 may be too high\n")
-        shared = stack.enter_context(database(FIXTURE))
+        # Another node would be told of every broadcast.
+        shared = stack.enter_context(database(FIXTURE, {"ISOBASE_REALTIME__ENABLED": "false"}))
         generator = stack.enter_context(load(load_core))
         server = stack.enter_context(isobase(shared, server_core))
         apikey = service_token()

@@ -25,6 +25,7 @@ import asyncpg
 from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
 from isobase_platform.door_connection import DoorConnection
+from isobase_platform.door_many import Answer, ask_for_each
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
 from isobase_platform.pool import (
     CONNECT_TIMEOUT_S,
@@ -39,7 +40,7 @@ from isobase_platform.wire import After, WireConnection
 from isobase_platform.wire_messages import Row, Silent, Step, packed
 from isobase_platform.wire_pool import WirePool
 
-__all__ = ["LOGIN_ROLE", "DoorConnection", "RlsDoor"]
+__all__ = ["LOGIN_ROLE", "Answer", "DoorConnection", "RlsDoor"]
 
 LOGIN_ROLE = "authenticator"
 MAX_REMEMBERED_STEPS = 512
@@ -197,6 +198,24 @@ class RlsDoor:
                     self._pool.release(connection)
                 raise
             return rows[1:]
+
+    async def ask_for_each(
+        self,
+        callers: Sequence[Caller],
+        question: str,
+        parameters: Sequence[str | None],
+        *,
+        search_path: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> list[Answer]:
+        """Ask ``question`` as each of ``callers``, who have one role, in one round trip; the answers in their order.
+
+        ``question`` is a SELECT of one text whose parameters are cast where they stand. It may not write. What it raises for
+        one caller is that caller's answer. Errors as ``transaction``, among them a time limit, which is that of all together.
+        """
+        await self._read_role_settings()
+        identities = [self._identity(caller, settings or {}) for caller in callers]
+        return await ask_for_each(self.once, callers, identities, question, parameters, search_path, settings)
 
     @staticmethod
     def role_step(role: str) -> Step:
