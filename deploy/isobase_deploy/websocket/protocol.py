@@ -67,12 +67,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         transport, self.transport = self.transport, _Given()
         self.connections.discard(self)
         del cast("dict[str, Any]", self.scope)["extensions"][EXTENSION]  # it refers to this object, which shall go
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         adopted = AdoptedSocket(transport, handler, self.connections, self.loop, self.config.ws_max_size)
-        transport.set_protocol(adopted)
         if self.disconnected:  # lost since it was accepted: nobody will tell the new protocol
             self.loop.call_soon(adopted.connection_lost, None)
             return adopted
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        transport.set_protocol(adopted)
         early, self._early = self._early, []
         if early:
             # Not within the call: the handler does not know its socket yet.
