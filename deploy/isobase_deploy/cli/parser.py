@@ -133,7 +133,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     postgrest.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="a configuration file of PostgREST's form"
     )
-    postgrest.add_argument("--workers", type=_workers, metavar="N", help="processes that serve (default: 1)")
+    postgrest.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="processes that serve (default: 1); serve realtime takes it too, on a database by URL",
+    )
     postgrest.add_argument("--dump-config", action="store_true", help="print the configuration in force and end")
     postgrest.add_argument("--dump-schema", action="store_true", help="print the schema cache as JSON and end")
     postgrest.add_argument(

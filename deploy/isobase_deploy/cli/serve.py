@@ -32,7 +32,9 @@ def run(parsed: argparse.Namespace) -> int:
     if not _is_postgrest(parsed):
         return start.run_service(parsed)
     if parsed.service != "database":
-        raise ConfigurationError("a configuration file and PostgREST's flags are for `isobase serve database` only")
+        raise ConfigurationError(
+            "a configuration file and PostgREST's flags are for `isobase serve database` only; realtime takes --workers too"
+        )
     return _run_as_postgrest(parsed)
 
 
@@ -44,7 +46,9 @@ def _is_gotrue(parsed: argparse.Namespace) -> bool:
 
 def _is_postgrest(parsed: argparse.Namespace) -> bool:
     prints = parsed.dump_config or parsed.dump_schema or parsed.ready or parsed.example
-    is_asked = parsed.file is not None or parsed.workers is not None or prints
+    # Realtime has workers of its own right; elsewhere the flag stands for the program whose flag it is.
+    has_workers = parsed.workers is not None and parsed.service != "realtime"
+    is_asked = parsed.file is not None or has_workers or prints
     return is_asked or (parsed.service == "database" and any(name.startswith("PGRST_") for name in os.environ))
 
 

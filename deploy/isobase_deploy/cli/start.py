@@ -26,7 +26,7 @@ from isobase_deploy.datadir import DataDir, RunState
 from isobase_deploy.ports import listen
 from isobase_deploy.project import Project
 from isobase_platform.config import Settings
-from isobase_platform.errors import DatabaseError, IsobaseError
+from isobase_platform.errors import ConfigurationError, DatabaseError, IsobaseError
 from isobase_platform.observe import configure_logging
 from isobase_platform.pool import DATABASE_FAILURES
 
@@ -54,11 +54,16 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def run_service(parsed: argparse.Namespace) -> int:
-    """One service alone, with the platform and nothing else."""
-    return _serve(project_of(parsed), (parsed.service,), alone=True)
+    """One service alone, with the platform and nothing else; realtime in several processes where ``--workers`` says so."""
+    project, workers = project_of(parsed), parsed.workers or 1
+    if workers > 1 and project.settings.is_embedded:
+        raise ConfigurationError(
+            "--workers needs --database-url: the embedded PostgreSQL lives and dies with the process that started it"
+        )
+    return _serve(project, (parsed.service,), alone=True, workers=workers)
 
 
-def _serve(project: Project, names: tuple[str, ...], *, alone: bool) -> int:
+def _serve(project: Project, names: tuple[str, ...], *, alone: bool, workers: int = 1) -> int:
     """The order of a start: lock, port, database, then services. Each step can refuse, and leaves nothing behind."""
     project.settings.check_production()
     configure_logging(project.settings.log_level, project.settings.log_format)
@@ -72,7 +77,8 @@ def _serve(project: Project, names: tuple[str, ...], *, alone: bool) -> int:
                 contextlib.closing(listen(project.settings.host, project.settings.port)) as api,
                 _mail_listeners(project.settings, names, alone=alone) as mail,
             ):
-                return _serve_locked(project, names, data_dir, _Sockets(api, mail), output, alone=alone)
+                sockets = _Sockets(api, mail)
+                return _serve_locked(project, names, data_dir, sockets, output, alone=alone, workers=workers)
         finally:
             data_dir.unlock()
 
@@ -111,6 +117,7 @@ def _serve_locked(
     output: Output,
     *,
     alone: bool,
+    workers: int,
 ) -> int:
     database = ProjectDatabase(project)
     output.step("Starting PostgreSQL" if project.settings.is_embedded else "Connecting to PostgreSQL")
@@ -121,12 +128,32 @@ def _serve_locked(
         settings = database.settings.model_copy(update=ports)
         database.settings = settings
         serving = _Serving(project, settings, names, data_dir, sockets, output, alone=alone)
+        if workers > 1:
+            return _serve_in_workers(serving, database, workers)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return int(runner.run(serving.run(database)))
     finally:
         if project.settings.is_embedded:
             output.step("Stopping PostgreSQL")
         database.stop()
+
+
+def _serve_in_workers(serving: _Serving, database: ProjectDatabase, count: int) -> int:
+    """The database is prepared once; then ``count`` copies of this process serve, each with an event loop of its own."""
+    from isobase_deploy.workers import supervise
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serving.prepare())
+    serving.output.finish()
+
+    def run_worker(number: int) -> int:
+        serving.worker = number
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return int(runner.run(serving.run(database)))
+
+    settings, listener = serving.settings, serving.sockets.api
+    drain_timeout_s = settings.drain_timeout_s
+    return supervise(count, run_worker, drain_timeout_s=drain_timeout_s, close_listeners=listener.close)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -153,12 +180,14 @@ class _Serving:
         *,
         alone: bool,
     ) -> None:
+        self.settings = settings
+        self.sockets = sockets
+        self.output = output
+        self.worker: int | None = None
+        """The number of the process among several, which was copied from one that had prepared the database."""
         self._project = project
-        self._settings = settings
         self._names = names
         self._data_dir = data_dir
-        self._sockets = sockets
-        self._output = output
         self._alone = alone
 
     async def run(self, database: ProjectDatabase) -> ExitCode:
@@ -170,16 +199,17 @@ class _Serving:
         assert preparing is not None
         with ending_on_signals(lambda: _cancel(preparing)):
             try:
-                await self._prepare()
-                self._output.step("Starting services")
+                if self.worker is None:
+                    await self.prepare()
+                    self.output.step("Starting services")
                 opened = contextlib.AsyncExitStack()
                 await self._open_mailbox(opened)
-                gateway = await opened.enter_async_context(open_gateway(self._settings, self._names, alone=self._alone))
+                gateway = await opened.enter_async_context(open_gateway(self.settings, self._names, alone=self._alone))
             except asyncio.CancelledError:
-                self._output.say("interrupted before the server was up; nothing half done was left")
+                self.output.say("interrupted before the server was up; nothing half done was left")
                 return ExitCode.INTERRUPTED
         async with opened:
-            server = HttpServer(gateway, self._sockets.api, self._settings)
+            server = HttpServer(gateway, self.sockets.api, self.settings)
             watching = asyncio.create_task(watch(database), name="watch PostgreSQL")
             # Without a database that starts again there is nothing left to serve.
             watching.add_done_callback(lambda task: None if task.cancelled() else server.end())
@@ -197,48 +227,51 @@ class _Serving:
 
     async def _open_mailbox(self, opened: contextlib.AsyncExitStack) -> None:
         """Before the services and closed after them: the mail that they send while they end has somewhere to go."""
-        if self._sockets.mail is not None:
+        if self.sockets.mail is not None:
             from isobase_deploy.mailbox import Mailbox
 
-            await opened.enter_async_context(Mailbox(self._settings.mailbox).serving(self._sockets.mail))
+            await opened.enter_async_context(Mailbox(self.settings.mailbox).serving(self.sockets.mail))
 
-    async def _prepare(self) -> None:
+    async def prepare(self) -> None:
+        """Bring the database to what the services need."""
         try:
-            await prepare(self._project, self._settings, self._output)
+            await prepare(self._project, self.settings, self.output)
         except DatabaseError as error:
-            if error.sqlstate not in UNREACHABLE_DATABASE or not self._settings.is_embedded:
+            if error.sqlstate not in UNREACHABLE_DATABASE or not self.settings.is_embedded:
                 raise
             from isobase_deploy.reset import recover_reset
 
-            await recover_reset(self._settings)
-            await prepare(self._project, self._settings, self._output)
+            await recover_reset(self.settings)
+            await prepare(self._project, self.settings, self.output)
 
     async def _hide_stand_ins(self) -> None:
-        if not self._settings.is_embedded:
+        if not self.settings.is_embedded:
             return
         try:
-            await hide_new_stand_ins(self._settings)
+            await hide_new_stand_ins(self.settings)
         except DATABASE_FAILURES:
             # Sign-in knows the stand-ins too, and the next start tries again.
             _log.exception("password stand-ins of seed files could not be replaced")
 
     def _ready(self) -> None:
+        if self.worker:
+            return  # the first of several speaks for all
         self._data_dir.write_state(
             RunState(
-                pid=os.getpid(),
-                api_url=self._settings.base_url,
-                db_url=database_url(self._settings),
-                port=self._settings.port,
-                db_port=self._settings.database.port if self._settings.is_embedded else None,
+                pid=os.getpid() if self.worker is None else os.getppid(),
+                api_url=self.settings.base_url,
+                db_url=database_url(self.settings),
+                port=self.settings.port,
+                db_port=self.settings.database.port if self.settings.is_embedded else None,
                 started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                is_production=self._settings.is_production,
-                mail_port=self._sockets.mail.port if self._sockets.mail is not None else None,
+                is_production=self.settings.is_production,
+                mail_port=self.sockets.mail.port if self.sockets.mail is not None else None,
             )
         )
-        self._output.finish()
-        print_pretty(self._settings, self._names)
+        self.output.finish()
+        print_pretty(self.settings, self._names)
         how_to_stop = "Press Ctrl-C to stop." if sys.stderr.isatty() else "Stop it with: isobase stop"
-        self._output.say(f"Ready in {self._output.elapsed_s:.1f} s. {how_to_stop}")
+        self.output.say(f"Ready in {self.output.elapsed_s:.1f} s. {how_to_stop}")
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:
