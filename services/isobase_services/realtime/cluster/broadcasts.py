@@ -1,7 +1,7 @@
 """Broadcasts between nodes: each goes to every peer, which hands it to its own members of the topic.
 
 All topics share one channel of the bus. A node reads every broadcast of the project and looks the topic up, which costs less
-than a subscription for each topic does (docs/decisions). Whom a broadcast leaves out (its own sender), and who may send it,
+than a subscription for each topic does (decision 0022). Whom a broadcast leaves out (its own sender), and who may send it,
 is decided where it came from; who may receive it, where it arrives. Neighbours: ``cluster``, ``session.hub``.
 """
 
