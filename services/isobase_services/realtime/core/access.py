@@ -19,17 +19,24 @@ from isobase_platform.tokens import TokenVerifier
 
 __all__ = ["Access", "AccessRefused", "grant_access"]
 
+_CHECK = "check your JWT secret or JWKS configuration"
 _WHITESPACE = re.compile(r"\s")
 
 
 class AccessRefused(IsobaseError):
-    """A token that may not join. ``code`` is upstream's error code; ``handshake_message`` its text for the handshake."""
+    """A token that may not join. ``code`` is upstream's error code.
+
+    ``handshake_message`` is its text for the handshake, ``end_message`` that for a channel which ends by it.
+    """
 
     default_status = 401
 
-    def __init__(self, code: str, message: str, handshake_message: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, handshake_message: str | None = None, end_message: str | None = None
+    ) -> None:
         super().__init__(message, code=code)
         self.handshake_message = handshake_message or message
+        self.end_message = end_message or message
 
     @property
     def reason(self) -> str:
@@ -71,12 +78,19 @@ def _refused(error: TokenError, token: str) -> AccessRefused:
                 "InvalidJWTToken", f"Token has expired {seconds} seconds ago", handshake_message="Token has expired"
             )
         case TokenRefusal.SIGNATURE:
-            return AccessRefused("JwtSignatureError", "Failed to validate JWT signature")
+            # Where a channel ends upstream shows the bare name that it has for it inside; so below.
+            return AccessRefused(
+                "JwtSignatureError", "Failed to validate JWT signature", end_message=":signature_error"
+            )
         case TokenRefusal.ALGORITHM | TokenRefusal.UNKNOWN_KEY:
             kid = _part(token, 0).get("kid")
-            key = f" for key ID (kid) {json.dumps(kid, ensure_ascii=False)}" if isinstance(kid, str) else ""
+            if isinstance(kid, str):
+                text = f"Failed to generate JWT signer for key ID (kid) {json.dumps(kid, ensure_ascii=False)}"
+                return AccessRefused("JwtSignerError", f"{text}, {_CHECK}")
             return AccessRefused(
-                "JwtSignerError", f"Failed to generate JWT signer{key}, check your JWT secret or JWKS configuration"
+                "JwtSignerError",
+                f"Failed to generate JWT signer, {_CHECK}",
+                end_message=":error_generating_signer",
             )
         case _:
             return AccessRefused("MalformedJWT", "The token provided is not a valid JWT")

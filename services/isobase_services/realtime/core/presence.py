@@ -85,9 +85,9 @@ class Presence:
 
         Tracking again is an update: the old meta leaves and the new one, which names the old ref, joins.
         """
-        old = self._tracked.get(member)
-        if old is not None and old.fields == fields:
+        if self.has(member, fields):
             return None
+        old = self._tracked.get(member)
         ref = self._refs.new()
         meta: dict[str, object] = {**fields, "phx_ref": ref}
         if old is not None:
@@ -95,6 +95,12 @@ class Presence:
         entry = PresenceEntry(key, ref, dump(meta))
         self._tracked[member] = _Tracked(entry, fields)
         return PresenceDiff(joins=(entry,), leaves=() if old is None else (old.entry,))
+
+    def has(self, member: Hashable, fields: Mapping[str, object]) -> bool:
+        """True when ``member`` is tracked with these fields already."""
+        tracked = self._tracked.get(member)
+        # By their text too: to Python true and 1 are equal, to clients they are not.
+        return tracked is not None and tracked.fields == fields and dump(tracked.fields) == dump(fields)
 
     def untrack(self, member: Hashable) -> PresenceDiff | None:
         """Forget ``member``; None when it was not tracked."""

@@ -19,11 +19,7 @@ __all__ = ["handle_broadcast"]
 
 def handle_broadcast(channel: Channel, message: ClientMessage) -> Work | None:
     """Send a broadcast of ``channel``'s client; returns what is left to do when its right to must be asked for."""
-    outgoing: Outgoing
-    try:
-        outgoing = message.broadcast or TextBroadcast(dump(message.payload))
-    except RecursionError:
-        return None
+    outgoing: Outgoing = message.broadcast or TextBroadcast(dump(message.payload))
     rooms = channel.connection.hub.rooms
     if rooms is not None and channel.key.is_private:
         event = message.broadcast.event if message.broadcast is not None else message.payload.get("event")

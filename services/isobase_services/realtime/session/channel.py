@@ -170,6 +170,13 @@ class Channel:
 
     def _handle(self, message: ClientMessage) -> Work | None:
         """Do what a message asks; returns what is left to do when that needs SQL."""
+        try:
+            return self._begin(message)
+        except RecursionError:
+            _log.debug("a message nested too deep to be written again is dropped", extra={"topic": self.key.name})
+            return None
+
+    def _begin(self, message: ClientMessage) -> Work | None:
         if message is _CONFIRM_RIGHTS:
             return self.token.read_policies_again()
         match message.event:

@@ -36,12 +36,14 @@ def begin_join(channel: Channel, ref: Ref) -> None:
     """Join now, or for a private channel once its policies have answered. ``ref`` is that of the ``phx_join``."""
     if channel.key.is_private:
         channel.occupy(_join_private(channel, ref))
-    else:
+        return
+    try:
         _enter(channel, ref)
+    except Exception:  # noqa: BLE001  whatever it is: the client waits for an answer
+        _refuse_unknown(channel, ref)
 
 
 async def _join_private(channel: Channel, ref: Ref) -> None:
-    reason: str
     try:
         await _ask_policies(channel)
         params = None if channel.request.replay is None else channel.request.replay.params
@@ -49,12 +51,18 @@ async def _join_private(channel: Channel, ref: Ref) -> None:
             _enter(channel, ref)
         else:
             await _enter_with_replay(channel, ref, plan_replay(params))
-        return
     except (JoinRefused, ReplayRefused) as error:
-        reason = str(error)
-    except Exception:  # noqa: BLE001  whatever it is: the client waits for an answer
-        _log.exception("a join failed unexpectedly", extra={"topic": channel.key.name})
-        reason = "Unknown Error on Channel"
+        _refuse(channel, ref, str(error))
+    except Exception:  # noqa: BLE001  as above
+        _refuse_unknown(channel, ref)
+
+
+def _refuse_unknown(channel: Channel, ref: Ref) -> None:
+    _log.exception("a join failed unexpectedly", extra={"topic": channel.key.name})
+    _refuse(channel, ref, "Unknown Error on Channel")
+
+
+def _refuse(channel: Channel, ref: Ref, reason: str) -> None:
     if not channel.is_ended:
         channel.end()
         channel.connection.forget(channel)

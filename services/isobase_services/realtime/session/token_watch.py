@@ -38,7 +38,7 @@ class TokenWatch:
         try:
             self.access = grant_access(channel.connection.hub.verifier, token, channel.connection.request)
         except AccessRefused as error:
-            channel.fail(error.message)
+            channel.fail(error.end_message)
             return None
         self.watch()
         if channel.changes is not None:
@@ -83,7 +83,7 @@ class TokenWatch:
         try:
             grant_access(channel.connection.hub.verifier, self.access.token, channel.connection.request)
         except AccessRefused as error:
-            channel.fail(error.message)
+            channel.fail(error.end_message)
             return
         self.watch()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from isobase_services.realtime.core.rates import CallWindow
 from isobase_services.realtime.session.policies import Extension, PolicyFailed
-from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, JsonObject, dump
+from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, dump
 
 if TYPE_CHECKING:
     from isobase_services.realtime.core.topics import Topic
@@ -24,13 +24,12 @@ PRESENCE_WINDOW_S = 30.0
 class Tracking:
     """Presence of one channel. ``is_enabled`` by its join, or from its first track on."""
 
-    __slots__ = ("_calls", "_channel", "_fields", "is_enabled")
+    __slots__ = ("_calls", "_channel", "is_enabled")
 
     def __init__(self, channel: Channel, *, is_enabled: bool) -> None:
         self.is_enabled = is_enabled
         self._channel = channel
         self._calls = CallWindow(PRESENCE_CALLS, PRESENCE_WINDOW_S)
-        self._fields: JsonObject | None = None
 
     def send_state(self, topic: Topic) -> None:
         """Send a new member who is there, if it asked for presence and may see it; sent even when nobody is."""
@@ -100,7 +99,7 @@ class Tracking:
             reason = dump({"reason": "Presence track payload must be a map"})
             channel.reply(message.ref, "error", reason)
             return
-        if fields == self._fields:
+        if topic.presence.has(channel, fields):
             # What is tracked already costs nothing: clients that repeat themselves are common.
             channel.reply(message.ref, "ok", EMPTY_OBJECT)
             return
@@ -110,7 +109,6 @@ class Tracking:
         if not self._take_from_rate():
             return
         self.is_enabled = True
-        self._fields = fields
         channel.reply(message.ref, "ok", EMPTY_OBJECT)
         diff = topic.presence.track(channel, channel.request.presence_key, fields)
         if diff is not None:
@@ -119,7 +117,6 @@ class Tracking:
     def _untrack(self) -> None:
         topic, hub = self._channel.topic, self._channel.connection.hub
         assert topic is not None
-        self._fields = None
         diff = topic.presence.untrack(self._channel)
         if diff is not None:
             hub.presences.add(hub.topics.publish_presence(topic, diff))
