@@ -21,6 +21,7 @@ from isobase_services.realtime.changes.feed import RowChanges
 from isobase_services.realtime.changes.groups import Subscriptions
 from isobase_services.realtime.changes.intake import Intake
 from isobase_services.realtime.changes.messages import broadcast_of_row
+from isobase_services.realtime.changes.questions import Questions
 from isobase_services.realtime.changes.slots import (
     DROP_UNUSED_SQL,
     IS_LED_SQL,
@@ -32,10 +33,10 @@ from isobase_services.realtime.changes.slots import (
     SlotChoice,
     SlotPolicy,
 )
-from isobase_services.realtime.changes.snapshot import VisibleTransactions
+from isobase_services.realtime.changes.snapshot import Moments
 from isobase_services.realtime.changes.stream import LogStream, StreamRefused, StreamSink, open_stream
 from isobase_services.realtime.changes.validation import Validator
-from isobase_services.realtime.changes.visibility import Questions
+from isobase_services.realtime.changes.visibility import Visibility
 from isobase_services.realtime.cluster import Cluster, ClusterIdentity
 from isobase_services.realtime.cluster.figures import ClusterFigures
 from isobase_services.realtime.edge.broadcast import BroadcastEndpoints
@@ -75,8 +76,13 @@ class RealtimeService:
         subscriptions = Subscriptions()
         catalog = Catalog(platform.pools, settings.publication)
         search_path = platform.settings.rest.extra_search_path
-        questions = Questions(platform.door, search_path)
-        delivery = Delivery(subscriptions, catalog, questions, VisibleTransactions(platform.pools))
+        delivery = Delivery(
+            subscriptions,
+            catalog,
+            moments=Moments(platform.pools),
+            questions=Questions(platform.door, search_path),
+            visibility=Visibility(platform.door, search_path),
+        )
         intake = Intake(
             self._open_stream,
             catalog,

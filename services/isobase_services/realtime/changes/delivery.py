@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 
-from isobase_services.realtime.changes.catalog import Catalog, Column, RoleRights, Table
-from isobase_services.realtime.changes.groups import Audience, Section, Subscriber, Subscriptions
-from isobase_services.realtime.changes.predicates import Predicate, local_predicate
+from isobase_services.realtime.changes.catalog import Catalog
+from isobase_services.realtime.changes.filtering import Filters, filterable
+from isobase_services.realtime.changes.groups import Section, Subscriber, Subscriptions
+from isobase_services.realtime.changes.judging import Hit, Planned, judge
+from isobase_services.realtime.changes.questions import Questions
 from isobase_services.realtime.changes.render import NO_KEY, UNAUTHORIZED, ExoticJson, render_change, render_refusal
-from isobase_services.realtime.changes.request import ANY, Filter
 from isobase_services.realtime.changes.rows import Action, Row
-from isobase_services.realtime.changes.snapshot import VisibleTransactions
-from isobase_services.realtime.changes.visibility import KeyCheck, Questions
+from isobase_services.realtime.changes.snapshot import Moments
+from isobase_services.realtime.changes.tables import Column, RoleRights, Table
+from isobase_services.realtime.changes.visibility import Visibility
 from isobase_services.realtime.wire.frames import Frame
 from isobase_services.realtime.wire.messages import Codec
 
@@ -30,86 +32,23 @@ STEPS_BETWEEN_YIELDS = 500
 _log = logging.getLogger("isobase.realtime")
 
 
-@dataclass(slots=True, eq=False)
-class _Hit:
-    """A section that a row concerns. ``refusal`` is the error that takes the place of the row's content."""
-
-    section: Section
-    rights: RoleRights
-    needs_check: bool
-    refusal: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Planned:
-    """A row with the sections it concerns."""
-
-    row: Row
-    hits: list[_Hit] = field(default_factory=list)
-
-
-class _Filters:
-    """The filters of one batch: local ones decide at once, the others are answered for all values of the batch together."""
-
-    def __init__(self, questions: Questions) -> None:
-        self._questions = questions
-        self._local: dict[tuple[int, Filter], Predicate | None] = {}
-        self._asked: dict[tuple[int, Filter], set[str | None]] = {}
-        self._answers: dict[tuple[int, Filter], frozenset[str | None]] = {}
-
-    def ask_for(self, row: Row, filters: tuple[Filter, ...]) -> None:
-        """Note the values that the server must judge for this row."""
-        values = _filterable(row)
-        for item in filters:
-            column = row.table.columns.get(item.column)
-            if column is None or item.column not in values:
-                continue
-            key = (row.table.oid, item)
-            if key not in self._local:
-                self._local[key] = local_predicate(item, column)
-            if self._local[key] is None:
-                self._asked.setdefault(key, set()).add(values[item.column])
-
-    async def answer(self, tables: dict[int, Table]) -> None:
-        """Ask the server what was noted."""
-        for (oid, item), values in self._asked.items():
-            column = tables[oid].columns[item.column]
-            self._answers[oid, item] = await self._questions.passing_values(item, column, values)
-
-    def pass_(self, row: Row, filters: tuple[Filter, ...], *, by_key_only: bool) -> bool:
-        """True when the row passes all filters; a filter on a column that the log does not hold is not passed.
-
-        ``by_key_only``: nor is one on a column outside the primary key.
-        """
-        values = _filterable(row)
-        for item in filters:
-            column = row.table.columns.get(item.column)
-            if column is None or item.column not in values or (by_key_only and not column.is_key):
-                return False
-            value = values[item.column]
-            predicate = self._local[row.table.oid, item]
-            if predicate is not None:
-                if not predicate(value):
-                    return False
-            elif value not in self._answers[row.table.oid, item]:
-                return False
-        return True
-
-
-def _filterable(row: Row) -> dict[str, str | None]:
-    return row.old if row.action is Action.DELETE else row.fresh
-
-
 class Delivery:
     """The pipeline of one process."""
 
     def __init__(
-        self, subscriptions: Subscriptions, catalog: Catalog, questions: Questions, transactions: VisibleTransactions
+        self,
+        subscriptions: Subscriptions,
+        catalog: Catalog,
+        *,
+        moments: Moments,
+        questions: Questions,
+        visibility: Visibility,
     ) -> None:
         self._subscriptions = subscriptions
         self._catalog = catalog
+        self._moments = moments
         self._questions = questions
-        self._transactions = transactions
+        self._visibility = visibility
 
     async def deliver(self, rows: Sequence[Row]) -> None:
         """Deliver a batch. Raises ``Unavailable`` or ``DatabaseError`` only before anything of it was delivered."""
@@ -123,15 +62,18 @@ class Delivery:
         return await self._run(rows, subscriptions)
 
     async def _run(self, rows: Sequence[Row], subscriptions: Subscriptions) -> int:
-        planned = await self._plan(rows, subscriptions)
+        wanted = [row for row in rows if subscriptions.wants(row.table.schema, row.table.name)]
+        if not wanted:
+            return 0
+        current = await self._as_of_now(wanted)
+        planned = await self._plan(current, subscriptions)
         if not planned:
             return 0
-        await self._transactions.wait_for({item.row.xid for item in planned})
-        visible = await self._check(planned)
+        await judge(planned, self._visibility)
         exotic = await self._exotic_json(planned)
         sent = steps = 0
         for item in planned:
-            receivers = self._send(item, visible, exotic)
+            receivers = _send(item, exotic)
             sent += receivers
             steps += receivers
             if steps >= STEPS_BETWEEN_YIELDS:
@@ -141,16 +83,23 @@ class Delivery:
 
     # -- plan ---------------------------------------------------------------------------------------------------------
 
-    async def _plan(self, rows: Sequence[Row], subscriptions: Subscriptions) -> list[_Planned]:
-        filters = _Filters(self._questions)
+    async def _as_of_now(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows, once their transactions are visible, with what is known of their tables at that time."""
+        moment = await self._moments.after({row.xid for row in rows}, {row.table.oid for row in rows})
+        self._catalog.confirm(moment)
+        current: list[Row] = []
+        for row in rows:
+            table = await self._catalog.table(row.table.oid)
+            if table is not None:  # a table that is gone has no policies to ask
+                current.append(row if table is row.table else replace(row, table=table))
+        return current
+
+    async def _plan(self, rows: Sequence[Row], subscriptions: Subscriptions) -> list[Planned]:
+        filters = Filters(self._questions)
         wanted: list[tuple[Row, list[Section]]] = []
         tables: dict[int, Table] = {}
         for row in rows:
-            sections = [
-                section
-                for section in subscriptions.sections_for(row.table.schema, row.table.name)
-                if section.request.event in (ANY, row.action.value)
-            ]
+            sections = subscriptions.sections_for(row.table, row.action.value, filterable(row))
             if not sections:
                 continue
             wanted.append((row, sections))
@@ -158,9 +107,9 @@ class Delivery:
             for section in sections:
                 filters.ask_for(row, section.request.filters)
         await filters.answer(tables)
-        planned: list[_Planned] = []
+        planned: list[Planned] = []
         for row, sections in wanted:
-            item = _Planned(row)
+            item = Planned(row)
             for section in sections:
                 rights = await self._catalog.rights(row.table.oid, section.role)
                 hit = _plan_hit(row, section, rights, filters)
@@ -172,34 +121,14 @@ class Delivery:
 
     # -- execute ------------------------------------------------------------------------------------------------------
 
-    async def _check(
-        self, planned: Sequence[_Planned]
-    ) -> dict[tuple[int, tuple[str, str]], frozenset[tuple[str, ...]]]:
-        """(table, audience) -> the keys that it may see: one question per pair, whatever the number of rows."""
-        keys: dict[tuple[int, tuple[str, str]], dict[tuple[str, ...], None]] = {}
-        subjects: dict[tuple[int, tuple[str, str]], tuple[Table, Audience]] = {}
-        for row, hit in _pairs(planned):
-            key = row.key
-            if not hit.needs_check or key is None:
-                continue
-            for audience in hit.section.audiences.values():
-                subject = (row.table.oid, audience.key)
-                keys.setdefault(subject, {})[key] = None
-                subjects[subject] = (row.table, audience)
-        checks = [
-            KeyCheck(table=table, caller=audience.caller, keys=tuple(keys[subject]))
-            for subject, (table, audience) in subjects.items()
-        ]
-        answers = await self._questions.visible_keys(checks)
-        return dict(zip(subjects, answers, strict=True))
-
-    async def _exotic_json(self, planned: Sequence[_Planned]) -> ExoticJson:
-        """The JSON of all values of the batch that have no converter."""
+    async def _exotic_json(self, planned: Sequence[Planned]) -> ExoticJson:
+        """The JSON of all values of the batch that have no converter, where somebody sees them."""
         texts: dict[str, tuple[Column, set[str]]] = {}
         for item in planned:
-            for column in item.row.table.columns.values():
-                if column.converter is not None:
-                    continue
+            columns = [column for column in item.row.table.columns.values() if column.converter is None]
+            if not columns or not any(hit.seen_by for hit in item.hits):
+                continue
+            for column in columns:
                 for values in (item.row.record, item.row.old):
                     text = values.get(column.name)
                     if text is not None:
@@ -210,63 +139,49 @@ class Delivery:
             found.update({(type_sql, text): json for text, json in answers.items()})
         return found
 
-    # -- render and fan out -------------------------------------------------------------------------------------------
 
-    def _send(
-        self,
-        item: _Planned,
-        visible: dict[tuple[int, tuple[str, str]], frozenset[tuple[str, ...]]],
-        exotic: ExoticJson,
-    ) -> int:
-        """Put one row to everybody who may see it; returns the number of receivers."""
-        row = item.row
-        # What is shown depends on the role and the selection; whoever shares them shares the text.
-        receivers: dict[tuple[str, tuple[str, ...] | None, bool], tuple[_Hit, dict[Subscriber, list[int]]]] = {}
-        key = row.key
-        for hit in item.hits:
-            variant = (hit.section.role, hit.section.request.columns, hit.section.with_position)
-            for audience in hit.section.audiences.values():
-                if hit.needs_check and key not in visible.get((row.table.oid, audience.key), ()):
-                    continue
-                members = receivers.setdefault(variant, (hit, {}))[1]
-                for subscriber, identifiers in audience.members.items():
-                    members.setdefault(subscriber, []).extend(identifiers)
-        count = 0
-        for hit, members in receivers.values():
-            data = (
-                render_change(
-                    row, hit.rights, hit.section.request.columns, exotic, with_position=hit.section.with_position
-                )
-                if hit.refusal is None
-                else render_refusal(row, hit.refusal, with_position=hit.section.with_position)
-            )
-            _fan_out(members, data)
-            count += len(members)
-        return count
-
-
-def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: _Filters) -> _Hit | None:
+def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: Filters) -> Hit | None:
     """Whether and how a row concerns a section, before policies (1.10 for the refusals)."""
     if row.action is not Action.DELETE:
         if not row.table.key:
-            return _Hit(section, rights, needs_check=False, refusal=NO_KEY)
+            return Hit(section, rights, None, refusal=NO_KEY)
         if any(column.name not in rights.columns for column in row.table.key):
-            return _Hit(section, rights, needs_check=False, refusal=UNAUTHORIZED)
+            return Hit(section, rights, None, refusal=UNAUTHORIZED)
     elif not rights.columns:
         return None
-    is_under_policies = row.table.has_row_security and not rights.bypasses_rls
     # A deleted row is shown by its key alone, because no policy can be asked about it. A filter on another column would tell
     # a stranger what the row held, one question per filter.
-    is_hidden = is_under_policies and row.action is Action.DELETE
+    is_hidden = rights.rule is not None and row.action is Action.DELETE
     if not filters.pass_(row, section.request.filters, by_key_only=is_hidden):
         return None
-    return _Hit(section, rights, needs_check=is_under_policies and not is_hidden)
+    return Hit(section, rights, None if is_hidden else rights.rule)
 
 
-def _pairs(planned: Sequence[_Planned]) -> Iterator[tuple[Row, _Hit]]:
-    for item in planned:
-        for hit in item.hits:
-            yield item.row, hit
+# -- render and fan out -----------------------------------------------------------------------------------------------
+
+
+def _send(item: Planned, exotic: ExoticJson) -> int:
+    """Put one row to everybody who sees it; returns the number of receivers."""
+    # What is shown depends on the role, the selection and the position; whoever shares them shares the text.
+    receivers: dict[tuple[str, tuple[str, ...] | None, bool], tuple[Hit, dict[Subscriber, list[int]]]] = {}
+    for hit in item.hits:
+        section = hit.section
+        for audience in hit.seen_by:
+            variant = (section.role, section.request.columns, section.with_position)
+            members = receivers.setdefault(variant, (hit, {}))[1]
+            for subscriber, identifiers in audience.members.items():
+                members.setdefault(subscriber, []).extend(identifiers)
+    count = 0
+    for hit, members in receivers.values():
+        section = hit.section
+        data = (
+            render_change(item.row, hit.rights, section.request.columns, exotic, with_position=section.with_position)
+            if hit.refusal is None
+            else render_refusal(item.row, hit.refusal, with_position=section.with_position)
+        )
+        _fan_out(members, data)
+        count += len(members)
+    return count
 
 
 def _fan_out(members: dict[Subscriber, list[int]], data: str) -> None:

@@ -12,17 +12,29 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
-from isobase_services.realtime.changes.catalog import Column
 from isobase_services.realtime.changes.request import Filter, Operator
-from isobase_services.realtime.changes.values import BOOL_OID, INTEGER_OIDS, array_items
+from isobase_services.realtime.changes.tables import Column
+from isobase_services.realtime.changes.values import (
+    BOOL_OID,
+    INT8_OID,
+    INTEGER_OIDS,
+    TEXT_OID,
+    TEXT_OIDS,
+    UUID_OID,
+    array_items,
+)
 
-__all__ = ["IS_VALUES", "Predicate", "local_predicate", "sql_condition"]
+__all__ = [
+    "IS_VALUES",
+    "Predicate",
+    "canonical_operand",
+    "comparison_type",
+    "local_predicate",
+    "sql_condition",
+]
 
 Predicate: TypeAlias = Callable[[str | None], bool]
 
-TEXT_OIDS = frozenset({25, 1043})
-"""text and varchar: equality is byte equality under the deterministic default collation that upstream compares with."""
-UUID_OID = 2950
 IS_VALUES = frozenset({"null", "true", "false", "unknown"})
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
@@ -61,23 +73,29 @@ def local_predicate(item: Filter, column: Column) -> Predicate | None:
             items = array_items(item.value)
         except ValueError:
             return None
-        operands = [_canonical(part, column) if isinstance(part, str) else None for part in items]
+        operands = [canonical_operand(part, column.type_oid) if isinstance(part, str) else None for part in items]
     else:
-        operands = [_canonical(item.value, column)]
+        operands = [canonical_operand(item.value, column.type_oid)]
     if any(operand is None for operand in operands):
         return None
     return _membership(item, frozenset(operand for operand in operands if operand is not None))
 
 
-def _canonical(text: str, column: Column) -> str | None:
-    """The operand as the log writes the same value, or None where that takes the server."""
-    if column.type_oid in TEXT_OIDS:
+def comparison_type(type_oid: int) -> int:
+    """The type that stands for all whose operands are read alike: text for varchar, bigint for smallint."""
+    return TEXT_OID if type_oid in TEXT_OIDS else INT8_OID if type_oid in INTEGER_OIDS else type_oid
+
+
+def canonical_operand(text: str, type_oid: int) -> str | None:
+    """The operand as the log writes the same value of the type, or None where that takes the server."""
+    if type_oid in TEXT_OIDS:
+        # Equality is byte equality under the deterministic default collation that upstream compares with.
         return text
-    if column.type_oid in INTEGER_OIDS and _INTEGER.fullmatch(text):
+    if type_oid in INTEGER_OIDS and _INTEGER.fullmatch(text):
         return str(int(text))
-    if column.type_oid == UUID_OID and _UUID.fullmatch(text):
+    if type_oid == UUID_OID and _UUID.fullmatch(text):
         return text.lower()
-    if column.type_oid == BOOL_OID:
+    if type_oid == BOOL_OID:
         return _BOOLS.get(text.strip().lower())
     return None
 

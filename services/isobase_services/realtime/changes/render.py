@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from isobase_services.realtime.changes.catalog import Column, RoleRights
 from isobase_services.realtime.changes.rows import Action, Row, commit_timestamp
+from isobase_services.realtime.changes.tables import Column, RoleRights
 from isobase_services.realtime.changes.values import quote_json
 
 __all__ = ["MAX_CHANGE_BYTES", "NO_KEY", "UNAUTHORIZED", "ExoticJson", "render_change", "render_refusal"]

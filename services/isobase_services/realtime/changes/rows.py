@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from isobase_services.realtime.changes.catalog import Table
 from isobase_services.realtime.changes.pgoutput import (
     UNCHANGED,
     Cell,
@@ -22,6 +21,7 @@ from isobase_services.realtime.changes.pgoutput import (
     Update,
 )
 from isobase_services.realtime.changes.position import Position
+from isobase_services.realtime.changes.tables import Table
 
 __all__ = ["Action", "Row", "build_row", "commit_timestamp"]
 

@@ -1,8 +1,11 @@
-"""Which transactions of the log everybody can see already.
+"""Which transactions of the log everybody can see already, and whether what is known of tables and roles still holds.
 
 A commit is in the log, and decoded, before its backend has left the list of running transactions; with a synchronous standby
 that is away the time between may be long. Whoever asked a policy in that gap would look at a database without the change, and
 the change would be lost. So nothing is asked, and nothing is told to a client, before the transaction is visible.
+
+The same statement reads marks of the catalogs: whatever ALTER POLICY, GRANT, ALTER ROLE and their like did before a change
+was committed has altered a mark by then, so that the change is judged by what held at that time or later.
 
 Source: PostgreSQL documentation, "Transaction ID and Snapshot Information Functions"; ``RecordTransactionCommit`` and
 ``ProcArrayEndTransaction`` for the order.
@@ -13,12 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from isobase_platform.pool import Pools
 
-__all__ = ["Snapshot", "VisibleTransactions", "parse_snapshot"]
+__all__ = ["Moment", "Moments", "Snapshot", "parse_snapshot"]
 
 MAX_WAIT_S = 60.0
 """How long a batch waits for its transactions to become visible before it goes on without; a synchronous standby that is gone
@@ -28,6 +31,31 @@ MAX_DELAY_S = 0.25
 
 XIDS = 2**32
 """Numbers of transactions in one epoch; the log names a transaction without its epoch."""
+
+# Rows of catalogs are never changed in place by DDL: who wrote them and where they stand tells one state from another. Roles
+# are compared by content, because their own catalog is open to superusers only.
+_MOMENT_SQL = """
+select pg_catalog.pg_current_snapshot()::text as snapshot,
+       pg_catalog.concat_ws('/',
+         (select pg_catalog.md5(pg_catalog.string_agg(
+                   pg_catalog.concat_ws(',', r.oid, r.rolname, r.rolsuper, r.rolbypassrls, r.rolinherit), ';' order by r.oid))
+            from pg_catalog.pg_roles as r),
+         (select pg_catalog.md5(pg_catalog.string_agg(m.xmin::text || m.ctid::text, ';' order by m.roleid, m.member, m.ctid))
+            from pg_catalog.pg_auth_members as m),
+         (select pg_catalog.string_agg(p.xmin::text || p.ctid::text, ';' order by p.oid)
+            from pg_catalog.pg_proc as p
+           where p.pronamespace = pg_catalog.to_regnamespace('auth') and p.proname in ('uid', 'jwt', 'role', 'email'))
+       ) as shared,
+       array(select pg_catalog.concat_ws('/', c.xmin, c.ctid, n.xmin, n.ctid,
+               (select pg_catalog.string_agg(p.xmin::text || p.ctid::text, ';' order by p.oid)
+                  from pg_catalog.pg_policy as p where p.polrelid = c.oid),
+               (select pg_catalog.string_agg(a.xmin::text, ';' order by a.attnum)
+                  from pg_catalog.pg_attribute as a where a.attrelid = c.oid and a.attnum > 0))
+          from pg_catalog.unnest($1::bigint[]) with ordinality as wanted (oid, place)
+          left join pg_catalog.pg_class as c on c.oid = wanted.oid::pg_catalog.oid
+          left join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+         order by wanted.place) as tables
+"""
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -58,31 +86,43 @@ def parse_snapshot(text: str) -> Snapshot:
     return Snapshot(int(xmax), frozenset(int(xid) for xid in running.split(",") if xid))
 
 
-class VisibleTransactions:
+@dataclass(slots=True, frozen=True)
+class Moment:
+    """Marks of the catalogs at a time: ``shared`` of roles and functions, ``tables`` by oid. Equal marks, equal facts."""
+
+    shared: str
+    tables: Mapping[int, str]
+
+
+class Moments:
     """Waits for transactions of the log to become visible, on connections of the service."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
-    async def wait_for(self, xids: Collection[int]) -> None:
-        """Return when all of ``xids`` are visible, at the latest after ``MAX_WAIT_S`` seconds with a line in the log.
+    async def after(self, xids: Collection[int], oids: Collection[int]) -> Moment:
+        """A moment at which all of ``xids`` are visible, with the marks of the tables ``oids``.
 
-        Raises ``Unavailable`` and ``DatabaseError`` when the database cannot be asked.
+        At the latest after ``MAX_WAIT_S`` seconds it goes on without, with a line in the log. Raises ``Unavailable`` and
+        ``DatabaseError`` when the database cannot be asked.
         """
         waits_until_s = time.monotonic() + MAX_WAIT_S
         delay_s = FIRST_DELAY_S
         missing = set(xids)
-        while missing:
+        asked = list(oids)
+        while True:
             async with self._pools.acquire(None) as connection:
-                snapshot = parse_snapshot(await connection.fetchval("select pg_catalog.pg_current_snapshot()::text"))
+                row = await connection.fetchrow(_MOMENT_SQL, asked)
+            assert row is not None  # a SELECT without FROM gives one row
+            snapshot = parse_snapshot(row["snapshot"])
             missing = {xid for xid in missing if not snapshot.shows(xid)}
-            if not missing:
-                return
-            if time.monotonic() >= waits_until_s:
+            if missing and time.monotonic() >= waits_until_s:
                 _log.warning(
                     "row changes are delivered though their transactions are not visible yet; is a synchronous standby away?",
                     extra={"transactions": len(missing), "waited_s": MAX_WAIT_S},
                 )
-                return
+                missing.clear()
+            if not missing:
+                return Moment(row["shared"], dict(zip(asked, row["tables"], strict=True)))
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, MAX_DELAY_S)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError
 from isobase_platform.rls import DoorConnection, RlsDoor
-from isobase_services.realtime.changes.catalog import Catalog, Column, RoleRights, Table
+from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.predicates import IS_VALUES, local_predicate, sql_condition
 from isobase_services.realtime.changes.request import ChangeRequest, Filter, Operator, RequestRefused
+from isobase_services.realtime.changes.tables import Column, RoleRights, Table
 from isobase_services.realtime.changes.values import BOOL_OID
 
 __all__ = ["Validator"]

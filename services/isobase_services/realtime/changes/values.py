@@ -7,13 +7,25 @@ The stream's session fixes the text forms (ISO dates, UTC, hex bytea, shortest f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from json.encoder import encode_basestring as quote_json
 from typing import TypeAlias
 
-__all__ = ["Converter", "TypeFacts", "array_items", "converter_for", "quote_json"]
+__all__ = [
+    "BOOL_OID",
+    "INT8_OID",
+    "INTEGER_OIDS",
+    "TEXT_OID",
+    "TEXT_OIDS",
+    "UUID_OID",
+    "Converter",
+    "TypeFacts",
+    "array_items",
+    "converter_for",
+    "quote_json",
+]
 
 Converter: TypeAlias = Callable[[str], str]
 """From the log's text of a value that is not NULL to JSON text."""
@@ -28,6 +40,11 @@ BOOL_OID = 16
 BYTEA_OID = 17
 INTEGER_OIDS = frozenset({20, 21, 23})
 NUMBER_OIDS = frozenset({700, 701, 1700})
+INT8_OID = 20
+TEXT_OID = 25
+TEXT_OIDS = frozenset({TEXT_OID, 1043})
+"""text and varchar."""
+UUID_OID = 2950
 JSON_OIDS = frozenset({114, 3802})
 TIMESTAMP_OID = 1114
 TIMESTAMPTZ_OID = 1184
@@ -37,7 +54,10 @@ VECTOR_OIDS = frozenset({22, 30})
 
 @dataclass(slots=True, frozen=True)
 class TypeFacts:
-    """What pg_type says of a type: ``kind`` is typtype, ``base_oid`` a domain's type, ``element_oid`` an array's."""
+    """What pg_type says of a type: ``kind`` is typtype, ``base_oid`` a domain's type, ``element_oid`` an array's.
+
+    ``delimiter``: what stands between an array's items; ``own_delimiter``: between values of this type in an array of them.
+    """
 
     oid: int
     kind: str
@@ -45,10 +65,11 @@ class TypeFacts:
     element_oid: int
     is_array: bool
     delimiter: str
+    own_delimiter: str
     has_json_cast: bool
 
 
-def converter_for(oid: int, types: dict[int, TypeFacts], depth: int = 0) -> Converter | None:
+def converter_for(oid: int, types: Mapping[int, TypeFacts], depth: int = 0) -> Converter | None:
     """The converter of a type, or None where only PostgreSQL can say. ``types`` holds the facts of all types involved."""
     simple = _SIMPLE.get(oid)
     if simple is not None:
