@@ -1,7 +1,7 @@
 """Realtime measured: broadcasts, row changes, joins, presence, memory. ``make bench-realtime`` runs it.
 
 The server has one core and the load generator another; PostgreSQL runs where it likes. The parts: broadcasts, changes, joins,
-presence, memory.
+presence, rooms, nodes, memory.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from contextlib import ExitStack
 from benchmarks.realtime.broadcasts import measure_broadcasts
 from benchmarks.realtime.changes import measure_changes
 from benchmarks.realtime.handle import load
+from benchmarks.realtime.nodes import measure_nodes, measure_rooms
 from benchmarks.realtime.servers import FIXTURE, isobase, service_token
 from benchmarks.realtime.sockets import HELD, measure_joins, measure_memory, measure_presence
 from benchmarks.realtime.swarm import SPARE_FILES, allow_files
 from benchmarks.servers import POOL, database, without_autogroups
 
-PARTS = ("broadcasts", "changes", "joins", "presence", "memory")
+PARTS = ("broadcasts", "changes", "joins", "presence", "rooms", "nodes", "memory")
 
 
 def main() -> None:
@@ -54,6 +55,10 @@ def main() -> None:
             measure_joins(generator, server, apikey)
         if "presence" in given.only:
             measure_presence(generator, server, apikey)
+        if "rooms" in given.only:
+            measure_rooms(generator, server, shared.server, seconds=given.seconds)
+        if "nodes" in given.only:
+            measure_nodes(generator, shared, seconds=given.seconds, core=server_core)
 
 
 def _allow_files() -> None:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 __all__ = [
     "MARKER",
+    "STAMP_AT",
     "STAMP_DIGITS",
     "Version",
     "broadcast",
@@ -19,11 +20,13 @@ __all__ = [
     "track",
 ]
 
-Version: TypeAlias = Literal["1.0.0", "2.0.0", "none"]
-"""The serialisation; ``none`` is a bare hub that passes every frame on to all others."""
+Version: TypeAlias = Literal["1.0.0", "2.0.0", "simple", "none"]
+"""The serialisation; ``simple`` is the simple face, ``none`` a bare hub that passes every frame on to all others."""
 
-MARKER = b'"sent_us":'
+MARKER = b"sent_us"
 """Precedes the time of sending, in microseconds since 1970, in everything whose latency is measured."""
+STAMP_AT = len(MARKER) + 2
+"""Where the time begins behind the marker: ``sent_us":`` in JSON, ``sent_us::`` in the text of a message."""
 STAMP_DIGITS = 16
 _TEXT, _BINARY = 0x81, 0x82
 _PUSH = 3
@@ -75,7 +78,10 @@ class _Message:
 
 
 def join(version: Version, topic: str, config: str, token: str, ref: str) -> bytes:
-    """``phx_join`` of ``topic`` with the JSON text ``config``."""
+    """``phx_join`` of ``topic`` with the JSON text ``config``; on the simple face a sign-in and a room."""
+    if version == "simple":
+        sign_in = client_frame(f'{{"action":"connect","token":{json.dumps(token)}}}'.encode())
+        return sign_in + client_frame(f'{{"action":"joinRoom","roomId":{json.dumps(topic)}}}'.encode())
     payload = f'{{"config":{config},"access_token":{json.dumps(token)}}}'
     return _Message(version, f"realtime:{topic}", "phx_join", payload, ref, ref).frame()
 
@@ -93,8 +99,11 @@ def track(version: Version, topic: str, fields: str) -> bytes:
 
 def broadcast(version: Version, topic: str, now_us: int, filling: str) -> bytes:
     """A broadcast as the official client of that version sends it: binary on 2.0.0, text on 1.0.0."""
-    content = f'{{{MARKER.decode()}{now_us:0{STAMP_DIGITS}d},"text":"{filling}"}}'
+    content = f'{{"{MARKER.decode()}":{now_us:0{STAMP_DIGITS}d},"text":"{filling}"}}'
     match version:
+        case "simple":
+            text = f"{MARKER.decode()}::{now_us:0{STAMP_DIGITS}d} {filling}"
+            return client_frame(f'{{"action":"sendMessage","roomId":{json.dumps(topic)},"message":"{text}"}}'.encode())
         case "none":
             return client_frame(content.encode())
         case "1.0.0":

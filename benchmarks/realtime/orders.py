@@ -37,7 +37,7 @@ class Open:
     """Open ``sockets`` more sockets, ``window`` at a time, each with ``channels`` channels.
 
     ``topic`` may hold ``{socket}`` and ``{channel}``; ``tokens`` go round; ``config`` is the JSON text of the joins' config.
-    ``awaits``: a socket is ready once it is accepted, or its joins are answered, or its row changes are live.
+    ``awaits``: a socket is ready once it is accepted, its joins are answered, its row changes are live, or it is in a room.
     """
 
     port: int
@@ -49,7 +49,7 @@ class Open:
     config: str = "{}"
     sockets: int = 1
     channels: int = 1
-    awaits: Literal["accept", "reply", "changes"] = "reply"
+    awaits: Literal["accept", "reply", "changes", "room"] = "reply"
     sample_every: int = 1
     window: int = 32
     host: str = "localhost"

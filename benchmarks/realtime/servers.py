@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,10 +18,11 @@ import jwt
 from benchmarks.servers import ISOBASE, JWT_SECRET, POOL, ROOT, Database, Server, running
 from isobase_deploy.ports import free_ports
 
-__all__ = ["FIXTURE", "USERS", "hub", "isobase", "service_token", "user_token"]
+__all__ = ["FIXTURE", "USERS", "hub", "isobase", "redis", "service_token", "user_token"]
 
 FIXTURE = Path(__file__).with_name("fixture.sql")
 USERS = 500
+REDIS_START_TIMEOUT_S = 10.0
 NO_LIMIT = 100_000_000
 TOKEN_LIFE_S = 4 * 3600
 
@@ -54,9 +58,10 @@ def isobase(database: Database, core: int | None, *, redis_url: str | None = Non
             "ISOBASE_DATABASE__ROLE_PASSWORD": "postgres",
             "ISOBASE_DATABASE__POOL_MAX_SIZE": str(POOL),
             "ISOBASE_LOG_LEVEL": "error",
+            "ISOBASE_REALTIME__ROOMS__PING_INTERVAL_S": "3600",
             **{
                 f"ISOBASE_REALTIME__{limit}": str(NO_LIMIT)
-                for limit in ("MAX_SOCKETS", "MAX_EVENTS_PER_S", "MAX_JOINS_PER_S")
+                for limit in ("MAX_SOCKETS", "MAX_EVENTS_PER_S", "MAX_JOINS_PER_S", "ROOMS__MAX_ACTIONS_PER_S")
             },
         }
         if redis_url is not None:
@@ -65,6 +70,33 @@ def isobase(database: Database, core: int | None, *, redis_url: str | None = Non
         command += ["--port", str(port), "--data-dir", str(Path(name) / "data"), "--workdir", name]
         with running(_on_core(command, core), port, Path(name) / "log", environment) as pid:
             yield Server("Isobase", port, pid)
+
+
+@contextmanager
+def redis() -> Iterator[str | None]:
+    """The URL of a Redis of the benchmark's own; None where the program is missing."""
+    program = shutil.which("redis-server")
+    if program is None:
+        yield None
+        return
+    [port] = free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="isobase-bench-") as name:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", name]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            deadline_s = time.monotonic() + REDIS_START_TIMEOUT_S
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1.0).close()
+                    break
+                except OSError:
+                    if time.monotonic() > deadline_s:
+                        raise
+                    time.sleep(0.05)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 @contextmanager

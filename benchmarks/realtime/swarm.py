@@ -14,7 +14,17 @@ import socket
 import time
 from multiprocessing.connection import Connection
 
-from benchmarks.realtime.frames import MARKER, STAMP_DIGITS, Version, broadcast, heartbeat, join, split_frames, track
+from benchmarks.realtime.frames import (
+    MARKER,
+    STAMP_AT,
+    STAMP_DIGITS,
+    Version,
+    broadcast,
+    heartbeat,
+    join,
+    split_frames,
+    track,
+)
 from benchmarks.realtime.orders import (
     Close,
     Collect,
@@ -40,6 +50,13 @@ BEAT_INTERVAL_S = 25.0
 BEAT_TIMEOUT_S = 20.0
 MAX_EVENTS = 1_024
 _CLOSING = 0x88
+_READY = {
+    "accept": b"",
+    "reply": b'"phx_reply"',
+    "changes": b"Subscribed to PostgreSQL",
+    "room": b'"action":"joinRoom"',
+}
+"""What the last frame holds that a new socket waits for."""
 
 
 class SwarmError(Exception):
@@ -97,6 +114,7 @@ class Swarm:
         self._received = 0
         self._last_us = 0
         self._opened = 0
+        self._publisher_fd = -1
 
     def carry_out(self, order: Order) -> Opened | Counted | None:
         """Do one thing; raises ``SwarmError``."""
@@ -169,7 +187,7 @@ class Swarm:
         one.settimeout(STALL_TIMEOUT_S)
         one.connect(("127.0.0.1", order.port))
         one.setblocking(False)
-        version = "" if order.version == "none" else f"?apikey={order.apikey}&vsn={order.version}"
+        version = "" if order.version in ("none", "simple") else f"?apikey={order.apikey}&vsn={order.version}"
         one.send(
             f"GET {order.path}{version} HTTP/1.1\r\nHost: {order.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -195,9 +213,9 @@ class Swarm:
         for opcode, payload, used in split_frames(greeting.data):  # noqa: B007  where the last one ended
             if opcode == 8:
                 raise SwarmError(f"closed: {payload!r}")
-            if b'"status":"error"' in payload:
+            if b'"status":"error"' in payload or b'"ok":false' in payload:
                 raise SwarmError(payload[:400].decode("utf-8", "replace"))
-            if (b"Subscribed to PostgreSQL" if order.awaits == "changes" else b'"phx_reply"') in payload:
+            if _READY[order.awaits] in payload:
                 greeting.left -= 1
         greeting.data = greeting.data[used:]
         if greeting.left > 0:
@@ -233,6 +251,8 @@ class Swarm:
             data = read(fd, READ_BYTES)
             if not data:
                 raise SwarmError("a socket was closed by the server")
+            if fd == self._publisher_fd:
+                continue  # answers, which nobody measures
             if fd in rests:
                 data = rests.pop(fd) + data
             position, end, found = 0, len(data), 0
@@ -259,7 +279,7 @@ class Swarm:
         now_us = self._last_us = time.time_ns() // 1000
         at = data.find(MARKER, 0, end)
         while at >= 0:
-            at += len(MARKER)
+            at += STAMP_AT
             latencies.append(now_us - int(data[at : at + STAMP_DIGITS]))
             at = data.find(MARKER, at, end)
 
@@ -275,6 +295,7 @@ class Swarm:
         receivers = len(self._sockets) - 1
         first = self._groups[0]
         publisher = next(iter(self._sockets.values()))
+        self._publisher_fd = publisher.fileno()
         filling = "x" * order.filling_bytes
         started_s = last_s = time.monotonic()
         sent = 0
