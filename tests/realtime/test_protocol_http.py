@@ -210,3 +210,18 @@ async def test_sql_senders_are_told_apart_by_version_and_kind(shared_stack: Stac
     raw = new.events("broadcast")[2]
     assert (raw.payload["payload"], raw.payload["meta"]) == (b"\x00\xff", {"id": UUID})
     assert json.dumps(old.events("broadcast")[0].raw["ref"]) == "null"
+
+
+async def test_what_is_described_is_served_with_the_examples_of_the_description(shared_stack: Stack) -> None:
+    paths, schemas = shared_stack.service.openapi["paths"], shared_stack.service.openapi["schemas"]
+    example = schemas["Broadcasts"]["example"]
+    socket = await shared_stack.connect()
+    await socket.join("room-1")
+    for path, item in paths.items():
+        url = path.removeprefix("/realtime/v1").replace("{topic}", "room-1").replace("{event}", "message")
+        content = item["post"]["requestBody"]["content"]["application/json"]
+        async with client(shared_stack) as http:
+            answer = await http.post(url, json=content.get("example", example))
+        described = item["post"]["responses"][str(answer.status_code)]
+        assert set(described["headers"]) <= set(answer.headers)
+        assert (await socket.event("broadcast")).payload["payload"] == {"text": "hello"}

@@ -42,6 +42,7 @@ from isobase_services.realtime.cluster.figures import ClusterFigures
 from isobase_services.realtime.edge.broadcast import BroadcastEndpoints
 from isobase_services.realtime.edge.errors import render_error
 from isobase_services.realtime.edge.method import Only
+from isobase_services.realtime.edge.openapi import OPENAPI
 from isobase_services.realtime.edge.socket import SocketEndpoint
 from isobase_services.realtime.session.history import MessageHistory
 from isobase_services.realtime.session.hub import Hub
@@ -138,7 +139,7 @@ class RealtimeService:
             ),
             *simple,
         )
-        self.openapi: Mapping[str, Any] = {}
+        self.openapi: Mapping[str, Any] = OPENAPI
 
     async def start(self) -> None:
         """Announce this process to the others, and begin the hourly care for the partitions of ``realtime.messages``.
