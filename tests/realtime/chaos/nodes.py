@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -63,6 +64,11 @@ class NodeProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait(20)
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Let it stand still, as a machine that is suspended does, or go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if is_paused else signal.SIGCONT)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""

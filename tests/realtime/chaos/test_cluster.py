@@ -77,7 +77,7 @@ async def test_presence_converges_and_no_broadcast_doubles_whatever_dies(
     slowest_s = 0.0
     try:
         for _ in range(ROUNDS):
-            act = chance.choice(["node", "node", "redis", "redis while a node dies", "member"])
+            act = chance.choice(["node", "node", "redis", "redis while a node dies", "member", "pause"])
             victim = chance.choice(nodes)
             of_victim = [client for client in clients if client.node is victim]
             if act.startswith("redis"):
@@ -91,6 +91,11 @@ async def test_presence_converges_and_no_broadcast_doubles_whatever_dies(
                 assert leaving.socket is not None
                 await leaving.socket.close()
                 await leaving.connect()
+            if act == "pause":
+                victim.pause(is_paused=True)
+                # Long enough now and then for the others to take it as dead; its sockets are there all the time.
+                await asyncio.sleep(chance.uniform(1.0, 25.0))
+                victim.pause(is_paused=False)
             await asyncio.sleep(chance.uniform(0.0, 3.0))
             if act.startswith("redis"):
                 redis_server.start()

@@ -80,7 +80,8 @@ class Cluster:
         self._bus = bus
         self._settings = settings
         self._identity = identity
-        self._figures = figures or ClusterFigures()
+        self.figures = figures or ClusterFigures()
+        """What is counted, for ``/metrics``."""
         self._peers = Peers()
         self._channels: dict[str, _Channel] = {}
         self._outlets: dict[str, Outlet] = {}
@@ -149,10 +150,10 @@ class Cluster:
         outlet = self._outlet(channel, to)
         if not self._is_up:
             outlet.skip()
-            self._figures.dropped(channel, 1)
+            self.figures.dropped(channel, 1)
             return False
         if not outlet.put(payload):
-            self._figures.dropped(channel, 1)
+            self.figures.dropped(channel, 1)
             return False
         return True
 
@@ -217,7 +218,7 @@ class Cluster:
                 if name not in self._subscriptions:
                     await self._listen(name, channel)
         self._is_up = True
-        self._figures.bus_is_up(True)
+        self.figures.bus_is_up(True)
         self._say("hello")
 
     async def _listen(self, name: str, channel: str) -> None:
@@ -250,17 +251,17 @@ class Cluster:
     def _sent(self, channel: str, count: int, is_taken: bool) -> None:
         """What became of a call to the bus."""
         if is_taken:
-            self._figures.sent(channel, count)
+            self.figures.sent(channel, count)
             if not self._is_up:
                 self._is_up = True
-                self._figures.bus_is_up(True)
+                self.figures.bus_is_up(True)
                 _log.info("the bus takes messages again")
             return
-        self._figures.dropped(channel, count)
+        self.figures.dropped(channel, count)
         if self._is_up:
             self._is_up = False
             self._down_since_s = time.monotonic()
-            self._figures.bus_is_up(False)
+            self.figures.bus_is_up(False)
             self._wakeup.set()
             _log.warning("the bus is away; messages reach this process's own sockets only")
 
@@ -282,7 +283,7 @@ class Cluster:
             assert self._seals is not None
             payloads = self._seals.open(header, bus_channel, envelope)
         except Unreadable as error:
-            self._figures.unreadable()
+            self.figures.unreadable()
             _log.debug("an envelope was put aside", extra={"reason": str(error)})
             return
         if not self._is_known(header):
@@ -295,7 +296,7 @@ class Cluster:
                 self._control(header.node_id, payload)
             return
         channel = self._channels[name]
-        self._figures.received(name, len(payloads))
+        self.figures.received(name, len(payloads))
         if arrival is Arrival.AFTER_GAP:
             self._gap(header.node_id, channel)
         for count, payload in enumerate(payloads, 1):
@@ -312,7 +313,7 @@ class Cluster:
         """Note a sign of life, and welcome a node that was not known. False for one that is gone."""
         node_id = header.node_id
         if self._peers.heard(node_id, time.monotonic()):
-            self._figures.peers(len(self._peers))
+            self.figures.peers(len(self._peers))
             _log.info("a realtime process joined", extra={"node": node_id, "peers": len(self._peers)})
             self._wakeup.set()
             for handler in self._joined:
@@ -320,7 +321,7 @@ class Cluster:
         return node_id in self._peers
 
     def _gap(self, node_id: str, channel: _Channel) -> None:
-        self._figures.gap()
+        self.figures.gap()
         if channel.on_gap is not None:
             channel.on_gap(node_id)
 
@@ -352,7 +353,7 @@ class Cluster:
     def _forget(self, node_id: str, *, is_final: bool) -> None:
         if not self._peers.forget(node_id, is_final=is_final):
             return
-        self._figures.peers(len(self._peers))
+        self.figures.peers(len(self._peers))
         reason = "said goodbye" if is_final else "fell silent"
         _log.info("a realtime process left", extra={"node": node_id, "reason": reason, "peers": len(self._peers)})
         for name in [name for name in self._outlets if name.endswith(f"@{node_id}")]:

@@ -33,6 +33,17 @@ class ClusterFigures:
             registry=registry,
         )
 
+        self._elsewhere = Gauge(
+            "isobase_realtime_presence_elsewhere",
+            "Members tracked by other processes, as known here",
+            registry=registry,
+        )
+        self._left_out = Gauge(
+            "isobase_realtime_presence_left_out",
+            "Times that a member of another process was not taken, because realtime.cluster.max_presence_entries are there",
+            registry=registry,
+        )
+
     def peers(self, count: int) -> None:
         """So many other nodes live."""
         self._peers.set(count)
@@ -52,6 +63,11 @@ class ClusterFigures:
     def dropped(self, channel: str, count: int) -> None:
         """``count`` messages were not sent: the bus is away, or too much waits for it."""
         self._messages.labels(channel, "dropped").inc(count)
+
+    def elsewhere(self, count: int, left_out: int) -> None:
+        """So many members of other processes are known, and so many times one was left out."""
+        self._elsewhere.set(count)
+        self._left_out.set(left_out)
 
     def gap(self) -> None:
         """Messages of a peer are missing."""

@@ -46,6 +46,7 @@ class SharedPresence:
         """Questions that wait because the peer was asked a moment ago."""
         self._awaiting: dict[str, asyncio.TimerHandle] = {}
         """What asks again where no whole answer comes."""
+        self._has_warned = False
         topics.on_presence = self._tell
         cluster.subscribe(CHANNEL, self._receive, self._ask)
         cluster.on_peer_joined(self._ask)
@@ -164,6 +165,13 @@ class SharedPresence:
         for key, diff in changes:
             if diff is not None:
                 self._events.add(self._topics.deliver_presence(key, diff))
+        elsewhere = self._topics.elsewhere
+        if elsewhere.left_out and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "more members are tracked elsewhere than realtime.cluster.max_presence_entries; some are not shown"
+            )
+        self._cluster.figures.elsewhere(len(elsewhere), elsewhere.left_out)
 
 
 def _named(key: TopicKey) -> tuple[str, bool]:
