@@ -139,7 +139,7 @@ async def test_role_that_may_not_replicate_joins_and_is_told_why_there_are_no_ch
     ) -> LogStream:
         return await open_stream(stack.settings.dsn("authenticator"), publications, policy, sink)
 
-    monkeypatch.setattr("isobase_services.realtime.service.open_stream", open_as_authenticator)
+    monkeypatch.setattr("isobase_services.realtime.changes.slot_keeper.open_stream", open_as_authenticator)
     socket = await stack.connect()
     reply = await socket.join("a", postgres_changes=[BOARD])
     assert reply.payload["status"] == "ok"

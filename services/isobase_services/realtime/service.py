@@ -18,23 +18,17 @@ from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.changelog import ChangeLog
 from isobase_services.realtime.changes.delivery import Delivery
 from isobase_services.realtime.changes.feed import RowChanges
+from isobase_services.realtime.changes.figures import ChangeFigures
 from isobase_services.realtime.changes.groups import Subscriptions
+from isobase_services.realtime.changes.history import History
 from isobase_services.realtime.changes.intake import Intake
 from isobase_services.realtime.changes.messages import broadcast_of_row
+from isobase_services.realtime.changes.pipeline import Pipeline
 from isobase_services.realtime.changes.questions import Questions
-from isobase_services.realtime.changes.slots import (
-    DROP_UNUSED_SQL,
-    IS_LED_SQL,
-    LOCK_CLASS,
-    LOCK_OBJECT,
-    SLOT_PREFIX,
-    UNUSED_SLOTS_SQL,
-    NotLeader,
-    SlotChoice,
-    SlotPolicy,
-)
+from isobase_services.realtime.changes.relay import Relay
+from isobase_services.realtime.changes.slot_keeper import SlotKeeper
+from isobase_services.realtime.changes.slots import SlotChoice, SlotPolicy
 from isobase_services.realtime.changes.snapshot import Moments
-from isobase_services.realtime.changes.stream import LogStream, StreamRefused, StreamSink, open_stream
 from isobase_services.realtime.changes.validation import Validator
 from isobase_services.realtime.changes.visibility import Visibility
 from isobase_services.realtime.cluster import Cluster, ClusterIdentity
@@ -55,6 +49,7 @@ __all__ = ["RealtimeService"]
 
 MESSAGES_PUBLICATION = "supabase_realtime_messages_publication"
 PARTITIONS_INTERVAL_S = 3600.0
+MIN_SLOT_SWEEP_INTERVAL_S = 5.0
 
 _DATABASE_IDENTITY = """
 select s.system_identifier || '-' || d.oid
@@ -73,7 +68,7 @@ class RealtimeService:
     def __init__(self, platform: Platform) -> None:
         settings = platform.settings.realtime
         self._platform = platform
-        self._maintenance: asyncio.Task[None] | None = None
+        self._maintenance: list[asyncio.Task[None]] = []
         subscriptions = Subscriptions()
         catalog = Catalog(platform.pools, settings.publication)
         search_path = platform.settings.rest.extra_search_path
@@ -84,22 +79,30 @@ class RealtimeService:
             questions=Questions(platform.door, search_path),
             visibility=Visibility(platform.door, search_path),
         )
-        intake = Intake(
-            self._open_stream,
-            catalog,
-            ChangeLog(max_age_s=settings.changes.retention_s, max_bytes=settings.changes.retention_bytes),
-            wants=subscriptions.wants,
-            deliver=delivery.deliver,
-            on_message_row=self._broadcast_row,
-            drop_slots=self._drop_slots,
-        )
-        self.changes = RowChanges(subscriptions, Validator(catalog, platform.door, search_path), intake)
         self.cluster = Cluster(
             platform.bus,
             settings.cluster,
             ClusterIdentity(platform.settings.jwt_secret.get_secret_value(), self._cluster_scope),
             ClusterFigures(platform.metrics.registry),
         )
+        change_figures = ChangeFigures(platform.metrics.registry)
+        history = History(
+            ChangeLog(max_age_s=settings.changes.retention_s, max_bytes=settings.changes.retention_bytes),
+            Pipeline(catalog, wants=subscriptions.wants, deliver=delivery.deliver),
+            self._broadcast_row,
+            change_figures,
+        )
+        self._slots = SlotKeeper(
+            platform.pools,
+            platform.settings.dsn(None),
+            (settings.publication, MESSAGES_PUBLICATION),
+            SlotPolicy(
+                SlotChoice(settings.changes.slot), settings.changes.max_lag_bytes, is_shared=settings.cluster.enabled
+            ),
+            change_figures,
+        )
+        intake = Intake(self._slots, catalog, history, Relay(self.cluster, history), change_figures)
+        self.changes = RowChanges(subscriptions, Validator(catalog, platform.door, search_path), intake)
         self.hub = Hub(
             settings=settings,
             verifier=platform.verifier,
@@ -142,18 +145,21 @@ class RealtimeService:
         self.openapi: Mapping[str, Any] = OPENAPI
 
     async def start(self) -> None:
-        """Announce this process to the others, and begin the hourly care for the partitions of ``realtime.messages``.
+        """Announce this process to the others, and begin the regular care for partitions and slots.
 
         Everything else starts when it is needed.
         """
         await self.cluster.start()
-        self._maintenance = asyncio.create_task(self._keep_partitions(), name="realtime partitions")
+        self._maintenance = [
+            asyncio.create_task(self._keep_partitions(), name="realtime partitions"),
+            asyncio.create_task(self._sweep_slots(), name="realtime slots"),
+        ]
 
     async def drain(self, timeout_s: float) -> None:
         """Close every socket with 1012, then stop the stream and the tasks; at most ``timeout_s`` seconds."""
-        if self._maintenance is not None:
-            self._maintenance.cancel()
-            await asyncio.gather(self._maintenance, return_exceptions=True)
+        for task in self._maintenance:
+            task.cancel()
+        await asyncio.gather(*self._maintenance, return_exceptions=True)
         await self.hub.drain(timeout_s)
         await self.changes.close()
         await self.cluster.close()
@@ -169,41 +175,20 @@ class RealtimeService:
                 _log.warning("the partitions of realtime.messages could not be kept", extra={"reason": error.message})
             await asyncio.sleep(PARTITIONS_INTERVAL_S)
 
+    async def _sweep_slots(self) -> None:
+        """Drop what processes that died left behind, once nobody has asked for it for as long as changes are kept."""
+        settings = self._platform.settings.realtime
+        if not settings.cluster.enabled:
+            return
+        while True:
+            await asyncio.sleep(max(settings.changes.retention_s, MIN_SLOT_SWEEP_INTERVAL_S))
+            if self.changes.intake.is_idle:
+                await self._slots.sweep()
+
     async def _cluster_scope(self) -> str:
         """What tells this project's processes from those of others on the same Redis: the database that they serve."""
         async with self._platform.pools.acquire(None) as connection:
             return str(await connection.fetchval(_DATABASE_IDENTITY))
-
-    async def _open_stream(self, sink: StreamSink) -> LogStream:
-        """Stream the publications that exist; a name that does not would end the stream at its first change."""
-        settings = self._platform.settings.realtime.changes
-        wanted = [self._platform.settings.realtime.publication, MESSAGES_PUBLICATION]
-        async with self._platform.pools.acquire(None) as connection:
-            if await connection.fetchval(IS_LED_SQL, LOCK_CLASS, LOCK_OBJECT):
-                raise NotLeader
-            rows = await connection.fetch(
-                "select pubname from pg_catalog.pg_publication where pubname = any ($1)", wanted
-            )
-        names = [row["pubname"] for row in rows]
-        if not names:
-            raise StreamRefused(f"none of the publications {', '.join(wanted)} exists", is_lasting=True)
-        policy = SlotPolicy(SlotChoice(settings.slot), settings.max_lag_bytes)
-        return await open_stream(self._platform.settings.dsn(None), names, policy, sink)
-
-    async def _drop_slots(self) -> None:
-        """Drop what a stream that has ended leaves behind; its session may take a moment to end."""
-        for delay_s in (0.1, 0.5, 2.0):
-            await asyncio.sleep(delay_s)
-            try:
-                async with self._platform.pools.acquire(None) as connection:
-                    left = await connection.fetchval(UNUSED_SLOTS_SQL, SLOT_PREFIX)
-                    if left:
-                        left -= len(await connection.fetch(DROP_UNUSED_SQL, LOCK_CLASS, LOCK_OBJECT, SLOT_PREFIX))
-            except (Unavailable, DatabaseError) as error:
-                _log.warning("a replication slot could not be dropped", extra={"reason": error.message})
-                continue
-            if not left:
-                return
 
     def _broadcast_row(self, row: dict[str, str | None]) -> None:
         """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""

@@ -106,6 +106,11 @@ class ChangeLog:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def clear(self) -> None:
+        """Forget everything, the history's name too."""
+        self.reset("", START)
+        self.epoch = None
+
     def reset(self, epoch: str, floor: Point) -> None:
         """Begin (again) with nothing, at ``floor`` of the history ``epoch``."""
         self._kept.clear()

@@ -166,7 +166,7 @@ class RowChanges:
         self.validator = validator
         self.intake = intake
         self._handles: set[ChangeHandle] = set()
-        intake.on_lost = self._lost
+        intake.history.on_lost = self._lost
 
     def subscribe(self, channel: ChangeChannel, entries: Sequence[Mapping[str, object]]) -> ChangeHandle:
         """A handle for the entries of a join; with none it only holds the stream up, for messages sent from SQL."""

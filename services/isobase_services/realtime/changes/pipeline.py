@@ -16,7 +16,7 @@ from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.changelog import Entry, Slice
 from isobase_services.realtime.changes.pgoutput import Delete, Insert, Update, decode
-from isobase_services.realtime.changes.position import START, Point, Position
+from isobase_services.realtime.changes.position import Point, Position
 from isobase_services.realtime.changes.rows import Row, build_row
 
 __all__ = ["Pipeline", "WantedChange", "rows_of", "wanted_changes"]
@@ -79,7 +79,7 @@ class _Waiting:
 
 
 class Pipeline:
-    """The worker of one process. ``point``: everything up to it was handed on, or nobody wanted it."""
+    """The worker of one process."""
 
     def __init__(
         self,
@@ -87,13 +87,11 @@ class Pipeline:
         *,
         wants: Wants,
         deliver: Callable[[Sequence[Row]], Awaitable[None]],
-        on_room: Callable[[], None],
     ) -> None:
-        self.point = START
+        self.on_room: Callable[[], None] = lambda: None
         self._catalog = catalog
         self._wants = wants
         self._deliver = deliver
-        self._on_room = on_room
         self._waiting: deque[_Waiting | Callable[[], None]] = deque()
         self._waiting_bytes = 0
         self._has_work = asyncio.Event()
@@ -142,7 +140,7 @@ class Pipeline:
                     self._waiting.popleft()
                     self._run(first)
                 if was_full and not self.is_full:
-                    self._on_room()
+                    self.on_room()
 
     def _run(self, action: Callable[[], None]) -> None:
         try:
@@ -153,7 +151,6 @@ class Pipeline:
     async def _next_batch(self) -> None:
         """Hand on the slices up to the next action, about ``BATCH_ROWS`` changes of them."""
         batch: list[WantedChange] = []
-        point = self.point
         while self._waiting and len(batch) < BATCH_ROWS:
             waiting = self._waiting[0]
             if not isinstance(waiting, _Waiting):
@@ -165,10 +162,8 @@ class Pipeline:
             for oid in waiting.item.announced:
                 self._catalog.forget(oid)
             batch.extend(wanted_changes(waiting.item, waiting.epoch, self._wants))
-            point = waiting.item.last
         if batch:
             await self._deliver_batch(batch)
-        self.point = point
 
     async def _deliver_batch(self, batch: Sequence[WantedChange]) -> None:
         attempt = refusals = 0

@@ -18,12 +18,9 @@ import psycopg2.extras
 from isobase_platform.sql import quote_identifier
 
 __all__ = [
-    "DROP_UNUSED_SQL",
-    "IS_LED_SQL",
     "LOCK_CLASS",
     "LOCK_OBJECT",
     "SLOT_PREFIX",
-    "UNUSED_SLOTS_SQL",
     "NotLeader",
     "SlotChoice",
     "SlotFacts",
@@ -40,31 +37,6 @@ SLOT_PREFIX = "isobase_changes_"
 _Cursor: TypeAlias = psycopg2.extras.ReplicationCursor
 
 _log = logging.getLogger("isobase.realtime")
-
-IS_LED_SQL = """
-select exists (
-  select from pg_catalog.pg_locks as l
-   where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-     and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid
-     and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = pg_catalog.current_database())
-)
-"""
-"""Whether a session leads, asked on any connection; parameters: lock class and object."""
-
-UNUSED_SLOTS_SQL = """
-select count(*)
-  from pg_catalog.pg_replication_slots as s
- where s.database = pg_catalog.current_database() and s.slot_name ^@ $1 and not s.temporary
-"""
-"""How many permanent slots of ours there are; parameter: prefix."""
-
-DROP_UNUSED_SQL = """
-select pg_catalog.pg_drop_replication_slot(s.slot_name)
-  from pg_catalog.pg_replication_slots as s
- where s.database = pg_catalog.current_database() and s.slot_name ^@ $3 and not s.active and not s.temporary
-   and pg_catalog.pg_try_advisory_xact_lock($1, $2)
-"""
-"""Drop the slots that nobody reads, unless somebody leads; parameters: lock class, object, prefix."""
 
 _TRY_LOCK_SQL = "select pg_catalog.pg_try_advisory_lock(%s, %s)"
 _KEEP_LIMIT_SQL = "select setting::bigint from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'"
@@ -91,10 +63,13 @@ class SlotChoice(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class SlotPolicy:
-    """``max_lag_bytes``: a permanent slot that holds back more of the log than this is dropped and made anew."""
+    """``max_lag_bytes``: a permanent slot that holds back more of the log than this is dropped and made anew. ``is_shared``:
+    one process reads for all; else each has a temporary slot of its own.
+    """
 
     choice: SlotChoice
     max_lag_bytes: int
+    is_shared: bool = True
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,12 +95,12 @@ def lsn_from_text(text: str) -> int:
 
 def take_lead(cursor: _Cursor, policy: SlotPolicy) -> SlotFacts:
     """Become the leader on this session and have a slot. Raises ``NotLeader``, and ``psycopg2.Error`` as it comes."""
-    if not _scalar(cursor, _TRY_LOCK_SQL, LOCK_CLASS, LOCK_OBJECT):
+    if policy.is_shared and not _scalar(cursor, _TRY_LOCK_SQL, LOCK_CLASS, LOCK_OBJECT):
         raise NotLeader
     cursor.execute("IDENTIFY_SYSTEM")
     _system, timeline, flushed, _database = _row(cursor)
-    is_permanent = _is_permanent(cursor, policy.choice)
-    kept = _usable_slot(cursor, policy, is_wanted=is_permanent)
+    is_permanent = policy.is_shared and _is_permanent(cursor, policy.choice)
+    kept = _usable_slot(cursor, policy, is_wanted=is_permanent) if policy.is_shared else None
     if kept is not None:
         name, start_lsn = kept
         return SlotFacts(name, _epoch(name, timeline), True, start_lsn, max(start_lsn, lsn_from_text(str(flushed))))
