@@ -13,9 +13,10 @@ from typing import TypeAlias
 from isobase_services.realtime.changes.groups import Audience, Section
 from isobase_services.realtime.changes.policies.claims import UNKNOWN
 from isobase_services.realtime.changes.policies.rule import Rule
+from isobase_services.realtime.changes.row_sets import RowSet
 from isobase_services.realtime.changes.rows import Row
 from isobase_services.realtime.changes.tables import RoleRights
-from isobase_services.realtime.changes.visibility import Check, RowSet, Visibility
+from isobase_services.realtime.changes.visibility import Check, Visibility
 
 __all__ = ["Hit", "Planned", "judge"]
 

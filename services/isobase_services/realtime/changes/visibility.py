@@ -13,24 +13,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from weakref import WeakSet
 
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError
-from isobase_platform.rls import RlsDoor
-from isobase_platform.sql import quote_identifier
-from isobase_platform.wire_messages import Step, packed
-from isobase_services.realtime.changes.policies.statement import RowStatement, array_literal
+from isobase_platform.rls import Answer, RlsDoor
+from isobase_services.realtime.changes.policies.statement import RowStatement
+from isobase_services.realtime.changes.row_sets import Part, RowSet
 from isobase_services.realtime.changes.rows import Row
 from isobase_services.realtime.changes.tables import RoleRights, Table
 
-__all__ = ["Check", "RowSet", "Visibility"]
+__all__ = ["Check", "Visibility"]
 
 LANES = 4
 """Connections at most that answer one batch's policy checks side by side."""
+MAX_TOGETHER = 250
+MIN_TOGETHER = 3
+"""How many callers are asked for in one exchange; for fewer an exchange each is as quick."""
 POLICY_TIMEOUT_S = 5.0
-"""How long one statement of policies may take."""
+"""How long one exchange may take."""
 MAX_SEARCH_S = 10.0
 MAX_SEARCH_STATEMENTS = 64
 """How long, and with how many statements, the rows that make a policy fail are searched for; what is not cleared by then is
@@ -42,70 +44,6 @@ LOG_INTERVAL_S = 60.0
 """How often the same failure of a table's policies is told in the log."""
 
 _log = logging.getLogger("isobase.realtime")
-
-
-class RowSet:
-    """Rows of one table that somebody's policies are asked about; shared by all callers of a role who ask for the same."""
-
-    def __init__(self, table: Table, rights: RoleRights, rows: Sequence[Row], broken: WeakSet[RowStatement]) -> None:
-        self.table = table
-        self.rights = rights
-        self.rows = rows
-        statement = rights.statement
-        self._parts: list[_Part] = []
-        as_written: list[int] = []
-        by_key = list(range(len(rows)))
-        if statement is not None and statement not in broken:
-            names = [column.name for column in statement.columns]
-            as_written = [place for place in by_key if all(name in rows[place].record for name in names)]
-            held = set(as_written)
-            by_key = [place for place in by_key if place not in held]
-        if statement is not None and as_written:
-            self._parts.append(_Part(self, tuple(as_written), statement))
-        if by_key:
-            self._parts.append(_Part(self, tuple(by_key), None))
-
-    @property
-    def parts(self) -> Sequence[_Part]:
-        """The questions to ask."""
-        return self._parts
-
-
-@dataclass(slots=True, eq=False)
-class _Part:
-    """Some rows of a set, asked as they were written (by ``statement``) or by their keys."""
-
-    rows: RowSet
-    places: tuple[int, ...]
-    statement: RowStatement | None
-    _step: Step | None = field(default=None, init=False)
-
-    @property
-    def step(self) -> Step:
-        """The statement with its parameters, made once."""
-        if self._step is None:
-            rows = [self.rows.rows[place] for place in self.places]
-            if self.statement is not None:
-                sql, values = self.statement.sql, self.statement.parameters([row.record for row in rows])
-            else:
-                keys = zip(*[row.key or () for row in rows], strict=True)
-                sql, values = _by_key_sql(self.rows.table), [array_literal(column) for column in keys]
-            self._step = (sql, packed(values))
-        return self._step
-
-    def places_of(self, answer: bytes | None) -> list[int]:
-        """The rows that an answer names."""
-        return [self.places[int(number) - 1] for number in answer.split(b",")] if answer else []
-
-    def halves(self) -> tuple[_Part, _Part]:
-        """The same question about fewer rows."""
-        middle = len(self.places) // 2
-        first, second = self.places[:middle], self.places[middle:]
-        return _Part(self.rows, first, self.statement), _Part(self.rows, second, self.statement)
-
-    def by_key(self) -> _Part:
-        """The same rows by their keys."""
-        return _Part(self.rows, self.places, None)
 
 
 @dataclass(slots=True, frozen=True)
@@ -150,40 +88,58 @@ class Visibility:
         then nothing is known, and the batch is tried again.
         """
         results: list[frozenset[int]] = [frozenset()] * len(checks)
-        by_caller: dict[tuple[str, str], list[int]] = {}
-        for number, check in enumerate(checks):
-            by_caller.setdefault(check.who, []).append(number)
-        # A transaction for each caller: a policy's functions may keep things in transaction-local settings, which must
-        # never be there for the next caller.
-        pending = list(by_caller.values())[::-1]
+        jobs = _jobs(checks)
 
         async def work() -> None:
-            while pending:
-                numbers = pending.pop()
-                answers = await self._ask_caller([checks[number] for number in numbers])
+            while jobs:
+                is_one_question, numbers = jobs.pop()
+                asked = [checks[number] for number in numbers]
+                answers = await (self._ask_together(asked) if is_one_question else self._ask_caller(asked))
                 for number, answer in zip(numbers, answers, strict=True):
-                    results[number] = answer
+                    results[number] = frozenset(answer)
 
         try:
             async with asyncio.TaskGroup() as lanes:
-                for _ in range(min(LANES, len(pending))):
+                for _ in range(min(LANES, len(jobs))):
                     lanes.create_task(work())
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         return results
 
-    async def _ask_caller(self, checks: Sequence[Check]) -> list[frozenset[int]]:
+    async def _ask_together(self, checks: Sequence[Check]) -> list[list[int]]:
+        """The same rows for several callers."""
+        rows = checks[0].rows
+        callers = [check.caller for check in checks]
+        found: list[list[int]] = [[] for _ in checks]
+        search = self._search(rows.table.oid)
+        for part in rows.parts:
+            for places, more in zip(found, await self._answer(callers, part, search), strict=True):
+                places += more
+        self._note_slowness(rows.table.oid, search)
+        return found
+
+    async def _ask_caller(self, checks: Sequence[Check]) -> list[list[int]]:
         """All checks of one caller in one exchange; one by one where that fails."""
         caller = checks[0].caller
         parts = [part for check in checks for part in check.rows.parts]
         try:
-            answers = iter(await self._ask(caller, parts))
+            rows = await self._door.once(
+                caller,
+                [part.step for part in parts],
+                read_only=True,
+                search_path=self._search_path,
+                settings=self._settings(parts),
+            )
         except DatabaseError:
-            return [await self._answer_alone(check) for check in checks]
-        return [frozenset(place for _ in check.rows.parts for place in next(answers)) for check in checks]
+            return [(await self._ask_together([check]))[0] for check in checks]
+        answers = iter(rows)
+        return [
+            [place for part in check.rows.parts for place in part.places_of(_text(next(answers)[0][0]))]
+            for check in checks
+        ]
 
-    async def _ask(self, caller: Caller, parts: Sequence[_Part]) -> list[list[int]]:
-        is_slow = any(self._slow_until_s.get(part.rows.table.oid, 0.0) > time.monotonic() for part in parts)
+    def _settings(self, parts: Sequence[Part]) -> dict[str, str]:
+        is_slow = any(self._is_slow(part.rows.table.oid) for part in parts)
         settings = {
             "statement_timeout": f"{round((SLOW_POLICY_TIMEOUT_S if is_slow else POLICY_TIMEOUT_S) * 1000)}ms",
             "jit": "off",
@@ -191,52 +147,80 @@ class Visibility:
         if any(part.statement is None for part in parts):
             # Even a small table is read through its key: a policy must run on the rows in question and on no other.
             settings["enable_seqscan"] = "off"
-        answers = await self._door.once(
-            caller, [part.step for part in parts], read_only=True, search_path=self._search_path, settings=settings
+        return settings
+
+    def _is_slow(self, oid: int) -> bool:
+        return self._slow_until_s.get(oid, 0.0) > time.monotonic()
+
+    async def _ask_each(self, callers: Sequence[Caller], part: Part) -> list[Answer]:
+        sql, values = part.question
+        return await self._door.ask_for_each(
+            callers, sql, values, search_path=self._search_path, settings=self._settings([part])
         )
-        return [part.places_of(rows[0][0]) for part, rows in zip(parts, answers, strict=True)]
 
     # -- when a policy fails ------------------------------------------------------------------------------------------
 
-    async def _answer_alone(self, check: Check) -> frozenset[int]:
-        oid = check.rows.table.oid
-        is_slow = self._slow_until_s.get(oid, 0.0) > time.monotonic()
-        search = _Search(time.monotonic() + MAX_SEARCH_S, 1 if is_slow else MAX_SEARCH_STATEMENTS)
-        found: list[int] = []
-        for part in check.rows.parts:
-            found += await self._narrow(check.caller, part, search)
-        if time.monotonic() >= search.until_s:
-            now_s = time.monotonic()
+    def _search(self, oid: int) -> _Search:
+        return _Search(time.monotonic() + MAX_SEARCH_S, 1 if self._is_slow(oid) else MAX_SEARCH_STATEMENTS)
+
+    def _note_slowness(self, oid: int, search: _Search) -> None:
+        now_s = time.monotonic()
+        if now_s >= search.until_s:
             self._slow_until_s = {key: until_s for key, until_s in self._slow_until_s.items() if until_s > now_s}
             self._slow_until_s[oid] = now_s + SLOW_POLICY_PAUSE_S
-        return frozenset(found)
 
-    async def _narrow(self, caller: Caller, part: _Part, search: _Search) -> list[int]:
-        """Ask; where that fails by the keys, or for halves, until the rows that make the policy fail stand alone."""
+    async def _answer(self, callers: Sequence[Caller], part: Part, search: _Search) -> list[list[int]]:
+        """The rows that each caller sees. What fails is asked by key, or for fewer callers or rows, until it stands alone."""
         search.statements -= 1
         try:
-            return (await self._ask(caller, [part]))[0]
+            answers = await self._ask_each(callers, part)
         except DatabaseError as error:
-            self._report(part, caller, error)
-            is_lasting = error.sqlstate.startswith("42")
-        if is_lasting and part.statement is not None:
-            # What cannot be said of the rows themselves (a schema that the role may not use, a system column).
-            try:
-                found = (await self._ask(caller, [part.by_key()]))[0]
-            except DatabaseError as error:
-                self._report(part, caller, error)
-                return []
-            self._broken.add(part.statement)
-            return found
-        if is_lasting or len(part.places) == 1 or search.is_over:
-            return []  # a missing grant or a broken policy fails for every row
-        found = []
-        for half in part.halves():
-            if not search.is_over:
-                found += await self._narrow(caller, half, search)
+            self._report(part, callers[0], error)
+            if _is_lasting(error):
+                return await self._answer_by_key(callers, part, search)
+            if search.is_over:
+                return [[] for _ in callers]
+            if len(callers) > 1:
+                middle = len(callers) // 2
+                return [
+                    *await self._answer(callers[:middle], part, search),
+                    *await self._answer(callers[middle:], part, search),
+                ]
+            return await self._answer_halves(callers, part, search)
+        found = [part.places_of(answer.text) for answer in answers]
+        lasting: list[int] = []
+        failed: list[int] = []
+        for number, answer in enumerate(answers):
+            if answer.error is not None:
+                self._report(part, callers[number], answer.error)
+                (lasting if _is_lasting(answer.error) else failed).append(number)
+        for numbers, ask in ((lasting, self._answer_by_key), (failed, self._answer_halves)):
+            if numbers:
+                more = await ask([callers[number] for number in numbers], part, search)
+                for number, places in zip(numbers, more, strict=True):
+                    found[number] = places
         return found
 
-    def _report(self, part: _Part, caller: Caller, error: DatabaseError) -> None:
+    async def _answer_by_key(self, callers: Sequence[Caller], part: Part, search: _Search) -> list[list[int]]:
+        """For what cannot be said of the rows themselves: a schema that the role may not use, a system column."""
+        if part.statement is None or search.is_over:
+            return [[] for _ in callers]  # a missing grant or a broken policy: it fails for every row
+        found = await self._answer(callers, part.by_key(), search)
+        if any(found):
+            self._broken.add(part.statement)
+        return found
+
+    async def _answer_halves(self, callers: Sequence[Caller], part: Part, search: _Search) -> list[list[int]]:
+        """Until the rows that make the policy fail stand alone."""
+        found: list[list[int]] = [[] for _ in callers]
+        if len(part.places) > 1:
+            for half in part.halves():
+                if not search.is_over:
+                    for places, more in zip(found, await self._answer(callers, half, search), strict=True):
+                        places += more
+        return found
+
+    def _report(self, part: Part, caller: Caller, error: DatabaseError) -> None:
         table = part.rows.table
         key = (table.oid, caller.role, error.sqlstate)
         now_s = time.monotonic()
@@ -256,19 +240,28 @@ class Visibility:
         )
 
 
-def _by_key_sql(table: Table) -> str:
-    """One statement for any number of keys: a text array per key column, each element looked up through the index.
+def _is_lasting(error: DatabaseError) -> bool:
+    """True for a missing right, a name that is not there and the like: it fails for every row."""
+    return error.sqlstate.startswith("42")
 
-    LIMIT keeps the planner from joining the whole table, which would run the policy on rows that nobody asked for.
-    """
-    names = [f"k{number}" for number in range(1, len(table.key) + 1)]
-    arrays = ", ".join(f"${number}::text[]" for number in range(1, len(table.key) + 1))
-    matches = " and ".join(
-        f"t.{quote_identifier(column.name)} = k.{name}::{column.type_sql}"
-        for column, name in zip(table.key, names, strict=True)
-    )
-    return (
-        f"select pg_catalog.string_agg(k.position::text, ',')"  # noqa: S608  built of quoted names
-        f" from unnest({arrays}) with ordinality as k ({', '.join(names)}, position)"
-        f" cross join lateral (select from {table.sql_name} as t where {matches} limit 1) as v"
-    )
+
+def _text(answer: bytes | None) -> str | None:
+    return None if answer is None else answer.decode()
+
+
+def _jobs(checks: Sequence[Check]) -> list[tuple[bool, list[int]]]:
+    """The numbers of the checks of each exchange: True for callers with the same rows, False for one caller."""
+    by_rows: dict[RowSet, list[int]] = {}
+    for number, check in enumerate(checks):
+        by_rows.setdefault(check.rows, []).append(number)
+    jobs: list[tuple[bool, list[int]]] = []
+    by_caller: dict[tuple[str, str], list[int]] = {}
+    for numbers in by_rows.values():
+        if len(numbers) < MIN_TOGETHER:
+            for number in numbers:
+                by_caller.setdefault(checks[number].who, []).append(number)
+            continue
+        size = min(MAX_TOGETHER, max(MIN_TOGETHER, -(-len(numbers) // LANES)))
+        jobs.extend((True, numbers[start : start + size]) for start in range(0, len(numbers), size))
+    jobs.extend((False, numbers) for numbers in by_caller.values())
+    return jobs[::-1]
