@@ -6,7 +6,7 @@ process on its own PostgreSQL pays nothing for broadcasts. A peer that is silent
 the bus is known to be away nobody is, for ``OUTAGE_GRACE`` times that.
 
 Delivery is at most once and in the order of each sender. A receiver learns of lost messages by their numbers. Neighbours:
-``envelope``, ``outlet``, ``peers`` (the parts); ``broadcasts`` and ``presence`` (what is sent).
+``links`` (the bus), ``peers`` (who lives); ``broadcasts`` and ``presence`` (what is sent).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from isobase_platform.bus import Bus, Subscription
+from isobase_platform.bus import Bus
 from isobase_platform.config_realtime.cluster import ClusterSettings
 from isobase_platform.errors import ConfigurationError, IsobaseError
-from isobase_services.realtime.cluster.envelope import NODE_ID_BYTES, Header, Seals, Unreadable, read_header
+from isobase_services.realtime.cluster.envelope import NODE_ID_BYTES
 from isobase_services.realtime.cluster.figures import ClusterFigures
-from isobase_services.realtime.cluster.outlet import Outlet
+from isobase_services.realtime.cluster.links import ClusterIdentity, Links, Received
 from isobase_services.realtime.cluster.peers import Arrival, Peers
 
 __all__ = ["Cluster", "ClusterIdentity", "MessageHandler", "PeerHandler"]
@@ -51,18 +51,6 @@ PeerHandler: TypeAlias = Callable[[str], None]
 _log = logging.getLogger("isobase.realtime.cluster")
 
 
-@dataclass(slots=True, frozen=True)
-class ClusterIdentity:
-    """What the nodes of one project share. ``scope`` is asked for at start: it may need the database."""
-
-    secret: str
-    scope: Callable[[], Awaitable[str]]
-
-    def __repr__(self) -> str:
-        """Without the secret."""
-        return "ClusterIdentity()"
-
-
 @dataclass(slots=True)
 class _Channel:
     handler: MessageHandler
@@ -77,28 +65,26 @@ class Cluster:
     ) -> None:
         self.node_id = os.urandom(NODE_ID_BYTES).hex()
         """New with every start, so that what an earlier life of the process left behind is never taken for this one's."""
-        self._bus = bus
-        self._settings = settings
-        self._identity = identity
         self.figures = figures or ClusterFigures()
         """What is counted, for ``/metrics``."""
+        self._settings = settings
+        self._wakeup = asyncio.Event()
+        self._links = Links(
+            bus,
+            self.node_id,
+            identity,
+            self.figures,
+            max_queue_bytes=settings.max_queue_bytes,
+            on_lost=self._wakeup.set,
+        )
         self._peers = Peers()
         self._channels: dict[str, _Channel] = {}
-        self._outlets: dict[str, Outlet] = {}
-        self._seals: Seals | None = None
-        self._prefix = ""
-        self._subscriptions: dict[str, Subscription] = {}
         self._joined: list[PeerHandler] = []
         self._left: list[PeerHandler] = []
         self._recovered: list[Callable[[], None]] = []
-        self._is_up = False
-        self._down_since_s = 0.0
         self._ticked_at_s = 0.0
         self._answers_now = False
-        self._echo = asyncio.Event()
-        self._wakeup = asyncio.Event()
         self._pulse: asyncio.Task[None] | None = None
-        self._is_closed = False
 
     # -- what others use ----------------------------------------------------------------------------------------------
 
@@ -115,7 +101,7 @@ class Cluster:
     @property
     def is_bus_up(self) -> bool:
         """False while the bus does not take what is sent."""
-        return self._is_up
+        return self._links.is_up
 
     def subscribe(self, channel: str, handler: MessageHandler, on_gap: PeerHandler | None = None) -> None:
         """Hand every message for ``channel`` to ``handler``, those sent to this node alone included.
@@ -145,22 +131,14 @@ class Cluster:
         False when nothing was sent: no peer (or no such one), the bus is away, or too much waits already. Messages to one
         node and messages to all may overtake each other; each kind keeps its order.
         """
-        if not self._is_ready or not self._peers or (to is not None and to not in self._peers):
+        if not self._links.is_ready or not self._peers or (to is not None and to not in self._peers):
             return False
-        outlet = self._outlet(channel, to)
-        if not self._is_up:
-            outlet.skip()
-            self.figures.dropped(channel, 1)
-            return False
-        if not outlet.put(payload):
-            self.figures.dropped(channel, 1)
-            return False
-        return True
+        return self._links.send(channel, payload, to=to)
 
     async def room(self, channel: str, *, to: str | None = None) -> None:
         """Wait until the queue of ``channel`` is at most half full: for senders of much that can wait."""
-        if self._is_ready:
-            await self._outlet(channel, to).room()
+        if self._links.is_ready and (to is None or to in self._peers):
+            await self._links.room(channel, to)
 
     async def start(self) -> None:
         """Subscribe and announce this node, so that no peer leaves it out once this returned.
@@ -173,7 +151,7 @@ class Cluster:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await self._open()
-                await self._echo.wait()
+                await self._links.echo.wait()
         except ConfigurationError as error:
             _log.warning("realtime processes do not know of each other", extra={"reason": error.message})
             return
@@ -183,87 +161,23 @@ class Cluster:
 
     async def close(self) -> None:
         """Say goodbye, so that peers drop this node's presence at once, and stop."""
-        self._is_closed = True
         if self._pulse is not None:
             self._pulse.cancel()
             await asyncio.gather(self._pulse, return_exceptions=True)
-        if self._is_up and self._peers:
+        if self._links.is_up and self._peers:
             try:
                 async with asyncio.timeout(BYE_TIMEOUT_S):
-                    await asyncio.gather(*(outlet.flushed() for outlet in list(self._outlets.values())))
+                    await self._links.flushed()
                     self._say("bye")
-                    await self._outlet(CONTROL).flushed()
+                    await self._links.flushed()
             except TimeoutError:
                 _log.info("the bus was away while this process ended")
-        for subscription in self._subscriptions.values():
-            await subscription.cancel()
-        self._subscriptions.clear()
-        for outlet in list(self._outlets.values()):
-            await outlet.close()
-
-    # -- the bus ------------------------------------------------------------------------------------------------------
-
-    @property
-    def _is_ready(self) -> bool:
-        return self._seals is not None
+        await self._links.close()
 
     async def _open(self) -> None:
         """Subscribe to every channel, then say hello. Raises what the bus and the database raise."""
-        if self._seals is None:
-            scope = await self._identity.scope()
-            self._prefix = f"realtime:{scope}:"
-            self._seals = Seals(self._identity.secret, scope)
-        for channel in (CONTROL, *self._channels):
-            for name in (channel, f"{channel}@{self.node_id}"):
-                if name not in self._subscriptions:
-                    await self._listen(name, channel)
-        self._is_up = True
-        self.figures.bus_is_up(True)
+        await self._links.open((CONTROL, *self._channels), self._receive, self._bus_returned)
         self._say("hello")
-
-    async def _listen(self, name: str, channel: str) -> None:
-        bus_channel = self._prefix + name
-
-        async def receive(envelope: bytes) -> None:
-            await self._receive(bus_channel, channel, envelope)
-
-        # Every subscription of a bus comes back with it; one of them tells.
-        told = self._bus_returned if name == CONTROL else None
-        self._subscriptions[name] = await self._bus.subscribe(bus_channel, receive, on_reconnect=told)
-
-    def _outlet(self, channel: str, to: str | None = None) -> Outlet:
-        """The queue for ``channel``; one for each node that is written to alone."""
-        assert self._seals is not None
-        name = channel if to is None else f"{channel}@{to}"
-        outlet = self._outlets.get(name)
-        if outlet is None:
-            outlet = self._outlets[name] = Outlet(
-                self._bus,
-                self._seals,
-                self.node_id,
-                self._prefix + name,
-                channel,
-                max_bytes=self._settings.max_queue_bytes,
-                on_outcome=self._sent,
-            )
-        return outlet
-
-    def _sent(self, channel: str, count: int, is_taken: bool) -> None:
-        """What became of a call to the bus."""
-        if is_taken:
-            self.figures.sent(channel, count)
-            if not self._is_up:
-                self._is_up = True
-                self.figures.bus_is_up(True)
-                _log.info("the bus takes messages again")
-            return
-        self.figures.dropped(channel, count)
-        if self._is_up:
-            self._is_up = False
-            self._down_since_s = time.monotonic()
-            self.figures.bus_is_up(False)
-            self._wakeup.set()
-            _log.warning("the bus is away; messages reach this process's own sockets only")
 
     async def _bus_returned(self) -> None:
         """The subscriptions live again: what was said meanwhile is lost on us."""
@@ -274,34 +188,24 @@ class Cluster:
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    async def _receive(self, bus_channel: str, name: str, envelope: bytes) -> None:
-        try:
-            header = read_header(envelope)
-            if header.node_id == self.node_id:
-                self._echo.set()
-                return
-            assert self._seals is not None
-            payloads = self._seals.open(header, bus_channel, envelope)
-        except Unreadable as error:
-            self.figures.unreadable()
-            _log.debug("an envelope was put aside", extra={"reason": str(error)})
+    async def _receive(self, received: Received) -> None:
+        node_id, name = received.header.node_id, received.channel
+        if not self._is_known(node_id):
             return
-        if not self._is_known(header):
-            return
-        arrival = self._peers.arrived(header.node_id, bus_channel, header.number)
+        arrival = self._peers.arrived(node_id, received.bus_channel, received.header.number)
         if arrival is Arrival.KNOWN:
             return
         if name == CONTROL:
-            for payload in payloads:
-                self._control(header.node_id, payload)
+            for payload in received.payloads:
+                self._control(node_id, payload)
             return
         channel = self._channels[name]
-        self.figures.received(name, len(payloads))
+        self.figures.received(name, len(received.payloads))
         if arrival is Arrival.AFTER_GAP:
-            self._gap(header.node_id, channel)
-        for count, payload in enumerate(payloads, 1):
+            self._gap(node_id, channel)
+        for count, payload in enumerate(received.payloads, 1):
             try:
-                channel.handler(header.node_id, payload)
+                channel.handler(node_id, payload)
             except Exception:  # noqa: BLE001  one message of a peer must not end what the others say
                 _log.exception("a message of a peer could not be handled", extra={"channel": name})
             if count % MESSAGES_PER_TURN == 0:
@@ -309,9 +213,8 @@ class Cluster:
         # A bus that has much to say must not keep the sockets waiting.
         await asyncio.sleep(0)
 
-    def _is_known(self, header: Header) -> bool:
+    def _is_known(self, node_id: str) -> bool:
         """Note a sign of life, and welcome a node that was not known. False for one that is gone."""
-        node_id = header.node_id
         if self._peers.heard(node_id, time.monotonic()):
             self.figures.peers(len(self._peers))
             _log.info("a realtime process joined", extra={"node": node_id, "peers": len(self._peers)})
@@ -336,7 +239,7 @@ class Cluster:
             self._forget(node_id, is_final=True)
             return
         for bus_channel in self._peers.beat(node_id, sent):
-            channel = self._channels.get(bus_channel.removeprefix(self._prefix))
+            channel = self._channels.get(self._links.channel_of(bus_channel))
             if channel is not None:
                 self._gap(node_id, channel)
         if kind == "hello":
@@ -347,8 +250,7 @@ class Cluster:
 
     def _say(self, kind: str) -> None:
         """Tell all nodes that this one lives, and how far it has sent."""
-        sent = {outlet.bus_channel: outlet.number for name, outlet in self._outlets.items() if "@" not in name}
-        self._outlet(CONTROL).put(json.dumps({"kind": kind, "sent": sent}).encode())
+        self._links.send(CONTROL, json.dumps({"kind": kind, "sent": self._links.sent}).encode(), is_probe=True)
 
     def _forget(self, node_id: str, *, is_final: bool) -> None:
         if not self._peers.forget(node_id, is_final=is_final):
@@ -356,14 +258,13 @@ class Cluster:
         self.figures.peers(len(self._peers))
         reason = "said goodbye" if is_final else "fell silent"
         _log.info("a realtime process left", extra={"node": node_id, "reason": reason, "peers": len(self._peers)})
-        for name in [name for name in self._outlets if name.endswith(f"@{node_id}")]:
-            self._outlets.pop(name).discard()
+        self._links.forget(node_id)
         for handler in self._left:
             handler(node_id)
 
     @property
     def _interval_s(self) -> float:
-        if not self._is_up:
+        if not self._links.is_up:
             return min(PROBE_INTERVAL_S, self._settings.heartbeat_interval_s)
         return self._settings.heartbeat_interval_s * (1 if self._peers else ALONE_FACTOR)
 
@@ -381,10 +282,10 @@ class Cluster:
                 continue
             self._answers_now = False
             beat_at_s = time.monotonic()
-            if len(self._subscriptions) < 2 * (len(self._channels) + 1):
-                await self._try_open()
-            else:
+            if self._links.is_listening:
                 self._say("beat")
+            else:
+                await self._try_open()
 
     async def _try_open(self) -> None:
         try:
@@ -403,7 +304,7 @@ class Cluster:
             # This process itself stood still (a suspended machine): what the others said meanwhile waits to be read.
             self._peers.grant_time(now_s)
             return
-        if not self._is_up and now_s - self._down_since_s < OUTAGE_GRACE * dead_after_s:
+        if not self._links.is_up and now_s - self._links.lost_at_s < OUTAGE_GRACE * dead_after_s:
             return
         for node_id in self._peers.silent_since(now_s - dead_after_s):
             self._forget(node_id, is_final=False)
