@@ -9,7 +9,6 @@ from typing import Literal, TypeAlias
 
 __all__ = [
     "MARKER",
-    "STAMP_AT",
     "STAMP_DIGITS",
     "Version",
     "broadcast",
@@ -23,10 +22,8 @@ __all__ = [
 Version: TypeAlias = Literal["1.0.0", "2.0.0", "simple", "none"]
 """The serialisation; ``simple`` is the simple face, ``none`` a bare hub that passes every frame on to all others."""
 
-MARKER = b"sent_us"
+MARKER = b'"sent_us":'
 """Precedes the time of sending, in microseconds since 1970, in everything whose latency is measured."""
-STAMP_AT = len(MARKER) + 2
-"""Where the time begins behind the marker: ``sent_us":`` in JSON, ``sent_us::`` in the text of a message."""
 STAMP_DIGITS = 16
 _TEXT, _BINARY = 0x81, 0x82
 _PUSH = 3
@@ -99,11 +96,10 @@ def track(version: Version, topic: str, fields: str) -> bytes:
 
 def broadcast(version: Version, topic: str, now_us: int, filling: str) -> bytes:
     """A broadcast as the official client of that version sends it: binary on 2.0.0, text on 1.0.0."""
-    content = f'{{"{MARKER.decode()}":{now_us:0{STAMP_DIGITS}d},"text":"{filling}"}}'
+    content = f'{{{MARKER.decode()}{now_us:0{STAMP_DIGITS}d},"text":"{filling}"}}'
     match version:
         case "simple":
-            text = f"{MARKER.decode()}::{now_us:0{STAMP_DIGITS}d} {filling}"
-            return client_frame(f'{{"action":"sendMessage","roomId":{json.dumps(topic)},"message":"{text}"}}'.encode())
+            return client_frame(f'{{"action":"sendMessage","roomId":{json.dumps(topic)},"message":{content}}}'.encode())
         case "none":
             return client_frame(content.encode())
         case "1.0.0":

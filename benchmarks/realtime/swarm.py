@@ -16,7 +16,6 @@ from multiprocessing.connection import Connection
 
 from benchmarks.realtime.frames import (
     MARKER,
-    STAMP_AT,
     STAMP_DIGITS,
     Version,
     broadcast,
@@ -279,7 +278,7 @@ class Swarm:
         now_us = self._last_us = time.time_ns() // 1000
         at = data.find(MARKER, 0, end)
         while at >= 0:
-            at += STAMP_AT
+            at += len(MARKER)
             latencies.append(now_us - int(data[at : at + STAMP_DIGITS]))
             at = data.find(MARKER, at, end)
 
