@@ -195,5 +195,5 @@ class RealtimeService:
         broadcast = broadcast_of_row(row)
         if broadcast is not None:
             if self.hub.rooms is not None:
-                self.hub.rooms.watch(broadcast[0], row)
+                self.hub.rooms.watch(*broadcast, row)
             self.hub.publish_here(*broadcast)

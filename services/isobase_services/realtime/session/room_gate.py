@@ -48,6 +48,6 @@ class RoomGate(Protocol):
         """Do what the event means, as ``caller``; None where there is no such room: then it is a broadcast like others."""
         ...
 
-    def watch(self, key: TopicKey, row: Mapping[str, str | None]) -> None:
-        """Look at a row of ``realtime.messages`` (column name -> the log's text) before it is delivered."""
+    def watch(self, key: TopicKey, message: Outgoing, row: Mapping[str, str | None]) -> None:
+        """Look at a row of ``realtime.messages`` (column name -> the log's text) before ``message`` is delivered."""
         ...

@@ -43,6 +43,8 @@ class SimpleJson:
     def push(self, *, join_ref: Ref, topic: str, event: str, payload: str) -> Frame:
         """See ``Codec.push``."""
         name, value = address_of(topic)
+        if event == "broadcast":
+            return _broadcast(name, value, TextBroadcast(payload)) or _frame({"action": event, name: value})
         content = _object(parse_json(payload))
         if event == "presence_state":
             return _frame({"action": "presence", name: value, "present": people(content)})
@@ -82,27 +84,29 @@ class SimpleJson:
     def broadcast(self, *, topic: str, message: Outgoing) -> Frame | None:
         """See ``Codec.broadcast``; None for raw bytes, which JSON cannot carry, and for what is no broadcast's topic."""
         name, value = address_of(topic)
-        if name == "subscription":
-            return None
-        try:
-            if isinstance(message, TextBroadcast):
-                whole = _object(parse_json(message.payload))
-                event, payload = whole.get("event"), whole.get("payload")
-            elif message.is_json:
-                event, payload = message.event, parse_json(message.payload or b"null")
-            else:
-                return None
-        except ValueError:
-            # PostgreSQL's JSON has numbers beyond a float's: passed on as they are, unread.
-            text = message.payload if isinstance(message, TextBroadcast) else message.payload.decode("utf-8", "replace")
-            return text_frame(f'{{"action":"broadcast",{dump(name)}:{dump(value)},"content":{text}}}')
-        if name == "roomId" and event in ROOM_EVENTS and isinstance(payload, dict):
-            return _frame({**payload, "action": event, "roomId": value})
-        return _frame({"action": "broadcast", name: value, "event": event, "payload": payload})
+        return None if name == "subscription" else _broadcast(name, value, message)
 
 
 SIMPLE = SimpleJson()
 """One for all sockets: fan-out makes a frame once per codec."""
+
+
+def _broadcast(name: str, value: str, message: Outgoing) -> Frame | None:
+    try:
+        if isinstance(message, TextBroadcast):
+            whole = _object(parse_json(message.payload))
+            event, payload = whole.get("event"), whole.get("payload")
+        elif message.is_json:
+            event, payload = message.event, parse_json(message.payload or b"null")
+        else:
+            return None
+        if name == "roomId" and event in ROOM_EVENTS and isinstance(payload, dict):
+            return _frame({**payload, "action": event, "roomId": value})
+        return _frame({"action": "broadcast", name: value, "event": event, "payload": payload})
+    except (ValueError, RecursionError):
+        # PostgreSQL's JSON has numbers beyond a float's, and depth beyond ours: passed on as it is, unread.
+        text = message.payload if isinstance(message, TextBroadcast) else message.payload.decode("utf-8", "replace")
+        return text_frame(f'{{"action":"broadcast",{dump(name)}:{dump(value)},"content":{text}}}')
 
 
 def people(keyed: Mapping[str, object]) -> list[Mapping[str, object]]:

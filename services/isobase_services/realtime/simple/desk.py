@@ -132,11 +132,11 @@ class RoomDesk:
 
     # -- what the log tells -------------------------------------------------------------------------------------------
 
-    def watch(self, key: TopicKey, row: Mapping[str, str | None]) -> None:
+    def watch(self, key: TopicKey, message: Outgoing, row: Mapping[str, str | None]) -> None:
         """Look at a row of ``realtime.messages`` before it is delivered: rights may have ended with it.
 
-        Behind the commit that removed a member, nothing more of the room reaches that member's channels: they deliver nothing
-        until the policies have answered anew.
+        Behind the commit that removed a member, nothing more of the room reaches that member's channels: they are told of it,
+        and then deliver nothing until the policies have answered anew.
         """
         room_id, event, payload = room_of(key), row.get("event"), row.get("payload")
         if room_id is None or event not in ("member", "room") or payload is None:
@@ -152,6 +152,8 @@ class RoomDesk:
                 else change in ("created", "deleted") or content.get("closed") is True
             )
             if is_concerned:
+                if channel.topic is not None and channel.may_read_broadcasts:
+                    channel.push_broadcast(message)
                 channel.confirm_rights()
 
 

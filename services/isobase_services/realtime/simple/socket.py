@@ -72,7 +72,8 @@ class SimpleSocketEndpoint:
 def _given_token(scope: Scope) -> str | None:
     """The token of the handshake: header before URL, a user's token before a key."""
     query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
-    token = bearer_token(scope) or query.get("token") or header(scope, "apikey") or query.get("apikey")
+    given = (bearer_token(scope), query.get("token"), header(scope, "apikey"), query.get("apikey"))
+    token = next((value for value in given if value is not None), None)
     if token == "":
         raise TokenError("The token is empty", TokenRefusal.MALFORMED)
     return token
