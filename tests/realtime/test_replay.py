@@ -11,22 +11,14 @@ import pytest
 
 from isobase_services.realtime.core.replay import ReplayRefused, plan_replay
 from tests.realtime.client import Phoenix, Received
-from tests.realtime.conftest import ALICE, BOB, Stack
+from tests.realtime.conftest import ALICE, CLAIMS_DECIDE, Stack
 
-TOPIC = "realtime:room"
 HOUR_MS = 3_600_000
-
-
-async def prepared(stack: Stack) -> None:
-    """Whoever is signed in reads everything but Bob, who reads presence only."""
-    await stack.sql(
-        "create policy r on realtime.messages for select to authenticated"
-        f" using (auth.uid() <> '{BOB}' or extension = 'presence')"
-    )
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def store(
-    stack: Stack, event: str, *, age: str = "1 minute", payload: str | None = None, topic: str = "room", **columns: Any
+    stack: Stack, topic: str, event: str, *, age: str = "1 minute", payload: str | None = None, **columns: Any
 ) -> str:
     """Insert a message; returns its id."""
     rows = await stack.sql(
@@ -47,22 +39,36 @@ def ago_ms(milliseconds: int = HOUR_MS) -> int:
     return int(time.time() * 1000) - milliseconds
 
 
-async def join(socket: Phoenix, stack: Stack, replay: Any, user: str = ALICE, **config: Any) -> Received:
+async def join(
+    socket: Phoenix, stack: Stack, topic: str, replay: Any, reads: str = "broadcast presence", **config: Any
+) -> Received:
     broadcast = {"replay": replay, **config.pop("broadcast", {})}
-    return await socket.join("room", token=stack.token(user), broadcast=broadcast, **{"private": True, **config})
+    token = stack.token(ALICE, reads=reads)
+    return await socket.join(topic, token=token, broadcast=broadcast, **{"private": True, **config})
+
+
+async def witness_of(stack: Stack, topic: str) -> Phoenix:
+    """A member that got the messages live."""
+    witness = await stack.connect()
+    token = stack.token(ALICE, reads="broadcast")
+    await witness.join(topic, token=token, private=True, broadcast={"replication_ready": True})
+    await witness.event("system", timeout_s=20.0)
+    return witness
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-async def test_newest_messages_come_oldest_first_marked_and_before_the_presence_state(stack: Stack, vsn: str) -> None:
-    await prepared(stack)
-    wanted = [await store(stack, name, age=age) for name, age in (("b", "2 minutes"), ("c", "1 minute"))]
-    await store(stack, "a", age="3 minutes")  # beyond the limit
-    await store(stack, "old", age="2 hours")
-    await store(stack, "public", private=False)
-    await store(stack, "elsewhere", topic="other")
-    await store(stack, "presence", extension="presence")
+async def test_newest_messages_come_oldest_first_marked_and_before_the_presence_state(
+    shared_stack: Stack, vsn: str
+) -> None:
+    stack, topic = shared_stack, f"room-newest-{vsn}"
+    wanted = [await store(stack, topic, name, age=age) for name, age in (("b", "2 minutes"), ("c", "1 minute"))]
+    await store(stack, topic, "a", age="3 minutes")  # beyond the limit
+    await store(stack, topic, "old", age="2 hours")
+    await store(stack, topic, "public", private=False)
+    await store(stack, "elsewhere", "elsewhere")
+    await store(stack, topic, "presence", extension="presence")
     socket = await stack.connect(vsn=vsn)
-    reply = await join(socket, stack, {"since": ago_ms(), "limit": 2}, presence={"enabled": True})
+    reply = await join(socket, stack, topic, {"since": ago_ms(), "limit": 2}, presence={"enabled": True})
     assert reply.payload["status"] == "ok"
     state = await socket.event("presence_state")
     first, second = socket.events("broadcast")
@@ -76,17 +82,16 @@ async def test_newest_messages_come_oldest_first_marked_and_before_the_presence_
         assert got.ref is None
         if socket.is_v2:
             assert got.raw[0] == reply.join_ref
-    order = [item for item in socket.received if item.topic == TOPIC and item.event != "system"]
-    assert order == [reply, first, second, state]
+    assert [item for item in socket.received if item.event != "system"] == [reply, first, second, state]
 
 
-async def test_raw_bytes_are_replayed_as_binary_frames_and_skipped_on_version_1(stack: Stack) -> None:
-    await prepared(stack)
-    identifier = await store(stack, "raw", binary=b"\x00\xff")
-    await store(stack, "text", age="1 second")
+async def test_raw_bytes_are_replayed_as_binary_frames_and_skipped_on_version_1(shared_stack: Stack) -> None:
+    stack, topic = shared_stack, "room-raw"
+    identifier = await store(stack, topic, "raw", binary=b"\x00\xff")
+    await store(stack, topic, "text", age="1 second")
     new, old = await stack.connect(), await stack.connect(vsn=None)
     for socket in (new, old):
-        await join(socket, stack, {"since": ago_ms()})
+        await join(socket, stack, topic, {"since": ago_ms()})
         await socket.wait_for(lambda item: item.event == "broadcast" and item.payload["event"] == "text")
     raw = new.events("broadcast")[0]
     assert raw.binary is not None
@@ -95,22 +100,21 @@ async def test_raw_bytes_are_replayed_as_binary_frames_and_skipped_on_version_1(
     assert len(old.events("broadcast")) == 1
 
 
-async def test_live_copy_of_a_replayed_message_is_not_sent_again_to_that_channel_alone(stack: Stack) -> None:
-    await prepared(stack)
-    witness, socket = await stack.connect(), await stack.connect()
-    await witness.join("room", token=stack.token(ALICE), private=True, broadcast={"replication_ready": True})
-    await witness.event("system", timeout_s=20.0)
-    hub = stack.service.hub
-    await stack.sql("select realtime.send('{\"n\": 1}'::jsonb, 'one', 'room')")
-    got = await witness.event("broadcast")
-    await join(socket, stack, {"since": ago_ms()})
+async def test_live_copy_of_a_replayed_message_is_not_sent_again_to_that_channel_alone(shared_stack: Stack) -> None:
+    stack, topic = shared_stack, "room-live"
+    witness, socket = await witness_of(stack, topic), await stack.connect()
+    await stack.sql("select realtime.send('{\"n\": 1}'::jsonb, 'one', $1)", topic)
+    got = await witness.event("broadcast", timeout_s=20.0)
+    await join(socket, stack, topic, {"since": ago_ms()})
     replayed = await socket.event("broadcast")
     assert replayed.payload["meta"] == {"id": got.payload["meta"]["id"], "replayed": True}
-    channel = next(iter(c for c in hub.connections if TOPIC in c.channels and c.channels[TOPIC].replayed_ids))
-    assert channel.channels[TOPIC].replayed_ids == {got.payload["meta"]["id"]}
     # A copy by HTTP with the id of a stored message is a copy too.
-    message = {"topic": "room", "event": "copy", "payload": {}, "private": True, "id": got.payload["meta"]["id"]}
-    await post(stack, [message, {**message, "event": "other", "id": "x"}])
+    copy = {"topic": topic, "event": "copy", "payload": {}, "private": True, "id": got.payload["meta"]["id"]}
+    other = {**copy, "event": "other", "id": "x"}
+    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1") as http:
+        headers = {"apikey": stack.settings.service_role_token}
+        response = await http.post("/api/broadcast", json={"messages": [copy, other]}, headers=headers)
+        assert response.status_code == 202
     assert (await witness.event("broadcast")).payload["event"] == "copy"
     assert (await socket.event("broadcast")).payload == {
         "type": "broadcast",
@@ -120,35 +124,25 @@ async def test_live_copy_of_a_replayed_message_is_not_sent_again_to_that_channel
     }
 
 
-async def post(stack: Stack, messages: list[dict[str, Any]]) -> None:
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1") as http:
-        headers = {"apikey": stack.settings.service_role_token}
-        response = await http.post("/api/broadcast", json={"messages": messages}, headers=headers)
-        assert response.status_code == 202
-
-
-async def test_no_message_is_lost_or_doubled_between_replay_and_live(stack: Stack) -> None:
-    await prepared(stack)
-    witness = await stack.connect()
-    await witness.join("room", token=stack.token(ALICE), private=True, broadcast={"replication_ready": True})
-    await witness.event("system", timeout_s=20.0)
+async def test_no_message_is_lost_or_doubled_between_replay_and_live(shared_stack: Stack) -> None:
+    stack, topic = shared_stack, "room-between"
+    witness = await witness_of(stack, topic)
     since = ago_ms(1000)
     is_over = asyncio.Event()
 
     async def send_on() -> int:
-        number = 0
-        while not is_over.is_set() or number < 10:
-            await stack.sql("select realtime.send(jsonb_build_object('n', $1::int), 'n', 'room')", number)
-            number += 1
-            if number >= 24:
-                break
-        return number
+        """Send while sockets join, within what a replay may hold."""
+        for number in range(25):
+            if is_over.is_set() and number >= 10:
+                return number
+            await stack.sql("select realtime.send(jsonb_build_object('n', $1::int), 'n', $2)", number, topic)
+        return 25
 
     sending = asyncio.create_task(send_on())
     sockets: list[Phoenix] = []
     for _ in range(4):
         socket = await stack.connect()
-        await join(socket, stack, {"since": since})
+        await join(socket, stack, topic, {"since": since})
         sockets.append(socket)
     is_over.set()
     count = await sending
@@ -156,60 +150,66 @@ async def test_no_message_is_lost_or_doubled_between_replay_and_live(stack: Stac
         await socket.wait_for(
             lambda item: item.event == "broadcast" and item.payload["payload"]["n"] == count - 1, 20.0
         )
-        numbers = [item.payload["payload"]["n"] for item in socket.events("broadcast")]
-        assert numbers == list(range(count))
+        assert [item.payload["payload"]["n"] for item in socket.events("broadcast")] == list(range(count))
 
 
-INVALID = "UnableToReplayMessages: Replay params are not valid"
-PUBLIC = "UnableToReplayMessages: Replay is not allowed for public channels"
-
-
-async def test_replay_that_cannot_be_is_refused_with_upstreams_reasons(stack: Stack) -> None:
-    await prepared(stack)
+@pytest.mark.asyncio(loop_scope="function")
+async def test_message_sent_right_after_the_first_join_with_a_replay_arrives(stack: Stack) -> None:
+    """Nobody listened before, so no stream ran: the join is answered once it does."""
+    await stack.owner.execute(CLAIMS_DECIDE)
+    await stack.sql("select realtime.send('{\"n\": 0}'::jsonb, 'before', 'room-first')")
     socket = await stack.connect()
-    denied = "Unauthorized: You do not have permissions to read from this Channel topic: room"
-    cases: list[tuple[Any, dict[str, Any], str, str]] = [
-        ({"since": ago_ms()}, {"private": False}, ALICE, PUBLIC),
-        (None, {"private": False}, ALICE, PUBLIC),
-        ({}, {}, ALICE, INVALID),
-        ({"since": "1"}, {}, ALICE, INVALID),
-        ({"since": 1.5}, {}, ALICE, INVALID),
-        ({"since": True}, {}, ALICE, INVALID),
-        ({"since": 1, "limit": "2"}, {}, ALICE, INVALID),
-        ({"since": 10**18}, {}, ALICE, INVALID),
-        # Who reads presence alone may join, but has no broadcasts to be sent again.
-        ({"since": 1}, {"presence": {"enabled": True}}, BOB, denied),
-    ]
-    for replay, config, user, reason in cases:
-        reply = await join(socket, stack, replay, user, **config)
-        assert reply.payload == {"status": "error", "response": {"reason": reason}}, replay
-    # What is no object at all is no wish.
-    assert (await join(socket, stack, "yes")).payload["status"] == "ok"
-
-
-async def test_replay_from_before_the_first_year_is_of_everything(stack: Stack) -> None:
-    await prepared(stack)
-    await store(stack, "one")
-    socket = await stack.connect()
-    await join(socket, stack, {"since": -(10**17), "limit": -3})
-    assert (await socket.event("broadcast")).payload["event"] == "one"
-
-
-async def test_table_that_cannot_be_read_refuses_the_join(stack: Stack) -> None:
-    await prepared(stack)
+    assert (await join(socket, stack, "room-first", {"since": ago_ms()})).payload["status"] == "ok"
+    await stack.sql("select realtime.send('{\"n\": 1}'::jsonb, 'after', 'room-first')")
+    await socket.wait_for(lambda item: item.event == "broadcast" and item.payload["event"] == "after", 20.0)
+    assert [item.payload["event"] for item in socket.events("broadcast")] == ["before", "after"]
+    # The same server, with a table that cannot be read.
     await stack.sql("alter table realtime.messages rename column event to gone")
-    socket = await stack.connect()
-    reply = await join(socket, stack, {"since": 1})
+    reply = await join(socket, stack, "room-second", {"since": 1})
     reason = "UnableToReplayMessages: Realtime was unable to replay messages"
     assert reply.payload == {"status": "error", "response": {"reason": reason}}
 
 
+INVALID = "UnableToReplayMessages: Replay params are not valid"
+PUBLIC = "UnableToReplayMessages: Replay is not allowed for public channels"
+DENIED = "Unauthorized: You do not have permissions to read from this Channel topic: room-refused"
+
+
+async def test_replay_that_cannot_be_is_refused_with_upstreams_reasons(shared_stack: Stack) -> None:
+    socket = await shared_stack.connect()
+    both, presence = "broadcast presence", "presence"
+    cases: list[tuple[Any, dict[str, Any], str, str]] = [
+        ({"since": ago_ms()}, {"private": False}, both, PUBLIC),
+        (None, {"private": False}, both, PUBLIC),
+        ({}, {}, both, INVALID),
+        ({"since": "1"}, {}, both, INVALID),
+        ({"since": 1.5}, {}, both, INVALID),
+        ({"since": True}, {}, both, INVALID),
+        ({"since": 1, "limit": "2"}, {}, both, INVALID),
+        ({"since": 10**18}, {}, both, INVALID),
+        # Who reads presence alone may join, but has no broadcasts to be sent again.
+        ({"since": 1}, {"presence": {"enabled": True}}, presence, DENIED),
+    ]
+    for replay, config, reads, reason in cases:
+        reply = await join(socket, shared_stack, "room-refused", replay, reads, **config)
+        assert reply.payload == {"status": "error", "response": {"reason": reason}}, replay
+    # What is no object at all is no wish.
+    assert (await join(socket, shared_stack, "room-refused", "yes")).payload["status"] == "ok"
+
+
+async def test_replay_from_before_the_first_year_is_of_everything(shared_stack: Stack) -> None:
+    await store(shared_stack, "room-ever", "one")
+    socket = await shared_stack.connect()
+    await join(socket, shared_stack, "room-ever", {"since": -(10**17), "limit": -3})
+    assert (await socket.event("broadcast")).payload["event"] == "one"
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(None, 25), (0, 1), (-1, 1), (1, 1), (25, 25), (26, 25), (10**30, 25)])
-def test_limit_is_clamped(limit: int | None, expected: int) -> None:
+async def test_limit_is_clamped(limit: int | None, expected: int) -> None:
     assert plan_replay({"since": 0, "limit": limit}).limit == expected
 
 
 @pytest.mark.parametrize("since", [None, "0", 0.0, True, [], 253_402_300_800_000])
-def test_moment_must_be_an_integer_that_is_a_date(since: object) -> None:
+async def test_moment_must_be_an_integer_that_is_a_date(since: object) -> None:
     with pytest.raises(ReplayRefused, match="Replay params are not valid"):
         plan_replay({"since": since})

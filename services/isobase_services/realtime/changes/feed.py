@@ -7,6 +7,7 @@ Source: contracts/realtime.md 1.6 and 1.11: what is wrong with a subscription is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,12 @@ class RowChanges:
                     return True
         except TimeoutError:
             return False
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until the stream runs or is refused, at most ``timeout_s`` seconds."""
+        with contextlib.suppress(StreamRefused, TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.intake.live()
 
     def _lost(self) -> None:
         """The stream is live again, but something may be missing: clients learn from when on nothing is missed any more."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["JoinRefused", "begin_join", "no_permission"]
 
 REPLICATION_READY_TIMEOUT_S = 60.0
+STREAM_TIMEOUT_S = 3.0
+"""How long a join with a replay waits for the stream that brings what is sent later; then it goes on without."""
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -88,6 +90,9 @@ async def _ask_policies(channel: Channel) -> None:
 async def _enter_with_replay(channel: Channel, ref: Ref, window: ReplayWindow) -> None:
     """Join with the messages of ``window``. Those that are sent while the table is read follow them, each once."""
     hub = channel.connection.hub
+    # The log first: what is stored before the stream runs is read from the table, what comes later arrives by the stream.
+    channel.changes = hub.changes.subscribe(channel, channel.request.changes)
+    await hub.changes.settle(STREAM_TIMEOUT_S)
     with hub.hold(channel.key) as held:
         messages = await hub.history.replay(channel.key.name, window)
         channel.replayed_ids = frozenset(message.identifier for message in messages)
@@ -103,7 +108,7 @@ def _enter(channel: Channel, ref: Ref, replayed: Sequence[StoredMessage] = (), h
     topic = channel.topic = hub.topics.join(channel.key, channel)
     hub.count_user(channel.connection)
     channel.token.watch()
-    changes = hub.changes.subscribe(channel, channel.request.changes)
+    changes = channel.changes or hub.changes.subscribe(channel, channel.request.changes)
     channel.reply(ref, "ok", f'{{"postgres_changes":{changes.echo}}}')
     for message in replayed:
         channel.push_broadcast(message.replayed)
