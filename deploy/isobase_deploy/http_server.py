@@ -20,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from isobase_deploy.http_protocol import LimitedHttpProtocol
+from isobase_deploy.open_files import allow_open_files
 from isobase_deploy.websocket import WebSocketProtocol
 from isobase_platform.config import Settings
 
@@ -108,6 +109,7 @@ class HttpServer:
 
     async def serve(self, on_ready: Callable[[], None]) -> None:
         """Serve until ``end``; ``on_ready`` is called once connections are taken."""
+        allow_open_files()
         serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http server")
         ready = asyncio.create_task(self._server.is_ready.wait(), name="start of the http server")
         waiting = asyncio.create_task(self._ending.wait(), name="end of the http server")

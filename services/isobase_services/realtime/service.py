@@ -38,6 +38,7 @@ from isobase_services.realtime.edge.errors import render_error
 from isobase_services.realtime.edge.method import Only
 from isobase_services.realtime.edge.openapi import OPENAPI
 from isobase_services.realtime.edge.socket import SocketEndpoint
+from isobase_services.realtime.metrics import HubCollector
 from isobase_services.realtime.session.history import MessageHistory
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.session.policies import ChannelPolicies
@@ -112,6 +113,7 @@ class RealtimeService:
             changes=self.changes,
             cluster=self.cluster,
         )
+        platform.metrics.registry.register(HubCollector(self.hub))
         platform.keys.on_change(self.hub.confirm_tokens)
         simple: tuple[Mount, ...] = ()
         if settings.rooms.enabled:
