@@ -263,3 +263,42 @@ async def test_function_called_by_a_policy_cannot_leave_anything_for_the_next_ca
         data = (await socket.event("postgres_changes", timeout_s=20)).payload["data"]
         # A later row of the same caller's statement may see the mark, as in a SELECT; nobody sees it before their own row.
         assert data["record"]["owner"] == users[number]
+
+
+async def test_users_of_one_policy_are_found_without_asking_and_strangers_to_it_are_counted(stack: Stack) -> None:
+    def figure(name: str) -> float:
+        return stack.platform.metrics.registry.get_sample_value(f"isobase_realtime_changes_{name}_total") or 0.0
+
+    sockets = [await stack.connect() for _ in range(4)]
+    for number, socket in enumerate(sockets):
+        # Two tabs of each user: tokens with numbers of their own.
+        await socket.subscribe("a", NOTES, token=stack.token((ALICE, BOB)[number % 2], session_id=str(number)))
+    await stack.sql("insert into notes (owner, body) values ($1, 'own')", ALICE)
+    assert await bodies(sockets[0], "own") == await bodies(sockets[2], "own")
+    assert figure("policy_questions") == 0
+    await use_policy(stack, OWN_OPAQUE)
+    await stack.sql("insert into notes (owner, body) values ($1, 'asked')", BOB)
+    for socket in (sockets[1], sockets[3]):
+        await bodies(socket, "asked")
+    assert figure("policy_questions") == 2
+    await use_policy(stack, "length(body) > 0")
+    await stack.sql("insert into notes (owner, body) values ($1, 'for all')", BOB)
+    for socket in sockets:
+        await bodies(socket, "for all")
+    assert (figure("policy_questions"), figure("rows"), figure("messages")) == (6, 3, 8)
+    stage = {"stage": "policies"}
+    assert stack.platform.metrics.registry.get_sample_value("isobase_realtime_changes_stage_seconds_count", stage) == 3
+
+
+async def test_change_from_before_a_columns_type_was_altered_stays_json(stack: Stack) -> None:
+    await stack.sql("alter table board alter rank type text using rank::text")
+    # The first change holds up the second, which is then delivered with the table as it has become.
+    alice = await stack.connect()
+    await alice.subscribe("a", BOARD, token=stack.token(ALICE))
+    async with stack.owner.transaction():
+        await stack.sql("insert into board (body, rank) values ('before', 'not a number')")
+        await stack.sql("alter table board alter rank type int using length(rank)")
+        await stack.sql("insert into board (body, rank) values ('after', 7)")
+    await bodies(alice, "after")
+    records = [item.payload["data"]["record"] for item in alice.events("postgres_changes")]
+    assert [record["rank"] for record in records if record["body"] in ("before", "after")] == ["not a number", 7]

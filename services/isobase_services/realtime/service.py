@@ -17,6 +17,7 @@ from isobase_platform.service import ApiKeyRule, Mount
 from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.changelog import ChangeLog
 from isobase_services.realtime.changes.delivery import Delivery
+from isobase_services.realtime.changes.delivery_figures import DeliveryFigures
 from isobase_services.realtime.changes.feed import RowChanges
 from isobase_services.realtime.changes.figures import ChangeFigures
 from isobase_services.realtime.changes.groups import Subscriptions
@@ -73,12 +74,14 @@ class RealtimeService:
         subscriptions = Subscriptions()
         catalog = Catalog(platform.pools, settings.publication)
         search_path = platform.settings.rest.extra_search_path
+        delivery_figures = DeliveryFigures(platform.metrics.registry)
         delivery = Delivery(
             subscriptions,
             catalog,
             moments=Moments(platform.pools),
             questions=Questions(platform.door, search_path),
-            visibility=Visibility(platform.door, search_path),
+            visibility=Visibility(platform.door, search_path, delivery_figures),
+            figures=delivery_figures,
         )
         self.cluster = Cluster(
             platform.bus,

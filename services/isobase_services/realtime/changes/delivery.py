@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from isobase_services.realtime.changes.catalog import Catalog
+from isobase_services.realtime.changes.delivery_figures import DeliveryFigures
 from isobase_services.realtime.changes.filtering import Filters, filterable
 from isobase_services.realtime.changes.groups import Section, Subscriber, Subscriptions
 from isobase_services.realtime.changes.judging import Hit, Planned, judge
+from isobase_services.realtime.changes.pgoutput import Relation
 from isobase_services.realtime.changes.questions import Questions
 from isobase_services.realtime.changes.render import NO_KEY, UNAUTHORIZED, ExoticJson, render_change, render_refusal
 from isobase_services.realtime.changes.rows import Action, Row
@@ -43,12 +45,14 @@ class Delivery:
         moments: Moments,
         questions: Questions,
         visibility: Visibility,
+        figures: DeliveryFigures,
     ) -> None:
         self._subscriptions = subscriptions
         self._catalog = catalog
         self._moments = moments
         self._questions = questions
         self._visibility = visibility
+        self._figures = figures
 
     async def deliver(self, rows: Sequence[Row]) -> None:
         """Deliver a batch. Raises ``Unavailable`` or ``DatabaseError`` only before anything of it was delivered."""
@@ -65,20 +69,21 @@ class Delivery:
         wanted = [row for row in rows if subscriptions.wants(row.table.schema, row.table.name)]
         if not wanted:
             return 0
-        current = await self._as_of_now(wanted)
-        planned = await self._plan(current, subscriptions)
+        figures = self._figures
+        with figures.timed("moment"):
+            current = await self._as_of_now(wanted)
+        with figures.timed("filters"):
+            planned = await self._plan(current, subscriptions)
         if not planned:
+            figures.delivered(len(wanted), 0)
             return 0
-        await judge(planned, self._visibility)
-        exotic = await self._exotic_json(planned)
-        sent = steps = 0
-        for item in planned:
-            receivers = _send(item, exotic)
-            sent += receivers
-            steps += receivers
-            if steps >= STEPS_BETWEEN_YIELDS:
-                steps = 0
-                await asyncio.sleep(0)
+        with figures.timed("policies"):
+            await judge(planned, self._visibility)
+        with figures.timed("values"):
+            exotic = await self._exotic_json(planned)
+        with figures.timed("send"):
+            sent = await _send_all(planned, exotic)
+        figures.delivered(len(wanted), sent)
         return sent
 
     # -- plan ---------------------------------------------------------------------------------------------------------
@@ -88,10 +93,17 @@ class Delivery:
         moment = await self._moments.after({row.xid for row in rows}, {row.table.oid for row in rows})
         self._catalog.confirm(moment)
         current: list[Row] = []
+        recast: dict[tuple[int, int], frozenset[str]] = {}
         for row in rows:
             table = await self._catalog.table(row.table.oid)
-            if table is not None:  # a table that is gone has no policies to ask
-                current.append(row if table is row.table else replace(row, table=table))
+            if table is None:
+                continue  # a table that is gone has no policies to ask
+            name = (id(row.relation), table.oid)
+            altered = recast.get(name)
+            if altered is None:
+                altered = recast[name] = _altered(row.relation, table)
+            is_current = table is row.table and not altered
+            current.append(row if is_current else replace(row, table=table, recast=altered))
         return current
 
     async def _plan(self, rows: Sequence[Row], subscriptions: Subscriptions) -> list[Planned]:
@@ -125,7 +137,12 @@ class Delivery:
         """The JSON of all values of the batch that have no converter, where somebody sees them."""
         texts: dict[str, tuple[Column, set[str]]] = {}
         for item in planned:
-            columns = [column for column in item.row.table.columns.values() if column.converter is None]
+            recast = item.row.recast
+            columns = [
+                column
+                for column in item.row.table.columns.values()
+                if column.converter is None and column.name not in recast
+            ]
             if not columns or not any(hit.seen_by for hit in item.hits):
                 continue
             for column in columns:
@@ -138,6 +155,15 @@ class Delivery:
             answers = await self._questions.json_values(column, asked)
             found.update({(type_sql, text): json for text, json in answers.items()})
         return found
+
+
+def _altered(relation: Relation, table: Table) -> frozenset[str]:
+    """The columns whose type is not what it was when the change was written."""
+    return frozenset(
+        column.name
+        for column in relation.columns
+        if column.name in table.columns and table.columns[column.name].type_oid != column.type_oid
+    )
 
 
 def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: Filters) -> Hit | None:
@@ -158,6 +184,19 @@ def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: Filters) 
 
 
 # -- render and fan out -----------------------------------------------------------------------------------------------
+
+
+async def _send_all(planned: Sequence[Planned], exotic: ExoticJson) -> int:
+    """Put the rows to everybody who sees them, in order; returns the number of messages."""
+    sent = steps = 0
+    for item in planned:
+        receivers = _send(item, exotic)
+        sent += receivers
+        steps += receivers
+        if steps >= STEPS_BETWEEN_YIELDS:
+            steps = 0
+            await asyncio.sleep(0)
+    return sent
 
 
 def _send(item: Planned, exotic: ExoticJson) -> int:

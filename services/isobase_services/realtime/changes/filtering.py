@@ -37,7 +37,7 @@ class Filters:
             key = (row.table.oid, item)
             if key not in self._local:
                 self._local[key] = local_predicate(item, column)
-            if self._local[key] is None:
+            if self._local[key] is None and item.column not in row.recast:
                 self._asked.setdefault(key, set()).add(values[item.column])
 
     async def answer(self, tables: Mapping[int, Table]) -> None:
@@ -61,6 +61,6 @@ class Filters:
             if predicate is not None:
                 if not predicate(value):
                     return False
-            elif value not in self._answers[row.table.oid, item]:
+            elif item.column in row.recast or value not in self._answers[row.table.oid, item]:
                 return False
         return True

@@ -107,8 +107,9 @@ async def judge(planned: Sequence[Planned], visibility: Visibility) -> None:
 def _judge_locally(row: Row, hit: Hit, rule: Rule, seen_by: list[Audience]) -> list[Audience]:
     """Put who sees the row for certain into ``seen_by``; returns who is left open."""
     left: list[Audience] = []
-    for claims in hit.section.by_claims(rule.terms).candidates(rule, row.record):
-        verdict = rule.verdict(row.record, claims.values)
+    judged = row.judged
+    for claims in hit.section.by_claims(rule.terms).candidates(rule, judged):
+        verdict = rule.verdict(judged, claims.values)
         if verdict is True:
             seen_by.extend(claims.members)
         elif verdict is UNKNOWN:

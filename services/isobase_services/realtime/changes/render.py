@@ -103,6 +103,8 @@ def _members(
         text = values[column.name]
         if text is None:
             json = "null"
+        elif column.name in row.recast:
+            json = quote_json(text)
         elif column.converter is not None:
             json = column.converter(text)
         else:

@@ -31,7 +31,7 @@ class RowSet:
         statement = rights.statement
         if statement is not None and statement not in broken:
             names = [column.name for column in statement.columns]
-            as_written = [place for place in by_key if all(name in rows[place].record for name in names)]
+            as_written = [place for place in by_key if all(name in rows[place].judged for name in names)]
             held = set(as_written)
             by_key = [place for place in by_key if place not in held]
         parts = (Part(self, tuple(as_written), statement), Part(self, tuple(by_key), None))

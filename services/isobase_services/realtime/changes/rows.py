@@ -6,6 +6,7 @@ Source: contracts/realtime.md 1.10 for what an old record holds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -38,7 +39,8 @@ class Action(StrEnum):
 class Row:
     """A change. ``record`` is the new row without unchanged large values that the log does not hold; ``old`` the identity
     columns, or the whole old row where the table's replica identity is FULL. ``fresh`` is what filters may look at. ``xid``
-    is the number of its transaction without the epoch; ``position`` where it stands in the log.
+    is the number of its transaction without the epoch; ``position`` where it stands in the log; ``relation`` its table as of
+    the log. ``recast``: columns whose type has been altered since, so that their texts are of another type than the table's.
     """
 
     action: Action
@@ -49,6 +51,15 @@ class Row:
     old: dict[str, str | None]
     xid: int
     position: Position
+    relation: Relation
+    recast: frozenset[str] = frozenset()
+
+    @property
+    def judged(self) -> Mapping[str, str | None]:
+        """The new row as policies may look at it: without columns that are of another type now."""
+        if not self.recast:
+            return self.record
+        return {name: value for name, value in self.record.items() if name not in self.recast}
 
     @property
     def key(self) -> tuple[str, ...] | None:
@@ -64,10 +75,18 @@ def build_row(
     match change:
         case Insert(new=new):
             record = _held(relation, new)
-            return Row(Action.INSERT, table, commit_time_us, record, record, {}, xid, position)
+            return Row(Action.INSERT, table, commit_time_us, record, record, {}, xid, position, relation)
         case Delete(old=old, old_is_whole=is_whole):
             return Row(
-                Action.DELETE, table, commit_time_us, {}, {}, _old(relation, old, is_whole=is_whole), xid, position
+                Action.DELETE,
+                table,
+                commit_time_us,
+                {},
+                {},
+                _old(relation, old, is_whole=is_whole),
+                xid,
+                position,
+                relation,
             )
         case Update(new=new, old=old, old_is_whole=is_whole):
             fresh = _held(relation, new)
@@ -78,14 +97,16 @@ def build_row(
                     for column in relation.columns
                     if column.is_identity and column.name in fresh
                 }
-                return Row(Action.UPDATE, table, commit_time_us, fresh, fresh, identity, xid, position)
+                return Row(Action.UPDATE, table, commit_time_us, fresh, fresh, identity, xid, position, relation)
             before = _old(relation, old, is_whole=is_whole)
             unchanged = {
                 column.name: before[column.name]
                 for column, cell in zip(relation.columns, new, strict=True)
                 if isinstance(cell, Unchanged) and column.name in before
             }
-            return Row(Action.UPDATE, table, commit_time_us, {**fresh, **unchanged}, fresh, before, xid, position)
+            return Row(
+                Action.UPDATE, table, commit_time_us, {**fresh, **unchanged}, fresh, before, xid, position, relation
+            )
 
 
 def _held(relation: Relation, cells: tuple[Cell, ...]) -> dict[str, str | None]:

@@ -19,6 +19,7 @@ from weakref import WeakSet
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError
 from isobase_platform.rls import Answer, RlsDoor
+from isobase_services.realtime.changes.delivery_figures import DeliveryFigures
 from isobase_services.realtime.changes.policies.statement import RowStatement
 from isobase_services.realtime.changes.row_sets import Part, RowSet
 from isobase_services.realtime.changes.rows import Row
@@ -70,9 +71,10 @@ class _Search:
 class Visibility:
     """Asks policies. ``search_path`` is where policies' functions find unqualified names, as in the data API."""
 
-    def __init__(self, door: RlsDoor, search_path: tuple[str, ...]) -> None:
+    def __init__(self, door: RlsDoor, search_path: tuple[str, ...], figures: DeliveryFigures) -> None:
         self._door = door
         self._search_path = search_path
+        self._figures = figures
         self._broken: WeakSet[RowStatement] = WeakSet()
         self._slow_until_s: dict[int, float] = {}
         self._logged_at_s: dict[tuple[int, str, str], float] = {}
@@ -88,6 +90,7 @@ class Visibility:
         then nothing is known, and the batch is tried again.
         """
         results: list[frozenset[int]] = [frozenset()] * len(checks)
+        self._figures.asked(len(checks))
         jobs = _jobs(checks)
 
         async def work() -> None:
@@ -221,6 +224,7 @@ class Visibility:
         return found
 
     def _report(self, part: Part, caller: Caller, error: DatabaseError) -> None:
+        self._figures.failed()
         table = part.rows.table
         key = (table.oid, caller.role, error.sqlstate)
         now_s = time.monotonic()
