@@ -23,6 +23,9 @@ class RealtimeSettings(SettingsGroup):
     max_events_per_s: int = 100
     max_presence_events_per_s: int = 1_000
     """Presence messages, each delivery counted, as an average of a minute; beyond it channels that use presence end."""
+    max_presence_calls: int = 5
+    """How often one channel may track and untrack within ``presence_window_s``; one more ends it."""
+    presence_window_s: float = 30.0
     max_joins_per_s: int = 100
     max_sockets: int = 200
     """Sockets that have joined a channel; twice as many may be open."""

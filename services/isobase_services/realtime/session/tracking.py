@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracking"]
 
-PRESENCE_CALLS = 5
-PRESENCE_WINDOW_S = 30.0
-
 
 class Tracking:
     """Presence of one channel. ``is_enabled`` by its join, or from its first track on."""
@@ -29,7 +26,8 @@ class Tracking:
     def __init__(self, channel: Channel, *, is_enabled: bool) -> None:
         self.is_enabled = is_enabled
         self._channel = channel
-        self._calls = CallWindow(PRESENCE_CALLS, PRESENCE_WINDOW_S)
+        settings = channel.connection.hub.settings
+        self._calls = CallWindow(settings.max_presence_calls, settings.presence_window_s)
 
     def send_state(self, topic: Topic) -> None:
         """Send a new member who is there, if it asked for presence and may see it; sent even when nobody is."""
