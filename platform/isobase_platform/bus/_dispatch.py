@@ -17,6 +17,8 @@ __all__ = ["Dispatcher", "LiveSubscription"]
 
 MAX_QUEUED_MESSAGES = 10_000
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
+LOGGED_DROPS = 1_000
+"""One line in the log stands for so many dropped messages: who is too slow must not be made slower."""
 
 _log = logging.getLogger("isobase.bus")
 
@@ -38,6 +40,7 @@ class LiveSubscription:
         self._queue: deque[bytes | None] = deque()
         """Messages; None where the connection was made again, so that the subscriber learns it in the right place."""
         self._size_bytes = 0
+        self._dropped = 0
         self._wakeup = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"bus {channel}")
 
@@ -48,7 +51,9 @@ class LiveSubscription:
         # A single message larger than the limit is still handed on.
         while len(self._queue) > MAX_QUEUED_MESSAGES or (self._size_bytes > MAX_QUEUED_BYTES and len(self._queue) > 1):
             self._size_bytes -= len(self._queue.popleft() or b"")
-            _log.warning("bus subscriber is too slow, its oldest message was dropped", extra={"channel": self.channel})
+            if self._dropped % LOGGED_DROPS == 0:
+                _log.warning("bus subscriber is too slow, oldest messages are dropped", extra={"channel": self.channel})
+            self._dropped += 1
         self._wakeup.set()
 
     def tell_reconnected(self) -> None:
