@@ -99,7 +99,7 @@ async def test_sustained_excess_of_messages_ends_the_channel(start_stack: StackF
     async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}) as http:
         body = {"messages": [{"topic": "room", "event": "e", "payload": {}}]}
         response = await http.post("/api/broadcast", json=body)
-        assert (response.status_code, response.json()) == (429, {"message": "Too many requests"})
+        assert (response.status_code, response.json()) == (429, {"message": "You have exceeded your rate limit"})
         assert response.headers["x-rate-limit"] == "1"
 
 

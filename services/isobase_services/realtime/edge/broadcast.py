@@ -57,9 +57,10 @@ class BroadcastEndpoints:
     async def _answer(
         self, handle: Callable[[Request], Awaitable[None]], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Run ``handle`` unless the rate is used up. Every answer, also a refusal, says how much of the rate is."""
-        events = self._hub.events
-        average, limit = int(events.average_per_s), int(events.limit_per_s)
+        """Run ``handle`` unless there are too many requests. Every answer, also a refusal, says how many there are."""
+        requests = self._hub.requests
+        requests.add()
+        average, limit = int(requests.average_per_s), int(requests.limit_per_s)
         response: Response
         try:
             if average >= limit:
@@ -104,6 +105,8 @@ class BroadcastEndpoints:
             content = content or b"{}" if isinstance(body, dict) else dump({"_json": body}).encode()
         if len(content) > limit_bytes:
             raise InvalidBroadcast({"payload": ["Payload size exceeds tenant limit"]})
+        if self._hub.events.is_exceeded:
+            raise RateExceeded("You have exceeded your rate limit")
         is_private = request.query_params.get("private") == "true"
         key = TopicKey(topic, is_private=is_private)
         if is_private:
@@ -128,7 +131,10 @@ class BroadcastEndpoints:
             raise Unauthorized from error
 
     def _check_rate(self, count: int) -> None:
-        if self._hub.events.average_per_s + count > self._hub.events.limit_per_s:
+        events = self._hub.events
+        if events.is_exceeded:
+            raise RateExceeded("You have exceeded your rate limit")
+        if events.average_per_s + count > events.limit_per_s:
             raise RateExceeded("Too many messages to broadcast, please reduce the batch size")
 
     async def _may_send(self, access: Access, key: TopicKey) -> bool:

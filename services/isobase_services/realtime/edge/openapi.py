@@ -65,7 +65,7 @@ OPENAPI: Mapping[str, Any] = {
                         "Something is missing or wrong; nothing was sent",
                         {"errors": {"messages": [{}, {"event": ["can't be blank"]}]}},
                     ),
-                    "429": _answer("The project's rate is used up", {"message": "Too many requests"}),
+                    "429": _answer("The project's rate is used up", {"message": "You have exceeded your rate limit"}),
                     "503": _answer("The policies of a private channel could not be asked; nothing was sent"),
                 },
             }
@@ -107,7 +107,7 @@ OPENAPI: Mapping[str, Any] = {
                         "The payload is too large, or the policies could not be asked",
                         {"errors": {"payload": ["Payload size exceeds tenant limit"]}},
                     ),
-                    "429": _answer("The project's rate is used up", {"message": "Too many requests"}),
+                    "429": _answer("The project's rate is used up", {"message": "You have exceeded your rate limit"}),
                 },
             }
         },

@@ -70,6 +70,8 @@ class Hub:
         """Where events of rooms go, when the simple face is served."""
         self.connections: set[Connection] = set()
         self.events = RollingRate(settings.max_events_per_s)
+        self.requests = RollingRate(settings.max_events_per_s)
+        """Requests of the HTTP endpoints, which upstream limits by the same figure as messages."""
         self.presences = RollingRate(settings.max_presence_events_per_s)
         self.joins = RollingRate(settings.max_joins_per_s)
         self.user_count = 0
