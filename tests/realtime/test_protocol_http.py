@@ -127,10 +127,12 @@ async def test_every_answer_says_how_much_of_the_rate_is_used(shared_stack: Stac
             await http.post("/api/broadcast", json={}),
             await http.post("/api/broadcast/room/events/e", content=b"", headers={"content-type": "a/b"}),
             await nobody.post("/api/broadcast", json={}),
+            await nobody.get("/api/ping"),
         ):
             assert answer.headers["x-rate-limit"] == "100000"
             rolling, left = (int(answer.headers[name]) for name in ("x-rate-rolling", "x-rate-limit-remaining"))
             assert rolling + left == 100_000
+        assert (answer.status_code, answer.json()) == (200, {"message": "Success"})
 
 
 async def test_odd_names_travel_in_the_path(shared_stack: Stack) -> None:
@@ -194,6 +196,8 @@ async def test_sql_senders_are_told_apart_by_version_and_kind(shared_stack: Stac
     await shared_stack.sql("select realtime.send('{\"id\": 7}'::jsonb, 'given', 'room-6', false)")
     await shared_stack.sql("select realtime.send_binary('\\x00ff'::bytea, 'raw', 'room-6', false)")
     await shared_stack.sql("select realtime.send('{\"a\": 2}'::jsonb, 'private', 'room-6')")
+    large = "select realtime.send(jsonb_build_object('x', repeat('x', 2000)), 'too large', 'room-6', false)"
+    await shared_stack.sql(large)
     await shared_stack.sql(
         "insert into realtime.messages (topic, extension, event, payload, private)"
         " values ('room-6', 'presence', 'no', '{}', false), ('room-6', 'broadcast', 'plain', '[1]', false)"

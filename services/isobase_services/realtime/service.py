@@ -132,6 +132,7 @@ class RealtimeService:
                 for path in ("/websocket", "/socket/websocket")
                 for route in (WebSocketRoute(path, socket), Route(path, Only("GET", socket)))
             ),
+            Route("/api/ping", Only("GET", broadcast.ping)),
             Route("/api/broadcast", Only("POST", broadcast.batch)),
             Route("/api/broadcast/{topic_and_event:path}", Only("POST", broadcast.single)),
         ]
@@ -199,6 +200,12 @@ class RealtimeService:
         """A message sent from SQL. Every process reads the log, so it goes to this one's members only."""
         broadcast = broadcast_of_row(row)
         if broadcast is not None:
+            if self.hub.too_large(broadcast[1]):
+                # As upstream: the row is there to be read, but no socket gets it.
+                _log.warning(
+                    "a message of realtime.messages is too large to be sent", extra={"topic": broadcast[0].name}
+                )
+                return
             if self.hub.rooms is not None:
                 self.hub.rooms.watch(*broadcast, row)
             self.hub.publish_here(*broadcast)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from isobase_platform.caller import Caller
@@ -54,8 +54,12 @@ class BroadcastEndpoints:
         """Send one message, named by the path: 202 with an empty body, which is what clients compare with."""
         await self._answer(self._single, scope, receive, send)
 
+    async def ping(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say that the service answers: 200 and upstream's body, for whoever asks."""
+        await self._answer(_ping, scope, receive, send)
+
     async def _answer(
-        self, handle: Callable[[Request], Awaitable[None]], scope: Scope, receive: Receive, send: Send
+        self, handle: Callable[[Request], Awaitable[Response | None]], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Run ``handle`` unless there are too many requests. Every answer, also a refusal, says how many there are."""
         requests = self._hub.requests
@@ -65,8 +69,7 @@ class BroadcastEndpoints:
         try:
             if average >= limit:
                 raise RateExceeded("Too many requests")
-            await handle(Request(scope, receive))
-            response = Response(status_code=202)
+            response = await handle(Request(scope, receive)) or Response(status_code=202)
         except IsobaseError as error:
             if error.status >= 500:
                 raise  # the boundary logs it
@@ -152,6 +155,10 @@ class BroadcastEndpoints:
             return
         self._hub.events.add()
         self._hub.publish(key, message)
+
+
+async def _ping(_request: Request) -> Response:
+    return JSONResponse({"message": "Success"})
 
 
 def _names(scope: Scope) -> tuple[str, str]:
