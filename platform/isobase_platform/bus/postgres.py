@@ -12,7 +12,7 @@ import base64
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import asyncpg
@@ -21,7 +21,7 @@ from isobase_platform.bus import Handler, Subscription
 from isobase_platform.bus._dispatch import Dispatcher, LiveSubscription
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError, DatabaseError, Unavailable, database_error
-from isobase_platform.pool import DATABASE_FAILURES, Connection, Pools
+from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, Connection, Pools
 
 __all__ = ["PostgresBus"]
 
@@ -59,7 +59,7 @@ _log = logging.getLogger("isobase.bus")
 
 
 class PostgresBus:
-    """Publishes through the owner's pool, listens on a connection of its own."""
+    """Listens and publishes on a connection of its own; who only publishes takes one of the owner's pool."""
 
     kind = "postgresql"
     batch_bytes = MAX_INLINE_BYTES
@@ -70,6 +70,7 @@ class PostgresBus:
         self._dispatcher = Dispatcher()
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
         self._changing = asyncio.Lock()
+        self._using = asyncio.Lock()
         self._reconnecting: asyncio.Task[None] | None = None
         self._large: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -93,12 +94,26 @@ class PostgresBus:
                 messages.append(f"{channel}\n#")
                 large.append(payload)
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_S), self._pools.acquire(None) as connection:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S), self._connection() as connection:
                 await connection.execute(_PUBLISH, NOTIFY_CHANNEL, messages, large)
                 if large:
                     await self._sweep(connection)
         except TimeoutError as error:
             raise Unavailable("The bus is not available") from error
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """The listening connection, which waits for nobody else's statements; the pool's where nothing is listened to."""
+        listener = self._listener
+        if listener is None:
+            async with self._pools.acquire(None) as connection:
+                yield connection
+            return
+        async with self._using:
+            try:
+                yield listener
+            except DATABASE_FAILURES as error:
+                raise database_error(error) from error
 
     async def _sweep(self, connection: Connection) -> None:
         """Delete the payloads that every listener has read by now; not more often than they can be over their time."""
@@ -130,7 +145,9 @@ class PostgresBus:
     async def _listen(self) -> None:
         try:
             listener = await asyncpg.connect(
-                self._settings.dsn(None), server_settings={"application_name": "isobase bus"}
+                self._settings.dsn(None),
+                timeout=CONNECT_TIMEOUT_S,
+                server_settings={"application_name": "isobase bus"},
             )
             listener.add_termination_listener(self._lost)
             await listener.add_listener(NOTIFY_CHANNEL, self._received)
@@ -162,7 +179,8 @@ class PostgresBus:
             if listener is None:
                 continue
             try:
-                await listener.execute("select 1", timeout=KEEPALIVE_TIMEOUT_S)
+                async with self._using:
+                    await listener.execute("select 1", timeout=KEEPALIVE_TIMEOUT_S)
             except DATABASE_FAILURES:
                 listener.terminate()
 
