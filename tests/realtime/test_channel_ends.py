@@ -128,6 +128,22 @@ async def test_replication_that_does_not_come_in_time_ends_the_channel_that_wait
         assert patient.events("phx_close") == []
 
 
+async def test_a_channel_that_is_left_while_it_joins_with_a_replay_wants_nothing_any_more(stack: Stack) -> None:
+    await stack.sql("create policy r on realtime.messages for select using (true)")
+    socket = await stack.connect()
+    for number in range(5):
+        config = {"private": True, "broadcast": {"replay": {"since": 1}}}
+        await socket.send(f"realtime:{number}", "phx_join", {"config": config})
+        await socket.send(f"realtime:{number}", "phx_leave", {})
+    # The tasks of the joins end before the channel of this one is joined: all wait for the same stream.
+    assert (await socket.join("last", private=True, broadcast={"replay": {"since": 1}})).payload["status"] == "ok"
+    ref = await socket.send("realtime:last", "phx_leave", {})
+    await socket.reply(ref)
+    async with asyncio.timeout(10):
+        while stack.service.changes.listeners:
+            await asyncio.sleep(0.01)
+
+
 async def test_day_without_a_partition_gets_one_when_somebody_joins(stack: Stack) -> None:
     await stack.sql("create policy r on realtime.messages for select using (true)")
     today = await stack.owner.fetchval("select to_char(now() at time zone 'utc', '\"realtime.messages_\"YYYY_MM_DD')")

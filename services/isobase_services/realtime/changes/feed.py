@@ -176,6 +176,11 @@ class RowChanges:
         self.intake.demand()
         return handle
 
+    @property
+    def listeners(self) -> int:
+        """How many channels hold the stream up."""
+        return len(self._handles)
+
     def release(self, handle: ChangeHandle) -> None:
         """A handle was cancelled; with the last one the stream may stop."""
         self._handles.discard(handle)

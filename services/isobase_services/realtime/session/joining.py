@@ -89,6 +89,8 @@ async def _ask_policies(channel: Channel) -> None:
 
 async def _enter_with_replay(channel: Channel, ref: Ref, window: ReplayWindow) -> None:
     """Join with the messages of ``window``. Those that are sent while the table is read follow them, each once."""
+    if channel.is_ended:
+        return
     hub = channel.connection.hub
     # The log first: what is stored before the stream runs is read from the table, what comes later arrives by the stream.
     channel.changes = hub.changes.subscribe(channel, channel.request.changes)
@@ -108,14 +110,13 @@ def _enter(channel: Channel, ref: Ref, replayed: Sequence[StoredMessage] = (), h
     topic = channel.topic = hub.topics.join(channel.key, channel)
     hub.count_user(channel.connection)
     channel.token.watch()
-    changes = channel.changes or hub.changes.subscribe(channel, channel.request.changes)
+    changes = channel.changes = channel.changes or hub.changes.subscribe(channel, channel.request.changes)
     channel.reply(ref, "ok", f'{{"postgres_changes":{changes.echo}}}')
     for message in replayed:
         channel.push_broadcast(message.replayed)
     for outgoing in held:
         if outgoing.identifier not in channel.replayed_ids:
             channel.push_broadcast(outgoing)
-    channel.changes = changes
     changes.start()
     if channel.request.wants_replication_ready:
         channel.connection.spawn(_announce_replication(channel))
