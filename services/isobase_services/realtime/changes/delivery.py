@@ -6,7 +6,6 @@ here waits for a socket.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,22 +13,18 @@ from dataclasses import replace
 from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.delivery_figures import DeliveryFigures
 from isobase_services.realtime.changes.filtering import Filters, filterable
-from isobase_services.realtime.changes.groups import Section, Subscriber, Subscriptions
+from isobase_services.realtime.changes.groups import Section, Subscriptions
 from isobase_services.realtime.changes.judging import Hit, Planned, judge
 from isobase_services.realtime.changes.pgoutput import Relation
 from isobase_services.realtime.changes.questions import Questions
-from isobase_services.realtime.changes.render import NO_KEY, UNAUTHORIZED, ExoticJson, render_change, render_refusal
+from isobase_services.realtime.changes.render import NO_KEY, UNAUTHORIZED, ExoticJson
 from isobase_services.realtime.changes.rows import Action, Row
+from isobase_services.realtime.changes.sending import send_all
 from isobase_services.realtime.changes.snapshot import Moments
 from isobase_services.realtime.changes.tables import Column, RoleRights, Table
 from isobase_services.realtime.changes.visibility import Visibility
-from isobase_services.realtime.wire.frames import Frame
-from isobase_services.realtime.wire.messages import Codec
 
 __all__ = ["Delivery"]
-
-STEPS_BETWEEN_YIELDS = 500
-"""Receivers served before the event loop gets a turn, so that heartbeats and reads stay prompt."""
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -82,7 +77,7 @@ class Delivery:
         with figures.timed("values"):
             exotic = await self._exotic_json(planned)
         with figures.timed("send"):
-            sent = await _send_all(planned, exotic)
+            sent = await send_all(planned, exotic)
         figures.delivered(len(wanted), sent)
         return sent
 
@@ -181,57 +176,3 @@ def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: Filters) 
     if not filters.pass_(row, section.request.filters, by_key_only=is_hidden):
         return None
     return Hit(section, rights, None if is_hidden else rights.rule)
-
-
-# -- render and fan out -----------------------------------------------------------------------------------------------
-
-
-async def _send_all(planned: Sequence[Planned], exotic: ExoticJson) -> int:
-    """Put the rows to everybody who sees them, in order; returns the number of messages."""
-    sent = steps = 0
-    for item in planned:
-        receivers = _send(item, exotic)
-        sent += receivers
-        steps += receivers
-        if steps >= STEPS_BETWEEN_YIELDS:
-            steps = 0
-            await asyncio.sleep(0)
-    return sent
-
-
-def _send(item: Planned, exotic: ExoticJson) -> int:
-    """Put one row to everybody who sees it; returns the number of receivers."""
-    # What is shown depends on the role, the selection and the position; whoever shares them shares the text.
-    receivers: dict[tuple[str, tuple[str, ...] | None, bool], tuple[Hit, dict[Subscriber, list[int]]]] = {}
-    for hit in item.hits:
-        section = hit.section
-        for audience in hit.seen_by:
-            variant = (section.role, section.request.columns, section.with_position)
-            members = receivers.setdefault(variant, (hit, {}))[1]
-            for subscriber, identifiers in audience.members.items():
-                members.setdefault(subscriber, []).extend(identifiers)
-    count = 0
-    for hit, members in receivers.values():
-        section = hit.section
-        data = (
-            render_change(item.row, hit.rights, section.request.columns, exotic, with_position=section.with_position)
-            if hit.refusal is None
-            else render_refusal(item.row, hit.refusal, with_position=section.with_position)
-        )
-        _fan_out(members, data)
-        count += len(members)
-    return count
-
-
-def _fan_out(members: dict[Subscriber, list[int]], data: str) -> None:
-    frames: dict[tuple[Codec, str, tuple[int, ...]], Frame] = {}
-    for subscriber, identifiers in members.items():
-        ids = tuple(dict.fromkeys(identifiers))
-        key = (subscriber.codec, subscriber.wire_topic, ids)
-        frame = frames.get(key)
-        if frame is None:
-            payload = f'{{"ids":[{",".join(map(str, ids))}],"data":{data}}}'
-            frame = frames[key] = subscriber.codec.fan_out(
-                topic=subscriber.wire_topic, event="postgres_changes", payload=payload
-            )
-        subscriber.put(frame)

@@ -19,7 +19,7 @@ from isobase_services.realtime.changes.predicates import canonical_operand, comp
 from isobase_services.realtime.changes.request import ANY, ChangeRequest, Filter, Operator
 from isobase_services.realtime.changes.tables import Table
 from isobase_services.realtime.changes.values import BOOL_OID, INT8_OID, TEXT_OID, UUID_OID
-from isobase_services.realtime.wire.frames import Frame
+from isobase_services.realtime.wire.frames import Frame, FrameRun
 from isobase_services.realtime.wire.messages import Codec
 
 __all__ = ["Audience", "Section", "Subscriber", "Subscriptions", "audience_key"]
@@ -43,6 +43,10 @@ class Subscriber(Protocol):
 
     def put(self, frame: Frame) -> None:
         """Send a frame to its socket, without waiting."""
+        ...
+
+    def put_run(self, run: FrameRun) -> None:
+        """Send several frames, in one write where the socket takes it."""
         ...
 
 

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from isobase_services.realtime.wire.frames import Frame
+from isobase_services.realtime.wire.frames import Frame, FrameRun
 
 __all__ = ["Outbox"]
 
@@ -69,6 +69,14 @@ class Outbox:
             self._write(frame.wire)  # type: ignore[misc]  # clear only while there is one
         elif not self._is_closed:
             self._enqueue(frame)
+
+    def put_run(self, run: FrameRun) -> None:
+        """Send several frames, in one write where the socket takes it."""
+        if self._is_clear:
+            self._write(run.wire)  # type: ignore[misc]  # clear only while there is one
+        else:
+            for frame in run.frames:
+                self.put(frame)
 
     def offer(self, frame: Frame) -> bool:
         """As ``put``, but a socket that is behind does not get it: False when the frame was dropped."""

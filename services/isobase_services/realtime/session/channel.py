@@ -62,11 +62,13 @@ class Channel:
         "may_read_broadcasts",
         "may_read_presence",
         "put",
+        "put_run",
         "replayed_ids",
         "request",
         "token",
         "topic",
         "tracking",
+        "wire_topic",
     )
 
     def __init__(
@@ -77,6 +79,9 @@ class Channel:
         self.codec: Codec = connection.codec
         # Fan-out calls it for each frame: no call of a call. It sends a frame that was serialised already.
         self.put = connection.put
+        self.put_run = connection.put_run
+        self.wire_topic = key.wire_name
+        """The topic as clients write it."""
         self.join_ref = join_ref
         self.request = request
         self.may_read_broadcasts = not key.is_private
@@ -89,11 +94,6 @@ class Channel:
         self.is_ended = False
         self._backlog: deque[ClientMessage] | None = None
         self._may_write: dict[Extension, bool] = {}
-
-    @property
-    def wire_topic(self) -> str:
-        """The topic as clients write it."""
-        return self.key.wire_name
 
     @property
     def caller(self) -> Caller:

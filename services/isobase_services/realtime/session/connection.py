@@ -57,6 +57,7 @@ class Connection:
         "on_closing",
         "outbox",
         "put",
+        "put_run",
         "received_at_s",
         "request",
         "stale_presence",
@@ -78,6 +79,8 @@ class Connection:
         )
         self.put = self.outbox.put
         """Send a frame, without waiting."""
+        self.put_run = self.outbox.put_run
+        """Send several frames, in one write where the socket takes it."""
         self.on_closing: Callable[[], None] = _nothing
         """What closes the transport with ``close_code``, behind what is queued."""
         self.stale_presence: set[Channel] | None = None

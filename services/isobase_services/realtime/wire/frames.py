@@ -6,9 +6,10 @@ joined here and the result is handed to each transport as it is. Where a server 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Frame", "binary_frame", "text_frame"]
+__all__ = ["Frame", "FrameRun", "binary_frame", "text_frame"]
 
 FINAL_TEXT = 0x81
 FINAL_BINARY = 0x82
@@ -34,6 +35,19 @@ class Frame:
     def __len__(self) -> int:
         """Bytes on the wire."""
         return len(self.wire)
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class FrameRun:
+    """Several messages for one socket; ``wire`` is all of them joined."""
+
+    frames: tuple[Frame, ...]
+    wire: bytes
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame]) -> FrameRun:
+        """Join ``frames``."""
+        return cls(tuple(frames), b"".join([frame.wire for frame in frames]))
 
 
 def text_frame(text: str) -> Frame:
