@@ -20,7 +20,8 @@ VALUES = {
     "numeric": ["1.50", "'NaN'", "'Infinity'", "12345678901234567890.123456789", "-0.0000001", "1e30"],
     "real": ["1.1", "'NaN'", "'-Infinity'", "1e-30", "1e30"],
     "double precision": ["0.1", "1e300", "1e-300", "'Infinity'", "-0.0"],
-    "money": ["1234.5"],
+    "money": ["1234.5", "-0.01"],
+    "numeric(8,3)": ["1.5", "-0"],
     "text": ["''", "'it''s \"quoted\" \\ / \u2028 é 😀'", "E'tab\\tnew\\nline\\x01\\x7f'"],
     "varchar(10)": ["'abc'"],
     "char(5)": ["'abc'"],
@@ -39,7 +40,8 @@ VALUES = {
     ],
     "time": ["'12:34:56.7'"],
     "timetz": ["'12:34:56+02'"],
-    "interval": ["'1 year 2 months 3 days 04:05:06.7'", "'-1 day'"],
+    "interval": ["'1 year 2 months 3 days 04:05:06.7'", "'-1 day'", "'-1 year +2 days -00:00:00.5'", "'0'"],
+    "jsonpath": ["'$.a[*] ? (@ > 1)'"],
     "json": ['\'{"b": [1, null, {"c": "d"}], "a": 1.0}\'', "'\"text\"'", "'null'"],
     "jsonb": ['\'{"b": [1, null, {"c": "d"}], "a": 1.0}\'', "'[]'", "'null'"],
     "inet": ["'10.0.0.1/8'"],
@@ -48,12 +50,25 @@ VALUES = {
     "bit(4)": ["B'1010'"],
     "varbit": ["B'10'"],
     "point": ["'(1,2)'"],
+    "line": ["'{1,2,3}'"],
+    "lseg": ["'[(0,0),(1,1)]'"],
+    "path": ["'[(0,0),(1,1)]'", "'((0,0),(1,1))'"],
+    "polygon": ["'((0,0),(1,1),(2,0))'"],
+    "circle": ["'<(1,2),3>'"],
+    "macaddr8": ["'08:00:2b:01:02:03:04:05'"],
+    "tsquery": ["'fat & (rat | cat)'"],
+    "xid": ["'42'"],
+    "tid": ["'(0,1)'"],
     "box": ["'((0,0),(1,1))'"],
     "tsvector": ["'a fat cat'"],
     "oid": ["42"],
     "regclass": ["'pg_catalog.pg_class'"],
     "int4range": ["'[1,5)'", "'empty'"],
     "int4multirange": ["'{[1,2),[4,5)}'"],
+    "numrange": ["'[1.5,)'", "'(,2.50]'"],
+    "tstzrange": ["'[2026-01-01 00:00+02,infinity)'", "'(,)'"],
+    "daterange[]": ["array['[2026-01-01,2026-02-01)'::daterange, 'empty', null]"],
+    "int4multirange[]": ["array['{[1,2)}'::int4multirange, '{}']"],
     "pg_lsn": ["'16/B374D848'"],
     "int2vector": ["'1 2 3'"],
     "integer[]": ["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'", "'[0:1]={5,6}'"],
@@ -62,12 +77,25 @@ VALUES = {
     "numeric[]": ["'{1.50,NaN}'"],
     "timestamptz[]": ["array['2026-02-28 12:00+00'::timestamptz]"],
     "jsonb[]": ["array['{\"a\": [1]}'::jsonb, null]"],
+    "json[]": ['array[\'{"a":  "\\u00e9 \\" \\\\"}\'::json, \'null\']'],
+    "bytea[]": ["array['\\x00ff'::bytea, '']"],
+    "interval[]": ["array['1 day 02:03'::interval, null]"],
+    "double precision[]": ["'{1.5,NaN,-Infinity,1e300}'"],
+    "date[]": ["'{infinity,0044-03-15 BC,2026-01-01}'"],
+    "bigint[]": ["'[-1:1]={9223372036854775807,NULL,-1}'"],
     "uuid[]": ["array['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid]"],
     "box[]": ["array['((0,0),(1,1))'::box, '((0,0),(2,2))'::box]"],
     "public.mood": ["'so so'"],
     "public.mood[]": ["array['so so', 'ok']::public.mood[]"],
     "public.positive": ["3"],
     "public.tags": ["'{a,b}'"],
+    "public.positive[]": ["array[1, null, 3]::public.positive[]"],
+    "public.clock": ["'12:00'"],
+    "public.nested": [
+        "row(row(1, null)::public.pair, array[row(2, '{')::public.pair], '{\"k\": [1.50]}', 'infinity')::public.nested"
+    ],
+    "public.pairing": ["row(3, 'domain over a composite')::public.pair::public.pairing"],
+    "public.steps": ["'[1,5)'"],
     "public.pair": ["row(1, 'x \"y\"')::public.pair"],
     "public.pair[]": ["array[row(1, 'x')::public.pair, null]"],
 }
@@ -76,6 +104,10 @@ create type public.mood as enum ('so so', 'ok');
 create domain public.positive as int check (value > 0);
 create domain public.tags as text[];
 create type public.pair as (a int, b text);
+create domain public.clock as time;
+create domain public.pairing as public.pair;
+create type public.nested as (one public.pair, many public.pair[], more jsonb, "At Last" timestamptz);
+create type public.steps as range (subtype = float8);
 """
 
 
@@ -132,3 +164,23 @@ async def test_type_names_are_those_of_pg_type(stack: Stack) -> None:
 def test_text_that_is_no_array_is_refused(text: str) -> None:
     with pytest.raises((ValueError, IndexError)):
         array_items(text)
+
+
+async def test_values_of_extensions_types_are_what_to_jsonb_says(stack: Stack) -> None:
+    for extension in ("citext", "hstore", "ltree"):
+        await stack.sql(f"create extension if not exists {extension} with schema extensions")
+    await stack.sql("set search_path = public, extensions")
+    await stack.sql(
+        "create table public.extended (id int primary key, a citext, b hstore, c ltree, d citext[], e hstore[])"
+    )
+    await stack.sql("grant select on public.extended to anon")
+    await stack.sql("alter publication supabase_realtime add table public.extended")
+    socket = await stack.connect()
+    await socket.subscribe("a", {"event": "*", "schema": "public", "table": "extended", "filter": "a=eq.ABC"})
+    await stack.sql(
+        "insert into public.extended values"
+        " (1, 'aBc', 'k=>\"v \\\" w\", n=>NULL', 'top.sub', '{A,NULL}', array['k=>1'::hstore, null])"
+    )
+    record = (await socket.event("postgres_changes")).payload["data"]["record"]
+    (stored,) = await stack.sql("select to_jsonb(x)::text as json from public.extended as x")
+    assert record == json.loads(stored["json"])

@@ -80,7 +80,9 @@ def converter_for(oid: int, types: Mapping[int, TypeFacts], depth: int = 0) -> C
     if facts.kind == "d":
         return converter_for(facts.base_oid, types, depth + 1)
     if facts.is_array:
-        element = converter_for(facts.element_oid, types, depth + 1)
+        # A bytea by itself comes to upstream as bare digits; in an array it is what to_jsonb makes of it, with its prefix.
+        is_bytea = facts.element_oid == BYTEA_OID
+        element = quote_json if is_bytea else converter_for(facts.element_oid, types, depth + 1)
         return None if element is None else _array_converter(element, facts.delimiter)
     if facts.has_json_cast and oid >= FIRST_USER_OID:
         return None
