@@ -45,6 +45,7 @@ from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.session.policies import ChannelPolicies
 from isobase_services.realtime.simple.app import simple_app
 from isobase_services.realtime.simple.desk import RoomDesk
+from isobase_services.realtime.simple.openapi import OPENAPI as ROOMS_OPENAPI
 from isobase_services.realtime.simple.rooms import Rooms
 
 __all__ = ["RealtimeService"]
@@ -148,7 +149,10 @@ class RealtimeService:
             ),
             *simple,
         )
-        self.openapi: Mapping[str, Any] = OPENAPI
+        rooms = ROOMS_OPENAPI if settings.rooms.enabled else {}
+        self.openapi: Mapping[str, Any] = {
+            part: {**OPENAPI.get(part, {}), **rooms.get(part, {})} for part in ("paths", "schemas")
+        }
 
     async def start(self) -> None:
         """Announce this process to the others, and begin the regular care for partitions and slots.

@@ -282,10 +282,13 @@ def parse_action(value: Mapping[str, object]) -> Action:
     return checked(model, value, code="invalid_action")
 
 
-def checked(model: type[_Model], value: object, *, code: str) -> _Model:
-    """``value`` as ``model``. Raises ``BadRequest`` with ``code``, whose details name what is missing or wrong."""
+def checked(model: type[_Model], value: object, *, code: str, is_text: bool = False) -> _Model:
+    """``value`` as ``model``; ``is_text``: its members are text, as in a query string.
+
+    Raises ``BadRequest`` with ``code``, whose details name what is missing or wrong.
+    """
     try:
-        return model.model_validate(value)
+        return model.model_validate(value, strict=False if is_text else None)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform.http.errors import ErrorBoundary, render_simple
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.simple.desk import RoomDesk
+from isobase_services.realtime.simple.http import RoomEndpoints
 from isobase_services.realtime.simple.socket import SimpleSocketEndpoint
 
 __all__ = ["simple_app"]
@@ -15,8 +16,7 @@ __all__ = ["simple_app"]
 
 def simple_app(hub: Hub, desk: RoomDesk) -> ASGIApp:
     """The simple face as an ASGI app, to be mounted at ``/realtime``."""
-    routes: list[BaseRoute] = []
-    router = Router(routes=routes, redirect_slashes=False)
+    router = Router(routes=RoomEndpoints(hub, desk).routes, redirect_slashes=False)
     socket = SimpleSocketEndpoint(hub, desk)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
