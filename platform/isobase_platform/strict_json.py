@@ -20,7 +20,11 @@ def load_finite(text: str | bytes) -> Any:
     Raises ``ValueError`` for what is no JSON and for numbers beyond a float's, which could not be written again, and
     ``RecursionError`` for a value nested too deep.
     """
-    return json.loads(text, parse_constant=refuse_constant, parse_float=_finite)
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    elif text.startswith("\ufeff"):
+        raise json.JSONDecodeError("Unexpected byte order mark", text, 0)
+    return _decode(text)
 
 
 def _finite(text: str) -> float:
@@ -28,3 +32,7 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is out of range")
     return value
+
+
+# Made once: json.loads makes a decoder for each call whose options are not its own.
+_decode = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite).decode

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import websockets
 
+from isobase_services.realtime.edge.handshake import socket_facts
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, Stack, StackFactory
 
@@ -357,3 +358,19 @@ async def test_both_ways_to_serve_a_socket_are_one_to_the_client(
     await stack.service.drain(2.0)
     assert await old.closed() == 1012
     assert not stack.service.hub.connections
+
+
+def test_policies_read_the_headers_of_a_socket_but_not_what_makes_it_one() -> None:
+    headers = [
+        (b"user-agent", b"client"),
+        (b"upgrade", b"websocket"),
+        (b"connection", b"Upgrade"),
+        (b"sec-websocket-key", b"random"),
+        (b"sec-websocket-version", b"13"),
+        (b"x-forwarded-for", b"10.0.0.1"),
+    ]
+    scope = {"type": "websocket", "path": "/websocket", "headers": headers}
+    facts = socket_facts(scope)
+    assert json.loads(facts.headers_json) == {"user-agent": "client", "x-forwarded-for": "10.0.0.1"}
+    other = socket_facts({**scope, "headers": [*headers[:3], (b"sec-websocket-key", b"another"), *headers[4:]]})
+    assert other.headers_json is facts.headers_json

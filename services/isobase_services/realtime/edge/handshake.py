@@ -17,7 +17,11 @@ from isobase_services.realtime.edge.errors import HandshakeRefused
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.wire import Codec, codec_for
 
-__all__ = ["Admission", "admit"]
+__all__ = ["Admission", "admit", "socket_facts"]
+
+_OF_THE_HANDSHAKE = frozenset(
+    (b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions")
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -27,6 +31,15 @@ class Admission:
     codec: Codec
     token: str
     request: RequestFacts
+
+
+def socket_facts(scope: Scope) -> RequestFacts:
+    """What policies may read of a handshake: everything but the headers that only make it one.
+
+    One of these is random; without them the sockets of one client program share one text.
+    """
+    headers = [(name, value) for name, value in scope["headers"] if name not in _OF_THE_HANDSHAKE]
+    return request_facts({**scope, "headers": headers})
 
 
 def admit(scope: Scope, hub: Hub) -> Admission:
@@ -40,11 +53,11 @@ def admit(scope: Scope, hub: Hub) -> Admission:
     given = header(scope, "x-api-key") or query.get("apikey")
     if given is None:
         raise HandshakeRefused("API key is missing")
-    request = request_facts(scope)
+    request = socket_facts(scope)
     # Upstream never sees an opaque key: its gateway swaps it. A key that is not this project's stays what it is, no JWT.
     token = hub.api_keys.token_for(given) or given
     try:
-        grant_access(hub.verifier, token, request)
+        token = grant_access(hub.verifier, token, request).token
     except AccessRefused as error:
         raise HandshakeRefused(error.handshake_message, status=error.status) from error
     # Only those that have joined count, as upstream counts users; but what is merely open is bounded too.

@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from isobase_platform.errors import BadRequest, IsobaseError, TokenError, TokenRefusal, TooManyRequests, Unavailable
 from isobase_platform.http.errors import render_simple
-from isobase_platform.http.request import bearer_token, header, request_facts, request_id
+from isobase_platform.http.request import bearer_token, header, request_id
+from isobase_services.realtime.edge.handshake import socket_facts
 from isobase_services.realtime.edge.socket import deny, serve_connection
 from isobase_services.realtime.session.hub import Hub
 from isobase_services.realtime.simple.connection import SimpleConnection
@@ -59,7 +60,7 @@ class SimpleSocketEndpoint:
         if len(self._hub.connections) >= self._hub.settings.max_sockets:
             raise TooManyRequests("Too many sockets are open", code="too_many_sockets")
         token = _given_token(scope)
-        connection = SimpleConnection(self._hub, self._desk, request_facts(scope), request_id(scope))
+        connection = SimpleConnection(self._hub, self._desk, socket_facts(scope), request_id(scope))
         if token is None:
             return connection, None
         try:

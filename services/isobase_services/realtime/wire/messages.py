@@ -37,13 +37,20 @@ JsonObject: TypeAlias = Mapping[str, object]
 EMPTY_OBJECT = "{}"
 
 
+# Made once: json.dumps makes an encoder for each call whose options are not its own.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def dump(value: object) -> str:
     """Compact JSON text of plain values; characters stay as they are. Lone surrogates are escaped, as UTF-8 has none."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = _encode(value)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
+        return _encode_ascii(value)
     return text
 
 

@@ -6,6 +6,8 @@ one byte each, so a field has at most ``MAX_FIELD_BYTES``. Source: contracts/rea
 
 from __future__ import annotations
 
+import orjson
+
 from isobase_services.realtime.wire.frames import Frame, binary_frame, text_frame
 from isobase_services.realtime.wire.messages import (
     ClientMessage,
@@ -114,7 +116,11 @@ def _decode_push(frame: bytes) -> ClientMessage | None:
 def _is_json(payload: bytes) -> bool:
     """True for JSON text. A sender's invalid JSON would otherwise break the text frames of every 1.0.0 socket."""
     try:
-        parse_json(payload)
-    except ValueError:
-        return False
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        # It is stricter than RFC 8259 in places, as with lone surrogates that are escaped.
+        try:
+            parse_json(payload)
+        except ValueError:
+            return False
     return True
