@@ -8,9 +8,10 @@ from typing import Any
 
 import jwt
 import pytest
+import websockets
 
 from isobase_platform.keys import KeyRing, generate_jwk
-from isobase_services.realtime.session import joining, token_watch
+from isobase_services.realtime.session import hub, joining, token_watch
 from isobase_services.realtime.session.channel import Channel
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, Stack, StackFactory
@@ -76,6 +77,46 @@ async def test_a_user_who_is_counted_may_join_more_channels_when_the_project_is_
         while stack.service.hub.user_count > 1:
             await asyncio.sleep(0.01)
     assert (await late.join("a")).payload["status"] == "ok"
+
+
+async def test_socket_that_holds_no_channel_for_long_is_closed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "SWEEP_INTERVAL_S", 0.1)
+    joined, left, empty = [await stack.connect() for _ in range(3)]
+    for socket in (joined, left):
+        await socket.join("room")
+    await left.send(TOPIC, "phx_leave", {})
+    await left.event("phx_close")
+    assert hub.EMPTY_SOCKET_LIFE_S == 600.0
+    monkeypatch.setattr(hub, "EMPTY_SOCKET_LIFE_S", 0.1)
+    for socket in (left, empty):
+        assert await socket.closed(30.0) == 1000
+    ref = await joined.send("phoenix", "heartbeat", {})
+    assert (await joined.reply(ref)).payload["status"] == "ok"
+
+
+async def test_joins_beyond_their_rate_refuse_sockets_too(start_stack: StackFactory) -> None:
+    stack = await start_stack(max_joins_per_s=1)
+    stack.service.hub.joins.add(60)
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await stack.connect()
+    assert refused.value.response.status_code == 429
+    assert (refused.value.response.body or b"").decode() == '{"error":"Too many joins per second"}'
+
+
+async def test_odd_queries_open_a_socket(stack: Stack) -> None:
+    beats = {True: '[null,"1","phoenix","heartbeat",{}]', False: '{"topic":"phoenix","event":"heartbeat"}'}
+    for query in (
+        "vsn=2.0.0&apikey={key}&log_level=info&unknown=1&unknown=2&x",
+        "apikey={key}&vsn=2.0.7",
+        "apikey=%20{key}%0A&vsn=1.0.0",
+        "vsn=1.0.0&apikey=%ff&apikey={key}&vsn=2.0.0",
+    ):
+        url = f"ws://127.0.0.1:{stack.port}/realtime/v1/websocket?{query.format(key=stack.anon_key)}"
+        async with websockets.connect(url) as opened:
+            assert opened.subprotocol is None
+            await opened.send("{")
+            await opened.send(beats["vsn=2.0" in query])
+            assert "phx_reply" in str(await opened.recv()), query
 
 
 async def test_an_error_of_ours_ends_its_channel_with_phx_error_and_nothing_else(
