@@ -107,6 +107,24 @@ def test_what_comes_again_is_passed_over_and_what_is_missing_is_noticed() -> Non
     assert log.head == Point(300, 1)
 
 
+def test_what_follows_a_transaction_without_changes_fits_to_the_ring() -> None:
+    truncate = b"T" + struct.pack(">IBI", 1, 0, TABLE)
+    messages = [
+        relation(),
+        begin(20),
+        insert(),
+        commit(20),
+        begin(40),
+        truncate,
+        commit(40),
+        begin(60),
+        insert(),
+        commit(60),
+    ]
+    log = filled(*slices(Point(10, 0), *messages))
+    assert log.head == Point(60, 1)
+
+
 def test_slice_that_was_cut_elsewhere_is_taken_from_where_the_ring_ends() -> None:
     whole = transactions(100, rows=5)[0]
     log = filled()

@@ -277,6 +277,16 @@ async def test_truncate_is_not_delivered(stack: Stack) -> None:
     await socket.nothing("postgres_changes")
 
 
+async def test_changes_go_on_right_after_a_truncate(stack: Stack) -> None:
+    socket = await stack.connect()
+    await socket.subscribe("room", {"event": "*", "schema": "public", "table": "board"}, token=stack.token(ALICE))
+    for number in range(5):
+        await stack.sql("truncate public.board")
+        await stack.sql("insert into public.board (body) values ($1)", f"after {number}")
+    bodies = [(await socket.event("postgres_changes")).payload["data"]["record"]["body"] for _ in range(5)]
+    assert bodies == [f"after {number}" for number in range(5)]
+
+
 async def test_table_published_later_can_be_subscribed_to(stack: Stack) -> None:
     socket = await stack.connect()
     await socket.subscribe("first", BOARD)

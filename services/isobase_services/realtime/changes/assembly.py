@@ -91,7 +91,7 @@ class Assembler:
             raise MessageCorrupt("a commit of a transaction that was not announced")
         transaction, self._open = self._open, None
         if not transaction.entries:
-            self.head = max(self.head, Point(end_lsn, 0))
+            # A TRUNCATE alone. The head stays: what follows would not fit to a log that was told nothing of this.
             return None
         return self._cut(transaction, end_lsn)
 
