@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ chaos-realtime-cluster: install ## kill realtime processes and Redis while membe
 
 check-realtime-policies: install ## random policies, users, filters and changes against SELECTs (EXAMPLES=500 SEED=1; 5 minutes)
 	ISOBASE_POLICY_EXAMPLES=$(or $(EXAMPLES),500) ISOBASE_POLICY_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n0 --timeout 3600 tests/realtime/test_policy_property.py $(PYTEST_ARGS)
+
+fuzz-realtime: install ## hostile frames of both versions against one server (SEEDS=60 FIRST_SEED=1; a minute)
+	ISOBASE_FUZZ_SEEDS=$(or $(SEEDS),60) ISOBASE_FUZZ_FIRST_SEED=$(or $(FIRST_SEED),1) $(BIN)/python -m pytest -n0 --timeout 3600 tests/realtime/test_hostile_input.py $(PYTEST_ARGS)
 
 test-differential-storage: install ## compare storage with the real supabase/storage; STORAGE=its URL STORAGE_DATABASE_URL=its database
 	scripts/test-differential-storage $(STORAGE) $(STORAGE_DATABASE_URL) $(PYTEST_ARGS)

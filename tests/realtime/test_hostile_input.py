@@ -1,6 +1,7 @@
 """What no client should send: no socket that upstream would keep dies of it, and no other socket notices.
 
 The fuzz is seeded: a failure names its seed. Whatever is sent, the server must log no error of its own.
+``make fuzz-realtime`` plays more seeds (ISOBASE_FUZZ_SEEDS, ISOBASE_FUZZ_FIRST_SEED).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
 import string
 from collections.abc import Callable
@@ -21,7 +23,8 @@ from tests.realtime.conftest import ALICE, Stack
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FRAMES = 1_000
-SEEDS = (1, 2, 3)
+FIRST_SEED = int(os.environ.get("ISOBASE_FUZZ_FIRST_SEED", "1"))
+SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("ISOBASE_FUZZ_SEEDS", "3")))
 TOPICS = [
     *(f"realtime:fuzz-{number}" for number in range(6)),
     *(
@@ -167,6 +170,8 @@ async def test_whatever_is_sent_every_socket_lives_and_nobody_else_notices(
         assert (await watcher.event("broadcast")).payload == hi
         # Joins that ask policies end before the log is looked at.
         await asyncio.sleep(0.2)
+    for socket in (*sockets, watcher, sender):
+        await socket.close()
     errors = [item for item in caplog.records if item.levelno >= logging.ERROR and item.name.startswith("isobase")]
     assert errors == [], (seed, [record.getMessage() for record in errors], errors and errors[0].exc_text)
 
