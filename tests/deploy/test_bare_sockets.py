@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from isobase_deploy.websocket import WebSocketProtocol
 from isobase_deploy.websocket import socket as adopted
+from isobase_deploy.websocket.protocol import UNACKNOWLEDGED_TIMEOUT_MS, give_up_on_silence
 from isobase_platform.http.raw_socket import EXTENSION, RawSocket, adopter
 from tests.deploy.test_websocket_reader import masked
 
@@ -342,3 +343,14 @@ def test_the_end_of_the_server_closes_sockets_with_1012(running: Running) -> Non
     running.thread.join(TIMEOUT_S)
     assert not running.thread.is_alive()
     client.raw.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends connections by this option")
+async def test_a_client_that_is_gone_without_a_word_is_given_up_by_the_kernel() -> None:
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    give_up_on_silence(writer.transport)
+    connected = writer.get_extra_info("socket")
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == UNACKNOWLEDGED_TIMEOUT_MS
+    writer.close()
+    server.close()

@@ -7,6 +7,8 @@ adopts its socket gets an ``AdoptedSocket`` in its place, and this object goes, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent
     from websockets.http11 import Request
 
-__all__ = ["WebSocketProtocol"]
+__all__ = ["WebSocketProtocol", "give_up_on_silence"]
 
 WRITE_BUFFER_BYTES = 64 * 1024
 """What a transport may hold before its app is told to wait; beyond it the app queues, and can still decide what to drop."""
+UNACKNOWLEDGED_TIMEOUT_MS = 60_000
+"""How long a client may leave what it was sent unacknowledged."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -72,6 +76,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.loop.call_soon(adopted.connection_lost, None)
             return adopted
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        give_up_on_silence(transport)
         transport.set_protocol(adopted)
         early, self._early = self._early, []
         if early:
@@ -79,6 +84,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.loop.call_soon(adopted.data_received, b"".join(early))
             transport.resume_reading()
         return adopted
+
+
+def give_up_on_silence(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel end a connection whose client has gone without a word, once it acknowledges no more what it is sent.
+
+    By itself it would try for a quarter of an hour, and the client would count as present for as long. Linux only.
+    """
+    connected = transport.get_extra_info("socket")
+    if connected is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        with contextlib.suppress(OSError):  # no TCP: a Unix socket
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MS)
 
 
 class _Given(asyncio.Transport):
