@@ -96,8 +96,7 @@ class _BareSocket:
 
     def socket_ended(self) -> None:
         """Leave everything."""
-        self._connection.ended()
-        self._connection.hub.remove(self._connection)
+        _ended(self._connection)
 
     def _close(self) -> None:
         assert self._socket is not None
@@ -117,13 +116,21 @@ async def serve_connection(connection: Connection, scope: Scope, receive: Receiv
     connection.hub.add(connection)
     adopt = adopter(scope)
     if adopt is not None:
-        _BareSocket(connection).serve(adopt)
+        try:
+            _BareSocket(connection).serve(adopt)
+        except Exception:
+            _ended(connection)
+            raise
         return
     try:
         await _serve(connection, receive, send)
     finally:
-        connection.ended()
-        connection.hub.remove(connection)
+        _ended(connection)
+
+
+def _ended(connection: Connection) -> None:
+    connection.ended()
+    connection.hub.remove(connection)
 
 
 async def _serve(connection: Connection, receive: Receive, send: Send) -> None:
