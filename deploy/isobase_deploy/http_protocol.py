@@ -129,6 +129,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             joined.flush()
             self.transport = joined.transport
         super().handle_websocket_upgrade()
+        # Nothing is read here any more. The timer and the parser would keep this object for as long as they live.
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        del self.parser
 
     def on_message_begin(self) -> None:
         """A request begins."""

@@ -70,7 +70,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         transport, self.transport = self.transport, _Given()
         self.connections.discard(self)
-        del cast("dict[str, Any]", self.scope)["extensions"][EXTENSION]  # it refers to this object, which shall go
+        # This object shall go at once, with all it holds: what refers to it in a circle would wait for the garbage collector.
+        del cast("dict[str, Any]", self.scope)["extensions"][EXTENSION]
+        self.conn.parser.close()
         adopted = AdoptedSocket(transport, handler, self.connections, self.loop, self.config.ws_max_size)
         if self.disconnected:  # lost since it was accepted: nobody will tell the new protocol
             self.loop.call_soon(adopted.connection_lost, None)
@@ -80,9 +82,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         transport.set_protocol(adopted)
         early, self._early = self._early, []
         if early:
-            # Not within the call: the handler does not know its socket yet.
-            self.loop.call_soon(adopted.data_received, b"".join(early))
-            transport.resume_reading()
+            adopted.begin_with(b"".join(early))
         return adopted
 
 

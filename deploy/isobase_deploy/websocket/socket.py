@@ -72,6 +72,11 @@ class AdoptedSocket(asyncio.Protocol):
         if not (self._is_held or self._is_turn_due):
             self._read()
 
+    def begin_with(self, data: bytes) -> None:
+        """Read ``data`` first, which came before; not within the call, as the handler does not know its socket yet."""
+        self._reader.feed(data)
+        self._read_later()
+
     def eof_received(self) -> None:
         """The client sends no more, not even a close: the connection ends."""
         self._end()
