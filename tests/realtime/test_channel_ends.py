@@ -13,6 +13,7 @@ import websockets
 from isobase_platform.keys import KeyRing, generate_jwk
 from isobase_services.realtime.session import hub, joining, token_watch
 from isobase_services.realtime.session.channel import Channel
+from isobase_services.realtime.session.refusals import Refusals
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, Stack, StackFactory
 
@@ -236,3 +237,19 @@ async def test_tokens_of_the_key_set_open_sockets_and_join(
     await socket.join("room")
     await socket.send(TOPIC, "access_token", {"access_token": by_jwk(stranger)})
     await ends_with(socket, signer)
+
+
+async def test_refusals_wait_in_order_and_only_so_many() -> None:
+    answered: list[object] = []
+    refusals = Refusals(0.2, lambda _join_ref, ref, _topic, _response: answered.append(ref))
+    for number in range(1_003):
+        refusals.add(None, number, "realtime:a", "{}")
+    assert answered == [0, 1, 2]
+    async with asyncio.timeout(10):
+        while len(answered) < 1_003:
+            await asyncio.sleep(0.01)
+    assert answered == list(range(1_003))
+    refusals.add(None, "late", "realtime:a", "{}")
+    refusals.stop()
+    await asyncio.sleep(0.3)
+    assert "late" not in answered

@@ -20,6 +20,7 @@ from isobase_services.realtime.core.outbox import Outbox
 from isobase_services.realtime.core.topics import TOPIC_PREFIX, TopicKey
 from isobase_services.realtime.session.channel import Channel
 from isobase_services.realtime.session.joining import JoinRefused, begin_join
+from isobase_services.realtime.session.refusals import Refusals
 from isobase_services.realtime.wire.frames import Frame
 from isobase_services.realtime.wire.messages import EMPTY_OBJECT, ClientMessage, Codec, Message, Ref, dump
 
@@ -32,7 +33,7 @@ __all__ = ["MAX_FRAME_BYTES", "Connection"]
 MAX_FRAME_BYTES = 5_000_000
 MAX_TOPIC_LENGTH_CHARS = 1_000
 MAX_TASKS = 1_000
-"""Delayed refusals and policy checks under way for one socket; beyond it the socket is closed."""
+"""Checks of policies under way for one socket; beyond it the socket is closed."""
 
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
@@ -46,6 +47,7 @@ class Connection:
     """A socket that passed the handshake with ``token``."""
 
     __slots__ = (
+        "_refusals",
         "_tasks",
         "_token",
         "channel_left_at_s",
@@ -87,6 +89,7 @@ class Connection:
         """Channels whose client lost differences of presence, because it read too slowly."""
         self._token = token
         self._tasks: set[asyncio.Task[None]] | None = None
+        self._refusals: Refusals | None = None
         self.received_at_s = self.channel_left_at_s = asyncio.get_running_loop().time()
 
     @staticmethod
@@ -211,10 +214,11 @@ class Connection:
 
     def refuse_join(self, join_ref: Ref, ref: Ref, topic: str, reason: str) -> None:
         """Answer a refused join, held back a little against storms of clients that try again."""
-        self.spawn(self._refuse_later(join_ref, ref, topic, dump({"reason": reason})))
+        if self._refusals is None:
+            self._refusals = Refusals(self.hub.settings.error_backoff_s, self._refuse)
+        self._refusals.add(join_ref, ref, topic, dump({"reason": reason}))
 
-    async def _refuse_later(self, join_ref: Ref, ref: Ref, topic: str, response: str) -> None:
-        await asyncio.sleep(self.hub.settings.error_backoff_s)
+    def _refuse(self, join_ref: Ref, ref: Ref, topic: str, response: str) -> None:
         self.answer(join_ref=join_ref, ref=ref, topic=topic, status="error", response=response)
 
     def announce_disconnect(self) -> None:
@@ -278,6 +282,8 @@ class Connection:
         for channel in list(self.channels.values()):
             channel.end()
         self.channels.clear()
+        if self._refusals is not None:
+            self._refusals.stop()
         for task in tuple(self._tasks or ()):
             task.cancel()
 
