@@ -27,6 +27,7 @@ from isobase_services.realtime.changes.messages import broadcast_of_row
 from isobase_services.realtime.changes.pipeline import Pipeline
 from isobase_services.realtime.changes.questions import Questions
 from isobase_services.realtime.changes.relay import Relay
+from isobase_services.realtime.changes.resume import Resumer
 from isobase_services.realtime.changes.slot_keeper import SlotKeeper
 from isobase_services.realtime.changes.slots import SlotChoice, SlotPolicy
 from isobase_services.realtime.changes.snapshot import Moments
@@ -107,7 +108,12 @@ class RealtimeService:
             change_figures,
         )
         intake = Intake(self._slots, catalog, history, Relay(self.cluster, history), change_figures)
-        self.changes = RowChanges(subscriptions, Validator(catalog, platform.door, search_path), intake)
+        self.changes = RowChanges(
+            subscriptions,
+            Validator(catalog, platform.door, search_path),
+            intake,
+            Resumer(history, delivery, catalog, change_figures),
+        )
         self.hub = Hub(
             settings=settings,
             verifier=platform.verifier,

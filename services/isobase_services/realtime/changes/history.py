@@ -50,6 +50,11 @@ class History:
         """True once a history is known."""
         return self.log.epoch is not None
 
+    @property
+    def is_complete(self) -> bool:
+        """False while changes may still come that were committed before this process listened."""
+        return self.log.head >= self._deliver_after
+
     def begin(self, epoch: str, floor: Point, deliver_after: Point) -> None:
         """Begin with the history ``epoch`` at ``floor``; what came up to ``deliver_after`` is kept and not handed on.
 

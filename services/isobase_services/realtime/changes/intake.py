@@ -209,16 +209,16 @@ class Intake:
     def _begin(self, stream: LogStream) -> None:
         """A stream was opened: go on where this process was, or begin anew."""
         facts = stream.facts
-        start, now = Point(facts.start_lsn, 0), Point(facts.live_lsn, 0)
+        start = Point(facts.start_lsn, 0)
         history = self.history
         if history.log.epoch == facts.epoch and start <= history.log.head:
             _log.info("this process reads the log of row changes, going on where it was")
         else:
             _log.info("this process reads the log of row changes", extra={"slot": facts.name})
             # What was committed before this process listened concerns nobody here; after a loss, all that is there does.
-            history.begin(facts.epoch, start, start if history.is_begun else now)
+            history.begin(facts.epoch, start, start if history.is_begun else Point(facts.begun_lsn, 0))
         self._assembler = Assembler(start)
-        self._live_at = now
+        self._live_at = Point(facts.live_lsn, 0)
         self._catalog.forget_all()
         self._stream = stream
         self._figures.leads(is_leader=True)
@@ -229,7 +229,7 @@ class Intake:
     def _standing(self) -> Standing:
         assert self._stream is not None
         log, facts = self.history.log, self._stream.facts
-        now = max(log.head, Point(facts.live_lsn, 0))
+        now = max(log.head, Point(facts.begun_lsn, 0))
         return Standing(facts.live_lsn, facts.epoch, log.floor, log.last_change, log.head, now, self._live_at is None)
 
     def _report(self, error: IsobaseError) -> None:

@@ -32,12 +32,15 @@ __all__ = [
 LOCK_CLASS = 0x49534F42
 LOCK_OBJECT = 6
 """The advisory lock of the leader, one per database."""
+WAL_PAGE_BYTES = 8192
+WAL_PAGE_HEADERS_BYTES = (24, 40)
 SLOT_PREFIX = "isobase_changes_"
 
 _Cursor: TypeAlias = psycopg2.extras.ReplicationCursor
 
 _log = logging.getLogger("isobase.realtime")
 
+_INSERTED_SQL = "select pg_catalog.pg_current_wal_insert_lsn()::text"
 _TRY_LOCK_SQL = "select pg_catalog.pg_try_advisory_lock(%s, %s)"
 _KEEP_LIMIT_SQL = "select setting::bigint from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'"
 _SLOTS_SQL = """
@@ -76,8 +79,9 @@ class SlotPolicy:
 class SlotFacts:
     """The slot to stream from. ``epoch`` names the history.
 
-    ``start_lsn``: all that commits from there on comes. ``live_lsn``: all that commits from there on did so after this
-    session began.
+    ``start_lsn``: all that commits from there on comes. ``live_lsn``: what the server had on disk when this session began.
+    ``begun_lsn``: what commits from there on did so after this session began; commits that do not wait for the disk make
+    the two differ.
     """
 
     name: str
@@ -85,12 +89,18 @@ class SlotFacts:
     is_permanent: bool
     start_lsn: int
     live_lsn: int
+    begun_lsn: int
 
 
 def lsn_from_text(text: str) -> int:
     """``16/B374D848`` as a number."""
     high, low = text.split("/")
     return (int(high, 16) << 32) | int(low, 16)
+
+
+def _without_page_header(lsn: int) -> int:
+    """Where the next record is inserted lies behind the header of an empty page; what was read ends before it."""
+    return lsn - lsn % WAL_PAGE_BYTES if lsn % WAL_PAGE_BYTES in WAL_PAGE_HEADERS_BYTES else lsn
 
 
 def take_lead(cursor: _Cursor, policy: SlotPolicy) -> SlotFacts:
@@ -103,14 +113,16 @@ def take_lead(cursor: _Cursor, policy: SlotPolicy) -> SlotFacts:
     kept = _usable_slot(cursor, policy, is_wanted=is_permanent) if policy.is_shared else None
     if kept is not None:
         name, start_lsn = kept
-        return SlotFacts(name, _epoch(name, timeline), True, start_lsn, max(start_lsn, lsn_from_text(str(flushed))))
+        live_lsn = max(start_lsn, lsn_from_text(str(flushed)))
+        begun_lsn = max(live_lsn, _without_page_header(lsn_from_text(str(_scalar(cursor, _INSERTED_SQL)))))
+        return SlotFacts(name, _epoch(name, timeline), True, start_lsn, live_lsn, begun_lsn)
     name = SLOT_PREFIX + secrets.token_hex(5)
     kind = "" if is_permanent else " TEMPORARY"
     cursor.execute(
         f"CREATE_REPLICATION_SLOT {quote_identifier(name)}{kind} LOGICAL {quote_identifier('pgoutput')} NOEXPORT_SNAPSHOT"
     )
     start_lsn = lsn_from_text(str(_row(cursor)[1]))
-    return SlotFacts(name, _epoch(name, timeline), is_permanent, start_lsn, start_lsn)
+    return SlotFacts(name, _epoch(name, timeline), is_permanent, start_lsn, start_lsn, start_lsn)
 
 
 def drop_slot(cursor: _Cursor, name: str) -> None:

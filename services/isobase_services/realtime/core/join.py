@@ -26,7 +26,10 @@ class Replay:
 
 @dataclass(slots=True, frozen=True)
 class JoinRequest:
-    """What a join asks for. ``changes`` holds the client's row-change entries verbatim, for the echo in the reply."""
+    """What a join asks for. ``changes`` holds the client's row-change entries verbatim, for the echo in the reply.
+
+    ``change_options`` is ours beyond upstream: positions and replay of row changes.
+    """
 
     ack: bool
     sees_own_broadcasts: bool
@@ -36,6 +39,7 @@ class JoinRequest:
     is_presence_enabled: bool
     is_private: bool
     changes: tuple[Mapping[str, object], ...]
+    change_options: Mapping[str, object]
     token: str | None
     problems: tuple[str, ...]
     """Names of members that could not be read; for the log."""
@@ -63,6 +67,7 @@ def parse_join(payload: Mapping[str, object]) -> JoinRequest:
         is_presence_enabled=_flag(presence, "enabled", problems),
         is_private=_flag(config, "private", problems),
         changes=_changes(config.get("postgres_changes"), problems),
+        change_options=_object(config, "postgres_changes_options", problems),
         token=chosen_token(payload),
         problems=tuple(problems),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from isobase_platform.caller import Caller
@@ -225,10 +225,15 @@ class Channel:
         if frame is not None:
             self.connection.put(frame)
 
-    def system(self, extension: str, status: str, message: str) -> None:
-        """Send a ``system`` message."""
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for this channel's socket."""
+        return self.connection.outbox.size_bytes
+
+    def system(self, extension: str, status: str, message: str, extra: Mapping[str, object] | None = None) -> None:
+        """Send a ``system`` message; ``extra``: members beyond upstream's, for who asked for them."""
         payload = {"extension": extension, "status": status, "message": message, "channel": self.key.name}
-        self.push("system", dump(payload))
+        self.push("system", dump({**payload, **(extra or {})}))
 
     def fail(self, message: str) -> None:
         """End the channel for a reason that the client is told: ``system`` error, then ``phx_close`` (1.7)."""

@@ -93,7 +93,7 @@ async def _enter_with_replay(channel: Channel, ref: Ref, window: ReplayWindow) -
         return
     hub = channel.connection.hub
     # The log first: what is stored before the stream runs is read from the table, what comes later arrives by the stream.
-    channel.changes = hub.changes.subscribe(channel, channel.request.changes)
+    channel.changes = hub.changes.subscribe(channel, channel.request.changes, channel.request.change_options)
     await hub.changes.settle(STREAM_TIMEOUT_S)
     with hub.hold(channel.key) as held:
         messages = await hub.history.replay(channel.key.name, window)
@@ -110,7 +110,9 @@ def _enter(channel: Channel, ref: Ref, replayed: Sequence[StoredMessage] = (), h
     topic = channel.topic = hub.topics.join(channel.key, channel)
     hub.count_user(channel.connection)
     channel.token.watch()
-    changes = channel.changes = channel.changes or hub.changes.subscribe(channel, channel.request.changes)
+    changes = channel.changes = channel.changes or hub.changes.subscribe(
+        channel, channel.request.changes, channel.request.change_options
+    )
     channel.reply(ref, "ok", f'{{"postgres_changes":{changes.echo}}}')
     for message in replayed:
         channel.push_broadcast(message.replayed)
