@@ -16,7 +16,7 @@ from benchmarks.realtime.broadcasts import measure_broadcasts
 from benchmarks.realtime.changes import measure_changes
 from benchmarks.realtime.handle import load
 from benchmarks.realtime.nodes import measure_nodes, measure_rooms
-from benchmarks.realtime.servers import FIXTURE, isobase, service_token
+from benchmarks.realtime.servers import FIXTURE, Peer, isobase, service_token, upstream_fixture
 from benchmarks.realtime.sockets import HELD, measure_joins, measure_memory, measure_presence
 from benchmarks.realtime.swarm import SPARE_FILES, allow_files
 from benchmarks.servers import POOL, database, without_autogroups
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs whose median is shown")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a run")
     parser.add_argument("--unbound", action="store_true", help="leave it to Linux which core runs what")
+    parser.add_argument("--upstream", type=int, help="the port of a running supabase/realtime to compare with")
+    parser.add_argument("--upstream-database", default="", help="the URL of its database, for the owner of everything")
     given = parser.parse_args()
     _allow_files()
     cores = sorted(os.sched_getaffinity(0))
@@ -44,13 +46,17 @@ def main() -> None:
         generator = stack.enter_context(load(load_core))
         server = stack.enter_context(isobase(shared, server_core))
         apikey = service_token()
+        peers = [Peer.of(server, shared)]
+        if given.upstream is not None:
+            peers.append(Peer.upstream(given.upstream, given.upstream_database))
+            stack.enter_context(upstream_fixture(peers[-1]))
         print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {POOL} database connections", flush=True)
         if "memory" in given.only:
             measure_memory(generator, server, apikey)
         if "broadcasts" in given.only:
-            measure_broadcasts(generator, server, apikey, seconds=given.seconds, rounds=given.rounds, core=server_core)
+            measure_broadcasts(generator, peers, apikey, seconds=given.seconds, rounds=given.rounds, core=server_core)
         if "changes" in given.only:
-            measure_changes(generator, server, shared, apikey, seconds=given.seconds)
+            measure_changes(generator, peers, apikey, seconds=given.seconds)
         if "joins" in given.only:
             measure_joins(generator, server, apikey)
         if "presence" in given.only:

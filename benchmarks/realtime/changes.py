@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -11,8 +12,7 @@ import asyncpg
 from benchmarks.realtime.handle import Load, LoadFailedError
 from benchmarks.realtime.orders import Collect, Counted, Open
 from benchmarks.realtime.report import heading, latency_cells, line, missing, verdict
-from benchmarks.realtime.servers import USERS, user_token
-from benchmarks.servers import Database, Server
+from benchmarks.realtime.servers import USERS, Peer, cpu_s, user_token
 
 __all__ = ["measure_changes"]
 
@@ -31,64 +31,62 @@ class Kind:
     name: str
     receivers: int
     rows: int
+    upstream_rows: int = 0
 
 
 KINDS = (
-    Kind("open_notes", "no policy", USERS, 300),
-    Kind("own_notes", "user_id = auth.uid()", 1, 5_000),
-    Kind("room_notes", "exists (… room_members …)", 5, 2_000),
-    Kind("shared_notes", "is_shared or user_id = auth.uid()", USERS, 300),
+    Kind("open_notes", "no policy", USERS, 1_000, 100),
+    Kind("own_notes", "user_id = auth.uid()", 1, 5_000, 200),
+    Kind("room_notes", "exists (… room_members …)", 5, 2_000, 200),
+    Kind("shared_notes", "is_shared or user_id = auth.uid()", USERS, 1_000, 100),
 )
 
 
-def measure_changes(load: Load, server: Server, database: Database, apikey: str, *, seconds: float) -> None:
+def measure_changes(load: Load, peers: Sequence[Peer], apikey: str, *, seconds: float) -> None:
     """Print latencies and throughput with ``USERS`` sockets of as many users."""
-    asyncio.run(_measure(load, server, database, apikey, seconds))
+    asyncio.run(_measure(load, peers, apikey, seconds))
 
 
-async def _measure(load: Load, server: Server, database: Database, apikey: str, seconds: float) -> None:
-    owner = await asyncpg.connect(database.url("supabase_admin"))
-    heading("row changes, latency", "sockets", "changes/s", "p50 ms", "p95 ms", "p99 ms", "max ms")
-    await _latency(load, server, owner, apikey, Kind("open_notes", "no policy", 1, 0), 1, IDLE_PER_S, seconds)
-    await _latency(load, server, owner, apikey, Kind("open_notes", "no policy", 1, 0), 1, BUSY_PER_S, seconds)
-    for kind in KINDS[1:3]:
-        for per_s in (IDLE_PER_S, BUSY_PER_S):
-            await _latency(load, server, owner, apikey, kind, USERS, per_s, seconds)
-    heading("row changes, throughput", "sockets", "changes/s", "deliveries/s", "server CPU µs per change", "PostgreSQL")
+async def _measure(load: Load, peers: Sequence[Peer], apikey: str, seconds: float) -> None:
+    heading("row changes, latency", "", "sockets", "changes/s", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    one = Kind("open_notes", "no policy", 1, 0)
+    cases = [(one, 1, pace) for pace in (IDLE_PER_S, BUSY_PER_S)]
+    cases += [(kind, USERS, pace) for kind in KINDS[1:3] for pace in (IDLE_PER_S, BUSY_PER_S)]
+    for kind, sockets, per_s in cases:
+        for peer in peers:
+            # What upstream polls for comes so much slower that only the idle paces say anything.
+            if peer.server is not None or per_s == IDLE_PER_S:
+                await _latency(load, peer, apikey, kind, sockets, per_s, seconds)
+    heading(
+        "row changes, throughput", "", "sockets", "changes/s", "deliveries/s", "server CPU µs per change", "PostgreSQL"
+    )
     for kind in KINDS:
-        await _throughput(load, server, database, owner, apikey, kind)
-    await owner.close()
+        for peer in peers:
+            await _throughput(load, peer, apikey, kind)
 
 
-def _subscribe(load: Load, server: Server, apikey: str, table: str, sockets: int) -> None:
+def _subscribe(load: Load, peer: Peer, apikey: str, table: str, sockets: int) -> None:
     load.open(
         Open(
-            port=server.port,
-            path="/websocket",
+            port=peer.port,
+            path=peer.path,
+            host=peer.host,
             apikey=apikey,
             version="2.0.0",
             topic=table,
             tokens=tuple(user_token(number) for number in range(sockets)),
-            config=f'{{"postgres_changes":[{{"event":"*","schema":"public","table":"{table}"}}]}}',
+            config=f'{{"postgres_changes":[{{"event":"*","schema":"bench","table":"{table}"}}]}}',
             sockets=sockets,
             awaits="changes",
         )
     )
 
 
-async def _latency(
-    load: Load,
-    server: Server,
-    owner: asyncpg.Connection[asyncpg.Record],
-    apikey: str,
-    kind: Kind,
-    sockets: int,
-    per_s: float,
-    seconds: float,
-) -> None:
+async def _latency(load: Load, peer: Peer, apikey: str, kind: Kind, sockets: int, per_s: float, seconds: float) -> None:
     """Insert single rows at a pace; measured from the insert's execution, so that the commit is part of it."""
+    writer = await asyncpg.connect(peer.database_url)
     try:
-        _subscribe(load, server, apikey, kind.table, sockets)
+        _subscribe(load, peer, apikey, kind.table, sockets)
         load.hold(0.0)
         rows = int(per_s * seconds)
         load.begin(Collect(rows * kind.receivers, seconds + GRACE_S))
@@ -97,68 +95,66 @@ async def _latency(
             delay_s = started_s + number / per_s - time.monotonic()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
-            await owner.execute("call public.write_notes($1, $2, $2)", kind.table, number)
+            await writer.execute("call bench.write_notes($1, $2, $2)", kind.table, number)
         written_per_s = rows / max(time.monotonic() - started_s, seconds)
         counted = await asyncio.to_thread(load.counted)
     except LoadFailedError as error:
-        line(kind.name, f"{sockets:,}", f"{per_s:,.0f}", f"failed: {error}", "", "", "")
+        line(kind.name, peer.name, f"{sockets:,}", f"{per_s:,.0f}", f"failed: {error}", "", "", "")
         return
     finally:
         load.close()
+        await writer.close()
     [found] = counted.latencies
     p50, p95, p99 = latency_cells(found)
-    is_idle = per_s == IDLE_PER_S
+    is_judged = per_s == IDLE_PER_S and peer.server is not None
     line(
         kind.name,
+        peer.name,
         f"{sockets:,}",
         f"{written_per_s:,.0f}" + missing(counted),
-        verdict(found.p50_ms, GOAL_P50_MS, is_ceiling=True, digits=1) if is_idle else p50,
-        verdict(found.p95_ms, GOAL_P95_MS, is_ceiling=True, digits=1) if is_idle else p95,
+        verdict(found.p50_ms, GOAL_P50_MS, is_ceiling=True, digits=1) if is_judged else p50,
+        verdict(found.p95_ms, GOAL_P95_MS, is_ceiling=True, digits=1) if is_judged else p95,
         p99,
         f"{found.max_ms:.0f}",
     )
 
 
-async def _throughput(
-    load: Load,
-    server: Server,
-    database: Database,
-    owner: asyncpg.Connection[asyncpg.Record],
-    apikey: str,
-    kind: Kind,
-) -> None:
+async def _throughput(load: Load, peer: Peer, apikey: str, kind: Kind) -> None:
     """Write rows faster than they can be delivered, each in a transaction of its own, and wait for the last delivery."""
-    writers = [await asyncpg.connect(database.url("supabase_admin")) for _ in range(WRITERS)]
+    rows = kind.rows if peer.server is not None else kind.upstream_rows
+    writers = [await asyncpg.connect(peer.database_url) for _ in range(WRITERS)]
     try:
-        _subscribe(load, server, apikey, kind.table, USERS)
-        await owner.execute("call public.write_notes($1, 0, 20)", kind.table)
+        _subscribe(load, peer, apikey, kind.table, USERS)
+        await writers[0].execute("call bench.write_notes($1, 0, 20)", kind.table)
         await asyncio.to_thread(load.hold, 1.0)
-        server_s, postgres_s = server.cpu_s(), database.server.cpu_s()
-        load.begin(Collect(kind.rows * kind.receivers, TIMEOUT_S))
+        server_s, postgres_s = cpu_s(peer.server), cpu_s(peer.postgres)
+        load.begin(Collect(rows * kind.receivers, TIMEOUT_S))
         started_us = time.time_ns() // 1000
-        share = kind.rows // WRITERS
+        share = rows // WRITERS
         await asyncio.gather(
             *(
-                one.execute("call public.write_notes($1, $2, $3)", kind.table, number * share, (number + 1) * share - 1)
+                one.execute("call bench.write_notes($1, $2, $3)", kind.table, number * share, (number + 1) * share - 1)
                 for number, one in enumerate(writers)
             )
         )
         counted: Counted = await asyncio.to_thread(load.counted)
-        server_s, postgres_s = server.cpu_s() - server_s, database.server.cpu_s() - postgres_s
+        server_s, postgres_s = cpu_s(peer.server) - server_s, cpu_s(peer.postgres) - postgres_s
     except LoadFailedError as error:
-        line(kind.name, f"{USERS:,}", f"failed: {error}", "", "", "")
+        line(kind.name, peer.name, f"{USERS:,}", f"failed: {error}", "", "", "")
         return
     finally:
         load.close()
         for one in writers:
             await one.close()
-    seconds = (counted.last_us - started_us) / 1e6
+    seconds = max(counted.last_us - started_us, 1) / 1e6
     per_s = counted.received / kind.receivers / seconds
+    is_judged = kind.receivers < USERS and peer.server is not None
     line(
         f"{kind.name}, each to {kind.receivers:,}",
+        peer.name,
         f"{USERS:,}",
-        (verdict(per_s, GOAL_PER_S) if kind.receivers < USERS else f"{per_s:,.0f}") + missing(counted),
+        (verdict(per_s, GOAL_PER_S) if is_judged else f"{per_s:,.0f}") + missing(counted),
         f"{counted.received / seconds:,.0f}",
-        f"{server_s * 1e6 / kind.rows:,.0f}",
-        f"{postgres_s * 1e6 / kind.rows:,.0f}",
+        f"{server_s * 1e6 / rows:,.0f}" if peer.server is not None else "",
+        f"{postgres_s * 1e6 / rows:,.0f}" if peer.postgres is not None else "",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -11,20 +12,79 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import jwt
 
 from benchmarks.servers import ISOBASE, JWT_SECRET, POOL, ROOT, Database, Server, running
 from isobase_deploy.ports import free_ports
 
-__all__ = ["FIXTURE", "USERS", "hub", "isobase", "redis", "service_token", "user_token"]
+__all__ = [
+    "FIXTURE",
+    "USERS",
+    "Peer",
+    "cpu_s",
+    "hub",
+    "isobase",
+    "redis",
+    "service_token",
+    "upstream_fixture",
+    "user_token",
+]
 
 FIXTURE = Path(__file__).with_name("fixture.sql")
 USERS = 500
 REDIS_START_TIMEOUT_S = 10.0
 NO_LIMIT = 100_000_000
 TOKEN_LIFE_S = 4 * 3600
+
+
+@dataclass(slots=True, frozen=True)
+class Peer:
+    """A server that speaks the protocol of Supabase Realtime. ``server`` and ``postgres``: None where not measured."""
+
+    name: str
+    port: int
+    path: str
+    host: str
+    database_url: str
+    server: Server | None
+    postgres: Server | None
+
+    @classmethod
+    def of(cls, server: Server, database: Database) -> Peer:
+        """``isobase serve realtime``."""
+        url = database.url("supabase_admin")
+        return cls(server.name, server.port, "/websocket", "localhost", url, server, database.server)
+
+    @classmethod
+    def upstream(cls, port: int, database_url: str) -> Peer:
+        """A running supabase/realtime, whose tenant is named by its address and verifies with our secret."""
+        return cls("supabase/realtime", port, "/socket/websocket", "127.0.0.1", database_url, None, None)
+
+
+@contextmanager
+def upstream_fixture(peer: Peer) -> Iterator[None]:
+    """The tables of the fixture in a database without a schema ``bench``; gone again behind the block."""
+    text, _, _ = FIXTURE.read_text().partition("-- Private channels.")
+    asyncio.run(_execute(peer.database_url, text))
+    try:
+        yield
+    finally:
+        asyncio.run(_execute(peer.database_url, "drop schema bench cascade"))
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(sql)
+    await connection.close()
+
+
+def cpu_s(server: Server | None) -> float:
+    """CPU seconds so far; 0 where they cannot be measured."""
+    return server.cpu_s() if server is not None else 0.0
 
 
 def user_token(number: int) -> str:

@@ -48,7 +48,7 @@ STALL_TIMEOUT_S = 10.0
 BEAT_INTERVAL_S = 25.0
 BEAT_TIMEOUT_S = 20.0
 MAX_EVENTS = 1_024
-_CLOSING = 0x88
+_CLOSING, _SPACE = 0x88, 0x20
 _READY = {
     "accept": b"",
     "reply": b'"phx_reply"',
@@ -279,6 +279,8 @@ class Swarm:
         at = data.find(MARKER, 0, end)
         while at >= 0:
             at += len(MARKER)
+            if data[at] == _SPACE:
+                at += 1
             latencies.append(now_us - int(data[at : at + STAMP_DIGITS]))
             at = data.find(MARKER, at, end)
 
