@@ -43,7 +43,7 @@ test-differential-images: install ## compare renderings with a running imgproxy;
 chaos-storage: install ## kill storage at random moments of resumable uploads, on the disk and on S3 (KILLS=10; 5 minutes)
 	ISOBASE_CHAOS_KILLS=$(or $(KILLS),10) $(BIN)/python -m pytest -n0 tests/storage/chaos $(PYTEST_ARGS)
 
-chaos-realtime-cluster: install ## kill realtime processes and Redis while members send and come and go (ROUNDS=10; 5 minutes)
+chaos-realtime-cluster: install ## kill realtime processes and their bus while members send and come and go (ROUNDS=10; 8 minutes)
 	ISOBASE_CHAOS_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest -n0 -s tests/realtime/chaos/test_cluster.py $(PYTEST_ARGS)
 
 check-realtime-policies: install ## random policies, users, filters and changes against SELECTs (EXAMPLES=500 SEED=1; 5 minutes)

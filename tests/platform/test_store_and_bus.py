@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
-from isobase_platform.errors import ConfigurationError
+from isobase_platform.errors import ConfigurationError, Unavailable
 from isobase_platform.runtime import Platform
 from tests.plugins.redis import RedisServer
 
@@ -208,3 +208,33 @@ async def test_several_messages_of_one_call_arrive_in_their_order_also_equal_and
     await platform.bus.publish_many("many", sent)
     await until(lambda: len(got) == len(sent))
     assert got == sent
+
+
+async def test_connection_that_is_lost_while_something_is_sent_is_made_again_at_once(database: Settings) -> None:
+    told: list[bool] = []
+
+    async def receive(_payload: bytes) -> None:
+        return None
+
+    async def reconnected() -> None:
+        told.append(True)
+
+    async with Platform.open(database) as platform:
+        await platform.bus.subscribe("h", receive, on_reconnect=reconnected)
+        admin = await asyncpg.connect(database.dsn())
+        # The statement waits for the lock, and its connection is ended meanwhile.
+        async with admin.transaction():
+            await admin.execute("lock table isobase.bus_payloads")
+            sending = asyncio.create_task(platform.bus.publish("h", b"x" * 20_000))
+            ended = 0
+            while not ended:
+                await asyncio.sleep(0.02)
+                ended = await admin.fetchval(
+                    "select count(pg_terminate_backend(pid)) from pg_stat_activity where wait_event_type = 'Lock'"
+                    " and application_name = 'isobase bus' and datname = current_database()"
+                )
+            with pytest.raises(Unavailable):
+                await sending
+        await admin.close()
+        await until(lambda: told == [True])
+        await platform.bus.publish("h", b"again")

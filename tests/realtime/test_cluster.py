@@ -138,3 +138,17 @@ async def test_presence_of_a_node_that_stops_leaves_at_once_and_of_one_that_dies
     diff = (await watcher.event("presence_diff")).payload
     assert fields_of(diff["leaves"]) == {"leaves": [{"n": 2}]}
     await until(lambda: not here.service.cluster.has_peers)
+
+
+async def test_first_join_on_a_new_node_misses_nothing_that_is_sent_after_it(start_node: StartNode) -> None:
+    here = await start_node()
+    sender = await here.connect()
+    await sender.join("room")
+    for number in range(3):
+        there = await start_node()
+        # Without waiting for anything else: the node was announced before it served.
+        socket = await there.connect()
+        await socket.join("room")
+        payload = {"type": "broadcast", "event": "e", "payload": {"n": number}}
+        await sender.send("realtime:room", "broadcast", payload)
+        assert (await socket.event("broadcast")).payload == payload

@@ -21,7 +21,7 @@ from isobase_platform.bus import Handler, Subscription
 from isobase_platform.bus._dispatch import Dispatcher, LiveSubscription
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError, DatabaseError, Unavailable, database_error
-from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, Connection, Pools
+from isobase_platform.pool import CONNECT_TIMEOUT_S, DATABASE_FAILURES, LOST_CONNECTION_FAILURES, Connection, Pools
 
 __all__ = ["PostgresBus"]
 
@@ -54,6 +54,9 @@ select pg_catalog.pg_notify($1, p.message || coalesce(n.id::text, ''))
 from placed as p left join numbered as n on p.is_large and n.place = p.large_place
 order by p.place
 """
+
+# SQLSTATE classes 08 and 57: the connection broke, or the server ends it.
+_LOST = (*LOST_CONNECTION_FAILURES, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 
 _log = logging.getLogger("isobase.bus")
 
@@ -105,6 +108,9 @@ class PostgresBus:
     async def _connection(self) -> AsyncIterator[Connection]:
         """The listening connection, which waits for nobody else's statements; the pool's where nothing is listened to."""
         listener = self._listener
+        if listener is not None and listener.is_closed():
+            self._lost(listener)
+            listener = None
         if listener is None:
             async with self._pools.acquire(None) as connection:
                 yield connection
@@ -112,8 +118,19 @@ class PostgresBus:
         async with self._using:
             try:
                 yield listener
+            except asyncio.CancelledError:
+                # Whoever waited gave up: an answer that comes so late is as bad as none.
+                self._give_up(listener)
+                raise
             except DATABASE_FAILURES as error:
+                if isinstance(error, _LOST):
+                    self._give_up(listener)
                 raise database_error(error) from error
+
+    def _give_up(self, listener: Connection) -> None:
+        """End a connection that does not do its work; one that ended under a statement need not say so by itself."""
+        listener.terminate()
+        self._lost(listener)
 
     async def _sweep(self, connection: Connection) -> None:
         """Delete the payloads that every listener has read by now; not more often than they can be over their time."""
@@ -153,6 +170,8 @@ class PostgresBus:
             await listener.add_listener(NOTIFY_CHANNEL, self._received)
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
+        if listener.is_closed():  # between its last answer and now: its end was told while it was nobody's
+            raise Unavailable("The bus is not available")
         self._listener = listener
         if self._large is None:
             self._large = asyncio.create_task(self._deliver(), name="bus delivery")
@@ -182,7 +201,7 @@ class PostgresBus:
                 async with self._using:
                     await listener.execute("select 1", timeout=KEEPALIVE_TIMEOUT_S)
             except DATABASE_FAILURES:
-                listener.terminate()
+                self._give_up(listener)
 
     async def _deliver(self) -> None:
         """Hand messages on in their order, fetching the large ones."""
@@ -202,7 +221,9 @@ class PostgresBus:
             if payload is not None:
                 self._dispatcher.deliver(channel, payload)
 
-    def _lost(self, _connection: object) -> None:
+    def _lost(self, connection: object) -> None:
+        if connection is not self._listener:
+            return  # an earlier one, whose place is taken
         self._listener = None
         if not self._is_closed and self._reconnecting is None:
             self._reconnecting = asyncio.create_task(self._reconnect(), name="bus reconnect")

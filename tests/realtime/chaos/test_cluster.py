@@ -1,4 +1,4 @@
-"""Three nodes on one Redis, killed while members send and come and go: presence converges, no broadcast comes twice."""
+"""Three nodes and their bus, killed while members send and come and go: presence converges, no broadcast comes twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeAlias
 
+import asyncpg
 import pytest
 
 from isobase_platform.config import Settings
@@ -19,12 +21,65 @@ CONVERGENCE_S = 30.0
 CLIENTS_PER_NODE = 3
 
 
+class RedisOutage:
+    """Redis ends and is started again later."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self.environment = {"REDIS_URL": server.url}
+
+    async def begin(self) -> None:
+        self._server.stop()
+
+    async def end(self) -> None:
+        self._server.start()
+
+
+class PostgresqlOutage:
+    """The connections of the bus are ended, again and again until the outage is over."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ending: asyncio.Task[None] | None = None
+        self.environment: dict[str, str] = {}
+
+    async def begin(self) -> None:
+        self._ending = asyncio.create_task(self._end_connections())
+
+    async def end(self) -> None:
+        assert self._ending is not None
+        self._ending.cancel()
+        await asyncio.gather(self._ending, return_exceptions=True)
+
+    async def _end_connections(self) -> None:
+        connection = await asyncpg.connect(self._settings.dsn())
+        try:
+            while True:
+                await connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'isobase bus' and datname = current_database()"
+                )
+                await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
+
+
+Outage: TypeAlias = RedisOutage | PostgresqlOutage
+
+
+@pytest.fixture(params=["redis", "postgresql"])
+def outage(request: pytest.FixtureRequest, database: Settings) -> Outage:
+    if request.param == "postgresql":
+        return PostgresqlOutage(database)
+    return RedisOutage(request.getfixturevalue("redis_server"))
+
+
 @pytest.fixture
-async def nodes(database: Settings, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[list[NodeProcess]]:
+async def nodes(database: Settings, outage: Outage, tmp_path: Path) -> AsyncIterator[list[NodeProcess]]:
     environment = {
+        **outage.environment,
         "DATABASE_URL": database.dsn(None),
         "ISOBASE_DATABASE__ROLE_PASSWORD": "postgres",
-        "REDIS_URL": redis_server.url,
         "ISOBASE_REALTIME__MAX_EVENTS_PER_S": "100000",
         "ISOBASE_REALTIME__MAX_JOINS_PER_S": "100000",
     }
@@ -55,7 +110,7 @@ async def converge(clients: list[Client]) -> float:
 
 @pytest.mark.timeout(120 + 90 * ROUNDS)
 async def test_presence_converges_and_no_broadcast_doubles_whatever_dies(
-    nodes: list[NodeProcess], database: Settings, redis_server: RedisServer
+    nodes: list[NodeProcess], database: Settings, outage: Outage
 ) -> None:
     chance = random.Random(ROUNDS)
     clients = [
@@ -77,11 +132,12 @@ async def test_presence_converges_and_no_broadcast_doubles_whatever_dies(
     slowest_s = 0.0
     try:
         for _ in range(ROUNDS):
-            act = chance.choice(["node", "node", "redis", "redis while a node dies", "member", "pause"])
+            act = chance.choice(["node", "node", "bus", "bus while a node dies", "member", "pause"])
             victim = chance.choice(nodes)
+            print(f"{act}, node {victim.number}")
             of_victim = [client for client in clients if client.node is victim]
-            if act.startswith("redis"):
-                redis_server.stop()
+            if act.startswith("bus"):
+                await outage.begin()
             if "node" in act:
                 for client in of_victim:
                     client.socket = None
@@ -97,8 +153,8 @@ async def test_presence_converges_and_no_broadcast_doubles_whatever_dies(
                 await asyncio.sleep(chance.uniform(1.0, 25.0))
                 victim.pause(is_paused=False)
             await asyncio.sleep(chance.uniform(0.0, 3.0))
-            if act.startswith("redis"):
-                redis_server.start()
+            if act.startswith("bus"):
+                await outage.end()
             if "node" in act:
                 # Half of the time the others must see the death itself, before the node is there again.
                 if chance.random() < 0.5:
