@@ -23,7 +23,7 @@ from tests.realtime.client import Phoenix
 from tests.realtime.test_presence import fields_of, track
 
 START_TIMEOUT_S = 60.0
-CLUSTER = {"ISOBASE_REALTIME__CLUSTER__HEARTBEAT_INTERVAL_S": "0.3", "ISOBASE_REALTIME__CLUSTER__DEAD_AFTER_S": "2"}
+CLUSTER = {"ISOBASE_REALTIME__CLUSTER__HEARTBEAT_INTERVAL_S": "0.5", "ISOBASE_REALTIME__CLUSTER__DEAD_AFTER_S": "4"}
 
 
 @pytest.fixture
