@@ -76,3 +76,22 @@ async def test_filters_events_and_columns_are_those_of_row_changes(connect: Conn
     error = await alice.event("error", subscription=wrong)
     assert (error["ok"], error["error"]["code"]) == (False, "subscription_failed")
     assert "invalid column" in error["error"]["message"]
+
+
+async def test_changes_carry_positions_and_missed_ones_are_given_from_a_position_on(
+    connect: Connect, stack: Stack
+) -> None:
+    alice = await connect(ALICE)
+    subscription = (await alice.do("subscribe", table="board", position=True))["subscription"]
+    await alice.event("subscribed", subscription=subscription)
+    await stack.sql("insert into public.board (body) values ('seen')")
+    position = (await alice.event("change"))["change"]["position"]
+    await alice.do("unsubscribe", subscription=subscription)
+    await stack.sql("insert into public.board (body) values ('missed')")
+    await alice.do("subscribe", table="board", since=position)
+    # Read from the log before or after the socket came back: it comes, once.
+    await alice.wait_for(lambda frame: frame.get("change", {}).get("record", {}).get("body") == "missed")
+    await stack.sql("insert into public.board (body) values ('next')")
+    await alice.wait_for(lambda frame: frame.get("change", {}).get("record", {}).get("body") == "next")
+    assert [frame["change"]["record"]["body"] for frame in alice.events("change")] == ["seen", "missed", "next"]
+    assert isinstance(alice.events("subscribed")[-1]["position"], str)

@@ -114,3 +114,18 @@ async def test_a_socket_that_only_listens_is_pinged_and_stays(start_stack: Stack
     await socket.do("ping")
     assert "pong" not in [frame["action"] for frame in socket.received[:-1]]
     await socket.close()
+
+
+async def test_nothing_is_missed_while_a_new_token_is_checked(stack: Stack, connect: Connect) -> None:
+    alice, bob = await connect(ALICE), await connect(BOB)
+    for socket in (alice, bob):
+        await socket.do("joinRoom", roomId="general")
+    await stack.sql(
+        "create policy slow on realtime.messages as restrictive for select to authenticated"
+        " using ((select pg_sleep(0.5))::text is not null)"
+    )
+    await alice.do("authenticate", token=stack.token(ALICE))
+    for number in range(5):
+        await bob.do("sendMessage", roomId="general", message=number)
+    await alice.event("message", seq=5)
+    assert [frame["seq"] for frame in alice.events("message")] == [1, 2, 3, 4, 5]

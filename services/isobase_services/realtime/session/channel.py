@@ -41,6 +41,7 @@ __all__ = ["Channel", "Work"]
 Work: TypeAlias = Coroutine[Any, Any, None]
 
 MAX_BACKLOG_MESSAGES = 1_000
+MAX_HELD_FRAMES = 1_000
 _CONFIRM_RIGHTS = ClientMessage(join_ref=None, ref=None, topic="", event="")
 """Stands in the backlog for what no client says; told from a client's message by its identity."""
 
@@ -52,6 +53,7 @@ class Channel:
 
     __slots__ = (
         "_backlog",
+        "_held",
         "_may_write",
         "changes",
         "codec",
@@ -93,6 +95,7 @@ class Channel:
         self.changes: ChangeHandle | None = None
         self.is_ended = False
         self._backlog: deque[ClientMessage] | None = None
+        self._held: deque[Frame] | None = None
         self._may_write: dict[Extension, bool] = {}
 
     @property
@@ -107,11 +110,35 @@ class Channel:
         self.may_read_broadcasts = grant.broadcast
         self.may_read_presence = bool(grant.presence)
         self._may_write.clear()
+        held, self._held = self._held, None
+        if held is not None:
+            self.put = self.connection.put
+            for frame in held:
+                self.put(frame)
 
     def withhold(self) -> None:
-        """Deliver nothing until policies have answered for a new token: the rights of the old one are over."""
-        self.may_read_broadcasts = self.may_read_presence = False
+        """Hold back what comes until policies have answered anew (``apply``): the rights of before are over.
+
+        With the rights confirmed nothing was lost; a channel that ends has delivered nothing of it. Beyond
+        ``MAX_HELD_FRAMES`` the channel ends.
+        """
         self._may_write.clear()
+        if self._held is None:
+            self._held = deque()
+            self.put = self._hold
+
+    @property
+    def is_withheld(self) -> bool:
+        """True from ``withhold`` to ``apply``."""
+        return self._held is not None
+
+    def _hold(self, frame: Frame) -> None:
+        if self._held is None:
+            return
+        if len(self._held) >= MAX_HELD_FRAMES:
+            self.fail("Too many messages per second")
+            return
+        self._held.append(frame)
 
     def confirm_rights(self) -> None:
         """Ask the policies again, because what they read changed. Until they have answered nothing is delivered."""
@@ -195,16 +222,19 @@ class Channel:
 
     def offer(self, frame: Frame) -> None:
         """As ``put``, for what may be lost where the socket is behind."""
-        self.connection.offer(frame, "ephemeral")
+        if self._held is None:
+            self.connection.offer(frame, "ephemeral")
 
     def put_presence(self, frame: Frame) -> None:
         """As ``put``; where the socket is behind, the difference is lost and the whole state is sent when it caught up."""
-        if not self.connection.offer(frame, "presence"):
+        if self._held is not None:
+            self._hold(frame)
+        elif not self.connection.offer(frame, "presence"):
             self.connection.lost_presence(self)
 
     def refresh_presence(self) -> None:
         """Send the state of presence again; clients replace theirs by it."""
-        if self.topic is not None and self.may_read_presence and not self.is_ended:
+        if self.topic is not None and self.may_read_presence and not (self.is_ended or self.is_withheld):
             self.push("presence_state", self.topic.presence.state)
 
     def reply(self, ref: Ref, status: str, response: str) -> None:
@@ -266,7 +296,7 @@ class Channel:
         self.is_ended = True
         # What is under way to the topic's members passes by this one from now on.
         self.may_read_broadcasts = self.may_read_presence = False
-        self._backlog = None
+        self._backlog = self._held = None
         self.token.stop()
         if self.changes is not None:
             self.changes.cancel()

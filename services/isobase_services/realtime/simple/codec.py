@@ -52,7 +52,10 @@ class SimpleJson:
             return _frame({"action": event, name: value, "payload": content})
         if content.get("status") == "ok":
             action = "subscribed" if content.get("extension") == _SUBSCRIBED else "system"
-            extra = {} if action == "subscribed" else {"message": content.get("message")}
+            # Where the subscription begins and how much was replayed, for who asked for positions.
+            extra = {key: content[key] for key in ("position", "replayed") if key in content}
+            if action == "system":
+                extra["message"] = content.get("message")
             return _frame({"action": action, name: value, **extra})
         is_refused = content.get("extension") == _SUBSCRIBED
         error = {

@@ -152,7 +152,7 @@ class RoomDesk:
                 else change in ("created", "deleted") or content.get("closed") is True
             )
             if is_concerned:
-                if channel.topic is not None and channel.may_read_broadcasts:
+                if channel.topic is not None and channel.may_read_broadcasts and not channel.is_withheld:
                     channel.push_broadcast(message)
                 channel.confirm_rights()
 
