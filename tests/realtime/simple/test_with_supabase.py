@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.simple.conftest import Connect
-from tests.realtime.test_official_clients import until
+from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN, until
 
 ROOM = "realtime:room:plans"
 
@@ -148,3 +150,48 @@ async def test_realtime_py_is_in_the_room(connect: Connect, stack: Stack) -> Non
     finally:
         await client.close()
     await asyncio.sleep(0)
+
+
+@pytest.mark.node
+async def test_supabase_js_talks_in_the_room(connect: Connect, stack: Stack) -> None:
+    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
+    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
+        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    alice = await connect(ALICE)
+    await alice.do("createRoom", roomId="plans", members=[BOB])
+    await alice.do("joinRoom", roomId="plans")
+    process = await asyncio.create_subprocess_exec(
+        node,
+        "room_chat.mjs",
+        stack.url,
+        stack.anon_key,
+        stack.token(BOB),
+        stack.token("33333333-3333-4333-8333-333333333333"),
+        cwd=NODE_DIRECTORY,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    steps: list[str] = []
+    try:
+        async with asyncio.timeout(60):
+            while line := (await process.stdout.readline()).decode().strip():
+                if line == "say":
+                    await alice.do("sendMessage", roomId="plans", message="hello from JSON")
+                else:
+                    steps.append(line)
+            code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert code == 0, (steps, (await process.stderr.read()).decode())
+    assert steps == [
+        "a member joined",
+        "presence was synchronised",
+        "a message was received",
+        "a message was stored once and came back",
+        "a stranger was refused",
+    ]
+    assert (await alice.event("message", sender=BOB))["clientId"] == "js-1"
