@@ -154,9 +154,14 @@ def test_row_concerns_only_callers_whose_claim_equals_a_column() -> None:
     assert rule().drivers == ()
 
 
+def test_permissive_policies_are_tried_from_the_last_name_to_the_first() -> None:
+    assert verdict(rule("public.f(notes.*)", "true")) is True
+    assert verdict(rule("true", "public.f(notes.*)")) is UNKNOWN
+
+
 def test_restrictive_policies_run_only_where_a_permissive_one_let_the_row_through() -> None:
     made = rule("(a)", "(b)", restrictive=("(c)",))
-    assert made.condition_sql == "case when (((a)) or ((b))) then ((c)) else false end"
+    assert made.condition_sql == "case when (((b)) or ((a))) then ((c)) else false end"
 
 
 def test_deep_nesting_is_left_to_postgresql_and_takes_no_time() -> None:

@@ -63,8 +63,9 @@ class Rule:
 
 
 def make_rule(policies: Sequence[Policy], kinds: Mapping[str, Kind], functions: Collection[str]) -> Rule:
-    """Put policies together, in PostgreSQL's order (by name). ``kinds`` and ``functions`` as ``parse_policy``."""
-    permissive = [policy for policy in policies if policy.is_permissive and policy.condition is not None]
+    """Put policies together. ``policies`` are sorted by name; ``kinds`` and ``functions`` as ``parse_policy``."""
+    # PostgreSQL tries permissive policies from the last name to the first. It matters where one of them raises.
+    permissive = [policy for policy in reversed(policies) if policy.is_permissive and policy.condition is not None]
     restrictive = [policy for policy in policies if not policy.is_permissive and policy.condition is not None]
 
     def parsed(policy: Policy) -> Condition:
