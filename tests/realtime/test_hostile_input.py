@@ -7,6 +7,7 @@ The fuzz is seeded: a failure names its seed. Whatever is sent, the server must 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -221,3 +222,30 @@ async def test_a_leave_storm_and_thousands_of_topics_leave_nothing_behind(shared
     async with asyncio.timeout(20):
         while len(shared_stack.service.hub.topics) > before:
             await asyncio.sleep(0.02)
+
+
+async def test_leaving_while_parameters_and_policies_are_checked_costs_no_database_connection(
+    shared_stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = shared_stack.token(ALICE, reads="broadcast", writes="broadcast")
+    entry = {"event": "*", "schema": "public", "table": "board"}
+    for is_private in (False, True):
+        sockets = [await shared_stack.connect() for _ in range(4)]
+        for number in range(200):
+            socket = sockets[number % 4]
+            topic = f"realtime:room-left-{number % 20}"
+            changes = [{**entry, "filter": f"rank=gt.{number}"}]
+            await socket.send(
+                topic,
+                "phx_join",
+                {"config": {"private": is_private, "postgres_changes": changes}, "access_token": token},
+            )
+            await asyncio.sleep(0.0005 * (number % 10))
+            if number % 2:
+                await socket.send(topic, "phx_leave", {})
+        for socket in sockets:
+            await socket.close()
+    # What a lost connection leaves behind is reported when it is collected.
+    await asyncio.sleep(0.3)
+    gc.collect()
+    assert [item.getMessage() for item in caplog.records if item.levelno >= logging.ERROR] == []

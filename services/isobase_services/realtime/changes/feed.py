@@ -22,6 +22,7 @@ from isobase_services.realtime.changes.request import ChangeRequest, RequestRefu
 from isobase_services.realtime.changes.resume import ChangeOptions, Gate, Joined, Resumer, parse_change_options
 from isobase_services.realtime.changes.stream import StreamRefused
 from isobase_services.realtime.changes.validation import Validator
+from isobase_services.realtime.core.undisturbed import undisturbed
 from isobase_services.realtime.wire.messages import dump
 
 __all__ = ["ChangeChannel", "ChangeHandle", "RowChanges"]
@@ -172,7 +173,7 @@ class ChangeHandle:
         requests = [(parse_change_request(entry), change_id(entry)) for entry in self._entries]
         caller = self._caller
         for request, _identifier in requests:
-            await self._changes.validator.validate(request, caller)
+            await undisturbed(self._changes.validator.validate(request, caller))
         await self._changes.intake.live()
         if self._registered:
             await self._announce_again()

@@ -13,6 +13,7 @@ from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.rls import RlsDoor
 from isobase_services.realtime.core.replay import ReplayRefused, ReplayWindow, StoredMessage
+from isobase_services.realtime.core.undisturbed import undisturbed
 
 __all__ = ["MessageHistory"]
 
@@ -41,6 +42,9 @@ class MessageHistory:
 
         Raises ``ReplayRefused`` when the database does not answer within ``TIMEOUT_S`` seconds or with an error.
         """
+        return await undisturbed(self._read(topic, window))
+
+    async def _read(self, topic: str, window: ReplayWindow) -> list[StoredMessage]:
         try:
             async with (
                 asyncio.timeout(TIMEOUT_S),

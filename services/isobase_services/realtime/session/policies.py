@@ -17,6 +17,7 @@ from typing import TypeVar
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.rls import RlsDoor
+from isobase_services.realtime.core.undisturbed import undisturbed
 
 __all__ = ["ChannelPolicies", "Extension", "Failure", "PolicyFailed", "ReadGrant"]
 
@@ -97,7 +98,9 @@ class ChannelPolicies:
 
     async def may_read(self, caller: Caller, topic: str, *, with_presence: bool) -> ReadGrant:
         """What ``caller`` may receive on the private channel ``topic``. Raises ``PolicyFailed``."""
-        return await self._with_partitions(topic, lambda: self._read(caller, topic, with_presence=with_presence))
+        return await undisturbed(
+            self._with_partitions(topic, lambda: self._read(caller, topic, with_presence=with_presence))
+        )
 
     async def _read(self, caller: Caller, topic: str, *, with_presence: bool) -> ReadGrant:
         probes = {Extension.BROADCAST: uuid.uuid4()}
@@ -115,7 +118,7 @@ class ChannelPolicies:
 
     async def may_write(self, caller: Caller, topic: str, extension: Extension) -> bool:
         """Whether ``caller`` may send on the private channel ``topic``. Raises ``PolicyFailed``."""
-        return await self._with_partitions(topic, lambda: self._write(caller, topic, extension))
+        return await undisturbed(self._with_partitions(topic, lambda: self._write(caller, topic, extension)))
 
     async def _write(self, caller: Caller, topic: str, extension: Extension) -> bool:
         try:
