@@ -229,6 +229,8 @@ async def test_what_is_described_is_served_with_the_examples_of_the_description(
     socket = await shared_stack.connect()
     await socket.join("room-1")
     for path, item in paths.items():
+        if not path.startswith("/realtime/v1/"):
+            continue  # the rooms' are tried by their own tests
         url = path.removeprefix("/realtime/v1").replace("{topic}", "room-1").replace("{event}", "message")
         content = item["post"]["requestBody"]["content"]["application/json"]
         async with client(shared_stack) as http:
