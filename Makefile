@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ fuzz-realtime: install ## hostile frames of both versions against one server (SE
 
 test-differential-storage: install ## compare storage with the real supabase/storage; STORAGE=its URL STORAGE_DATABASE_URL=its database
 	scripts/test-differential-storage $(STORAGE) $(STORAGE_DATABASE_URL) $(PYTEST_ARGS)
+
+test-differential-realtime: install ## compare realtime with the real supabase/realtime; REALTIME=its URL REALTIME_DATABASE_URL=its tenant's database
+	scripts/test-differential-realtime $(REALTIME) $(REALTIME_DATABASE_URL) $(PYTEST_ARGS)
 
 test-storage-s3: test-deps ## run storage's tests on the S3 backend; ENDPOINT=URL of an S3 server, ACCESS_KEY_ID=, SECRET_ACCESS_KEY= (default: moto)
 	TEST_PROCESSES="$(TEST_PROCESSES)" ACCESS_KEY_ID="$(ACCESS_KEY_ID)" SECRET_ACCESS_KEY="$(SECRET_ACCESS_KEY)" scripts/test-storage-s3 $(ENDPOINT) $(PYTEST_ARGS)

@@ -19,6 +19,7 @@ __all__ = ["Validator"]
 
 MAX_IN_VALUES = 100
 _PATTERNS = {Operator.LIKE: "~~", Operator.ILIKE: "~~", Operator.MATCH: "~", Operator.IMATCH: "~*"}
+_TYPE_SQL = "select pg_catalog.format_type($1::bigint::oid, null)"
 _HAS_OPERATOR_SQL = (
     "select exists (select from pg_catalog.pg_operator where oprname = $1 and oprleft = $2::bigint::oid"
     " and oprresult = 'bool'::pg_catalog.regtype)"
@@ -72,10 +73,9 @@ class Validator:
         if item.operator is Operator.IS:
             if item.value not in IS_VALUES:
                 raise _Invalid("invalid value for is filter: must be null, true, false, or unknown")
-            if item.value != "null" and column.type_oid != BOOL_OID:
-                raise _Invalid(f"is {item.value} filter requires a boolean column, got {column.type_name}")
-            return
-        if item.operator is not Operator.IN and local_predicate(item, column) is not None:
+            if item.value == "null" or column.type_oid == BOOL_OID:
+                return
+        elif item.operator is not Operator.IN and local_predicate(item, column) is not None:
             return
         try:
             async with self._door.transaction(
@@ -83,13 +83,18 @@ class Validator:
             ) as connection:
                 await _validate_operand(connection, item, column)
         except DatabaseError as error:
-            raise _Invalid(error.message, error.sqlstate, _condition_name(error.sqlstate)) from error
+            message = f"{error.message}\n\n{error.details}" if error.details else error.message
+            raise _Invalid(message, error.sqlstate, _condition_name(error.sqlstate)) from error
 
 
 async def _validate_operand(connection: DoorConnection, item: Filter, column: Column) -> None:
+    if item.operator is Operator.IS:
+        found = await connection.fetchval(_TYPE_SQL, column.type_oid)
+        raise _Invalid(f"is {item.value} filter requires a boolean column, got {found}")
     if item.operator in _PATTERNS:
         if not await connection.fetchval(_HAS_OPERATOR_SQL, _PATTERNS[item.operator], column.type_oid):
-            raise _Invalid(f"operator {item.operator} requires a text-compatible column type, got {column.type_name}")
+            found = await connection.fetchval(_TYPE_SQL, column.type_oid)
+            raise _Invalid(f"operator {item.operator} requires a text-compatible column type, got {found}")
         if item.operator in (Operator.MATCH, Operator.IMATCH):
             try:
                 await connection.fetchval("select '' ~ $1::text", item.value)

@@ -28,8 +28,8 @@ class BroadcastMessage:
 
 def parse_batch(body: object, max_payload_bytes: int) -> list[BroadcastMessage]:
     """Read ``{"messages": [...]}``: all of them, or ``InvalidBroadcast`` with one entry of errors per message."""
-    entries = body.get("messages") if isinstance(body, dict) else None
-    if entries is None or entries == []:
+    entries = body.get("messages", []) if isinstance(body, dict) else []
+    if entries == []:
         raise InvalidBroadcast({"messages": [BLANK]})
     if not isinstance(entries, list):
         raise InvalidBroadcast({"messages": [INVALID]})

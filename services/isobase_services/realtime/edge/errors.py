@@ -87,11 +87,11 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         case HandshakeRefused(message=""):
             return Response(status_code=error.status)
         case HandshakeRefused():
-            return JSONResponse({"error": error.message}, status_code=error.status)
+            return _json({"error": error.message}, status_code=error.status)
         case InvalidBroadcast():
-            return JSONResponse({"errors": error.errors}, status_code=error.status)
+            return _json({"errors": error.errors}, status_code=error.status)
         case UnsupportedType():
-            return JSONResponse({"error": error.message}, status_code=error.status)
+            return _json({"error": error.message}, status_code=error.status)
         case NotFound() | MethodNotAllowed():
             return _framework_error(404)
         case BodyTooLarge():
@@ -101,7 +101,11 @@ def render_error(error: IsobaseError, scope: Scope) -> Response:
         case _ if error.status >= 500:
             return _framework_error(error.status)
         case _:
-            return JSONResponse({"message": error.message}, status_code=error.status)
+            return _json({"message": error.message}, status_code=error.status)
+
+
+def _json(body: Mapping[str, object], *, status_code: int) -> Response:
+    return JSONResponse(body, status_code=status_code, media_type="application/json; charset=utf-8")
 
 
 def _framework_error(status: int) -> Response:

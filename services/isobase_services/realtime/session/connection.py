@@ -121,7 +121,7 @@ class Connection:
     def handle(self, message: ClientMessage) -> None:
         """Do what one message asks, or hand it to its channel."""
         if message.topic == "phoenix" and message.event == "heartbeat":
-            self._reply(message, "ok", EMPTY_OBJECT)
+            self._reply_to_nobody(message, "ok", EMPTY_OBJECT)
         elif message.event == "phx_join":
             self._join(message)
         elif message.event == "phx_leave":
@@ -129,13 +129,13 @@ class Connection:
         else:
             channel = self.channels.get(message.topic)
             if channel is None:
-                self._reply(message, "error", '{"reason":"unmatched topic"}')
+                self._reply_to_nobody(message, "error", '{"reason":"unmatched topic"}')
             else:
                 channel.receive(message)
 
     def _join(self, message: ClientMessage) -> None:
         if not message.topic.startswith(TOPIC_PREFIX) or len(message.topic) > MAX_TOPIC_LENGTH_CHARS:
-            self._reply(message, "error", '{"reason":"unmatched topic"}')
+            self._reply_to_nobody(message, "error", '{"reason":"unmatched topic"}')
             return
         old = self.channels.get(message.topic)
         if old is not None:
@@ -180,8 +180,11 @@ class Connection:
         return access
 
     def _leave(self, message: ClientMessage) -> None:
-        self._reply(message, "ok", EMPTY_OBJECT)
         channel = self.channels.get(message.topic)
+        if channel is not None and channel.join_ref not in (None, message.join_ref):
+            # Upstream's rule: it is for an earlier channel of this topic, whose end was told already.
+            return
+        self._reply(message, "ok", EMPTY_OBJECT)
         if channel is not None:
             channel.close()
 
@@ -211,6 +214,10 @@ class Connection:
 
     def _reply(self, message: ClientMessage, status: str, response: str) -> None:
         self.answer(join_ref=message.join_ref, ref=message.ref, topic=message.topic, status=status, response=response)
+
+    def _reply_to_nobody(self, message: ClientMessage, status: str, response: str) -> None:
+        """Reply where no channel is: upstream gives back the ref alone."""
+        self.answer(join_ref=None, ref=message.ref, topic=message.topic, status=status, response=response)
 
     def refuse_join(self, join_ref: Ref, ref: Ref, topic: str, reason: str) -> None:
         """Answer a refused join, held back a little against storms of clients that try again."""
