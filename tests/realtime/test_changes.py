@@ -140,6 +140,8 @@ async def test_oversized_change_keeps_its_small_values_and_says_413(stack: Stack
     data = (await socket.event("postgres_changes")).payload["data"]
     assert data["errors"] == ["Error 413: Payload Too Large"]
     assert data["record"] == {"id": 1, "rank": 1}
+    await stack.sql("insert into board (body) values (repeat('x', 1100000))")
+    assert (await socket.event("postgres_changes")).payload["data"]["record"] == {"id": 2}
 
 
 async def test_table_without_a_primary_key_gives_an_error_and_no_content(stack: Stack) -> None:

@@ -42,7 +42,7 @@ class Names:
         if isinstance(value, list):
             items = [self.normal(item, key) for item in value]
             # Which bindings a change is for is a set.
-            return sorted(items, key=str) if key == "ids" else items
+            return [*sorted({str(item) for item in items})] if key == "ids" else items
         if isinstance(value, str):
             if key in _PHX_REFS and _PHX_REF.fullmatch(value):
                 return self.name("phx_ref", value)

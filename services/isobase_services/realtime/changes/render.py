@@ -122,4 +122,5 @@ def _size_bytes(members: list[tuple[str, str]]) -> int:
 
 
 def _small_only(members: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(key, value) for key, value in members if len(value.encode()) <= MAX_KEPT_VALUE_BYTES]
+    # A NULL has no length that could be within the limit, as upstream asks.
+    return [(key, value) for key, value in members if value != "null" and len(value.encode()) <= MAX_KEPT_VALUE_BYTES]
