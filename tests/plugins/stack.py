@@ -125,7 +125,9 @@ def container_server() -> Iterator[str]:
     from testcontainers.postgres import PostgresContainer
 
     container = PostgresContainer(CONTAINER_IMAGE, username="supabase_admin", password=PASSWORD, dbname="postgres")
-    container.with_command("postgres -c wal_level=logical -c fsync=off -c max_connections=200")
+    container.with_command(
+        "postgres -c wal_level=logical -c max_slot_wal_keep_size=2GB -c fsync=off -c max_connections=200"
+    )
     with container:
         host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
         yield f"postgresql://supabase_admin:{PASSWORD}@{host}:{port}/postgres"

@@ -189,3 +189,30 @@ async def test_filter_that_takes_for_ever_holds_up_nobody_for_long(stack: Stack)
     for _ in range(3):
         assert (await socket.event("postgres_changes")).topic == "realtime:b"
     assert time.perf_counter() - started_s < 20.0
+
+
+async def test_slot_that_holds_back_too_much_is_made_anew_and_clients_are_told(
+    start_stack: StackFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_services.realtime.changes.slot_keeper.WATCH_INTERVAL_S", 0.1)
+    stack = await start_stack(changes={"slot": "permanent", "max_lag_bytes": 4_000_000})
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD, postgres_changes_options={"position": True})
+    slots = "select slot_name from pg_replication_slots where database = current_database()"
+    (before,) = await stack.sql(slots)
+    # An open transaction keeps the log from where it began, whatever its reader says.
+    holder = await asyncpg.connect(stack.settings.dsn(None))
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("create table public.held (n int)")
+    await stack.sql("create table public.noise as select repeat('x', 1000) as text from generate_series(1, 20000)")
+    async with asyncio.timeout(30):
+        while before in await stack.sql(slots):
+            await asyncio.sleep(0.05)
+    await transaction.rollback()
+    await holder.close()
+    error = await socket.event("system", timeout_s=30)
+    assert error.payload["message"].startswith("PositionTooOld: ")
+    assert (await socket.event("system", timeout_s=30)).payload["message"] == "Subscribed to PostgreSQL"
+    await stack.sql("insert into board (body) values ('after')")
+    assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "after"

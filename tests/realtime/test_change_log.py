@@ -191,3 +191,11 @@ def test_page_holds_at_least_one_slice_and_about_the_bytes_asked_for() -> None:
     log = filled(*items)
     assert log.page(Point(10, 0), 1) == items[:1]
     assert log.page(Point(100, 1), 10_000) == items[1:]
+
+
+def test_server_is_not_held_back_by_more_than_it_may_though_the_ring_keeps_more() -> None:
+    log = filled(*transactions(100, 200, 5_000))
+    assert log.released_lsn_within(10_000) == log.released_lsn == 10
+    assert log.released_lsn_within(4_850) == 110
+    assert log.released_lsn_within(1_000) == 210
+    assert len(log) == 3

@@ -155,6 +155,22 @@ class ChangeLog:
             return max(self._released_lsn, self.head.lsn if self.head.number == 0 else 0)
         return self._released_lsn
 
+    def released_lsn_within(self, max_held_bytes: int) -> int:
+        """As ``released_lsn``, but never more than about ``max_held_bytes`` of the server's log behind the head.
+
+        The changes stay in the ring; only a process that starts anew does not get them again.
+        """
+        released_lsn = self.released_lsn
+        wanted_lsn = self.head.lsn - max_held_bytes
+        if released_lsn >= wanted_lsn:
+            return released_lsn
+        for _, item in self._kept:
+            if item.commit_lsn > wanted_lsn:
+                break
+            if item.is_last:
+                released_lsn = max(released_lsn, item.end_lsn)
+        return released_lsn
+
     @property
     def last_change(self) -> Point:
         """The point of the newest change that is kept; ``floor`` when none is."""

@@ -112,9 +112,10 @@ class Intake:
         self._stopping = asyncio.create_task(self._stop_and_drop(), name="row change end")
 
     async def _stop_and_drop(self) -> None:
-        has_led = self._stream is not None
+        # While the bus is away another process may want the slot: it takes over, or the slot is swept later.
+        drops = self._stream is not None and self._relay.hears_others
         await self._stop()
-        if has_led:
+        if drops:
             await self._slots.drop()
         self._stopping = None
         if self._is_wanted:
@@ -276,7 +277,8 @@ class Intake:
             self._relay.beat()
 
     def _released_lsn(self) -> int:
-        return self.history.log.released_lsn
+        log, stream = self.history.log, self._stream
+        return log.released_lsn if stream is None else log.released_lsn_within(stream.facts.max_held_bytes)
 
     def _has_room(self) -> None:
         """The pipeline takes slices again."""

@@ -53,6 +53,11 @@ class Nodes(Protocol):
         """True while at least one other node lives."""
         ...
 
+    @property
+    def is_bus_up(self) -> bool:
+        """False while the bus does not take what is sent."""
+        ...
+
     def publish(self, channel: str, payload: bytes, *, to: str | None = None) -> bool:
         """Send without waiting; False when nothing was sent."""
         ...
@@ -129,6 +134,11 @@ class Relay:
     def is_wanted_elsewhere(self) -> bool:
         """True while another process listens."""
         return bool(self._wants)
+
+    @property
+    def hears_others(self) -> bool:
+        """False while another process may listen that cannot say so."""
+        return self._nodes.is_bus_up
 
     # -- following ----------------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class SlotFacts:
 
     ``start_lsn``: all that commits from there on comes. ``live_lsn``: what the server had on disk when this session began.
     ``begun_lsn``: what commits from there on did so after this session began; commits that do not wait for the disk make
-    the two differ.
+    the two differ. ``max_held_bytes``: what the slot may hold back for those who come back, half of what ends it.
     """
 
     name: str
@@ -90,6 +90,7 @@ class SlotFacts:
     start_lsn: int
     live_lsn: int
     begun_lsn: int
+    max_held_bytes: int
 
 
 def lsn_from_text(text: str) -> int:
@@ -109,20 +110,22 @@ def take_lead(cursor: _Cursor, policy: SlotPolicy) -> SlotFacts:
         raise NotLeader
     cursor.execute("IDENTIFY_SYSTEM")
     _system, timeline, flushed, _database = _row(cursor)
-    is_permanent = policy.is_shared and _is_permanent(cursor, policy.choice)
+    keep_limit_bytes = _keep_limit_bytes(cursor)
+    is_permanent = policy.is_shared and _is_permanent(policy.choice, keep_limit_bytes)
+    max_held_bytes = min(policy.max_lag_bytes, keep_limit_bytes or policy.max_lag_bytes) // 2
     kept = _usable_slot(cursor, policy, is_wanted=is_permanent) if policy.is_shared else None
     if kept is not None:
         name, start_lsn = kept
         live_lsn = max(start_lsn, lsn_from_text(str(flushed)))
         begun_lsn = max(live_lsn, _without_page_header(lsn_from_text(str(_scalar(cursor, _INSERTED_SQL)))))
-        return SlotFacts(name, _epoch(name, timeline), True, start_lsn, live_lsn, begun_lsn)
+        return SlotFacts(name, _epoch(name, timeline), True, start_lsn, live_lsn, begun_lsn, max_held_bytes)
     name = SLOT_PREFIX + secrets.token_hex(5)
     kind = "" if is_permanent else " TEMPORARY"
     cursor.execute(
         f"CREATE_REPLICATION_SLOT {quote_identifier(name)}{kind} LOGICAL {quote_identifier('pgoutput')} NOEXPORT_SNAPSHOT"
     )
     start_lsn = lsn_from_text(str(_row(cursor)[1]))
-    return SlotFacts(name, _epoch(name, timeline), is_permanent, start_lsn, start_lsn, start_lsn)
+    return SlotFacts(name, _epoch(name, timeline), is_permanent, start_lsn, start_lsn, start_lsn, max_held_bytes)
 
 
 def drop_slot(cursor: _Cursor, name: str) -> None:
@@ -135,11 +138,16 @@ def _epoch(name: str, timeline: object) -> str:
     return f"{name.removeprefix(SLOT_PREFIX)}t{int(str(timeline)):x}"
 
 
-def _is_permanent(cursor: _Cursor, choice: SlotChoice) -> bool:
+def _keep_limit_bytes(cursor: _Cursor) -> int | None:
+    """What the server lets a slot hold back, None for no limit."""
+    limit_mib = int(str(_scalar(cursor, _KEEP_LIMIT_SQL)))
+    return None if limit_mib < 0 else limit_mib * 1024 * 1024
+
+
+def _is_permanent(choice: SlotChoice, keep_limit_bytes: int | None) -> bool:
     if choice is not SlotChoice.AUTO:
         return choice is SlotChoice.PERMANENT
-    limit_mib = _scalar(cursor, _KEEP_LIMIT_SQL)
-    if limit_mib is not None and int(str(limit_mib)) >= 0:
+    if keep_limit_bytes is not None:
         return True
     _log.warning(
         "the replication slot is temporary: without max_slot_wal_keep_size a permanent one could fill the disk; what is"
