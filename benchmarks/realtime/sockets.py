@@ -76,7 +76,7 @@ def measure_presence(load: Load, server: Server, apikey: str) -> None:
 
 
 def measure_memory(load: Load, server: Server, apikey: str) -> None:
-    """Print the memory of the server with idle sockets of one channel each, every one of them answered by heartbeats."""
+    """Print the memory of the server with idle sockets of one user and one channel each; all of them answer a heartbeat."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     heading("memory", "PSS (MB)", "KB per socket", "sockets per GiB", "opened in s", "heartbeat of all, s")
     idle_mb = server.memory_mb()
@@ -90,6 +90,7 @@ def measure_memory(load: Load, server: Server, apikey: str) -> None:
                 apikey=apikey,
                 version="2.0.0",
                 topic="room-{socket}",
+                tokens=tuple(user_token(number) for number in range(sockets)),
                 sockets=sockets,
                 window=64,
             )
