@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from isobase_services.realtime.simple.connection import SimpleConnection
+from isobase_services.realtime.wire.frames import text_frame
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.simple.conftest import Connect
 
@@ -86,3 +88,33 @@ async def test_who_is_removed_hears_nothing_that_is_said_afterwards(connect: Con
     await alice.event("message", message="after")
     assert [frame["message"] for frame in bob.events("message")] == ["before"]
     assert await bob.refused("sendMessage", roomId=room, message="still here") == "room_not_found"
+
+
+async def test_a_message_that_sql_stores_is_heard_like_any_other(connect: Connect, stack: Stack) -> None:
+    alice = await connect(ALICE)
+    await alice.do("joinRoom", roomId="general")
+    await stack.sql("insert into isobase.room_messages (room_id, body) values ('general', '\"from a trigger\"')")
+    heard = await alice.event("message")
+    assert (heard["message"], heard["sender"], heard["seq"]) == ("from a trigger", None, 1)
+    # PostgreSQL has numbers beyond a float's.
+    await stack.sql("insert into isobase.room_messages (room_id, body) values ('general', '1e999')")
+    await stack.sql("insert into isobase.room_messages (room_id, body) values ('general', '\"next\"')")
+    assert (await alice.event("message"))["message"] == 10**999
+    assert (await alice.event("message"))["seq"] == 3
+
+
+async def test_a_reader_that_is_behind_loses_typing_and_no_message(connect: Connect, stack: Stack) -> None:
+    alice, bob = await connect(ALICE), await connect(BOB)
+    for socket in (alice, bob):
+        await socket.do("joinRoom", roomId="general")
+    sockets = [item for item in stack.service.hub.connections if isinstance(item, SimpleConnection)]
+    (slow,) = [item for item in sockets if item.caller.user_id == BOB]
+    slow.outbox.hold()
+    filler = " " * stack.settings.realtime.drop_presence_above_bytes
+    slow.put(text_frame(f'{{"action":"ping"{filler}}}'))
+    await alice.do("typing", roomId="general")
+    await alice.do("sendMessage", roomId="general", message="last")
+    await alice.event("message", message="last")
+    slow.outbox.release()
+    assert (await bob.wait_for(lambda frame: frame.get("message") == "last"))["seq"] == 1
+    assert bob.events("typing") == []
