@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.realtime.client import Phoenix
@@ -302,3 +304,28 @@ async def test_change_from_before_a_columns_type_was_altered_stays_json(stack: S
     await bodies(alice, "after")
     records = [item.payload["data"]["record"] for item in alice.events("postgres_changes")]
     assert [record["rank"] for record in records if record["body"] in ("before", "after")] == ["not a number", 7]
+
+
+async def test_token_that_is_renewed_while_a_change_is_judged_loses_no_change(stack: Stack) -> None:
+    await stack.sql("create table public.gate (id int)")
+    await stack.sql("grant select on public.gate to authenticated")
+    # Judging takes as long as somebody holds the gate.
+    await stack.owner.execute(
+        "create function public.passes() returns boolean language plpgsql stable as"
+        " $$ begin perform count(*) from public.gate; return true; end $$"
+    )
+    await use_policy(stack, "owner = auth.uid() and public.passes()")
+    alice = await stack.connect()
+    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    gatekeeper = await asyncpg.connect(stack.settings.dsn(None))
+    async with gatekeeper.transaction():
+        await gatekeeper.execute("lock table public.gate in access exclusive mode")
+        await stack.sql("insert into notes (owner, body) values ($1, 'meanwhile')", ALICE)
+        async with asyncio.timeout(20):
+            while not await stack.sql("select from pg_locks where not granted"):
+                await asyncio.sleep(0.02)
+        await alice.send("realtime:a", "access_token", {"access_token": stack.token(ALICE, session_id="new")})
+        await alice.event("system")
+    await gatekeeper.close()
+    await stack.sql("insert into notes (owner, body) values ($1, 'after')", ALICE)
+    assert await bodies(alice, "after") == [("INSERT", "meanwhile"), ("INSERT", "after")]

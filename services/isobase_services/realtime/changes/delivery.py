@@ -67,19 +67,23 @@ class Delivery:
         figures = self._figures
         with figures.timed("moment"):
             current = await self._as_of_now(wanted)
+        with subscriptions.held():
+            sent = await self._send(current, subscriptions)
+        figures.delivered(len(wanted), sent)
+        return sent
+
+    async def _send(self, rows: Sequence[Row], subscriptions: Subscriptions) -> int:
+        figures = self._figures
         with figures.timed("filters"):
-            planned = await self._plan(current, subscriptions)
+            planned = await self._plan(rows, subscriptions)
         if not planned:
-            figures.delivered(len(wanted), 0)
             return 0
         with figures.timed("policies"):
             await judge(planned, self._visibility)
         with figures.timed("values"):
             exotic = await self._exotic_json(planned)
         with figures.timed("send"):
-            sent = await send_all(planned, exotic)
-        figures.delivered(len(wanted), sent)
-        return sent
+            return await send_all(planned, exotic)
 
     # -- plan ---------------------------------------------------------------------------------------------------------
 

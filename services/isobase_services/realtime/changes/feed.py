@@ -108,13 +108,16 @@ class ChangeHandle:
             self._unregister()
             self._run()
             return
-        caller = self._caller
-        # First under the new caller, then no longer under the old one: no change falls between. Where policies cannot tell
-        # the two apart nothing is interrupted at all.
-        old = self._registered
-        self._register([_Registration(item.request, caller, item.identifier) for item in old])
-        self._remove(old)
+        # A change that is being judged for the old caller must still find it; whatever comes later meets the new one.
+        self._changes.subscriptions.between_batches(self._swap_caller)
         self._run()
+
+    def _swap_caller(self) -> None:
+        """First under the new caller, then no longer under the old one: for who is the same to policies nothing changes."""
+        if not self._is_cancelled:
+            caller, old = self._caller, self._registered
+            self._register([_Registration(item.request, caller, item.identifier) for item in old])
+            self._remove(old)
 
     def announce(self, position: Position | None = None, replayed: int | None = None) -> None:
         """Tell the channel that its subscriptions are live (again), behind ``position``."""

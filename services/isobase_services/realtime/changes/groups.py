@@ -8,7 +8,8 @@ operand, audiences by the claims that policies read. A plain registry: no I/O.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -170,6 +171,31 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._by_pattern: dict[tuple[str, str], _Pattern] = {}
+        self._holders = 0
+        self._postponed: list[Callable[[], None]] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While a batch is judged and sent: what is asked of ``between_batches`` waits for the end of the block."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                postponed, self._postponed = self._postponed, []
+                for action in postponed:
+                    action()
+
+    def between_batches(self, action: Callable[[], None]) -> None:
+        """Call ``action`` now, or when the batch that is being delivered is done.
+
+        For who takes a subscriber from one audience to another: a change on its way must find it in one of them.
+        """
+        if self._holders:
+            self._postponed.append(action)
+        else:
+            action()
 
     def add(
         self,
