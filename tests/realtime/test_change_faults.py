@@ -216,3 +216,18 @@ async def test_slot_that_holds_back_too_much_is_made_anew_and_clients_are_told(
     assert (await socket.event("system", timeout_s=30)).payload["message"] == "Subscribed to PostgreSQL"
     await stack.sql("insert into board (body) values ('after')")
     assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "after"
+
+
+async def test_slot_that_a_dead_process_left_is_swept_by_the_next_that_has_no_use_for_it(
+    start_stack: StackFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_services.realtime.service.MIN_SLOT_SWEEP_INTERVAL_S", 0.1)
+    first = await start_stack(changes={"slot": "permanent"})
+    await (await first.connect()).subscribe("a", BOARD)
+    await first.service.drain(2.0)
+    slots = "select count(*) from pg_replication_slots where database = current_database()"
+    assert (await first.sql(slots))[0][0] == 1
+    await start_stack(changes={"slot": "permanent", "retention_s": 0.1})
+    async with asyncio.timeout(20):
+        while (await first.sql(slots))[0][0]:
+            await asyncio.sleep(0.02)
