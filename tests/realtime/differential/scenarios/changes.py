@@ -29,7 +29,7 @@ def _table(name: str, event: str = "*", **more: JsonValue) -> JsonValue:
 
 @scenario
 async def kinds_of_changes(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_board")
+    await stage.sql("truncate public.diff_board")
     await _subscribe(stage, "all", _table("diff_board"))
     await _subscribe(stage, "old", _table("diff_board"), vsn="1.0.0")
     await _subscribe(
@@ -73,7 +73,7 @@ async def changes_under_policies(stage: Stage) -> None:
 
 @scenario
 async def full_identity(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_full")
+    await stage.sql("truncate public.diff_full")
     await _subscribe(stage, "a", _table("diff_full"))
     await _subscribe(stage, "filtered", _table("diff_full", filter="body=eq.x"))
     await stage.sql(
@@ -94,7 +94,7 @@ async def no_primary_key(stage: Stage) -> None:
 
 @scenario
 async def columns_that_one_may_read(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_columns")
+    await stage.sql("truncate public.diff_columns")
     await _subscribe(stage, "a", _table("diff_columns"))
     await _subscribe(stage, "service", _table("diff_columns"), token=stage.service)
     await _subscribe(stage, "secret", _table("diff_columns", filter="secret=eq.x"))
@@ -108,7 +108,7 @@ async def columns_that_one_may_read(stage: Stage) -> None:
 
 @scenario
 async def selected_columns(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_board")
+    await stage.sql("truncate public.diff_board")
     await _subscribe(stage, "a", _table("diff_board", select=["body", "rank"]))
     await _subscribe(stage, "b", _table("diff_board", select=["body"], filter="rank=gt.3"))
     await _subscribe(stage, "none", _table("diff_board", select=[]))
@@ -131,7 +131,7 @@ insert into public.diff_types values (1, -5, 7, 9007199254740993, 1.5, 0.1, 12.3
 
 @scenario
 async def values_of_types(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_types")
+    await stage.sql("truncate public.diff_types")
     await _subscribe(stage, "a", _table("diff_types"))
     await stage.sql(VALUES, expect={"a": 1})
     await stage.sql("insert into public.diff_types (id) values (2)", expect={"a": 1})
@@ -163,7 +163,7 @@ async def _many(stage: Stage, entries: Sequence[JsonValue]) -> None:
 
 @scenario
 async def filters(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_board")
+    await stage.sql("truncate public.diff_board")
     await _many(stage, [_table("diff_board", filter=text) for text in FILTERS])
     await stage.sql(
         "insert into public.diff_board (id, body, rank, price, flag, at, tags) values"
@@ -218,7 +218,7 @@ async def bindings_that_are_none(stage: Stage) -> None:
 
 @scenario
 async def good_and_bad_bindings_together(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_board")
+    await stage.sql("truncate public.diff_board")
     await _subscribe(stage, "a", _table("diff_board"), _table("no_such_table"))
     await _subscribe(stage, "b", _table("diff_board"), _table("diff_board", filter="nothing=eq.5"))
     await _subscribe(stage, "c", _table("diff_board"), _table("diff_board"))
@@ -231,7 +231,7 @@ async def good_and_bad_bindings_together(stage: Stage) -> None:
 
 @scenario
 async def large_rows(stage: Stage) -> None:
-    await stage.sql("delete from public.diff_full")
+    await stage.sql("truncate public.diff_full")
     await _subscribe(stage, "a", _table("diff_full"))
     await stage.sql(
         "insert into public.diff_full (id, body, big) values (1, 'small', repeat('x', 1200000))", expect={"a": 1}
