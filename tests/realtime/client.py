@@ -34,6 +34,7 @@ class Phoenix:
         self.is_v2 = is_v2
         self.received: list[Received] = []
         self._refs = itertools.count(1)
+        self._join_refs: dict[str, str | None] = {}
         self._seen = 0
         self._arrived = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
@@ -85,8 +86,12 @@ class Phoenix:
     async def send(
         self, topic: str, event: str, payload: Any, *, join_ref: str | None = None, ref: str | None = None
     ) -> str:
-        """Send a message; returns its ref."""
+        """Send a message; returns its ref. A leave carries its join's ref, as official clients send it."""
         ref = ref or str(next(self._refs))
+        if event == "phx_join":
+            self._join_refs[topic] = join_ref
+        elif event == "phx_leave" and join_ref is None:
+            join_ref = self._join_refs.get(topic)
         if self.is_v2:
             await self.send_raw(json.dumps([join_ref, ref, topic, event, payload]))
         else:
