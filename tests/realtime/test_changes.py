@@ -348,9 +348,9 @@ async def test_composite_keys_and_odd_names_are_checked_under_rls(stack: Stack) 
 
 async def test_leaving_ends_delivery(stack: Stack) -> None:
     socket = await stack.connect()
-    await socket.subscribe("a", BOARD)
+    joined = await socket.subscribe("a", BOARD)
     await socket.subscribe("b", BOARD)
-    await socket.send("realtime:a", "phx_leave", {})
+    await socket.send("realtime:a", "phx_leave", {}, join_ref=joined.join_ref)
     await socket.event("phx_close")
     await stack.sql("insert into board (body) values ('x')")
     assert (await socket.event("postgres_changes")).topic == "realtime:b"
