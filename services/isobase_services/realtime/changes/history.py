@@ -42,6 +42,7 @@ class History:
         self._going_live: object | None = None
         self._has_lost = False
         self._waiters: set[asyncio.Future[None]] = set()
+        pipeline.on_drop = self._dropped
 
     # -- which history ------------------------------------------------------------------------------------------------
 
@@ -137,6 +138,14 @@ class History:
         if self._has_lost:
             self._has_lost = False
             self.on_lost()
+
+    def _dropped(self) -> None:
+        """Changes could not be handed on: whoever listens is told that something may be missing."""
+        self._figures.lost()
+        if self._is_live:
+            self.on_lost()
+        else:
+            self._has_lost = True
 
     @property
     def is_live(self) -> bool:

@@ -1,6 +1,7 @@
 """From slices to delivered rows, in order: one worker takes what waits, decodes what somebody wants, and hands it on.
 
 What waits is bounded by whoever offers it: ``is_full`` says when to stop, ``on_room`` is called when there is room again.
+``on_drop`` is called when changes could not be handed on, whatever was tried.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from isobase_platform.errors import DatabaseError, Unavailable
+from isobase_platform.errors import DatabaseError, IsobaseError, Unavailable
 from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.changelog import Entry, Slice
 from isobase_services.realtime.changes.pgoutput import Delete, Insert, Update, decode
@@ -89,6 +90,7 @@ class Pipeline:
         deliver: Callable[[Sequence[Row]], Awaitable[None]],
     ) -> None:
         self.on_room: Callable[[], None] = lambda: None
+        self.on_drop: Callable[[], None] = lambda: None
         self._catalog = catalog
         self._wants = wants
         self._deliver = deliver
@@ -165,15 +167,15 @@ class Pipeline:
         if batch:
             await self._deliver_batch(batch)
 
-    async def _deliver_batch(self, batch: Sequence[WantedChange]) -> None:
+    async def _deliver_batch(self, batch: Sequence[WantedChange], refusals_allowed: int = REFUSED_ATTEMPTS) -> None:
         attempt = refusals = 0
         while True:
             try:
                 await self._deliver(await rows_of(batch, self._catalog))
             except (Unavailable, DatabaseError) as error:
                 refusals += isinstance(error, DatabaseError)
-                if refusals == REFUSED_ATTEMPTS:
-                    _log.error("row changes were not delivered", extra={"rows": len(batch), "reason": error.message})
+                if refusals == refusals_allowed:
+                    await self._give_up(batch, error)
                     return
                 if attempt == 0:
                     _log.warning("row changes have to wait", extra={"rows": len(batch), "reason": error.message})
@@ -181,6 +183,25 @@ class Pipeline:
                 attempt += 1
             except Exception:  # noqa: BLE001  one batch that cannot be handled must not end the others
                 _log.exception("row changes could not be delivered", extra={"rows": len(batch)})
+                self.on_drop()
                 return
             else:
                 return
+
+    async def _give_up(self, batch: Sequence[WantedChange], error: IsobaseError) -> None:
+        """Find the change that is refused among the others, in their order; it alone is dropped."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._deliver_batch(batch[:middle], refusals_allowed=1)
+            await self._deliver_batch(batch[middle:], refusals_allowed=1)
+            return
+        table = batch[0].entry.table.relation
+        _log.error(
+            "a row change was not delivered",
+            extra={
+                "table": f"{table.schema}.{table.table}",
+                "position": str(batch[0].position),
+                "reason": error.message,
+            },
+        )
+        self.on_drop()
