@@ -94,6 +94,24 @@ class Stack:
 StackFactory = Callable[..., Awaitable[Stack]]
 
 
+@dataclass
+class WallClock:
+    """The time of day for tokens, which stands still until the test moves it: no stall makes one expire too early."""
+
+    now_s: float
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """Stop the time of day of this process. Timers run on; those that wait for a token's end look again every second."""
+    clock = WallClock(float(int(time.time())))
+    monkeypatch.setattr(time, "time", clock)
+    return clock
+
+
 @asynccontextmanager
 async def running_stack(settings: Settings, *, gives_sockets: bool = True, **realtime: object) -> AsyncIterator[Stack]:
     """Serve realtime with the given settings changed; by a server that gives bare sockets as ours does, or by any other."""

@@ -15,7 +15,7 @@ import websockets
 
 from isobase_services.realtime.edge.handshake import socket_facts
 from tests.realtime.client import Phoenix
-from tests.realtime.conftest import ALICE, Stack, StackFactory
+from tests.realtime.conftest import ALICE, Stack, StackFactory, WallClock
 
 
 async def refusal(stack: Stack, query: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
@@ -86,14 +86,18 @@ async def test_heartbeats_are_answered_in_both_versions(stack: Stack) -> None:
 
 
 async def test_heartbeat_does_not_wait_for_joins_that_need_sql(stack: Stack) -> None:
-    await stack.sql("create function public.slow() returns boolean language sql as $$select pg_sleep(1.5) is null$$")
-    await stack.sql("create policy p on realtime.messages for select using (public.slow() or true)")
+    await stack.sql(
+        "create policy p on realtime.messages for select using ((select pg_advisory_xact_lock_shared(7))::text is not null)"
+    )
+    await stack.sql("select pg_advisory_lock(7)")
     socket = await stack.connect()
     for number in range(5):
         await socket.send(f"realtime:private-{number}", "phx_join", {"config": {"private": True}})
     ref = await socket.send("phoenix", "heartbeat", {})
     await socket.reply(ref)
     assert [reply.topic for reply in socket.events("phx_reply")] == ["phoenix"]
+    await stack.sql("select pg_advisory_unlock(7)")
+    await socket.wait_for(lambda item: item.event == "phx_reply" and item.topic != "phoenix")
 
 
 MALFORMED: list[str | bytes] = [
@@ -224,18 +228,20 @@ async def test_oversized_frame_closes_the_socket_with_1009(stack: Stack) -> None
 
 async def test_silent_socket_is_closed(start_stack: StackFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isobase_services.realtime.session.hub.SWEEP_INTERVAL_S", 0.1)
-    stack = await start_stack(idle_timeout_s=1)
+    stack = await start_stack(idle_timeout_s=60)
     silent, alive = await stack.connect(), await stack.connect()
-
-    async def beat() -> None:
-        while True:
-            await alive.send("phoenix", "heartbeat", {})
-            await asyncio.sleep(0.2)
-
-    beating = asyncio.create_task(beat())
+    await alive.send("phoenix", "heartbeat", {}, ref="1")
+    await alive.reply("1")
+    # Both were last heard of long ago, then one is heard again before anything looks.
+    for connection in stack.service.hub.connections:
+        connection.received_at_s -= 50
+    await alive.send("phoenix", "heartbeat", {}, ref="2")
+    await alive.reply("2")
+    for connection in stack.service.hub.connections:
+        connection.received_at_s -= 20
     assert await silent.closed() == 1000
-    assert alive.connection.close_code is None
-    beating.cancel()
+    ref = await alive.send("phoenix", "heartbeat", {})
+    await alive.reply(ref)
 
 
 async def test_drain_tells_every_channel_and_closes_with_1012(stack: Stack) -> None:
@@ -291,10 +297,11 @@ async def test_slow_reader_is_cut_off_and_delays_nobody(start_stack: StackFactor
     assert len(stack.service.hub.connections) == 2
 
 
-async def test_token_expiry_ends_the_channel(stack: Stack) -> None:
+async def test_token_expiry_ends_the_channel(wall_clock: WallClock, stack: Stack) -> None:
     socket = await stack.connect()
-    await socket.join("a", token=stack.token(ALICE, life_s=1.2), join_ref="j")
+    await socket.join("a", token=stack.token(ALICE, life_s=1), join_ref="j")
     await socket.join("b")
+    wall_clock.now_s += 2
     system = await socket.event("system")
     assert system.payload["status"] == "error"
     assert system.payload["extension"] == "system"
@@ -319,13 +326,18 @@ async def test_join_is_refused_with_the_reason_of_its_token(stack: Stack) -> Non
         assert re.fullmatch(expected, reply.payload["response"]["reason"])
 
 
-async def test_new_token_replaces_the_old_and_a_bad_one_ends_the_channel(stack: Stack) -> None:
-    socket = await stack.connect()
-    await socket.join("a", token=stack.token(ALICE, life_s=1.5))
+async def test_new_token_replaces_the_old_and_a_bad_one_ends_the_channel(wall_clock: WallClock, stack: Stack) -> None:
+    socket, other = await stack.connect(), await stack.connect()
+    for each in (socket, other):
+        await each.join("a", token=stack.token(ALICE, life_s=1))
     for ignored in (None, "sb_publishable_x", 7):
         await socket.send("realtime:a", "access_token", {"access_token": ignored})
     await socket.send("realtime:a", "access_token", {"access_token": stack.token(ALICE)})
-    await asyncio.sleep(1.8)
+    ref = await socket.send("phoenix", "heartbeat", {})
+    await socket.reply(ref)
+    wall_clock.now_s += 2
+    # The old token has ended where it was not replaced.
+    await other.event("phx_close")
     assert socket.events("system") == []
     await socket.send("realtime:a", "access_token", {"access_token": stack.token(ALICE)[:-4] + "AAAA"})
     assert (await socket.event("system")).payload["message"] == ":signature_error"

@@ -8,7 +8,7 @@ import json
 import pytest
 import websockets
 
-from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
+from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory, WallClock
 from tests.realtime.simple.client import Simple
 from tests.realtime.simple.conftest import Connect
 
@@ -67,18 +67,23 @@ async def test_a_socket_without_a_token_is_told_and_closed(start_stack: StackFac
     assert await socket.closed() == 1008
 
 
-async def test_a_socket_whose_token_has_expired_is_told_and_closed(stack: Stack, connect: Connect) -> None:
-    socket = await connect(ALICE, life_s=2.5)
+async def test_a_socket_whose_token_has_expired_is_told_and_closed(wall_clock: WallClock, connect: Connect) -> None:
+    socket = await connect(ALICE, life_s=1)
     await socket.do("joinRoom", roomId="general")
+    wall_clock.now_s += 2
     assert await socket.closed() == 1008
     assert "token_expired" in [frame["error"]["code"] for frame in socket.events("error")]
 
 
-async def test_a_new_token_keeps_the_socket_and_its_rooms_beyond_the_old_one(stack: Stack, connect: Connect) -> None:
-    alice, bob = await connect(ALICE, life_s=3), await connect(BOB)
+async def test_a_new_token_keeps_the_socket_and_its_rooms_beyond_the_old_one(
+    wall_clock: WallClock, stack: Stack, connect: Connect
+) -> None:
+    alice, bob, other = await connect(ALICE, life_s=1), await connect(BOB), await connect(ALICE, life_s=1)
     await alice.do("joinRoom", roomId="general")
     await alice.do("authenticate", token=stack.token(ALICE))
-    await asyncio.sleep(3.2)
+    wall_clock.now_s += 2
+    # The old token has ended where it was not replaced.
+    assert await other.closed() == 1008
     await bob.do("sendMessage", roomId="general", message="still there?")
     assert (await alice.event("message"))["message"] == "still there?"
 
