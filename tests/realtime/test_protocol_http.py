@@ -26,7 +26,8 @@ def client(stack: Stack, token: str | None = None) -> httpx.AsyncClient:
 
 BATCHES: list[tuple[Any, Any]] = [
     ([], {"messages": BLANK}),
-    ({"messages": None}, {"messages": BLANK}),
+    ({}, {"messages": BLANK}),
+    ({"messages": None}, {"messages": INVALID}),
     ({"messages": [None]}, {"messages": INVALID}),
     ({"messages": {"0": GOOD}}, {"messages": INVALID}),
     ({"messages": [{}]}, {"messages": [{"topic": BLANK, "payload": BLANK, "event": BLANK}]}),
