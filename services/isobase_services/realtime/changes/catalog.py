@@ -44,6 +44,7 @@ _TABLE_SQL = """
 select n.nspname, c.relname, c.relrowsecurity,
        a.attname, a.atttypid::bigint as type_oid, t.typname, tn.nspname as type_schema, t.typarray <> 0 as has_array,
        coalesce(o.collisdeterministic, true) as is_deterministic,
+       case when a.attcollation <> t.typcollation then o.collname end as collation, os.nspname as collation_schema,
        coalesce(a.attnum = any (k.conkey), false) as is_key
   from pg_catalog.pg_class as c
   join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
@@ -51,6 +52,7 @@ select n.nspname, c.relname, c.relrowsecurity,
   join pg_catalog.pg_type as t on t.oid = a.atttypid
   join pg_catalog.pg_namespace as tn on tn.oid = t.typnamespace
   left join pg_catalog.pg_collation as o on o.oid = a.attcollation
+  left join pg_catalog.pg_namespace as os on os.oid = o.collnamespace
   left join pg_catalog.pg_constraint as k on k.conrelid = c.oid and k.contype = 'p'
  where c.oid = $1::bigint::oid
  order by a.attnum
@@ -255,6 +257,7 @@ def _column(row: asyncpg.Record, types: Mapping[int, TypeFacts]) -> Column:
         type_name=row["typname"],
         type_sql=type_sql,
         array_sql=f"{type_sql}[]" if is_flat else None,
+        collation_sql=qualified(row["collation_schema"], row["collation"]) if row["collation"] is not None else None,
         kind=_kind(row["type_oid"], facts, is_deterministic=row["is_deterministic"]),
         is_key=row["is_key"],
         converter=converter_for(row["type_oid"], types),

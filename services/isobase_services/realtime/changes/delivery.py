@@ -177,6 +177,6 @@ def _plan_hit(row: Row, section: Section, rights: RoleRights, filters: Filters) 
     # A deleted row is shown by its key alone, because no policy can be asked about it. A filter on another column would tell
     # a stranger what the row held, one question per filter.
     is_hidden = rights.rule is not None and row.action is Action.DELETE
-    if not filters.pass_(row, section.request.filters, by_key_only=is_hidden):
+    if not filters.pass_(row, section.request.filters, rights.columns, by_key_only=is_hidden):
         return None
     return Hit(section, rights, None if is_hidden else rights.rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from isobase_services.realtime.changes.predicates import Predicate, local_predicate
 from isobase_services.realtime.changes.questions import Questions
@@ -46,15 +46,18 @@ class Filters:
             column = tables[oid].columns[item.column]
             self._answers[oid, item] = await self._questions.passing_values(item, column, values)
 
-    def pass_(self, row: Row, filters: tuple[Filter, ...], *, by_key_only: bool) -> bool:
+    def pass_(self, row: Row, filters: tuple[Filter, ...], readable: Collection[str], *, by_key_only: bool) -> bool:
         """True when the row passes all filters; a filter on a column that the log does not hold is not passed.
 
-        ``by_key_only``: nor is one on a column outside the primary key.
+        Nor is one on a column that is not ``readable``: who passes or not would tell what it holds. ``by_key_only``: nor is one
+        on a column outside the primary key.
         """
         values = filterable(row)
         for item in filters:
             column = row.table.columns.get(item.column)
             if column is None or item.column not in values or (by_key_only and not column.is_key):
+                return False
+            if item.column not in readable:
                 return False
             value = values[item.column]
             predicate = self._local[row.table.oid, item]

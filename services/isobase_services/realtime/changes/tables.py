@@ -18,6 +18,7 @@ class Column:
     """One column: ``type_name`` as pg_type has it, ``type_sql`` quoted for a statement, ``json_key`` ready to be written.
 
     ``array_sql``: the type of an array of its values, or None where such an array cannot be written as a flat list.
+    ``collation_sql``: its collation, quoted for a statement, where that is not its type's.
     ``kind``: how policies may compare it without PostgreSQL, None when they may not. ``converter`` is None where only
     PostgreSQL can turn a value into JSON. ``description``: the column's entry in ``columns``, as JSON text.
     """
@@ -27,6 +28,7 @@ class Column:
     type_name: str
     type_sql: str
     array_sql: str | None
+    collation_sql: str | None
     kind: Kind | None
     is_key: bool
     converter: Converter | None

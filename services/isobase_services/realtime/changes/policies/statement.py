@@ -36,6 +36,11 @@ class StatementColumn(Protocol):
         """The type of a flat array of its values, or None."""
         ...
 
+    @property
+    def collation_sql(self) -> str | None:
+        """Its collation, quoted for a statement, where that is not its type's."""
+        ...
+
 
 @dataclass(slots=True, frozen=True, eq=False, weakref_slot=True)
 class RowStatement:
@@ -76,11 +81,11 @@ def row_statement(schema: str, table: str, columns: Mapping[str, StatementColumn
         # With several arguments unnest is a piece of syntax, which takes no schema.
         unnest = f"{'pg_catalog.' if len(read) == 1 else ''}unnest({arrays}) with ordinality"
         names = [quote_identifier(column.name) for column in read]
-        if all(column.array_sql for column in read):
+        if all(column.array_sql and column.collation_sql is None for column in read):
             source = f"{unnest} as {name} ({', '.join(names)}, isobase_position)"
         else:
             casts = ", ".join(
-                f"isobase_input.c{number}" + ("" if column.array_sql else f"::{column.type_sql}") + f" as {target}"
+                f"{_value_sql(column, f'isobase_input.c{number}')} as {target}"
                 for number, (column, target) in enumerate(zip(read, names, strict=True), 1)
             )
             inner = ", ".join(f"c{number}" for number in range(1, len(read) + 1))
@@ -89,6 +94,12 @@ def row_statement(schema: str, table: str, columns: Mapping[str, StatementColumn
                 f" as isobase_input ({inner}, isobase_position)) as {name}"
             )
     return RowStatement(_select(name, source, rule), read, is_whole=False)
+
+
+def _value_sql(column: StatementColumn, text_sql: str) -> str:
+    """A value as its column has it: policies compare texts by the column's collation, which an array does not carry."""
+    typed = text_sql if column.array_sql else f"{text_sql}::{column.type_sql}"
+    return typed if column.collation_sql is None else f"({typed}) collate {column.collation_sql}"
 
 
 def _select(positions: str, source: str, rule: Rule) -> str:
