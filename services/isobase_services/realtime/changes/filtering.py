@@ -49,8 +49,8 @@ class Filters:
     def pass_(self, row: Row, filters: tuple[Filter, ...], readable: Collection[str], *, by_key_only: bool) -> bool:
         """True when the row passes all filters; a filter on a column that the log does not hold is not passed.
 
-        Nor is one on a column that is not ``readable``: who passes or not would tell what it holds. ``by_key_only``: nor is one
-        on a column outside the primary key.
+        Nor is one on a column that is not ``readable``: who passes or not would tell what it holds. ``by_key_only``: nor
+        is one on a column outside the primary key.
         """
         values = filterable(row)
         for item in filters:
