@@ -231,3 +231,63 @@ async def test_slot_that_a_dead_process_left_is_swept_by_the_next_that_has_no_us
     async with asyncio.timeout(20):
         while (await first.sql(slots))[0][0]:
             await asyncio.sleep(0.02)
+
+
+async def test_place_of_the_log_that_cannot_be_read_is_left_behind_and_clients_are_told(
+    start_stack: StackFactory,
+) -> None:
+    stack = await start_stack(changes={"slot": "permanent"})
+    # The server evaluates a publication's row filter while it decodes: a row that makes it raise ends every stream that comes
+    # to it, with this publication as it was then, whatever becomes of it later.
+    await stack.sql("alter publication supabase_realtime drop table public.board")
+    await stack.sql("alter publication supabase_realtime add table public.board where (10 / rank > 0)")
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD, postgres_changes_options={"position": True})
+    slots = "select slot_name from pg_replication_slots where database = current_database()"
+    before = await stack.sql(slots)
+    await stack.sql("insert into board (body, rank) values ('before', 1)")
+    assert (await socket.event("postgres_changes")).payload["data"]["record"]["body"] == "before"
+    await stack.sql("insert into board (body, rank) values ('poison', 0)")
+    error = await socket.event("system", timeout_s=60)
+    assert error.payload["message"].startswith("PositionTooOld: ")
+    assert (await socket.event("system", timeout_s=30)).payload["message"] == "Subscribed to PostgreSQL"
+    assert await stack.sql(slots) not in ([], before)
+    await stack.sql("insert into board (body, rank) values ('after', 1)")
+    assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "after"
+    registry = stack.platform.metrics.registry
+    dropped = "isobase_realtime_changes_slots_dropped_total"
+    assert registry.get_sample_value(dropped, {"reason": "unreadable"}) == 1
+
+
+async def test_stream_that_is_lost_again_and_again_keeps_its_slot(stack: Stack) -> None:
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    slots = "select slot_name from pg_replication_slots where database = current_database()"
+    before = await stack.sql(slots)
+    intake = stack.service.changes.intake
+    for number in range(7):
+        pid = intake.backend_pid
+        await stack.sql("select pg_terminate_backend($1)", pid)
+        async with asyncio.timeout(20):
+            while intake.backend_pid in (None, pid):
+                await asyncio.sleep(0.02)
+        if number % 2:
+            await stack.sql("insert into board (rank) values ($1)", number)
+            assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["rank"] == number
+    assert await stack.sql(slots) == before
+
+
+async def test_message_that_cannot_be_told_takes_no_change_of_its_transaction_along(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_row: object) -> None:
+        raise ValueError("no message")
+
+    monkeypatch.setattr("isobase_services.realtime.service.broadcast_of_row", unreadable)
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    async with stack.owner.transaction():
+        await stack.sql("select realtime.send('{}', 'e', 'a', false)")
+        await stack.sql("insert into board (body) values ('kept')")
+    assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "kept"
+    assert (await socket.event("system", timeout_s=20)).payload["message"] == "Subscribed to PostgreSQL"

@@ -32,7 +32,8 @@ class ChangeFigures:
         )
         self._slots_dropped = Counter(
             "isobase_realtime_changes_slots_dropped",
-            "Slots given up because they held back too much or the server gave them up",
+            "Slots given up: outgrown (held back too much), unreadable (ended at one place again and again)",
+            ("reason",),
             registry=registry,
         )
         self._replays = Counter(
@@ -63,9 +64,9 @@ class ChangeFigures:
         """Something may be missing."""
         self._lost.inc()
 
-    def slot_dropped(self) -> None:
-        """A slot was given up."""
-        self._slots_dropped.inc()
+    def slot_dropped(self, reason: str) -> None:
+        """A slot was given up: ``outgrown`` or ``unreadable``."""
+        self._slots_dropped.labels(reason).inc()
 
     def replay(self, outcome: str) -> None:
         """A client asked for what it missed."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from isobase_services.realtime.changes.changelog import ChangeLog, Slice
 from isobase_services.realtime.changes.figures import ChangeFigures
-from isobase_services.realtime.changes.pgoutput import Insert, decode
+from isobase_services.realtime.changes.pgoutput import Insert, Relation, decode
 from isobase_services.realtime.changes.pipeline import Pipeline
 from isobase_services.realtime.changes.position import START, Point, Position
 from isobase_services.realtime.changes.stream import StreamRefused
@@ -85,8 +85,10 @@ class History:
             return None
         if fresh.last > self._deliver_after:
             due = fresh.beyond(self._deliver_after)
-            self._tell_messages(due)
+            is_told = self._tell_messages(due)
             self.pipeline.offer(due, self.log.epoch)
+            if not is_told:
+                self._dropped()
         return fresh
 
     def advance(self, point: Point) -> None:
@@ -95,18 +97,26 @@ class History:
         self.log.evict(time.monotonic())
         self._figures.ring(self.log.size_bytes, len(self.log))
 
-    def _tell_messages(self, item: Slice) -> None:
+    def _tell_messages(self, item: Slice) -> bool:
+        """False when one could not be told."""
         # At once: they carry what they say with them and ask no policy of a table.
+        is_told = True
         for entry in item.entries:
             relation = entry.table.relation
             if relation.table != "messages" or relation.schema != "realtime" or entry.data[:1] != b"I":
                 continue
-            change = decode(entry.data)
-            if isinstance(change, Insert):
-                cells = zip(relation.columns, change.new, strict=True)
-                self._on_message_row(
-                    {column.name: cell for column, cell in cells if cell is None or isinstance(cell, str)}
-                )
+            try:
+                self._tell_message(relation, entry.data)
+            except Exception:  # noqa: BLE001  one message that cannot be told must not take its transaction's changes along
+                _log.exception("a message of realtime.messages could not be told")
+                is_told = False
+        return is_told
+
+    def _tell_message(self, relation: Relation, data: bytes) -> None:
+        change = decode(data)
+        if isinstance(change, Insert):
+            cells = zip(relation.columns, change.new, strict=True)
+            self._on_message_row({column.name: cell for column, cell in cells if cell is None or isinstance(cell, str)})
 
     # -- up to date ---------------------------------------------------------------------------------------------------
 

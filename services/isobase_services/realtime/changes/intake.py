@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from isobase_platform.errors import IsobaseError
 from isobase_services.realtime.changes.assembly import Assembler
 from isobase_services.realtime.changes.catalog import Catalog
 from isobase_services.realtime.changes.figures import ChangeFigures
 from isobase_services.realtime.changes.history import History
-from isobase_services.realtime.changes.position import START, Point
+from isobase_services.realtime.changes.position import START, Point, Position
 from isobase_services.realtime.changes.relay import Relay
 from isobase_services.realtime.changes.relay_format import Standing
 from isobase_services.realtime.changes.slot_keeper import SlotKeeper
@@ -30,8 +31,21 @@ VACANT_ATTEMPT_INTERVAL_S = 0.1
 """When a leader has gone its session may take a moment to end."""
 LASTING_REFUSAL_DELAY_S = 30.0
 WANTED_ELSEWHERE_CHECK_S = 5.0
+FRUITLESS_READINGS = 5
+"""How often a permanent slot is read again that ends in front of what was there before, at the same place every time; then it
+is given up. A message that the server cannot decode, or that this process cannot read, would else stand there for ever, and
+hold the log back up to ``max_lag_bytes``."""
 
 _log = logging.getLogger("isobase.realtime")
+
+
+@dataclass(slots=True)
+class _Fruitless:
+    """Streams that ended before they were up to date: so many in a row that read no further than ``furthest``."""
+
+    epoch: str | None = None
+    furthest: Point = START
+    ends: int = 0
 
 
 class Intake:
@@ -53,6 +67,7 @@ class Intake:
         self._figures = figures
         self._assembler = Assembler(START)
         self._live_at: Point | None = None
+        self._fruitless = _Fruitless()
         self._stream: LogStream | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_wanted = False
@@ -169,13 +184,33 @@ class Intake:
             self._reported = None
             failures = 0
             self._begin(stream)
-            if await self._has_outgrown(stream):
-                self._figures.slot_dropped()
-                self._lose_stream()
-                await self._slots.drop()
+            loss = "outgrown" if await self._has_outgrown(stream) else None
+            if loss is None and self._is_stuck(stream):
+                loss = "unreadable"
             self._lose_stream()
+            if loss is not None:
+                self._figures.slot_dropped(loss)
+                await self._slots.drop()
             self._relay.follow()
-            await asyncio.sleep(RECONNECT_DELAYS_S[0])
+            await asyncio.sleep(RECONNECT_DELAYS_S[min(self._fruitless.ends, len(RECONNECT_DELAYS_S) - 1)])
+
+    def _is_stuck(self, stream: LogStream) -> bool:
+        """A stream ended: True when its slot ended ``FRUITLESS_READINGS`` times in a row at the same place."""
+        facts, fruitless, head = stream.facts, self._fruitless, self._assembler.head
+        if self._live_at is None or not facts.is_permanent:
+            self._fruitless = _Fruitless()
+            return False
+        if facts.epoch != fruitless.epoch or head > fruitless.furthest:
+            self._fruitless = _Fruitless(facts.epoch, head, 1)
+            return False
+        fruitless.ends += 1
+        if fruitless.ends < FRUITLESS_READINGS:
+            return False
+        _log.error(
+            "the replication slot cannot be read beyond a place in the log and is made anew",
+            extra={"slot": facts.name, "position": str(Position(facts.epoch, fruitless.furthest))},
+        )
+        return True
 
     async def _has_outgrown(self, stream: LogStream) -> bool:
         """Wait until the stream ended (False), or until its slot holds back too much (True)."""
