@@ -152,7 +152,7 @@ class Phoenix:
         """Join with row changes and wait until they are live."""
         reply = await self.join(name, token=token, postgres_changes=list(changes), **config)
         assert reply.payload["status"] == "ok", reply
-        system = await self.event("system", f"realtime:{name}", 10.0)
+        system = await self.event("system", f"realtime:{name}", 30.0)
         assert system.payload["status"] == "ok", system
         return reply
 

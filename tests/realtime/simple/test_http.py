@@ -120,7 +120,7 @@ async def test_without_a_user_rooms_are_closed(stack: Stack) -> None:
 
 async def test_the_description_of_the_socket_is_valid_asyncapi_and_names_every_action(stack: Stack) -> None:
     if not ASYNCAPI_SCHEMA.exists():
-        pytest.skip("the schema of AsyncAPI is not installed: make test-deps")
+        pytest.fail("The schema of AsyncAPI is missing: run `make test-deps`")
     status, document = await Http(stack, None)("GET", "/asyncapi.json")
     assert status == 200
     jsonschema.Draft7Validator(json.loads(ASYNCAPI_SCHEMA.read_text())).validate(document)
