@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ chaos-storage: install ## kill storage at random moments of resumable uploads, o
 
 chaos-realtime: install ## kill the leader, processes, PostgreSQL and Redis while clients follow row changes (ROUNDS=20 SEED=1; 2 minutes)
 	ISOBASE_CHAOS_ROUNDS=$(or $(ROUNDS),20) ISOBASE_CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n0 -s tests/realtime/chaos/test_changes.py $(PYTEST_ARGS)
+
+chaos-realtime-transactions: install ## overlapping, large and rolled back transactions, and messages from SQL, while parts die (ROUNDS=10 SEED=1; 4 minutes)
+	ISOBASE_CHAOS_ROUNDS=$(or $(ROUNDS),10) ISOBASE_CHAOS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n0 -s tests/realtime/chaos/test_transactions.py $(PYTEST_ARGS)
 
 chaos-realtime-cluster: install ## kill realtime processes and their bus while members send and come and go (ROUNDS=10; 8 minutes)
 	ISOBASE_CHAOS_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest -n0 -s tests/realtime/chaos/test_cluster.py $(PYTEST_ARGS)

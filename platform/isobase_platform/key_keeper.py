@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from isobase_platform.errors import ConfigurationError, IsobaseError
+from isobase_platform.errors import ConfigurationError, IsobaseError, Unavailable
 from isobase_platform.key_store import add_pair_for_simple_face, held_keys, read_keys
 from isobase_platform.keys import HeldKey, KeyRing, generate_jwk
 
@@ -53,22 +53,36 @@ class KeyKeeper:
         self._next_look: asyncio.Task[None] | None = None
         self._looked_at_s = float("-inf")
         self._subscription: Subscription | None = None
+        self._has_bus = True
         self._watching: asyncio.Task[None] | None = None
         # JWT headers, still encoded, whose key needs no look: every token of one key begins with the same.
         self._heard_of: set[bytes] = set()
 
     async def start(self) -> None:
-        """Load the keys and keep them fresh. Raises what makes them unusable: ``ConfigurationError``, ``Unavailable``."""
+        """Load the keys and keep them fresh.
+
+        Raises what makes them unusable: ``ConfigurationError``, and ``Unavailable`` for a database that is away.
+        """
         await self.look()
-        interval_s = LOOK_INTERVAL_S
+        await self._listen()
+        # What changed between the look and the subscription was told to nobody.
+        await self.look()
+        self._watching = asyncio.create_task(self._watch(), name="signing keys")
+
+    async def _listen(self) -> None:
+        """Subscribe to changes. A bus that is away keeps no process from starting: the table is looked at more often then."""
         try:
             self._subscription = await self._bus.subscribe(CHANNEL, self._told, on_reconnect=self._look_quietly)
         except ConfigurationError:
-            # Behind a pooler that passes no LISTEN, without a Redis.
-            interval_s = LOOK_INTERVAL_WITHOUT_BUS_S
-        # What changed between the look and the subscription was told to nobody.
-        await self.look()
-        self._watching = asyncio.create_task(self._watch(interval_s), name="signing keys")
+            # Behind a pooler that passes no LISTEN, without a Redis: there is no bus to wait for.
+            self._has_bus = False
+        except Unavailable:
+            _log.warning("the bus is away: changes of the signing keys are looked for until it is back")
+
+    @property
+    def hears_changes(self) -> bool:
+        """False while changes are told to nobody here, and only looked for."""
+        return self._subscription is not None
 
     async def close(self) -> None:
         """End the background work."""
@@ -142,9 +156,11 @@ class KeyKeeper:
     async def _told(self, _message: bytes) -> None:
         await self._look_quietly()
 
-    async def _watch(self, interval_s: float) -> None:
+    async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(LOOK_INTERVAL_S if self.hears_changes else LOOK_INTERVAL_WITHOUT_BUS_S)
+            if self._subscription is None and self._has_bus:
+                await self._listen()
             await self._look_quietly()
 
     async def need_pair(self, algorithm: str) -> None:

@@ -22,6 +22,7 @@ from isobase_platform.key_keeper import CHANNEL
 from isobase_platform.keys import generate_jwk
 from isobase_platform.pool import Connection
 from isobase_platform.runtime import Platform
+from tests.plugins.redis import RedisServer
 
 WAIT_S = 5.0
 Open: TypeAlias = Callable[[], Awaitable[Platform]]
@@ -135,6 +136,25 @@ async def test_a_change_reaches_running_processes_by_itself(owner: Database, ope
     kid = await put_into_use(owner)
     await one.bus.publish(CHANNEL, b"")
     await until(lambda: one.keys.signing_key.kid == kid == other.keys.signing_key.kid)
+
+
+async def test_a_process_starts_while_redis_is_away_and_hears_of_changes_once_it_is_back(
+    owner: Database, database: Settings, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_platform.key_keeper.LOOK_INTERVAL_WITHOUT_BUS_S", 0.1)
+    settings = database.model_copy(update={"redis_url": SecretStr(redis_server.url)})
+    redis_server.stop()
+    async with Platform.open(settings) as process:
+        await process.key_keeper.start()
+        first = await put_into_use(owner)
+        await until(lambda: process.keys.signing_key.kid == first)  # nobody could tell: it looks
+        redis_server.start()
+        async with asyncio.timeout(20):
+            while not await process.bus.ping() or not process.key_keeper.hears_changes:
+                await asyncio.sleep(0.02)
+        second = await put_into_use(owner)
+        await process.bus.publish(CHANNEL, b"")
+        await until(lambda: process.keys.signing_key.kid == second)
 
 
 async def test_a_token_of_a_key_that_nobody_told_of_is_recognised_before_it_is_verified(
