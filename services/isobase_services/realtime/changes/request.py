@@ -17,7 +17,6 @@ __all__ = ["ANY", "ChangeRequest", "Filter", "Operator", "RequestRefused", "chan
 
 ANY = "*"
 MAX_FILTER_LENGTH_CHARS = 20_000
-MAX_IDENTIFIER_LENGTH_CHARS = 63
 
 
 class Operator(StrEnum):
