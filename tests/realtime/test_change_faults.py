@@ -121,7 +121,7 @@ async def test_slot_is_given_back_when_nobody_listens(start_stack: StackFactory,
     await socket.subscribe("a", BOARD)
     assert (await stack.sql(slots))[0][0] == 1
     await socket.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await stack.sql(slots))[0][0]:
             await asyncio.sleep(0.02)
     again = await stack.connect()

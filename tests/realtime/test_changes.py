@@ -192,13 +192,18 @@ async def test_right_revoked_while_subscribed_hides_the_column_from_then_on(stac
 
 
 async def test_row_security_switched_on_while_subscribed_counts_from_then_on(stack: Stack) -> None:
-    anon = await stack.connect()
+    anon, server = await stack.connect(), await stack.connect()
     await anon.subscribe("a", BOARD)
+    await server.subscribe("a", BOARD, token=stack.token(role="service_role"))
     await stack.sql("insert into board (body) values ('open')")
     await anon.event("postgres_changes")
     await stack.sql("alter table board enable row level security")
     await stack.sql("insert into board (body) values ('secret')")
-    await anon.nothing("postgres_changes")
+    await server.wait_for(lambda item: item.event == "postgres_changes" and "secret" in str(item.payload))
+    await stack.sql("alter table board disable row level security")
+    await stack.sql("insert into board (body) values ('open again')")
+    await anon.wait_for(lambda item: item.event == "postgres_changes" and "open again" in str(item.payload))
+    assert "secret" not in str(anon.events("postgres_changes"))
 
 
 async def test_selected_columns_and_the_key_are_all_that_is_sent(stack: Stack) -> None:
