@@ -1717,7 +1717,7 @@ $$;
 -- third-party issuers have users that auth.users does not know. Everything is reached under the policies below, by the face's own
 -- statements as by views that a project makes (docs/realtime-rooms.md).
 create table if not exists isobase.rooms (
-  id text primary key default gen_random_uuid()::text constraint rooms_id_form check (id ~ '^[A-Za-z0-9_.:@~-]{1,128}$'),
+  id text primary key default '~' || gen_random_uuid() constraint rooms_id_form check (id ~ '^[A-Za-z0-9_.:@~-]{1,128}$'),
   name text constraint rooms_name_length check (char_length(name) <= 200),
   is_public boolean not null default false,
   metadata jsonb not null default '{}'
@@ -1756,6 +1756,7 @@ create table if not exists isobase.room_reads (
   primary key (room_id, user_id)
 );
 create index if not exists room_reads_user_id_idx on isobase.room_reads (user_id);
+alter table isobase.rooms alter column id set default '~' || gen_random_uuid();
 comment on table isobase.rooms is 'Rooms of the simple realtime face. last_seq is the number of the newest message.';
 comment on table isobase.room_members is 'Who is in a room. Public rooms are open to every signed-in user beside.';
 comment on table isobase.room_messages is 'What was said in rooms; seq counts within a room, in the order of the commits.';
@@ -1787,6 +1788,16 @@ create or replace function isobase.may_write_room_topic(topic text, event text) 
   language sql stable security definer set search_path = '' as $$
   select isobase.room_role(substr(topic, 6)) is not null and coalesce(event not in ('message', 'member', 'room', 'read', 'typing'), true)
       or not exists (select from isobase.rooms as r where r.id = substr(topic, 6))
+$$;
+
+-- Whether a user may make a room of this id. A room opens the private channel room:ID to its members and closes it to all others: where
+-- a project has policies of its own on realtime.messages, room:ID may be a channel of its own, and is not to be had by making a room.
+-- A definer's function, because users need no rights on the schema realtime.
+create or replace function isobase.may_name_room(room_id text) returns boolean
+  language sql stable security definer set search_path = '' as $$
+  select room_id like '~%'
+      or not exists (select from pg_catalog.pg_policy as p
+                      where p.polrelid = 'realtime.messages'::pg_catalog.regclass and p.polname not like 'isobase\_%')
 $$;
 
 -- A time as all faces show it.
@@ -1950,7 +1961,7 @@ create policy "members and everybody of public ones see it" on isobase.rooms for
          or id in (select m.room_id from isobase.room_members as m where m.user_id = (select isobase.caller_id())));
 drop policy if exists "users make their own" on isobase.rooms;
 create policy "users make their own" on isobase.rooms for insert to authenticated
-  with check (created_by = (select isobase.caller_id()));
+  with check (created_by = (select isobase.caller_id()) and isobase.may_name_room(id));
 drop policy if exists "owners change it" on isobase.rooms;
 create policy "owners change it" on isobase.rooms for update to authenticated
   using (isobase.room_role(id) = 'owner') with check (isobase.room_role(id) = 'owner');
@@ -2105,7 +2116,7 @@ grant execute on function isobase.ask_for_each(text, text[], text[], integer, te
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;
-grant execute on function isobase.caller_id(), isobase.room_role(text), isobase.may_read_room_topic(text),
+grant execute on function isobase.caller_id(), isobase.room_role(text), isobase.may_name_room(text), isobase.may_read_room_topic(text),
   isobase.may_write_room_topic(text, text), isobase.room_message_json(isobase.room_messages),
   isobase.iso_time(timestamptz) to anon, authenticated, service_role;
 grant select on isobase.rooms, isobase.room_members, isobase.room_messages, isobase.room_reads to authenticated, service_role;

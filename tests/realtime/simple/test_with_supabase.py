@@ -81,9 +81,9 @@ async def test_presence_is_shared_by_both_faces(connect: Connect, stack: Stack) 
 
 
 async def test_no_policy_of_the_project_opens_a_room_to_a_stranger(connect: Connect, stack: Stack) -> None:
-    await stack.sql("create policy all_may on realtime.messages for all using (true) with check (true)")
     alice = await connect(ALICE)
     await alice.do("createRoom", roomId="plans")
+    await stack.sql("create policy all_may on realtime.messages for all using (true) with check (true)")
     bob = await stack.connect()
     reply = await bob.join("room:plans", token=stack.token(BOB), private=True)
     assert reply.payload["status"] == "error"
@@ -107,8 +107,8 @@ async def test_a_room_that_begins_to_exist_closes_the_channel_that_had_its_name(
     )
     assert ref
     assert await stack.service.changes.wait_until_live(20)
-    alice = await connect(ALICE)
-    await alice.do("createRoom", roomId="plans")
+    alice, service = await connect(ALICE), await connect(None, role="service_role")
+    await service.do("createRoom", roomId="plans", members=[ALICE])
     await bob.event("phx_close", ROOM, 20)
     await alice.do("sendMessage", roomId="plans", message="ours")
     assert [item for item in bob.events("broadcast") if item.payload["event"] == "message"] == []

@@ -30,6 +30,8 @@ from isobase_services.realtime.wire.messages import dump
 __all__ = ["MAX_HISTORY", "MAX_MEMBERS", "NewRoom", "ReadMark", "RoomChange", "Rooms", "person"]
 
 MAX_HISTORY = 200
+USERS_PREFIX = "~"
+"""How ids begin that no private channel of a project has; given ids begin so."""
 MAX_MEMBERS = 1000
 """Members that one answer holds, and that a room may be made with."""
 
@@ -87,16 +89,28 @@ class Rooms:
         return f'{{"rooms":[{",".join(_texts(rows[:count]))}],"next":{dump(following)}}}'
 
     async def create(self, caller: Caller, room: NewRoom) -> str:
-        """Make a room, owned by the caller, and return it. Raises ``Conflict`` ``room_exists``."""
+        """Make a room, owned by the caller, and return it.
+
+        Raises ``Conflict`` ``room_exists``, and ``Forbidden`` ``room_id_reserved`` where ``room:ID`` may be a private channel
+        of the project's own (``isobase.may_name_room``).
+        """
         _signed_in(caller)
-        room_id = room.room_id or str(uuid.uuid4())
+        room_id = room.room_id or f"{USERS_PREFIX}{uuid.uuid4()}"
         values = (room_id, room.name, str(room.is_public).lower(), dump(room.metadata))
-        *_, rows = await self._run(
-            caller,
-            (statements.CREATE, values),
-            (statements.ADD_MEMBERS, (room_id, dump(room.members))),
-            (statements.ROOM, (room_id,)),
-        )
+        try:
+            *_, rows = await self._run(
+                caller,
+                (statements.CREATE, values),
+                (statements.ADD_MEMBERS, (room_id, dump(room.members))),
+                (statements.ROOM, (room_id,)),
+            )
+        except NotFound as error:
+            # The policy's refusal; nobody has to find a room that he is about to make.
+            raise Forbidden(
+                "Private channels called room:ID may be the project's own; this id cannot be chosen",
+                code="room_id_reserved",
+                hint=f"Begin the id with {USERS_PREFIX}, leave it out, or let the service_role make the room",
+            ) from error
         return _texts(rows)[0]
 
     async def update(self, caller: Caller, room_id: str, change: RoomChange) -> str:
@@ -239,7 +253,8 @@ class Rooms:
         """Let a public room of the settings begin to exist; False where it did already."""
         if await self.exists(room_id):
             return False
-        await self._door.once(Caller.service(), [(statements.CREATE_PUBLIC, (room_id,))])
+        is_wanted = "public" in self._settings.model_fields_set
+        await self._door.once(Caller.service(), [(statements.CREATE_PUBLIC, (room_id, str(is_wanted).lower()))])
         return True
 
     async def _run(self, caller: Caller, *steps: Step) -> list[list[Row]]:

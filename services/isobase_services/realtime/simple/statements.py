@@ -61,8 +61,10 @@ select {_ROOM_JSON},
 EXISTS: Final = "select 1 from isobase.rooms as r where r.id = $1"
 
 CREATE: Final = "insert into isobase.rooms (id, name, is_public, metadata) values ($1, $2, $3::boolean, $4::jsonb)"
+# $2: the operator named the room; the default must not take a channel of the project.
 CREATE_PUBLIC: Final = (
-    "insert into isobase.rooms (id, name, is_public, created_by) values ($1, $1, true, null) on conflict do nothing"
+    "insert into isobase.rooms (id, name, is_public, created_by)"
+    " select $1, $1, true, null where $2::boolean or isobase.may_name_room($1) on conflict do nothing"
 )
 UPDATE: Final = """
 update isobase.rooms as r
