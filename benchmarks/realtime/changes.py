@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -21,6 +22,8 @@ TIMEOUT_S = 30.0
 IDLE_PER_S, BUSY_PER_S = 20.0, 500.0
 GOAL_PER_S, GOAL_P50_MS, GOAL_P95_MS = 1_000, 10.0, 50.0
 WRITERS = 2
+MAX_PER_WRITER_S = 130.0
+"""Changes a second that one connection writes reliably, each in a transaction of its own; for more there are several."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,18 +87,15 @@ def _subscribe(load: Load, peer: Peer, apikey: str, table: str, sockets: int) ->
 
 async def _latency(load: Load, peer: Peer, apikey: str, kind: Kind, sockets: int, per_s: float, seconds: float) -> None:
     """Insert single rows at a pace; measured from the insert's execution, so that the commit is part of it."""
-    writer = await asyncpg.connect(peer.database_url)
+    writers = [await asyncpg.connect(peer.database_url) for _ in range(math.ceil(per_s / MAX_PER_WRITER_S))]
     try:
         _subscribe(load, peer, apikey, kind.table, sockets)
         load.hold(0.0)
         rows = int(per_s * seconds)
         load.begin(Collect(rows * kind.receivers, seconds + GRACE_S))
         started_s = time.monotonic()
-        for number in range(rows):
-            delay_s = started_s + number / per_s - time.monotonic()
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-            await writer.execute("call bench.write_notes($1, $2, $2)", kind.table, number)
+        numbers = iter(range(rows))
+        await asyncio.gather(*(_write_paced(one, kind.table, numbers, started_s, per_s) for one in writers))
         written_per_s = rows / max(time.monotonic() - started_s, seconds)
         counted = await asyncio.to_thread(load.counted)
     except LoadFailedError as error:
@@ -103,7 +103,8 @@ async def _latency(load: Load, peer: Peer, apikey: str, kind: Kind, sockets: int
         return
     finally:
         load.close()
-        await writer.close()
+        for one in writers:
+            await one.close()
     [found] = counted.latencies
     p50, p95, p99 = latency_cells(found)
     is_judged = per_s == IDLE_PER_S and peer.server is not None
@@ -117,6 +118,17 @@ async def _latency(load: Load, peer: Peer, apikey: str, kind: Kind, sockets: int
         p99,
         f"{found.max_ms:.0f}",
     )
+
+
+async def _write_paced(
+    writer: asyncpg.Connection[asyncpg.Record], table: str, numbers: Iterator[int], started_s: float, per_s: float
+) -> None:
+    """Write the next row that no other writer has taken, each at its time, until there is none left."""
+    for number in numbers:
+        delay_s = started_s + number / per_s - time.monotonic()
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
+        await writer.execute("call bench.write_notes($1, $2, $2)", table, number)
 
 
 async def _throughput(load: Load, peer: Peer, apikey: str, kind: Kind) -> None:

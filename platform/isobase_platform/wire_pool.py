@@ -2,7 +2,7 @@
 
 asyncpg's own pool would do, but for two things: its hand-over costs as much as a whole exchange on the wire, and it hands
 out the coldest connection as gladly as the one whose statements are prepared. Neighbours: ``wire`` for the connection,
-``rls`` as the only user.
+``rls`` and ``owner_wire`` as its users.
 """
 
 from __future__ import annotations

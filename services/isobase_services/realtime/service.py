@@ -77,10 +77,11 @@ class RealtimeService:
         catalog = Catalog(platform.pools, settings.publication)
         search_path = platform.settings.rest.extra_search_path
         delivery_figures = DeliveryFigures(platform.metrics.registry)
+        self._moments = Moments(platform.settings)
         delivery = Delivery(
             subscriptions,
             catalog,
-            moments=Moments(platform.pools),
+            moments=self._moments,
             questions=Questions(platform.door, search_path),
             visibility=Visibility(platform.door, search_path, delivery_figures),
             figures=delivery_figures,
@@ -178,6 +179,7 @@ class RealtimeService:
         await asyncio.gather(*self._maintenance, return_exceptions=True)
         await self.hub.drain(timeout_s)
         await self.changes.close()
+        await self._moments.close()
         await self.cluster.close()
 
     async def _keep_partitions(self) -> None:

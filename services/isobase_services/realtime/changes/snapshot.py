@@ -19,19 +19,24 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from isobase_platform.pool import Pools
+from isobase_platform.config import Settings
+from isobase_platform.owner_wire import OwnerWire
 
 __all__ = ["Moment", "Moments", "Snapshot", "parse_snapshot"]
 
 MAX_WAIT_S = 60.0
 """How long a batch waits for its transactions to become visible before it goes on without; a synchronous standby that is gone
 can hold a committed transaction back for ever."""
+MAX_CONNECTIONS = 2
+"""One for what is committed now, one for replays."""
 FIRST_DELAY_S = 0.001
 MAX_DELAY_S = 0.25
 
 XIDS = 2**32
 """Numbers of transactions in one epoch; the log names a transaction without its epoch."""
 
+# Asked with each batch, so written for PostgreSQL to run in some 0.1 ms: every table is looked up by its oid, where a join
+# would read all of pg_class, and nothing is sorted that an index gives in order (another order only means reading again).
 # Rows of catalogs are never changed in place by DDL: who wrote them and where they stand tells one state from another. Roles
 # are compared by content, because their own catalog is open to superusers only.
 _MOMENT_SQL = """
@@ -46,15 +51,15 @@ select pg_catalog.pg_current_snapshot()::text as snapshot,
             from pg_catalog.pg_proc as p
            where p.pronamespace = pg_catalog.to_regnamespace('auth') and p.proname in ('uid', 'jwt', 'role', 'email'))
        ) as shared,
-       array(select pg_catalog.concat_ws('/', c.xmin, c.ctid, n.xmin, n.ctid,
-               (select pg_catalog.string_agg(p.xmin::text || p.ctid::text, ';' order by p.oid)
-                  from pg_catalog.pg_policy as p where p.polrelid = c.oid),
-               (select pg_catalog.string_agg(a.xmin::text, ';' order by a.attnum)
-                  from pg_catalog.pg_attribute as a where a.attrelid = c.oid and a.attnum > 0))
-          from pg_catalog.unnest($1::bigint[]) with ordinality as wanted (oid, place)
-          left join pg_catalog.pg_class as c on c.oid = wanted.oid::pg_catalog.oid
-          left join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-         order by wanted.place) as tables
+       pg_catalog.array_to_string(array(select coalesce(
+         (select pg_catalog.concat_ws('/', c.xmin, c.ctid,
+                   (select pg_catalog.concat(n.xmin, n.ctid) from pg_catalog.pg_namespace as n where n.oid = c.relnamespace),
+                   (select pg_catalog.string_agg(pg_catalog.concat(p.xmin, p.ctid), ';')
+                      from pg_catalog.pg_policy as p where p.polrelid = c.oid),
+                   (select pg_catalog.string_agg(a.xmin::text, ';')
+                      from pg_catalog.pg_attribute as a where a.attrelid = c.oid and a.attnum > 0))
+            from pg_catalog.pg_class as c where c.oid = wanted.oid::pg_catalog.oid), '')
+          from pg_catalog.unnest($1::bigint[]) as wanted (oid)), '|') as tables
 """
 
 _log = logging.getLogger("isobase.realtime")
@@ -97,8 +102,12 @@ class Moment:
 class Moments:
     """Waits for transactions of the log to become visible, on connections of the service."""
 
-    def __init__(self, pools: Pools) -> None:
-        self._pools = pools
+    def __init__(self, settings: Settings) -> None:
+        self._wire = OwnerWire(settings, max_size=MAX_CONNECTIONS)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._wire.close()
 
     async def after(self, xids: Collection[int], oids: Collection[int]) -> Moment:
         """A moment at which all of ``xids`` are visible, with the marks of the tables ``oids``.
@@ -111,10 +120,8 @@ class Moments:
         missing = set(xids)
         asked = list(oids)
         while True:
-            async with self._pools.acquire(None) as connection:
-                row = await connection.fetchrow(_MOMENT_SQL, asked)
-            assert row is not None  # a SELECT without FROM gives one row
-            snapshot = parse_snapshot(row["snapshot"])
+            [[text, shared, marks]] = await self._wire.ask(_MOMENT_SQL, ["{" + ",".join(map(str, asked)) + "}"])
+            snapshot = parse_snapshot((text or b"").decode())
             missing = {xid for xid in missing if not snapshot.shows(xid)}
             if missing and time.monotonic() >= waits_until_s:
                 _log.warning(
@@ -123,6 +130,7 @@ class Moments:
                 )
                 missing.clear()
             if not missing:
-                return Moment(row["shared"], dict(zip(asked, row["tables"], strict=True)))
+                tables = (marks or b"").decode().split("|") if asked else []
+                return Moment((shared or b"").decode(), dict(zip(asked, tables, strict=True)))
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, MAX_DELAY_S)
