@@ -31,6 +31,7 @@ SUBSCRIBED = "Subscribed to PostgreSQL"
 EXTENSION = "postgres_changes"
 TOO_OLD = "PositionTooOld: some changes after this position are not kept any more, read the tables again"
 RETRY_DELAY_S = 5.0
+REFUSED_CHECK_INTERVAL_S = 0.5
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -307,7 +308,7 @@ class RowChanges:
                     try:
                         await self.intake.live()
                     except StreamRefused:
-                        await asyncio.sleep(0.5)
+                        await asyncio.sleep(REFUSED_CHECK_INTERVAL_S)
                         continue
                     return True
         except TimeoutError:

@@ -51,7 +51,7 @@ class _Node:
 
 
 class PresenceElsewhere:
-    """The copy. At most ``max_entries`` members; those beyond are not taken, and ``is_full`` says so."""
+    """The copy. At most ``max_entries`` members; those beyond are not taken, and ``left_out`` counts them."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries

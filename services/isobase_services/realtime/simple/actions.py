@@ -44,12 +44,30 @@ __all__ = [
 ]
 
 MAX_SEQ = 2**63 - 1
+MAX_PAGE_ITEMS = 200
+"""Messages or rooms of one answer."""
+MAX_NEW_MEMBERS = 1_000
+"""Members that a room begins with."""
+ROOM_ID_PATTERN = r"^[A-Za-z0-9_.:@~-]{1,128}$"
+MAX_USER_ID_LENGTH_CHARS = 255
+MAX_ROOM_NAME_LENGTH_CHARS = 200
+MAX_CHANNEL_NAME_LENGTH_CHARS = 900
+"""Less than a topic on the wire may have, which begins with ``realtime:``."""
+MAX_EVENT_LENGTH_CHARS = 255
+MAX_CLIENT_ID_LENGTH_CHARS = 128
+MAX_SUBSCRIPTION_LENGTH_CHARS = 64
+MAX_TIME_LENGTH_CHARS = 40
+MAX_CURSOR_LENGTH_CHARS = 300
+MAX_SQL_NAME_LENGTH_CHARS = 63
+"""PostgreSQL's, for schemas and tables."""
 RequestId: TypeAlias = str | int | None
-RoomId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@~-]{1,128}$")]
-UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
+RoomId: TypeAlias = Annotated[str, Field(pattern=ROOM_ID_PATTERN)]
+UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID_LENGTH_CHARS)]
 Seq: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEQ)]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=200)]
-ChannelName: TypeAlias = Annotated[str, Field(min_length=1, max_length=900)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=MAX_PAGE_ITEMS)]
+ChannelName: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_CHANNEL_NAME_LENGTH_CHARS)]
+RoomName: TypeAlias = Annotated[str, Field(max_length=MAX_ROOM_NAME_LENGTH_CHARS)]
+ClientId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_CLIENT_ID_LENGTH_CHARS)]
 Role: TypeAlias = Literal["owner", "member"]
 
 
@@ -105,7 +123,7 @@ class SendMessage(RoomAction):
     """Say something. ``client_id`` makes sending it again harmless."""
 
     message: JsonValue
-    client_id: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(default=None, alias="clientId")
+    client_id: ClientId | None = Field(default=None, alias="clientId")
 
 
 class Typing(RoomAction):
@@ -131,7 +149,7 @@ class History(RoomAction):
 
     before: Seq | None = None
     after: Seq | None = None
-    since: Annotated[str, Field(max_length=40)] | None = None
+    since: Annotated[str, Field(max_length=MAX_TIME_LENGTH_CHARS)] | None = None
     limit: Count | None = None
 
 
@@ -139,10 +157,10 @@ class CreateRoom(Action):
     """Make a room; who makes it owns it."""
 
     room_id: RoomId | None = Field(default=None, alias="roomId")
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: RoomName | None = None
     public: bool = False
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
-    members: Annotated[tuple[UserId, ...], Field(max_length=1000, strict=False)] = ()
+    members: Annotated[tuple[UserId, ...], Field(max_length=MAX_NEW_MEMBERS, strict=False)] = ()
 
     @property
     def lane(self) -> str:
@@ -153,7 +171,7 @@ class CreateRoom(Action):
 class UpdateRoom(RoomAction):
     """Change what is given; the rest stays."""
 
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: RoomName | None = None
     public: bool | None = None
     metadata: Mapping[str, JsonValue] | None = None
 
@@ -165,7 +183,7 @@ class DeleteRoom(RoomAction):
 class ListRooms(Action):
     """One's rooms and the public ones, the latest first; ``before`` is the ``next`` of the page before."""
 
-    before: Annotated[str, Field(max_length=300)] | None = None
+    before: Annotated[str, Field(max_length=MAX_CURSOR_LENGTH_CHARS)] | None = None
     limit: Count | None = None
 
 
@@ -191,8 +209,8 @@ class Subscribe(Action):
 
     channel: ChannelName | None = None
     private: bool = False
-    schema_name: str = Field(default="public", alias="schema", min_length=1, max_length=63)
-    table: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    schema_name: str = Field(default="public", alias="schema", min_length=1, max_length=MAX_SQL_NAME_LENGTH_CHARS)
+    table: Annotated[str, Field(min_length=1, max_length=MAX_SQL_NAME_LENGTH_CHARS)] | None = None
     event: str = "*"
     filter: str | None = None
     select: list[str] | None = None
@@ -209,7 +227,7 @@ class Unsubscribe(Action):
     """Receive a channel, or the row changes of a subscription, no longer."""
 
     channel: ChannelName | None = None
-    subscription: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    subscription: Annotated[str, Field(min_length=1, max_length=MAX_SUBSCRIPTION_LENGTH_CHARS)] | None = None
 
     @property
     def lane(self) -> str:
@@ -221,7 +239,7 @@ class Publish(Action):
     """Send to a channel by its name; nothing is stored."""
 
     channel: ChannelName
-    event: Annotated[str, Field(min_length=1, max_length=255)]
+    event: Annotated[str, Field(min_length=1, max_length=MAX_EVENT_LENGTH_CHARS)]
     payload: Mapping[str, JsonValue] = Field(default_factory=dict)
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from isobase_services.realtime.simple.actions import ROOM_ID_PATTERN
+
 __all__ = ["OPENAPI"]
 
 _SECURITY: list[Mapping[str, list[str]]] = [{"bearer": []}, {"apikey": []}]
@@ -101,7 +103,7 @@ OPENAPI: Mapping[str, Any] = {
                 {"201": _answer("Made", _ROOM_EXAMPLE, "Room"), **_REFUSALS, "409": _error("The id is taken")},
                 requestBody=_body(
                     {
-                        "roomId": {"type": "string", "pattern": "^[A-Za-z0-9_.:@~-]{1,128}$"},
+                        "roomId": {"type": "string", "pattern": ROOM_ID_PATTERN},
                         **_NEW_MEMBERS,
                         "members": {"type": "array", "items": {"type": "string"}, "maxItems": 1000},
                     },
