@@ -1407,12 +1407,16 @@ begin
 end
 $$;
 
--- Stores one message. Not for users: realtime.send and realtime.send_binary below.
+-- Stores one message; a JSON payload without `id` gets one. Not for users: realtime.send and realtime.send_binary below.
 create or replace function realtime.store_message(
   message_id uuid, json_payload jsonb, bytes_payload bytea, message_event text, message_topic text, is_private boolean
 )
 returns void language plpgsql as $$
 begin
+  -- Upstream's jsonb_set: what has no keys cannot be given an id, and is not sent.
+  if not json_payload ? 'id' then
+    json_payload := jsonb_set(json_payload, '{id}', to_jsonb(message_id));
+  end if;
   perform set_config('realtime.topic', message_topic, true);
   begin
     insert into realtime.messages (id, payload, binary_payload, event, topic, private, extension)
@@ -1431,17 +1435,11 @@ exception when others then
 end
 $$;
 
--- Broadcasts `payload` to the channel `topic`; a payload without `id` gets one. `private`: only to private channels of that name.
+-- Broadcasts `payload` to the channel `topic`. `private`: only to private channels of that name.
 create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void
 language plpgsql as $$
-declare
-  message_id constant uuid := gen_random_uuid();
 begin
-  perform realtime.store_message(
-    message_id,
-    case when jsonb_typeof(payload) = 'object' and not payload ? 'id'
-         then payload || jsonb_build_object('id', message_id) else payload end,
-    null, event, topic, private);
+  perform realtime.store_message(gen_random_uuid(), payload, null, event, topic, private);
 end
 $$;
 

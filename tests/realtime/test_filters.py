@@ -66,6 +66,16 @@ def test_filter_is_read(text: str, expected: list[tuple[str, str, str, bool]]) -
             "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: %{}",
         ),
         (
+            {"filter": None, "schema": "public", "table": "notes"},
+            "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: "
+            '%{"filter" => nil, "schema" => "public", "table" => "notes"}',
+        ),
+        (
+            {"schema": "public", "table": None},
+            "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: "
+            '%{"schema" => "public", "table" => nil}',
+        ),
+        (
             {"schema": "public", "table": "*", "select": ["a"]},
             "Column selection is not supported for wildcard subscriptions. Provide an explicit schema and table name.",
         ),

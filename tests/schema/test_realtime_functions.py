@@ -22,14 +22,25 @@ async def test_send_stores_a_private_broadcast_whose_payload_carries_its_id(shar
     assert row["binary_payload"] is None
 
 
-@pytest.mark.parametrize("payload", ['{"id": "mine"}', "[1, 2]", '"text"', "null"])
-async def test_send_leaves_other_payloads_as_they_are(shared: Sessions, payload: str) -> None:
+@pytest.mark.parametrize("payload", ['{"id": "mine"}', '["id"]'])
+async def test_send_leaves_a_payload_with_an_id_as_it_is(shared: Sessions, payload: str) -> None:
     async with shared.rolled_back("postgres") as postgres:
         await postgres.execute("select realtime.send($1::jsonb, 'e', 't', false)", payload)
         row = await postgres.fetchrow("select payload, private from realtime.messages")
     assert row is not None
     assert json.loads(row["payload"]) == json.loads(payload)
     assert row["private"] is False
+
+
+@pytest.mark.parametrize("payload", ["[1, 2]", '"text"', "5", "null"])
+async def test_a_payload_that_can_have_no_id_is_not_sent_and_warns(shared: Sessions, payload: str) -> None:
+    warnings: list[str] = []
+    async with shared.rolled_back("postgres") as postgres:
+        postgres.add_log_listener(lambda _, message: warnings.append(str(message)))
+        await postgres.execute("select realtime.send($1::jsonb, 'e', 't', false)", payload)
+        assert await postgres.fetchval("select count(*) from realtime.messages") == 0
+        await asyncio.sleep(0)
+    assert any("WarnSendingBroadcastMessage" in warning for warning in warnings)
 
 
 async def test_send_binary_stores_bytes(shared: Sessions) -> None:

@@ -12,10 +12,11 @@ import asyncpg
 from tests.realtime.differential.intended import is_intended
 from tests.realtime.differential.playing import Stage, Step
 from tests.realtime.differential.scenarios.registry import Scenario
+from tests.realtime.differential.sequences import acts_of, play_together
 from tests.realtime.differential.sides import Side
 from tests.realtime.differential.values import differences
 
-__all__ = ["played_on_both", "report"]
+__all__ = ["played_on_both", "report", "sequence_on_both"]
 
 MAX_DIFFERING_STEPS = int(os.environ.get("ISOBASE_DIFFERENTIAL_STEPS", "6"))
 MAX_DIFFERENCES_OF_STEP = 40
@@ -42,6 +43,13 @@ async def played_on_both(scenario: Scenario, sides: tuple[Side, Side]) -> tuple[
 
     upstream, ours = await asyncio.gather(*map(played, sides))
     return upstream, ours
+
+
+async def sequence_on_both(seed: int, sides: tuple[Side, Side]) -> tuple[list[Step], list[Step]]:
+    """The steps of a random sequence on upstream and on ours."""
+    async with _stage(sides[0], f"sequence{seed}") as upstream, _stage(sides[1], f"sequence{seed}") as ours:
+        await play_together((upstream, ours), acts_of(seed))
+        return upstream.steps, ours.steps
 
 
 def report(upstream: list[Step], ours: list[Step]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -111,10 +112,15 @@ class Stage:
         """Send frames: JSON values, or text and bytes as they are. ``expect``: how many frames are waited for, by
         socket; without ``settles`` none is, and what comes belongs to the next step."""
         for frame in frames:
-            await self._wires[wire].connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+            await self.send(wire, frame)
         if not settles:
             return
         await self._settle(f"{wire} says {frames!r}", {wire: expect} if isinstance(expect, int) else expect)
+
+    async def send(self, wire: str, frame: JsonValue | bytes | str) -> None:
+        """Send a frame without a step; nothing where the server has closed the socket."""
+        with suppress(websockets.ConnectionClosed):
+            await self._wires[wire].connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def sql(
         self, text: str, *values: object, expect: Mapping[str, int] | None = None, shows: bool = False
@@ -182,6 +188,14 @@ class Stage:
             if count != seen:
                 quiet_since_s, seen = clock.time(), count
             await asyncio.sleep(0.01)
+        self.note(label, result)
+
+    def arrived(self) -> dict[str, tuple[int, int | None]]:
+        """How many frames have come since the last step, and the close code, by socket."""
+        return {name: (len(wire.frames), wire.close_code) for name, wire in self._wires.items()}
+
+    def note(self, label: str, result: dict[str, JsonValue] | None = None) -> None:
+        """End a step: what has come belongs to it."""
         noted: dict[str, JsonValue] = dict(result or {})
         for name, wire in self._wires.items():
             frames, wire.frames = wire.frames, []

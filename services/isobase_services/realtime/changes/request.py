@@ -90,15 +90,15 @@ def parse_change_request(entry: Mapping[str, object]) -> ChangeRequest:
     event = event.upper() if isinstance(event, str) else ANY
     event = event if event in ("INSERT", "UPDATE", "DELETE") else ANY
     schema, table, text = entry.get("schema"), entry.get("table"), entry.get("filter")
-    # A null filter is what supabase-js leaves of an undefined one.
-    has_filter = "filter" in entry and text is not None
+    # Null is not the same as absent: official clients leave out what is undefined, and who says null is refused.
+    has_filter = "filter" in entry
     filters: tuple[Filter, ...] = ()
     if isinstance(schema, str) and isinstance(table, str) and (isinstance(text, str) or not has_filter):
         if isinstance(text, str):
             filters = _parse_filters(text)
-    elif isinstance(schema, str) and table is None and not has_filter:
+    elif isinstance(schema, str) and "table" not in entry and not has_filter:
         table = ANY
-    elif isinstance(table, str) and schema is None and not has_filter:
+    elif isinstance(table, str) and "schema" not in entry and not has_filter:
         schema = "public"
     else:
         raise RequestRefused(

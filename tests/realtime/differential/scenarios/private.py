@@ -43,6 +43,20 @@ async def private_readers_and_writers(stage: Stage) -> None:
 
 
 @scenario
+async def private_presence_begun_by_a_track(stage: Stage) -> None:
+    await stage.connect("alice")
+    await stage.connect("bob")
+    await stage.say("alice", _join(stage.channel, stage.alice, presence={"key": "a"}))
+    await stage.say("bob", _join(stage.channel, stage.bob, presence={"key": "b"}))
+    for number in range(2):
+        track: JsonValue = ["1", f"t{number}", stage.channel, "presence", {
+            "type": "presence", "event": "track", "payload": {"n": number}
+        }]  # fmt: skip
+        await stage.say("alice", track, expect=2)
+        await stage.say("bob", track)
+
+
+@scenario
 async def private_and_public_of_one_name(stage: Stage) -> None:
     await stage.connect("a")
     await stage.connect("b")
