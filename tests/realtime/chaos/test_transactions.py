@@ -29,6 +29,9 @@ ACTS = (
     "large transaction while the leader dies",
     "bus away while a node starts",
     "leader stands still",
+    "leader and postgres at once",
+    "leader and redis at once",
+    "everything at once",
 )
 
 

@@ -20,6 +20,7 @@ import websockets
 
 from tests.realtime.chaos.followers import CATCH_UP_S, USERS, World
 from tests.realtime.chaos.nodes import NodeProcess
+from tests.realtime.chaos.rooms import open_room, settle_room
 from tests.realtime.client import Phoenix, Received
 
 TEAMS: dict[str, tuple[str, ...]] = {"red": (USERS[0],), "blue": (USERS[1],), "green": USERS}
@@ -337,6 +338,18 @@ class Play:
                 leader.kill()
                 await asyncio.sleep(chance.uniform(0.0, 1.0))
                 await leader.start()
+            case "leader and postgres at once" | "leader and redis at once":
+                leader.kill()
+                await world.act(name.split()[2], chance)
+                await leader.start()
+            case "everything at once":
+                for node in world.nodes:
+                    node.kill()
+                world.redis.stop()
+                world.restart_postgres()
+                await asyncio.sleep(chance.uniform(0.0, 1.0))
+                world.redis.start()
+                await asyncio.gather(*(node.start() for node in world.nodes))
             case "leader stands still":
                 leader.pause(is_paused=True)
                 await asyncio.sleep(STALL_S)
@@ -365,16 +378,21 @@ class Play:
             user: {row["version"] for row in rows if user == row["owner"] or user in TEAMS.get(row["team"], ())}
             for user in USERS
         }
-        began_s = time.monotonic()
+        began_s = progress_s = time.monotonic()
         first = {user: next(reader for reader in self.readers if reader.user == user) for user in USERS}
         for reader in self.readers:
             last = first[reader.user]
-            while time.monotonic() - began_s < CATCH_UP_S:
+            come = -1
+            # A large transaction takes its time; a client that gets nothing more for so long will not.
+            while time.monotonic() - progress_s < CATCH_UP_S:
                 await self.raise_failures()
                 due = {version for version in theirs[reader.user] if version > (reader.began_at or 0)}
                 if len(last.versions) >= len(theirs[reader.user]) and due <= set(reader.versions):
                     break
-                await asyncio.sleep(0.1)
+                now = len(last.versions) + len(reader.versions)
+                if now > come:
+                    come, progress_s = now, time.monotonic()
+                await asyncio.sleep(0.2)
         took_s = time.monotonic() - began_s
         for user in USERS:
             whole = first[user].versions
@@ -444,6 +462,8 @@ async def play(world: World, acts: Sequence[str], *, seed: int, large_rows: int,
         now.add_readers(4)
         now.hearers = [Hearer(world, node) for node in world.nodes]
         now.tasks += [asyncio.create_task(hearer.listen()) for hearer in now.hearers]
+        talkers = await open_room(world)
+        now.tasks += [asyncio.create_task(talker.talk()) for talker in talkers]
         async with asyncio.timeout(60):
             while any(reader.position is None for reader in now.readers):
                 await now.raise_failures()
@@ -460,7 +480,8 @@ async def play(world: World, acts: Sequence[str], *, seed: int, large_rows: int,
         now.writers.end()
         await writing
         await now.settle_hearers()
-        return await now.check()
+        told = await settle_room(world, talkers)
+        return f"{await now.check()}; {told} messages of the room"
     finally:
         now.writers.end()
         for task in [*now.tasks, *([writing] if writing is not None else [])]:
