@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from isobase_services.realtime.changes import resume as resume_module
 from tests.realtime.client import Phoenix, Received
 from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
 from tests.realtime.test_cluster import until
@@ -75,6 +76,28 @@ async def test_replay_under_way_meets_live_changes_without_gap_or_double(stack: 
     for socket in sockets:
         await until(lambda socket=socket: len(ranks(socket)) >= 400, 30.0)  # type: ignore[misc]
         assert ranks(socket) == list(range(400))
+
+
+async def test_what_does_not_fit_behind_a_replay_is_replayed_in_another_round(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume_module, "MAX_HELD_BYTES", 2_000)
+    watcher = await stack.connect()
+    begun = await resume(watcher, "w", BOARD, {"position": True})
+    await write(stack, 10)
+    await until(lambda: len(ranks(watcher)) == 10, 20.0)
+    # The replay waits for its client's socket, as long as any queue is too long.
+    monkeypatch.setattr(resume_module, "MAX_QUEUED_BYTES", -1)
+    socket = await stack.connect()
+    coming_back = asyncio.create_task(resume(socket, "a", BOARD, {"since": begun.payload["position"]}))
+    await until(lambda: len(ranks(socket)) == 10, 20.0)
+    await stack.sql("insert into board (rank) select generate_series(10, 39)")
+    await until(lambda: len(ranks(watcher)) == 40, 20.0)
+    monkeypatch.undo()
+    assert (await coming_back).payload["replayed"] == 40
+    await stack.sql("insert into board (rank) values (40)")
+    await until(lambda: len(ranks(socket)) > 40, 20.0)
+    assert ranks(socket) == list(range(41))
 
 
 async def write(stack: Stack, count: int) -> None:
