@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from isobase_services.realtime.changes.slots import SlotPolicy
+from isobase_services.realtime.changes.figures import ChangeFigures
+from isobase_services.realtime.changes.slot_keeper import SlotKeeper
+from isobase_services.realtime.changes.slots import LOCK_CLASS, LOCK_OBJECT, SLOT_PREFIX, SlotChoice, SlotPolicy
 from isobase_services.realtime.changes.stream import LogStream, StreamSink, open_stream
 from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
 
@@ -231,6 +233,28 @@ async def test_slot_that_a_dead_process_left_is_swept_by_the_next_that_has_no_us
     async with asyncio.timeout(20):
         while (await first.sql(slots))[0][0]:
             await asyncio.sleep(0.02)
+
+
+async def test_slot_that_nobody_reads_for_a_moment_is_not_swept(stack: Stack) -> None:
+    policy = SlotPolicy(SlotChoice.PERMANENT, max_lag_bytes=1_000_000)
+    keeper = SlotKeeper(stack.platform.pools, stack.settings.dsn(None), ("supabase_realtime",), policy, ChangeFigures())
+    slots = "select slot_name from pg_replication_slots where database = current_database()"
+    first, second = f"{SLOT_PREFIX}first", f"{SLOT_PREFIX}second"
+    create = "select pg_create_logical_replication_slot($1, 'pgoutput')"
+    await stack.sql(create, first)
+    # It may be a leader's that has just died: the next one is about to go on with it.
+    await keeper.sweep()
+    assert [row[0] for row in await stack.sql(slots)] == [first]
+    await stack.sql(create, second)
+    await keeper.sweep()
+    assert [row[0] for row in await stack.sql(slots)] == [second]
+    # Whoever holds the leader's lock may be about to use it.
+    await stack.sql("select pg_advisory_lock($1, $2)", LOCK_CLASS, LOCK_OBJECT)
+    await keeper.sweep()
+    assert [row[0] for row in await stack.sql(slots)] == [second]
+    await stack.sql("select pg_advisory_unlock($1, $2)", LOCK_CLASS, LOCK_OBJECT)
+    await keeper.sweep()
+    assert await stack.sql(slots) == []
 
 
 async def test_place_of_the_log_that_cannot_be_read_is_left_behind_and_clients_are_told(

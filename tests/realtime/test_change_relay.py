@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from isobase_platform.config import Settings
 from isobase_services.realtime.changes.changelog import AnnouncedRelation, Entry, Slice
 from isobase_services.realtime.changes.pgoutput import Relation, decode
 from isobase_services.realtime.changes.position import Point, Position
 from isobase_services.realtime.changes.relay_format import Beat, Bye, Fresh, Page, RelayCodec, Standing, Want, encode
-from tests.plugins.redis import RedisServer
 from tests.realtime.client import Phoenix
-from tests.realtime.conftest import ALICE, BOB, SCHEMA, Stack, running_stack
+from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.test_change_log import insert, relation, transactions
-from tests.realtime.test_cluster import QUICK, StartNode, until
+from tests.realtime.test_cluster import StartNode, nodes_on_its_bus, until
 
 BOARD = {"event": "*", "schema": "public", "table": "board"}
 NOTES = {"event": "*", "schema": "public", "table": "notes"}
@@ -29,19 +26,7 @@ SLOTS = "select slot_name from pg_replication_slots where database = current_dat
 @pytest.fixture(params=["postgresql", "redis"])
 async def start_node(request: pytest.FixtureRequest, database: Settings) -> AsyncIterator[StartNode]:
     """Start one more process of the project on the bus that the test is run with."""
-    settings = database
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        settings = database.model_copy(update={"redis_url": SecretStr(server.url)})
-    async with AsyncExitStack() as stacks:
-
-        async def start(**realtime: object) -> Stack:
-            values: dict[str, object] = {"cluster": QUICK, **realtime}
-            stack = await stacks.enter_async_context(running_stack(settings, **values))  # type: ignore[arg-type]
-            if await stack.owner.fetchval("select to_regclass('public.notes')") is None:
-                await stack.owner.execute(SCHEMA)
-            return stack
-
+    async with nodes_on_its_bus(request, database) as start:
         yield start
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
@@ -15,7 +15,8 @@ from tests.plugins.redis import RedisServer
 from tests.realtime.conftest import SCHEMA, Stack, running_stack
 from tests.realtime.test_presence import fields_of, track
 
-QUICK = {"heartbeat_interval_s": 0.2, "dead_after_s": 1.5}
+QUICK = {"heartbeat_interval_s": 0.2, "dead_after_s": 10.0}
+"""Quick to find each other; slow to give each other up, so that a stalled machine kills nobody."""
 StartNode = Callable[..., Awaitable[Stack]]
 
 
@@ -25,22 +26,34 @@ async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> Non
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture(params=["postgresql", "redis"])
-async def start_node(request: pytest.FixtureRequest, database: Settings) -> AsyncIterator[StartNode]:
-    """Start one more node of the project on the bus that the test is run with."""
+@asynccontextmanager
+async def nodes_on_its_bus(request: pytest.FixtureRequest, database: Settings) -> AsyncIterator[StartNode]:
+    """Start nodes of one project, with settings of realtime, on the bus that the fixture's parameter names."""
     settings = database
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
         settings = database.model_copy(update={"redis_url": SecretStr(server.url)})
     async with AsyncExitStack() as stacks:
 
-        async def start(**cluster: object) -> Stack:
-            stack = await stacks.enter_async_context(running_stack(settings, cluster={**QUICK, **cluster}))
+        async def start(**realtime: object) -> Stack:
+            values: dict[str, object] = {"cluster": QUICK, **realtime}
+            stack = await stacks.enter_async_context(running_stack(settings, **values))  # type: ignore[arg-type]
             if await stack.owner.fetchval("select to_regclass('public.notes')") is None:
                 await stack.owner.execute(SCHEMA)
             return stack
 
         yield start
+
+
+@pytest.fixture(params=["postgresql", "redis"])
+async def start_node(request: pytest.FixtureRequest, database: Settings) -> AsyncIterator[StartNode]:
+    """Start one more node of the project, with settings of ``realtime.cluster``, on the bus that the test is run with."""
+    async with nodes_on_its_bus(request, database) as start:
+
+        async def start_with(**cluster: object) -> Stack:
+            return await start(cluster={**QUICK, **cluster})
+
+        yield start_with
 
 
 async def silence(node: Stack) -> None:
@@ -119,7 +132,7 @@ async def test_node_that_starts_later_learns_who_is_there_already(start_node: St
 async def test_presence_of_a_node_that_stops_leaves_at_once_and_of_one_that_dies_after_its_time(
     start_node: StartNode,
 ) -> None:
-    here, silent = await start_node(), await start_node()
+    here, silent = await start_node(dead_after_s=1.5), await start_node(dead_after_s=1.5)
     watcher, member = await here.connect(), await silent.connect()
     await watcher.join("room", presence={"enabled": True})
     await member.join("room", presence={"key": "ghost"})

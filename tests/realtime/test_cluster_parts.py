@@ -128,6 +128,19 @@ def test_answer_with_a_missing_part_is_asked_for_again() -> None:
     assert copy.answer_ended("n", 2, 1) == [(ROOM, PresenceDiff(leaves=(stale,)))]
 
 
+def test_member_that_left_while_an_answer_was_on_its_way_is_not_brought_back_by_it() -> None:
+    copy = PresenceElsewhere(10)
+    gone, kept = PresenceEntry("k", "1", "{}"), PresenceEntry("k", "2", "{}")
+    copy.changed("n", ROOM, PresenceDiff(joins=(gone, kept)))
+    copy.asked("n", 1)
+    copy.changed("n", ROOM, PresenceDiff(leaves=(gone,)))
+    # Nor by the answer to a question that was asked again, which may have been written before too.
+    copy.asked("n", 2)
+    assert copy.answered("n", 2, ROOM, [gone, kept]) is None
+    assert copy.answer_ended("n", 2, 1) == []
+    assert list(copy.entries(ROOM)) == [kept]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_copy_ends_up_equal_however_answers_and_differences_overtake_each_other(seed: int) -> None:
     """A model: the other process changes at random; differences may be lost, answers come late or early."""
