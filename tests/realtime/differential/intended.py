@@ -69,14 +69,14 @@ INTENDED: tuple[Intended, ...] = (
         " same, but asks the right to read them only where the right to write them is not known yet, and a broadcast before"
         " has asked both: then it shows none.",
         place=r"\.\w+(\.(frames|order)\.realtime:private.*)?",
-        request=r"\w+ says .*realtime:private.*'presence'.*",
+        request=r"\w+ says .*realtime:private.*",
         upstream=r"(<absent>|.*phx_reply.*)",
         ours=r".*presence_diff.*|<absent>",
     ),
     Intended(
         "So references have other numbers.",
         place=r".*\.phx_ref(_prev)?",
-        request=r"\w+ says .*realtime:private.*",
+        request=r"\w+ says .*sequence\d+.*",
         upstream=r"<phx_ref \d+>",
         ours=r"<phx_ref \d+>",
     ),
