@@ -149,7 +149,12 @@ alter role supabase_storage_admin set search_path to 'storage';
 do $paths$
 begin
   if current_user <> 'postgres' then
-    alter role postgres set search_path to "$user", public, extensions;
+    begin
+      alter role postgres set search_path to "$user", public, extensions;
+    exception when insufficient_privilege then
+      -- Another owner's superuser, on servers where this file is applied by a lesser role: nothing here logs in as it.
+      null;
+    end;
   end if;
   if current_user in ('supabase_admin', 'postgres') then
     alter role supabase_admin set search_path to "$user", public, auth, extensions;
@@ -1483,7 +1488,12 @@ begin
   -- Owned by postgres: migrations add their tables to it.
   if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
     create publication supabase_realtime;
-    alter publication supabase_realtime owner to postgres;
+    begin
+      alter publication supabase_realtime owner to postgres;
+    exception when insufficient_privilege then
+      -- postgres is another owner's superuser here: who applies this file keeps the publication, and adds the tables.
+      null;
+    end;
   end if;
   -- The stream of messages sent from SQL. Changes arrive under the parent's name, whatever the day.
   if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime_messages_publication') then

@@ -111,3 +111,34 @@ async def test_an_owner_without_superuser_gets_policies_in_place_of_bypassrls(pr
             await owner.close()
     finally:
         server.stop()
+
+
+async def test_a_lesser_owner_beside_a_superuser_named_postgres_has_the_publications(project_dir: Path) -> None:
+    (port,) = free_ports(1)
+    server = EmbeddedPostgres(project_dir, port=port, password="postgres", is_durable=False)
+    server.start()
+    try:
+        root = f"postgresql://supabase_admin:postgres@127.0.0.1:{port}/postgres"
+        connection = await asyncpg.connect(root)
+        await connection.execute("create role renter login createrole createdb replication password 'postgres'")
+        await connection.execute("create role postgres superuser login")
+        await connection.execute("create database app owner renter")
+        await connection.close()
+        url = urlunsplit(urlsplit(root)._replace(netloc=f"renter:postgres@127.0.0.1:{port}", path="/app"))
+        settings = Settings.model_validate(
+            {
+                "data_dir": project_dir,
+                "database": DatabaseSettings(url=SecretStr(url), role_password=SecretStr("postgres")),
+            }
+        )
+        assert "schema" in await apply_schema(settings)
+        owner = await asyncpg.connect(url)
+        try:
+            await owner.execute("create table public.todos (id int primary key)")
+            await owner.execute("alter publication supabase_realtime add table public.todos")
+            rows = await owner.fetch("select tablename::text from pg_publication_tables order by 1")
+            assert [row[0] for row in rows] == ["messages", "todos"]
+        finally:
+            await owner.close()
+    finally:
+        server.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from isobase_services.realtime.simple.connection import SimpleConnection
 from isobase_services.realtime.wire.frames import text_frame
 from tests.realtime.conftest import ALICE, BOB, Stack
@@ -118,3 +120,14 @@ async def test_a_reader_that_is_behind_loses_typing_and_no_message(connect: Conn
     slow.outbox.release()
     assert (await bob.wait_for(lambda frame: frame.get("message") == "last"))["seq"] == 1
     assert bob.events("typing") == []
+
+
+async def test_rooms_go_on_at_once_where_the_server_has_no_log_for_them(stack: Stack, connect: Connect) -> None:
+    await stack.sql("drop publication supabase_realtime, supabase_realtime_messages_publication")
+    alice = await connect(ALICE)
+    await alice.do("createRoom", roomId="plans")
+    assert (await alice.do("joinRoom", roomId="plans"))["live"] is False
+    assert (await alice.do("sendMessage", roomId="plans", message="kept"))["seq"] == 1
+    # A lasting refusal is not waited for: this would take a minute.
+    async with asyncio.timeout(30):
+        assert not await stack.service.changes.wait_until_live(60)

@@ -31,7 +31,6 @@ SUBSCRIBED = "Subscribed to PostgreSQL"
 EXTENSION = "postgres_changes"
 TOO_OLD = "PositionTooOld: some changes after this position are not kept any more, read the tables again"
 RETRY_DELAY_S = 5.0
-REFUSED_CHECK_INTERVAL_S = 0.5
 
 _log = logging.getLogger("isobase.realtime")
 
@@ -301,18 +300,17 @@ class RowChanges:
             self.intake.release()
 
     async def wait_until_live(self, timeout_s: float) -> bool:
-        """True once the stream runs, False when it does not within ``timeout_s`` seconds."""
+        """True once the stream runs.
+
+        False when it does not within ``timeout_s`` seconds, and at once where the server refuses it for a lasting
+        reason (no logical log): waiting would only make every caller slow.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
-                    try:
-                        await self.intake.live()
-                    except StreamRefused:
-                        await asyncio.sleep(REFUSED_CHECK_INTERVAL_S)
-                        continue
-                    return True
-        except TimeoutError:
+                await self.intake.live()
+        except (StreamRefused, TimeoutError):
             return False
+        return True
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until the stream runs or is refused, at most ``timeout_s`` seconds."""

@@ -125,6 +125,11 @@ def take_lead(cursor: _Cursor, policy: SlotPolicy) -> SlotFacts:
         f"CREATE_REPLICATION_SLOT {quote_identifier(name)}{kind} LOGICAL {quote_identifier('pgoutput')} NOEXPORT_SNAPSHOT"
     )
     start_lsn = lsn_from_text(str(_row(cursor)[1]))
+    if policy.is_shared and not is_permanent and policy.choice is SlotChoice.AUTO:
+        _log.warning(
+            "the replication slot is temporary: without max_slot_wal_keep_size a permanent one could fill the disk; what"
+            " is committed while no process reads the log is not sent"
+        )
     return SlotFacts(name, _epoch(name, timeline), is_permanent, start_lsn, start_lsn, start_lsn, max_held_bytes)
 
 
@@ -147,13 +152,7 @@ def _keep_limit_bytes(cursor: _Cursor) -> int | None:
 def _is_permanent(choice: SlotChoice, keep_limit_bytes: int | None) -> bool:
     if choice is not SlotChoice.AUTO:
         return choice is SlotChoice.PERMANENT
-    if keep_limit_bytes is not None:
-        return True
-    _log.warning(
-        "the replication slot is temporary: without max_slot_wal_keep_size a permanent one could fill the disk; what is"
-        " committed while no process reads the log is not sent"
-    )
-    return False
+    return keep_limit_bytes is not None
 
 
 def _usable_slot(cursor: _Cursor, policy: SlotPolicy, *, is_wanted: bool) -> tuple[str, int] | None:

@@ -18,13 +18,14 @@ from isobase_services.realtime.core.undisturbed import undisturbed
 __all__ = ["MessageHistory"]
 
 TIMEOUT_S = 5.0
-# Partitions of days to come are empty: a minute is for clocks that differ.
+# Partitions of days to come are empty: a minute is for clocks that differ. Messages of one transaction have the same
+# time; nothing is deleted from a partition, so that ctid is the order in which they were sent.
 _SELECT = """
 select id::text as id, event, payload::text as payload, binary_payload
   from realtime.messages
  where topic = $1 and private and extension = 'broadcast'
    and inserted_at >= $2 and inserted_at < (now() at time zone 'utc') + interval '1 minute'
- order by inserted_at desc
+ order by inserted_at desc, ctid desc
  limit $3
 """
 
