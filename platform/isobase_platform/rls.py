@@ -26,6 +26,15 @@ from isobase_platform.caller import Caller
 from isobase_platform.config import Settings
 from isobase_platform.door_connection import DoorConnection
 from isobase_platform.door_many import Answer, ask_for_each
+from isobase_platform.door_rehearsal import Act, rehearse
+from isobase_platform.door_resets import (
+    CLEAN,
+    CLEAN_AFTER_READ,
+    CLEAN_AFTER_WRITE,
+    MAX_TRIES,
+    ROLL_BACK_AND_CLEAN,
+    STALE_STATEMENTS,
+)
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
 from isobase_platform.pool import (
     CONNECT_TIMEOUT_S,
@@ -37,45 +46,16 @@ from isobase_platform.pool import (
 from isobase_platform.set_config import path_text, set_configs, set_configs_statement
 from isobase_platform.sql import quote_identifier
 from isobase_platform.wire import After, WireConnection
-from isobase_platform.wire_messages import Row, Silent, Step, packed
+from isobase_platform.wire_messages import Row, Step, packed
 from isobase_platform.wire_pool import WirePool
 
-__all__ = ["LOGIN_ROLE", "Answer", "DoorConnection", "RlsDoor"]
+__all__ = ["LOGIN_ROLE", "Act", "Answer", "DoorConnection", "RlsDoor"]
 
 LOGIN_ROLE = "authenticator"
 MAX_REMEMBERED_STEPS = 512
 MAX_REMEMBERED_STEP_BYTES = 8192
-MAX_TRIES = 3
-"""How often an exchange is begun anew where nothing of it can have been kept."""
 ROLE_SETTINGS_LIFE_S = 60.0
 """How long the per-role settings (statement_timeout ...) read from pg_db_role_setting are believed."""
-
-# What a user's function may leave on a session: settings, temporary tables, cursors, listeners, advisory locks. RESET ALL
-# does not cover the role and the session authorization, hence the first two.
-_CLEAN = (
-    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
-    "SELECT pg_catalog.pg_advisory_unlock_all()"
-)
-
-# The same as prepared statements. A transaction that only reads ends with them itself: nothing of it can be deferred to the
-# commit, where the role still counts, and it cannot have made temporary tables. One answer less to send and to read.
-_RESETS = (
-    ("RESET SESSION AUTHORIZATION", "RESET"),
-    ("RESET ROLE", "RESET"),
-    ("RESET ALL", "RESET"),
-    ("CLOSE ALL", "CLOSE CURSOR ALL"),
-    ("UNLISTEN *", "UNLISTEN"),
-    ("SELECT FROM pg_catalog.pg_advisory_unlock_all()", "SELECT 1"),
-)
-_CLEAN_AFTER_READ = Silent(_RESETS)
-_CLEAN_AFTER_WRITE = Silent([*_RESETS, ("DISCARD TEMP", "DISCARD TEMP"), ("DISCARD SEQUENCES", "DISCARD SEQUENCES")])
-
-# What a statement that was prepared before may meet: somebody's DEALLOCATE or PREPARE, or DDL that changed what it returns.
-_STALE_STATEMENTS = (
-    asyncpg.InvalidSQLStatementNameError,
-    asyncpg.DuplicatePreparedStatementError,
-    asyncpg.InvalidCachedStatementError,
-)
 
 _ISOLATION_LEVELS = {"repeatable read": "REPEATABLE READ", "serializable": "SERIALIZABLE"}
 
@@ -174,14 +154,14 @@ class RlsDoor:
             connection = self._pool.take() or await self._pool.acquire()
             try:
                 if read_only:
-                    rows = await connection.pipeline(all_steps, group=caller.role, silent=_CLEAN_AFTER_READ)
+                    rows = await connection.pipeline(all_steps, group=caller.role, silent=CLEAN_AFTER_READ)
                     self._pool.release(connection)
                 else:
                     rows = await connection.pipeline(all_steps, group=caller.role, after=self._resets(connection))
             except asyncpg.PostgresError as error:
                 if read_only:
                     self._clean_up_after_error(connection)
-                if tries and isinstance(error, _STALE_STATEMENTS):
+                if tries and isinstance(error, STALE_STATEMENTS):
                     connection.forget_statements()
                     continue
                 raise database_error(error) from error
@@ -217,6 +197,34 @@ class RlsDoor:
         identities = [self._identity(caller, settings or {}) for caller in callers]
         return await ask_for_each(self.once, callers, identities, question, parameters, search_path, settings)
 
+    async def rehearse(self, acts: Sequence[Act]) -> list[list[Row]]:
+        """Run the steps of ``acts`` in one transaction and one round trip, each act as its caller, and keep nothing.
+
+        Returns the rows of each step, in order; values as ``once``. Errors as ``transaction``. Behind a transaction pooler it
+        takes a round trip per step.
+        """
+        await self._read_role_settings()
+        first = acts[0]
+        if self._is_pooled:
+            rows: list[list[Row]] = []
+            async with self.transaction(first.caller, rollback=True, settings=first.settings) as transaction:
+                for act in acts:
+                    if act is not first:
+                        await transaction.switch(act.caller, settings=act.settings)
+                    rows += [await transaction.run(*step) for step in act.steps]
+            return rows
+        level = self._isolation(first.caller, first.settings)
+        steps: list[Step] = [("BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level}", ())]
+        wanted: list[int] = []
+        for place, act in enumerate(acts):
+            if place:
+                steps += [(sql, ()) for sql in self._defaults(acts[place - 1].caller, act.caller)]
+            steps.append(self._first_step(act.caller, read_only=False, search_path=(), settings=act.settings))
+            wanted += range(len(steps), len(steps) + len(act.steps))
+            steps += act.steps
+        answers = await rehearse(self._pool, steps, acts[-1].caller.role, ROLL_BACK_AND_CLEAN)
+        return [answers[place] for place in wanted]
+
     @staticmethod
     def role_step(role: str) -> Step:
         """A step of ``once`` behind which statements have the rights of ``role``; claims and settings stay the caller's."""
@@ -224,7 +232,7 @@ class RlsDoor:
 
     def _resets(self, connection: WireConnection) -> After:
         """Nobody waits for the resets, but nobody gets the connection either before they have succeeded."""
-        return After(_CLEAN_AFTER_WRITE, partial(self._pool.release, connection))
+        return After(CLEAN_AFTER_WRITE, partial(self._pool.release, connection))
 
     def _clean_up_after_error(self, connection: WireConnection) -> None:
         """Send the resets that an error made the server skip; they give the connection back."""
@@ -274,7 +282,7 @@ class RlsDoor:
                 is_clean = await self._roll_back(connection)
                 return
             try:
-                await connection.execute(f"COMMIT; {_CLEAN}")
+                await connection.execute(f"COMMIT; {CLEAN}")
                 is_clean = not connection.is_in_transaction()
             except DATABASE_FAILURES as error:
                 # A deferred constraint, or the connection is gone: nothing was committed by what was refused.
@@ -291,7 +299,7 @@ class RlsDoor:
     async def _roll_back(connection: WireConnection) -> bool:
         """Roll back and clean the session in one round trip; True when both are proven. Never raises for the database."""
         try:
-            await connection.execute(f"ROLLBACK; {_CLEAN}")
+            await connection.execute(f"ROLLBACK; {CLEAN}")
         except DATABASE_FAILURES:
             return False
         return not connection.is_in_transaction()
@@ -343,9 +351,11 @@ class RlsDoor:
 
         A setting that only the role before brings along (statement_timeout ...) falls back to the login role's.
         """
+        return "; ".join([*self._defaults(before, after), set_configs(self._identity(after, settings))])
+
+    def _defaults(self, before: Caller, after: Caller) -> list[str]:
         dropped = self._role_settings.get(before.role, {}).keys() - self._role_settings.get(after.role, {}).keys()
-        defaults = "".join(f"SET LOCAL {quote_identifier(name)} TO DEFAULT; " for name in sorted(dropped))
-        return f"{defaults}{set_configs(self._identity(after, settings))}"
+        return [f"SET LOCAL {quote_identifier(name)} TO DEFAULT" for name in sorted(dropped)]
 
     def _identity(self, caller: Caller, settings: Mapping[str, str]) -> list[tuple[str, str]]:
         """Everything that says who calls, as settings and their values. The order matters.

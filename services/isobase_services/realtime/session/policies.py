@@ -1,7 +1,8 @@
 """What a caller may do on a private channel, as the policies of ``realtime.messages`` say.
 
 Reading: a probe row per extension is written with the service's own rights, looked up with the caller's, and rolled back.
-Writing: a row is inserted with the caller's rights, without RETURNING, and rolled back. Both run through the RLS door.
+Writing: a row is inserted with the caller's rights, without RETURNING, and rolled back. Both run through the RLS door,
+in one round trip each.
 Source: contracts/realtime.md 1.13.
 """
 
@@ -16,7 +17,8 @@ from typing import TypeVar
 
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
-from isobase_platform.rls import RlsDoor
+from isobase_platform.rls import Act, RlsDoor
+from isobase_platform.wire_messages import Step
 from isobase_services.realtime.core.undisturbed import undisturbed
 
 __all__ = ["ChannelPolicies", "Extension", "Failure", "PolicyFailed", "ReadGrant"]
@@ -106,11 +108,12 @@ class ChannelPolicies:
         probes = {Extension.BROADCAST: uuid.uuid4()}
         if with_presence:
             probes[Extension.PRESENCE] = uuid.uuid4()
-        async with self._door.transaction(Caller.service(), rollback=True) as connection:
-            for extension, identifier in probes.items():
-                await connection.execute(_INSERT, identifier, topic, extension.value)
-            await connection.switch(caller, settings=_topic_settings(caller, topic))
-            visible = {row["id"] for row in await connection.fetch(_SELECT, list(probes.values()))}
+        written = [(_INSERT, (str(identifier), topic, extension.value)) for extension, identifier in probes.items()]
+        look: Step = (_SELECT, ("{" + ",".join(map(str, probes.values())) + "}",))
+        *_, rows = await self._door.rehearse(
+            [Act(Caller.service(), written), Act(caller, [look], _topic_settings(caller, topic))]
+        )
+        visible = {uuid.UUID(bytes=identifier) for (identifier,) in rows if identifier is not None}
         presence = probes.get(Extension.PRESENCE)
         return ReadGrant(
             broadcast=probes[Extension.BROADCAST] in visible, presence=None if presence is None else presence in visible
@@ -122,10 +125,9 @@ class ChannelPolicies:
 
     async def _write(self, caller: Caller, topic: str, extension: Extension) -> bool:
         try:
-            async with self._door.transaction(
-                caller, rollback=True, settings=_topic_settings(caller, topic)
-            ) as connection:
-                await connection.execute(_INSERT_BLIND, topic, extension.value)
+            await self._door.rehearse(
+                [Act(caller, [(_INSERT_BLIND, (topic, extension.value))], _topic_settings(caller, topic))]
+            )
         except DatabaseError as error:
             if error.is_insufficient_privilege:
                 return False
