@@ -238,3 +238,25 @@ async def test_connection_that_is_lost_while_something_is_sent_is_made_again_at_
         await admin.close()
         await until(lambda: told == [True])
         await platform.bus.publish("h", b"again")
+
+
+@pytest.mark.parametrize(
+    "message", ["f\n#99999999999999999999", "f\n#²", "f\n=0\nno base64", "f\n=0\né", "f", "", "\n\n\n", "f\n#0"]
+)
+async def test_what_anybody_else_notifies_does_not_end_the_bus_of_postgresql(
+    database: Settings, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: list[bytes] = []
+
+    async def receive(payload: bytes) -> None:
+        got.append(payload)
+
+    async with Platform.open(database) as platform:
+        await platform.bus.subscribe("f", receive)
+        stranger = await asyncpg.connect(database.dsn())
+        await stranger.execute("select pg_notify('isobase_bus', $1)", message)
+        await stranger.close()
+        await platform.bus.publish("f", b"small")
+        await platform.bus.publish("f", b"L" * 20_000)
+        await until(lambda: got[-2:] == [b"small", b"L" * 20_000])
+    assert [record for record in caplog.records if record.exc_info] == []

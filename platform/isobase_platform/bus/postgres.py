@@ -178,11 +178,15 @@ class PostgresBus:
             self._keeping = asyncio.create_task(self._keep_alive(), name="bus keepalive")
 
     def _received(self, _connection: object, _pid: int, _channel: str, message: object) -> None:
+        """Whoever may connect to the database may notify: what no bus has sent is put aside."""
         name, _, body = str(message).partition("\n")
-        if body.startswith("="):
-            self._enqueue(name, base64.b64decode(body.partition("\n")[2]))
-        elif body.startswith("#") and body[1:].isdigit():
-            self._enqueue(name, int(body[1:]))
+        try:
+            if body.startswith("="):
+                self._enqueue(name, base64.b64decode(body.partition("\n")[2], validate=True))
+            elif body.startswith("#"):
+                self._enqueue(name, int(body[1:]))
+        except ValueError:
+            _log.debug("a notification that is no message of a bus was put aside")
 
     def _enqueue(self, channel: str, content: bytes | int) -> None:
         try:
