@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from isobase_services.realtime.changes.request import (
@@ -45,6 +47,10 @@ def test_filter_is_read(text: str, expected: list[tuple[str, str, str, bool]]) -
     [
         ({**ENTRY, "filter": "subject=foo.hey"}, 'Error parsing `filter` params: ["foo", "hey"]'),
         ({**ENTRY, "filter": "undefined"}, 'Error parsing `filter` params: ["undefined"]'),
+        (
+            {**ENTRY, "filter": ",".join(["a=eq.1"] * 51)},
+            "Error parsing `filter` params: filter must have at most 50 conditions",
+        ),
         ({**ENTRY, "filter": "a=eq"}, 'Error parsing `filter` params: ["eq"]'),
         (
             {**ENTRY, "filter": "a=in.1,2"},
@@ -253,3 +259,31 @@ async def test_subscription_that_cannot_be_served_is_told_by_system_and_the_chan
         assert expected in system.payload["message"]
         await socket.send(f"realtime:{name}", "broadcast", {"type": "broadcast", "event": "e", "payload": {}})
         await socket.event("broadcast", f"realtime:{name}")
+
+
+async def test_many_slow_filters_of_one_client_hold_up_nobody_for_long(stack: Stack) -> None:
+    # What stands behind \1 is tried for every way to divide the text, and fits none.
+    entries = [
+        {
+            "event": "*",
+            "schema": "public",
+            "table": "board",
+            "filter": rf"body=match.^(.+)(.+)(.+)\1\2\3{'.?' * number}$",
+        }
+        for number in range(60)
+    ]
+    many = [
+        {"event": "*", "schema": "public", "table": "board", "filter": f"body=gt.x{number}"} for number in range(100)
+    ]
+    spy, watcher = await stack.connect(), await stack.connect()
+    await watcher.subscribe("w", {**ENTRY, "table": "board", "filter": "body=match.^last$"}, token=stack.token(ALICE))
+    await stack.sql("insert into board (body) values ('last')")
+    await watcher.event("postgres_changes", timeout_s=20.0)
+    await spy.subscribe("s", *entries, token=stack.token(BOB))
+    for number in range(3):
+        await spy.subscribe(f"m{number}", *many, token=stack.token(BOB))
+    begun_s = time.monotonic()
+    await stack.sql("insert into board (body) values ($1)", " ".join(map(str, range(1_000))))
+    await stack.sql("insert into board (body) values ('last')")
+    await watcher.event("postgres_changes", timeout_s=40.0)
+    assert time.monotonic() - begun_s < 15

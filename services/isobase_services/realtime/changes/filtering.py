@@ -41,10 +41,10 @@ class Filters:
                 self._asked.setdefault(key, set()).add(values[item.column])
 
     async def answer(self, tables: Mapping[int, Table]) -> None:
-        """Ask the server what was noted. Never raises for a filter: what it fails on does not pass."""
-        for (oid, item), values in self._asked.items():
-            column = tables[oid].columns[item.column]
-            self._answers[oid, item] = await self._questions.passing_values(item, column, values)
+        """Ask the server what was noted. What a filter fails on does not pass. Raises ``Unavailable``."""
+        asked = [(item, tables[oid].columns[item.column], values) for (oid, item), values in self._asked.items()]
+        if asked:
+            self._answers.update(zip(self._asked, await self._questions.passing(asked), strict=True))
 
     def pass_(self, row: Row, filters: tuple[Filter, ...], readable: Collection[str], *, by_key_only: bool) -> bool:
         """True when the row passes all filters; a filter on a column that the log does not hold is not passed.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from isobase_platform.caller import Caller
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.rls import RlsDoor
+from isobase_platform.wire_messages import Step, packed
+from isobase_services.realtime.changes.policies.statement import array_literal
 from isobase_services.realtime.changes.predicates import sql_condition
-from isobase_services.realtime.changes.request import Filter
+from isobase_services.realtime.changes.request import Filter, Operator
 from isobase_services.realtime.changes.tables import Column
 from isobase_services.realtime.changes.values import quote_json
 
@@ -18,8 +22,27 @@ __all__ = ["Questions"]
 
 FILTER_TIMEOUT = "500ms"
 FAILED_FILTER_PAUSE_S = 60.0
+PATTERNS_BUDGET_S = 2.0
+"""How long all regular expressions of one batch may take; those that are left then are given up like failed ones."""
+MAX_TOGETHER = 100
+"""How many filters are asked in one exchange."""
+MAX_ANSWERED = 10_000
+"""Regular expressions that are remembered to have been answered in time; beyond it all are forgotten."""
+
+_PATTERNS = frozenset({Operator.MATCH, Operator.IMATCH})
+_Key: TypeAlias = tuple[str, Filter]
+"""A type as SQL, and a filter on a column of it."""
 
 _log = logging.getLogger("isobase.realtime")
+
+
+@dataclass(slots=True, frozen=True)
+class _Question:
+    place: int
+    item: Filter
+    column: Column
+    values: Sequence[str | None]
+    sql: str
 
 
 class Questions:
@@ -28,41 +51,95 @@ class Questions:
     def __init__(self, door: RlsDoor, search_path: tuple[str, ...]) -> None:
         self._door = door
         self._search_path = search_path
-        self._paused_until_s: dict[tuple[str, Filter], float] = {}
+        self._paused_until_s: dict[_Key, float] = {}
+        self._answered: set[_Key] = set()
 
     # -- filters ------------------------------------------------------------------------------------------------------
 
-    async def passing_values(self, item: Filter, column: Column, values: Iterable[str | None]) -> frozenset[str | None]:
-        """Which of ``values`` (the log's texts) the filter lets through; none of them when the condition raises."""
-        asked = list(values)
-        if self._paused_until_s.get((column.type_sql, item), 0.0) > time.monotonic():
-            return frozenset()
-        condition = sql_condition(item, column, "k.value", "$2::text")
-        sql = (
-            "select k.position from unnest($1::text[]) with ordinality as k (value, position)"  # noqa: S608  built of quoted names
-            f" where {condition}"
-        )
+    async def passing(
+        self, asked: Sequence[tuple[Filter, Column, Iterable[str | None]]]
+    ) -> list[frozenset[str | None]]:
+        """Which values (the log's texts) each filter lets through; none of them when its condition raises.
+
+        Everybody's changes wait for the answers. Comparisons are quick and go many at a time. A regular expression may take
+        for ever: each is asked by itself, those that were answered before first, and all of a batch have
+        ``PATTERNS_BUDGET_S``. Raises ``Unavailable`` when the database could not be asked: then nothing is known.
+        """
+        questions = [
+            _Question(place, item, column, list(values), self._sql(item, column))
+            for place, (item, column, values) in enumerate(asked)
+            if not self._is_paused((column.type_sql, item))
+        ]
+        answers: list[frozenset[str | None]] = [frozenset()] * len(asked)
+        quick = [question for question in questions if question.item.operator not in _PATTERNS]
+        for start in range(0, len(quick), MAX_TOGETHER):
+            await self._ask(quick[start : start + MAX_TOGETHER], answers)
+        patterns = [question for question in questions if question.item.operator in _PATTERNS]
+        patterns.sort(key=lambda question: (question.column.type_sql, question.item) not in self._answered)
+        until_s = time.monotonic() + PATTERNS_BUDGET_S
+        for number, question in enumerate(patterns):
+            if time.monotonic() >= until_s:
+                for late in patterns[number:]:
+                    self._pause((late.column.type_sql, late.item))
+                _log.warning("regular expressions in filters take too long", extra={"given_up": len(patterns) - number})
+                break
+            await self._ask([question], answers)
+        return answers
+
+    async def _ask(self, questions: Sequence[_Question], answers: list[frozenset[str | None]]) -> None:
+        """Put the answers in their places; one by one where not all can be answered together."""
+        steps: list[Step] = [
+            (question.sql, packed((array_literal(question.values), question.item.value))) for question in questions
+        ]
         try:
-            async with self._door.transaction(
+            found = await self._door.once(
                 Caller.service(),
+                steps,
                 read_only=True,
-                rollback=True,
                 search_path=self._search_path,
                 settings={"statement_timeout": FILTER_TIMEOUT},
-            ) as connection:
-                rows = await connection.fetch(sql, asked, item.value)
-        except (DatabaseError, Unavailable) as error:
-            # Everybody's changes wait for this answer: a filter that fails once (a regular expression that takes for ever)
-            # is not asked again for a while.
-            self._pause((column.type_sql, item))
-            _log.warning(
-                "a filter on row changes failed",
-                extra={"column": column.name, "operator": item.operator.value, "reason": error.message},
             )
-            return frozenset()
-        return frozenset(asked[row["position"] - 1] for row in rows)
+        except DatabaseError as error:
+            if len(questions) > 1:
+                for question in questions:
+                    await self._ask([question], answers)
+                return
+            self._give_up(questions[0], error)
+            return
+        for question, rows in zip(questions, found, strict=True):
+            text = (rows[0][0] or b"").decode()
+            answers[question.place] = frozenset(question.values[int(part) - 1] for part in text.split(",") if part)
+            if question.item.operator in _PATTERNS:
+                if len(self._answered) >= MAX_ANSWERED:
+                    self._answered.clear()
+                self._answered.add((question.column.type_sql, question.item))
 
-    def _pause(self, key: tuple[str, Filter]) -> None:
+    @staticmethod
+    def _sql(item: Filter, column: Column) -> str:
+        condition = sql_condition(item, column, "k.value", "$2::text")
+        return (
+            "select pg_catalog.string_agg(k.position::pg_catalog.text, ',')"  # noqa: S608  built of quoted names
+            f" from pg_catalog.unnest($1::pg_catalog.text[]) with ordinality as k (value, position) where {condition}"
+        )
+
+    def _is_paused(self, key: _Key) -> bool:
+        return self._paused_until_s.get(key, 0.0) > time.monotonic()
+
+    def _give_up(self, question: _Question, error: DatabaseError) -> None:
+        """A filter that fails once is not asked again for a while: everybody would wait for it."""
+        key = (question.column.type_sql, question.item)
+        self._answered.discard(key)
+        self._pause(key)
+        _log.warning(
+            "a filter on row changes failed",
+            extra={
+                "column": question.column.name,
+                "operator": question.item.operator.value,
+                "reason": error.message,
+            },
+        )
+
+    def _pause(self, key: _Key) -> None:
         now_s = time.monotonic()
         self._paused_until_s = {name: until_s for name, until_s in self._paused_until_s.items() if until_s > now_s}
         self._paused_until_s[key] = now_s + FAILED_FILTER_PAUSE_S

@@ -17,6 +17,8 @@ __all__ = ["ANY", "ChangeRequest", "Filter", "Operator", "RequestRefused", "chan
 
 ANY = "*"
 MAX_FILTER_LENGTH_CHARS = 20_000
+MAX_CONDITIONS = 50
+"""Conditions of one filter: each may be a question to the database for every change of its table."""
 
 
 class Operator(StrEnum):
@@ -150,7 +152,10 @@ def _parse_filters(text: str) -> tuple[Filter, ...]:
     if len(text) > MAX_FILTER_LENGTH_CHARS:
         raise _bad_filter(f"filter must have at most {MAX_FILTER_LENGTH_CHARS} characters")
     text = text.strip()
-    return tuple(_parse_filter(part) for part in _split_top_level(text)) if text else ()
+    parts = _split_top_level(text) if text else []
+    if len(parts) > MAX_CONDITIONS:
+        raise _bad_filter(f"filter must have at most {MAX_CONDITIONS} conditions")
+    return tuple(_parse_filter(part) for part in parts)
 
 
 def _split_top_level(text: str) -> list[str]:
