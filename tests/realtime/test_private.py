@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
@@ -96,6 +98,58 @@ async def test_new_token_without_the_right_ends_the_channel(stack: Stack) -> Non
     message = "You do not have permissions to read from this Channel topic: room"
     assert (await alice.event("system")).payload["message"] == message
     await alice.event("phx_close")
+
+
+async def judged_slowly(stack: Stack, socket: Phoenix, token: str) -> None:
+    """Send a new token; the policies answer once the advisory lock 7 is given free."""
+    await stack.sql(
+        "create policy waits on realtime.messages as restrictive for select"
+        " using ((select pg_advisory_xact_lock_shared(7))::text is not null)"
+    )
+    await stack.sql("select pg_advisory_lock(7)")
+    await socket.send(TOPIC, "access_token", {"access_token": token})
+    async with asyncio.timeout(20):
+        while not await stack.sql("select from pg_locks where locktype = 'advisory' and not granted"):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_member", [True, False], ids=["confirmed", "refused"])
+async def test_what_is_said_while_a_new_token_is_judged_is_heard_only_by_who_may(stack: Stack, is_member: bool) -> None:
+    await policies(stack)
+    alice = await private(stack, ALICE, broadcast={"ack": True})
+    bob = await private(stack, BOB)
+    await alice.reply(await alice.send(TOPIC, "broadcast", HI))
+    await bob.event("broadcast")
+    user = BOB if is_member else "33333333-3333-4333-8333-333333333333"
+    await judged_slowly(stack, bob, stack.token(user, again=True))
+    await alice.reply(await alice.send(TOPIC, "broadcast", {**HI, "payload": {"n": 1}}))
+    await bob.reply(await bob.send("phoenix", "heartbeat", {}))
+    assert len(bob.events("broadcast")) == 1
+    await stack.sql("select pg_advisory_unlock(7)")
+    if is_member:
+        assert (await bob.event("broadcast")).payload["payload"] == {"n": 1}
+    else:
+        await bob.event("phx_close")
+        assert len(bob.events("broadcast")) == 1
+
+
+async def test_a_channel_for_which_too_much_waits_while_its_token_is_judged_ends(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_services.realtime.session.channel.MAX_HELD_FRAMES", 3)
+    await policies(stack)
+    alice = await private(stack, ALICE, broadcast={"ack": True})
+    bob = await private(stack, BOB)
+    await alice.reply(await alice.send(TOPIC, "broadcast", HI))
+    await bob.event("broadcast")
+    await judged_slowly(stack, bob, stack.token(BOB, again=True))
+    for _ in range(4):
+        await alice.send(TOPIC, "broadcast", HI)
+    assert (await bob.event("system")).payload["message"] == "Too many messages per second"
+    await bob.event("phx_close")
+    await stack.sql("select pg_advisory_unlock(7)")
+    await bob.reply(await bob.send("phoenix", "heartbeat", {}))
+    assert len(bob.events("broadcast")) == 1
 
 
 async def test_http_sends_to_private_channels_under_the_same_policies(stack: Stack) -> None:
