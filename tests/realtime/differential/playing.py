@@ -122,6 +122,10 @@ class Stage:
         with suppress(websockets.ConnectionClosed):
             await self._wires[wire].connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
+    async def run(self, text: str, *values: object) -> None:
+        """Run a statement as the owner without a step."""
+        await self._database.fetch(text, *values)
+
     async def sql(
         self, text: str, *values: object, expect: Mapping[str, int] | None = None, shows: bool = False
     ) -> None:
@@ -142,6 +146,18 @@ class Stage:
         expect: Mapping[str, int] | None = None,
     ) -> None:
         """Send an HTTP request to ``/api{path}``; its answer belongs to the step."""
+        result = await self.answer_of(path, body, method=method, headers=headers)
+        await self._settle(f"{method} {path} {body!r}", expect or {}, result)
+
+    async def answer_of(
+        self,
+        path: str,
+        body: JsonValue | bytes = None,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, JsonValue]:
+        """Send an HTTP request to ``/api{path}`` without a step; returns its answer as a step notes it."""
         sent = {"content-type": "application/json", "apikey": self.anon, **(headers or {})}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S) as client:
@@ -151,12 +167,11 @@ class Stage:
                 content=content,
                 headers={name: value for name, value in sent.items() if value != "<none>"},
             )
-        result: dict[str, JsonValue] = {
+        return {
             "status": answer.status_code,
             "body": _parsed(answer.text),
             "headers": {name: answer.headers[name] for name in COMPARED_HEADERS if name in answer.headers},
         }
-        await self._settle(f"{method} {path} {body!r}", expect or {}, result)
 
     async def wait(self, label: str, expect: Mapping[str, int]) -> None:
         """Wait for frames that come by themselves."""

@@ -7,10 +7,12 @@ nor a join without config, the API before 2022.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from tests.realtime.differential.playing import QUIET_S, Stage
 from tests.realtime.differential.scenarios.broadcasts import user_broadcast
@@ -31,7 +33,10 @@ _CONTENTS: Final[tuple[JsonValue, ...]] = ({"n": 1}, {}, {"a": [1, {"b": None}]}
 
 @dataclass(slots=True, frozen=True)
 class Act:
-    """One thing that a socket does. ``kind``: connect, close, or a frame; tokens are named and filled in by the side."""
+    """One thing that happens. ``kind``: connect, close, frame, http (a broadcast) or sql (``realtime.send``).
+
+    Tokens are named and filled in by the side.
+    """
 
     kind: str
     wire: str
@@ -43,6 +48,8 @@ class Act:
     binary: tuple[str, bytes, int, str] | None = None
     """Event, content, encoding and metadata of a binary broadcast."""
     token: str = "absent"
+    is_private: bool = False
+    """Whether a broadcast over HTTP or from SQL is for private channels."""
     answers: int = 0
     """How many frames the socket is sure to get."""
 
@@ -62,7 +69,7 @@ class _Writer:
         acts += [self._join(name, self.random.choice(self.topics[:2])) for name in self.versions]
         kinds = {
             self._broadcast: 5, self._binary: 3, self._presence: 5, self._any_join: 4, self._leave: 2, self._token: 2,
-            self._heartbeat: 1, self._odd: 1, self._reconnect: 1,
+            self._heartbeat: 1, self._odd: 1, self._reconnect: 1, self._elsewhere: 2,
         }  # fmt: skip
         while len(acts) < ACTS_OF_SEQUENCE:
             (kind,) = self.random.choices(list(kinds), list(kinds.values()))
@@ -103,23 +110,20 @@ class _Writer:
         config: dict[str, JsonValue] = {}
         if self.random.random() < 0.8:
             config["broadcast"] = {name: pick(_FLAGS) for name in ("self", "ack") if self.random.random() < 0.7}
-        if self.random.random() < 0.7:
-            presence: dict[str, JsonValue] = {"key": pick(("k1", "k2", f"of {wire}"))}
-            if self.random.random() < 0.7:
-                presence["enabled"] = pick(_FLAGS)
-            config["presence"] = presence
+        # Always a key: one that the server makes up has another number once a difference was told to one side alone.
+        presence: dict[str, JsonValue] = {"key": pick(("k1", "k2", f"of {wire}"))}
+        if self.random.random() < 0.5:
+            presence["enabled"] = pick(_FLAGS)
+        config["presence"] = presence
         is_private = topic != self.topics[0]
         if is_private or self.random.random() < 0.3:
             config["private"] = pick((is_private,) * 8 + (not is_private, str(is_private).lower()))
         if self.random.random() < 0.2:
             config["postgres_changes"] = pick(_NO_CHANGES)
-        payload: dict[str, JsonValue] = {"config": config}
-        if self.random.random() < 0.06:
-            payload = {"config": pick(({}, None))}
         ref = self._next_ref()
         self.joined[wire, topic] = ref
         named = pick(GOOD_TOKENS) if self.random.random() < 0.9 else pick(TOKENS)
-        return Act("frame", wire, topic, "phx_join", payload, ref, ref, token=named, answers=1)
+        return Act("frame", wire, topic, "phx_join", {"config": config}, ref, ref, token=named, answers=1)
 
     def _broadcast(self) -> list[Act]:
         wire, topic, join_ref = self._channel()
@@ -171,6 +175,13 @@ class _Writer:
         payload: JsonValue = self.random.choice(_CONTENTS[:2])
         return [Act("frame", wire, topic, event, payload, join_ref, self._next_ref())]
 
+    def _elsewhere(self) -> list[Act]:
+        topic = self.random.choice(self.topics)
+        is_private = self.random.choice((topic != self.topics[0],) * 4 + (topic == self.topics[0],))
+        kind, named = self.random.choice(("http", "sql")), self.random.choice(GOOD_TOKENS)
+        payload = self.random.choice(_CONTENTS)
+        return [Act(kind, "", topic, self.random.choice(("e", "ü")), payload, token=named, is_private=is_private)]
+
 
 def acts_of(seed: int) -> list[Act]:
     """The sequence of a seed."""
@@ -183,17 +194,34 @@ async def play_together(stages: Sequence[Stage], acts: Sequence[Act]) -> None:
     for act in acts:
         if act.kind == "connect":
             versions[act.wire] = act.event
-            await asyncio.gather(*(stage.connect(act.wire, vsn=act.event) for stage in stages))
-        elif act.kind == "close":
-            await asyncio.gather(*(stage.close(act.wire) for stage in stages))
-        elif any(stage.arrived()[act.wire][1] is not None for stage in stages):
+        elif act.kind == "frame" and any(stage.arrived()[act.wire][1] is not None for stage in stages):
             # The server closed it; that was noted.
             continue
-        else:
-            await asyncio.gather(*(stage.send(act.wire, _frame(stage, act, versions[act.wire])) for stage in stages))
+        results = await asyncio.gather(*(_done(stage, act, versions) for stage in stages))
         await _settled(stages, act)
-        for stage in stages:
-            stage.note(f"{act.wire} says {_frame(stage, act, '2.0.0')!r}" if act.kind == "frame" else f"{act!r}")
+        for stage, result in zip(stages, results, strict=True):
+            stage.note(
+                f"{act.wire} says {_frame(stage, act, '2.0.0')!r}" if act.kind == "frame" else f"{act!r}", result
+            )
+
+
+async def _done(stage: Stage, act: Act, versions: dict[str, str]) -> dict[str, JsonValue]:
+    match act.kind:
+        case "connect":
+            await stage.connect(act.wire, vsn=act.event)
+        case "close":
+            await stage.close(act.wire)
+        case "http":
+            token = _token(stage, act.token) if act.token != "absent" else None
+            path = f"/broadcast/{act.topic}/events/{quote(act.event)}?private={str(act.is_private).lower()}"
+            headers = {"authorization": f"Bearer {token}"} if token is not None else None
+            return await stage.answer_of(path, act.payload, headers=headers)
+        case "sql":
+            statement = "select realtime.send($1::jsonb, $2, $3, $4)"
+            await stage.run(statement, json.dumps(act.payload), act.event, act.topic, act.is_private)
+        case _:
+            await stage.send(act.wire, _frame(stage, act, versions[act.wire]))
+    return {}
 
 
 def _frame(stage: Stage, act: Act, version: str) -> JsonValue | bytes:
