@@ -6,6 +6,8 @@ import pytest
 
 from isobase_platform.caller import Claims
 from isobase_services.realtime.changes.policies.claims import UNKNOWN, ClaimTerm, Kind, claim_value
+from isobase_services.realtime.changes.policies.expression import is_opaque
+from isobase_services.realtime.changes.policies.parsing import parse_policy
 from isobase_services.realtime.changes.policies.rule import Policy, Rule, make_rule
 
 ALICE = "11111111-1111-4111-8111-111111111111"
@@ -170,3 +172,10 @@ def test_deep_nesting_is_left_to_postgresql_and_takes_no_time() -> None:
     for _ in range(200):
         nested = f"({nested} AND is_public)"
     assert rule(nested).is_opaque
+
+
+@pytest.mark.parametrize("keyword", ["CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"])
+def test_a_keyword_is_never_taken_for_a_column_of_that_name(keyword: str) -> None:
+    columns = {"owner": Kind.TEXT, keyword: Kind.TEXT}
+    assert is_opaque(parse_policy(f"(owner = ({keyword})::text)", columns, ()))
+    assert not is_opaque(parse_policy(f'(owner = "{keyword}")', columns, ()))

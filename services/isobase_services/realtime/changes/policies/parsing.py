@@ -42,6 +42,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
+_BARE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+"""Names that PostgreSQL writes without quotes."""
+
 _TYPES: Mapping[str, Kind] = {
     "text": Kind.TEXT,
     "character varying": Kind.TEXT,
@@ -311,7 +314,10 @@ class _Parser:
             return Constant(token.text[0], Kind.BOOLEAN)
         if token.text == "auth" and self._take("."):
             return self._function()
-        name = token.text[1:-1].replace('""', '"') if token.text.startswith('"') else token.text
+        is_quoted = token.text.startswith('"')
+        if not (is_quoted or _BARE_NAME.fullmatch(token.text)):
+            raise _NotUnderstood  # a keyword (CURRENT_USER): a column of that name has quotes
+        name = token.text[1:-1].replace('""', '"') if is_quoted else token.text
         if name not in self._columns or self._is("(") or self._is("."):
             raise _NotUnderstood
         return Column(name, self._columns[name])
