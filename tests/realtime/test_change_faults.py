@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 
 import asyncpg
+import psycopg2
 import pytest
 
 from isobase_services.realtime.changes.figures import ChangeFigures
 from isobase_services.realtime.changes.slot_keeper import SlotKeeper
 from isobase_services.realtime.changes.slots import LOCK_CLASS, LOCK_OBJECT, SLOT_PREFIX, SlotChoice, SlotPolicy
-from isobase_services.realtime.changes.stream import LogStream, StreamSink, open_stream
+from isobase_services.realtime.changes.stream import LogStream, StreamSink, open_stream, refused
 from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
 
 BOARD = {"event": "*", "schema": "public", "table": "board"}
@@ -315,3 +316,16 @@ async def test_message_that_cannot_be_told_takes_no_change_of_its_transaction_al
         await stack.sql("insert into board (body) values ('kept')")
     assert (await socket.event("postgres_changes", timeout_s=20)).payload["data"]["record"]["body"] == "kept"
     assert (await socket.event("system", timeout_s=20)).payload["message"] == "Subscribed to PostgreSQL"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_lasting"),
+    [
+        ("FATAL: must be superuser or replication role to start walsender", True),
+        ("FATAL: permission denied to start WAL sender", True),
+        ("FATAL: the database system is starting up", False),
+    ],
+    ids=["PostgreSQL 15", "PostgreSQL 16", "a start"],
+)
+def test_a_role_that_may_not_replicate_is_told_from_a_server_that_starts(said: str, *, is_lasting: bool) -> None:
+    assert refused(psycopg2.OperationalError(said)).is_lasting is is_lasting

@@ -19,7 +19,7 @@ import psycopg2.sql
 from isobase_platform.errors import IsobaseError
 from isobase_services.realtime.changes.slots import NotLeader, SlotFacts, SlotPolicy, drop_slot, take_lead
 
-__all__ = ["LogStream", "Opened", "StreamRefused", "StreamSink", "open_stream"]
+__all__ = ["LogStream", "Opened", "StreamRefused", "StreamSink", "open_stream", "refused"]
 
 CONNECT_TIMEOUT_S = 10
 FEEDBACK_INTERVAL_S = 2.0
@@ -219,17 +219,19 @@ def _connect(dsn: str, publications: list[str], policy: SlotPolicy, attempt: _At
     except psycopg2.Error as error:
         if connection is not None:
             connection.close()
-        raise _refused(error) from error
+        raise refused(error) from error
     return Opened(connection, cursor, facts)
 
 
-def _refused(error: psycopg2.Error) -> StreamRefused:
+def refused(error: psycopg2.Error) -> StreamRefused:
+    """What the server said to the replication session, and whether it lasts until somebody changes the server."""
     text = " ".join(str(error).split())
-    # 55000: wal_level is not logical. 42501 and its wording on a refused login: the role may not replicate.
+    # 55000: wal_level is not logical. 42501 and its wordings on a refused login (15, 16 and later): the role may not replicate.
     is_lasting = (
         (error.pgcode == "55000" and "wal_level" in text)
         or error.pgcode == "42501"
         or "permission denied" in text
+        or "replication role to start" in text
         or "wal_level" in text
     )
     return StreamRefused(text or "the replication connection was refused", is_lasting=is_lasting)
