@@ -152,6 +152,22 @@ async def test_a_channel_for_which_too_much_waits_while_its_token_is_judged_ends
     assert len(bob.events("broadcast")) == 1
 
 
+async def test_a_client_that_says_too_much_while_its_token_is_judged_loses_the_channel(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_services.realtime.session.channel.MAX_BACKLOG_MESSAGES", 3)
+    await policies(stack)
+    alice, bob = await private(stack, ALICE), await private(stack, BOB)
+    await judged_slowly(stack, alice, stack.token(ALICE, again=True))
+    for _ in range(4):
+        await alice.send(TOPIC, "broadcast", HI)
+    assert (await alice.event("system")).payload["message"] == "Too many messages per second"
+    await alice.event("phx_close")
+    await stack.sql("select pg_advisory_unlock(7)")
+    await alice.reply(await alice.send("phoenix", "heartbeat", {}))
+    assert bob.events("broadcast") == []
+
+
 async def test_http_sends_to_private_channels_under_the_same_policies(stack: Stack) -> None:
     await policies(stack)
     bob = await private(stack, BOB)
