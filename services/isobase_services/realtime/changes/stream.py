@@ -226,7 +226,7 @@ def _connect(dsn: str, publications: list[str], policy: SlotPolicy, attempt: _At
 def refused(error: psycopg2.Error) -> StreamRefused:
     """What the server said to the replication session, and whether it lasts until somebody changes the server."""
     text = " ".join(str(error).split())
-    # 55000: wal_level is not logical. 42501 and its wordings on a refused login (15, 16 and later): the role may not replicate.
+    # 55000: wal_level is not logical. 42501 and what a refused login says (15; 16 and later): the role may not replicate.
     is_lasting = (
         (error.pgcode == "55000" and "wal_level" in text)
         or error.pgcode == "42501"
