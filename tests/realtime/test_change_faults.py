@@ -329,3 +329,30 @@ async def test_message_that_cannot_be_told_takes_no_change_of_its_transaction_al
 )
 def test_a_role_that_may_not_replicate_is_told_from_a_server_that_starts(said: str, *, is_lasting: bool) -> None:
     assert refused(psycopg2.OperationalError(said)).is_lasting is is_lasting
+
+
+async def test_stream_that_an_operator_ends_again_and_again_keeps_its_slot_and_loses_nothing(stack: Stack) -> None:
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD, postgres_changes_options={"position": True})
+    # A new stream reads this again before it is up to date.
+    await stack.sql("insert into board (rank) select generate_series(1, 200)")
+    await socket.wait_for(
+        lambda item: item.event == "postgres_changes" and item.payload["data"]["record"]["rank"] == 200, 60.0
+    )
+    intake = stack.service.changes.intake
+    for _ in range(7):
+        async with asyncio.timeout(30):
+            while (pid := intake.backend_pid) is None:
+                await asyncio.sleep(0)
+            # At the same place each time: before anything of it was read.
+            assert intake._stream is not None
+            intake._stream.pause()
+            await stack.sql("select pg_terminate_backend($1, 10000)", pid)
+            intake._stream.resume()
+            while intake.backend_pid == pid:
+                await asyncio.sleep(0)
+    await stack.sql("insert into board (body) values ('after')")
+    await socket.wait_for(
+        lambda item: item.event == "postgres_changes" and item.payload["data"]["record"]["body"] == "after", 60.0
+    )
+    assert len(socket.events("system")) == 1  # nothing was said to be missing

@@ -14,7 +14,7 @@ from tests.realtime.chaos.followers import USERS, World
 from tests.realtime.chaos.nodes import NodeProcess
 from tests.realtime.simple.client import Simple
 
-ROOM = "chaos"
+ROOM = "~chaos"
 PAUSE_S = 0.05
 _LOST = (OSError, websockets.WebSocketException, TimeoutError, ConnectionError)
 

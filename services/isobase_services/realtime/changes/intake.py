@@ -10,6 +10,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+import psycopg2
+
 from isobase_platform.errors import IsobaseError
 from isobase_services.realtime.changes.assembly import Assembler
 from isobase_services.realtime.changes.catalog import Catalog
@@ -37,6 +39,9 @@ is given up. A message that the server cannot decode, or that this process canno
 hold the log back up to ``max_lag_bytes``."""
 
 _log = logging.getLogger("isobase.realtime")
+
+OPERATOR_INTERVENTION = "57P"
+"""What SQLSTATEs begin with when a session was ended by an administrator, or by the server's stop or crash."""
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class Intake:
         self._assembler = Assembler(START)
         self._live_at: Point | None = None
         self._fruitless = _Fruitless()
+        self._was_ended_from_outside = False
         self._stream: LogStream | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_wanted = False
@@ -200,6 +206,8 @@ class Intake:
         if self._live_at is None or not facts.is_permanent:
             self._fruitless = _Fruitless()
             return False
+        if self._was_ended_from_outside:
+            return False  # says nothing about the log: the place may well be readable
         if facts.epoch != fruitless.epoch or head > fruitless.furthest:
             self._fruitless = _Fruitless(facts.epoch, head, 1)
             return False
@@ -275,6 +283,8 @@ class Intake:
             _log.error("row changes cannot be streamed", extra={"reason": error.message, "code": error.code})
 
     def _end(self, error: Exception) -> None:
+        code = error.pgcode if isinstance(error, psycopg2.Error) else None
+        self._was_ended_from_outside = code is not None and code.startswith(OPERATOR_INTERVENTION)
         _log.warning("the stream of row changes was lost", extra={"reason": " ".join(str(error).split())})
         self._ended.set()
 
