@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -93,7 +92,7 @@ def running_isobase(dsn: str, folder: Path) -> Iterator[Side]:
 def _wait(url: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while True:
-        with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=2):
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return
         assert process.poll() is None, log_path.read_text()
         assert time.monotonic() < deadline_s, log_path.read_text()
