@@ -454,6 +454,9 @@ async def play(world: World, acts: Sequence[str], *, seed: int, large_rows: int,
     """
     owner = await asyncpg.connect(world.dsn)
     await owner.execute(SCHEMA)
+    # Servers for tests do not wait for the disk; here what was answered has to outlive a SIGKILL of the server.
+    await owner.execute("alter system set synchronous_commit = 'on'")
+    await owner.execute("select pg_reload_conf()")
     await owner.close()
     chance = random.Random(seed)
     now = Play(world, chance, Writers(world.dsn, seed), large_rows)
