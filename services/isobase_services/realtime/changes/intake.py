@@ -20,7 +20,7 @@ from isobase_services.realtime.changes.history import History
 from isobase_services.realtime.changes.position import START, Point, Position
 from isobase_services.realtime.changes.relay import Relay
 from isobase_services.realtime.changes.relay_format import Standing
-from isobase_services.realtime.changes.slot_keeper import SlotKeeper
+from isobase_services.realtime.changes.slot_keeper import SlotKeeper, WatchEnd
 from isobase_services.realtime.changes.slots import NotLeader
 from isobase_services.realtime.changes.stream import LogStream, StreamRefused, StreamSink
 
@@ -190,9 +190,12 @@ class Intake:
             self._reported = None
             failures = 0
             self._begin(stream)
-            loss = "outgrown" if await self._has_outgrown(stream) else None
-            if loss is None and self._is_stuck(stream):
-                loss = "unreadable"
+            loss: str | None = None
+            match await self._watched(stream):
+                case WatchEnd.OUTGROWN:
+                    loss = "outgrown"
+                case None if self._is_stuck(stream):
+                    loss = "unreadable"
             self._lose_stream()
             if loss is not None:
                 self._figures.slot_dropped(loss)
@@ -220,16 +223,13 @@ class Intake:
         )
         return True
 
-    async def _has_outgrown(self, stream: LogStream) -> bool:
-        """Wait until the stream ended (False), or until its slot holds back too much (True)."""
-        if not stream.facts.is_permanent:
-            await self._ended.wait()
-            return False
+    async def _watched(self, stream: LogStream) -> WatchEnd | None:
+        """Wait until the stream ended (None), or until it must be ended."""
         watching = asyncio.create_task(self._slots.watch(stream.facts.name), name="row change slot")
         ending = asyncio.create_task(self._ended.wait(), name="row change stream end")
         try:
             await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)
-            return not self._ended.is_set()
+            return None if self._ended.is_set() else watching.result()
         finally:
             watching.cancel()
             ending.cancel()

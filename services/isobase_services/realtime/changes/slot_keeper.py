@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from enum import StrEnum
 
 from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.pool import Pools
@@ -11,9 +12,10 @@ from isobase_services.realtime.changes.figures import ChangeFigures
 from isobase_services.realtime.changes.slots import LOCK_CLASS, LOCK_OBJECT, SLOT_PREFIX, NotLeader, SlotPolicy
 from isobase_services.realtime.changes.stream import LogStream, StreamRefused, StreamSink, open_stream
 
-__all__ = ["SlotKeeper"]
+__all__ = ["SlotKeeper", "WatchEnd"]
 
-WATCH_INTERVAL_S = 10.0
+WATCH_INTERVAL_S = 3.0
+CANNOT_CONNECT_NOW = "57P03"
 DROP_DELAYS_S = (0.05, 0.1, 0.5, 2.0)
 """A session that was closed may take a moment to give its slot free."""
 
@@ -46,6 +48,17 @@ select pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn
 _log = logging.getLogger("isobase.realtime")
 
 
+class WatchEnd(StrEnum):
+    """Why a stream must be ended.
+
+    ``SHUTDOWN``: the server takes no connections while the stream still runs. It waits for its senders until everything is
+    acknowledged, which a stream does only as what it keeps grows old: it would hold the server up for the retention.
+    """
+
+    OUTGROWN = "outgrown"
+    SHUTDOWN = "shutdown"
+
+
 class SlotKeeper:
     """One per process. ``dsn``: of the server itself, not of a pooler. ``publications``: those that exist are streamed."""
 
@@ -72,14 +85,19 @@ class SlotKeeper:
             raise StreamRefused(f"none of the publications {', '.join(self._publications)} exists", is_lasting=True)
         return await open_stream(self._dsn, names, self._policy, sink)
 
-    async def watch(self, slot: str) -> None:
-        """Return when ``slot`` holds back more of the log than it may; until then look every ``WATCH_INTERVAL_S`` seconds."""
+    async def watch(self, slot: str) -> WatchEnd:
+        """Look after ``slot`` every ``WATCH_INTERVAL_S`` seconds, until its stream must be ended; returns why."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             try:
                 async with self._pools.acquire(None) as connection:
                     lag_bytes = await connection.fetchval(_LAG_SQL, slot)
-            except (Unavailable, DatabaseError):
+            except Unavailable as error:
+                if getattr(error.__cause__, "sqlstate", None) == CANNOT_CONNECT_NOW:
+                    _log.info("the database server is shutting down: the log is not read any more")
+                    return WatchEnd.SHUTDOWN
+                continue
+            except DatabaseError:
                 continue
             if lag_bytes is None:
                 continue
@@ -89,7 +107,7 @@ class SlotKeeper:
                     "the replication slot holds back too much of the log and is made anew",
                     extra={"slot": slot, "lag_bytes": lag_bytes},
                 )
-                return
+                return WatchEnd.OUTGROWN
 
     async def drop(self) -> None:
         """Drop the permanent slots of ours that nobody reads, once a stream that was closed has let go of its own."""
