@@ -72,9 +72,9 @@ def test_filter_is_read(text: str, expected: list[tuple[str, str, str, bool]]) -
             "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: %{}",
         ),
         (
-            {"filter": None, "schema": "public", "table": "notes"},
+            {"extra": {"a": [1, None]}, "filter": None, "schema": "public", "table": "notes"},
             "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: "
-            '%{"filter" => nil, "schema" => "public", "table" => "notes"}',
+            '%{"extra" => %{"a" => [1, nil]}, "filter" => nil, "schema" => "public", "table" => "notes"}',
         ),
         (
             {"schema": "public", "table": None},

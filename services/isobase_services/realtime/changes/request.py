@@ -130,10 +130,15 @@ def _is_database_text(text: str) -> bool:
 def _described(entry: Mapping[str, object]) -> str:
     if "user_token" in entry or "auth_token" in entry:
         return "<redacted>"
-    return "%{" + ", ".join(f"{dump(name)} => {_elixir(value)}" for name, value in sorted(entry.items())) + "}"
+    return _elixir(entry)
 
 
 def _elixir(value: object) -> str:
+    """A JSON value as upstream's language shows it."""
+    if isinstance(value, Mapping):
+        return "%{" + ", ".join(f"{dump(name)} => {_elixir(item)}" for name, item in sorted(value.items())) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_elixir, value)) + "]"
     return "nil" if value is None else dump(value)
 
 
