@@ -42,6 +42,15 @@ async def test_without_a_policy_nobody_joins(stack: Stack) -> None:
         assert reply.payload == {"status": "error", "response": {"reason": DENIED}}
 
 
+async def test_a_topic_that_is_no_text_is_nobodys(stack: Stack) -> None:
+    await stack.sql("create policy r on realtime.messages for all using (true) with check (true)")
+    socket = await stack.connect()
+    for topic in ("half \ud800", "nul \0"):
+        reply = await socket.join(topic, token=stack.token(ALICE), private=True)
+        assert reply.payload["status"] == "error"
+        assert reply.payload["response"]["reason"].startswith("Unauthorized: ")
+
+
 async def test_policies_decide_who_joins(stack: Stack) -> None:
     await policies(stack)
     await private(stack, ALICE)

@@ -137,6 +137,11 @@ class ChannelPolicies:
     async def _with_partitions(self, topic: str, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Ask; where the table has no partition for today, because nobody cared for it, make it and ask again."""
         try:
+            topic.encode()
+        except UnicodeEncodeError as error:
+            # Half a surrogate pair is no text: no policy can say anything of such a topic.
+            raise PolicyFailed("The topic is no Unicode text", Failure.POLICY_RAISED) from error
+        try:
             try:
                 return await ask()
             except DatabaseError as error:
