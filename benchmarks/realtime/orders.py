@@ -117,7 +117,7 @@ class Counted:
     @property
     def per_s(self) -> float:
         """Frames received per second."""
-        return self.received / self.seconds
+        return self.received / self.seconds if self.seconds else 0.0
 
     @property
     def is_complete(self) -> bool:
