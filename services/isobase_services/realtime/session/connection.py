@@ -114,8 +114,7 @@ class Connection:
                 _log.debug("malformed frame dropped")
                 return
             self.handle(message)
-        except Exception:  # noqa: BLE001
-            # As upstream: a message that cannot be handled is logged, and the socket lives.
+        except Exception:  # noqa: BLE001  as upstream: a message that cannot be handled is logged, and the socket lives
             _log.exception("a message of a client failed unexpectedly")
 
     def handle(self, message: ClientMessage) -> None:
