@@ -1,0 +1,1 @@
+"""The auth client: the public names of the package ``supabase_auth``."""

@@ -1,0 +1,1 @@
+"""The client of edge functions: the public names of the package ``supabase_functions``."""

@@ -1,0 +1,1 @@
+"""The data client: the public names of the package ``postgrest``."""

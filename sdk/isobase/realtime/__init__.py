@@ -1,0 +1,1 @@
+"""The realtime client: the public names of the package ``realtime``."""

@@ -1,0 +1,1 @@
+"""The storage client: the public names of the package ``storage3``."""
