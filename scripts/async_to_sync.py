@@ -5,13 +5,12 @@
 
 The rules, all of them here (no file is mended afterwards):
 
-- ``async`` and ``await`` are dropped, and identifiers are renamed: by ``RENAMED`` first, else ``AsyncThing`` becomes ``SyncThing``.
-  In comments and texts whole words are renamed alike, and ``_async`` in a module's path becomes ``_sync``.
-- What both forms need under different names (sleep, locks, queues, background work) comes from ``isobase._acompat``: ``asleep`` here, ``sleep``
-  there.
-- Lines between ``# [async]`` and ``# [/async]`` stand in the async form alone. A line that begins with ``# [sync] `` stands, without that
-  beginning, in the sync form alone.
-- Folders named ``_async`` hold their ``_sync`` wholly generated, except modules listed in ``BY_HAND``.
+- ``async`` and ``await`` are dropped, and identifiers are renamed: by ``RENAMED`` first, else ``AsyncThing`` becomes
+  ``SyncThing``. In comments and texts whole words are renamed alike, and ``_async`` in a module's path becomes ``_sync``.
+- What both forms need under different names (sleep, locks, background work) comes from ``isobase._acompat``.
+- Lines between ``# [async]`` and ``# [/async]`` stand in the async form alone. A line that begins with ``# [sync] ``
+  stands, without that beginning, in the sync form alone.
+- A ``_sync`` folder is wholly generated, except modules listed in ``BY_HAND``.
 
 The result is sorted and laid out by ruff, so that it is what a person would have written.
 """

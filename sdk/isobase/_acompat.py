@@ -1,7 +1,7 @@
 """What the async and the sync client both need under two names, so that one source serves both.
 
-``scripts/async_to_sync.py`` renames: ``asleep`` -> ``sleep``, ``ALock`` -> ``Lock``, ``AEvent`` -> ``Event``, ``aspawn`` -> ``spawn``. Each pair here
-means the same; where the two worlds differ (a thread cannot be cancelled), the docstring says how.
+``scripts/async_to_sync.py`` renames: ``asleep`` -> ``sleep``, ``ALock`` -> ``Lock``, ``AEvent`` -> ``Event``,
+``aspawn`` -> ``spawn``. Each pair means the same.
 """
 
 from __future__ import annotations
