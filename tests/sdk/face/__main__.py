@@ -1,4 +1,4 @@
-"""Print every difference from supabase-py's face: ``python -m tests.sdk.face [PACKAGE ...]``, upstream's names, default all."""
+"""Print every difference from supabase-py's face: ``python -m tests.sdk.face [PACKAGE ...]`` (default: all)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Describe a package's public face as plain facts, so that two packages can be compared.
 
 A fact is a dotted place (``postgrest.exceptions.APIError.json``) with a text for each thing about it that a caller can
-notice: kind, bases, parameters with their defaults, types, fields, members, values. Types are written in one form however they
-were spelled (``Optional[str]`` and ``str | None`` are ``None | str``), and classes by their bare names.
+notice: kind, bases, parameters with their defaults, types, fields, members, values. Types are written in one form
+however they were spelled (``Optional[str]`` and ``str | None`` are ``None | str``), and classes by their bare names.
 """
 
 from __future__ import annotations
