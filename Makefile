@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -83,6 +83,11 @@ format: install ## rewrite the sources in the house format
 
 sync: install ## write the SDK's sync client from its async one (sdk/isobase/**/_sync, tests/sdk/**/_sync)
 	$(BIN)/python scripts/async_to_sync.py
+
+sdk-compliance: test-deps ## write sdk-compliance.yaml from the tests that show each feature of Supabase's SDK matrix
+	@mkdir -p build
+	$(BIN)/python -m pytest -q -m capability --numprocesses $(TEST_PROCESSES) --dist loadfile --capabilities-report build/capabilities.json $(PYTEST_ARGS)
+	$(BIN)/python scripts/sdk_compliance.py build/capabilities.json
 
 docs: install ## write the pages that are generated from the code (docs/settings.md)
 	$(BIN)/python scripts/settings_page.py

@@ -33,7 +33,13 @@ from isobase_deploy.ports import free_ports
 from isobase_platform.config import DatabaseSettings, Settings
 from isobase_platform.schema import apply_schema
 
-pytest_plugins = ("tests.plugins.mailbox", "tests.plugins.parallel", "tests.plugins.redis", "tests.plugins.s3")
+pytest_plugins = (
+    "tests.plugins.capabilities",
+    "tests.plugins.mailbox",
+    "tests.plugins.parallel",
+    "tests.plugins.redis",
+    "tests.plugins.s3",
+)
 
 PASSWORD = "postgres"
 TEMPLATE = "isobase_template"
