@@ -24,7 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with no outcome."""
-    config.stash[_OUTCOMES] = defaultdict(dict)
+    outcomes: dict[str, dict[str, str]] = defaultdict(dict)
+    config.stash[_OUTCOMES] = outcomes
 
 
 @pytest.hookimpl(wrapper=True)
