@@ -17,13 +17,13 @@ from typing import Any
 
 import httpx
 import pyvips
-from tests.storage.images import SVG, animation, encoded, gradient, picture
 
 from isobase_platform.config_storage.images import ImageSettings
 from isobase_services.storage.render import pipeline
 from isobase_services.storage.render.job import Job
 from isobase_services.storage.render.plan import plan
 from isobase_services.storage.render.transform import Transform
+from tests.storage.images import SVG, animation, encoded, gradient, picture
 
 SIZES = ((1000, 1000), (1000, 400), (333, 777), (100, 100), (41, 2000), (1, 1))
 BOXES: tuple[dict[str, object], ...] = (

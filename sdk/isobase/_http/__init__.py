@@ -1,0 +1,24 @@
+"""The transport of every sub-client: an httpx client with one time limit for a whole call, safe retries and short ways.
+
+``AsyncSession`` and ``SyncSession`` are httpx clients, so whatever takes one works with them; ``options`` holds what a
+call may be told, ``retry`` the decisions, ``errors`` the few errors that httpx has no name for.
+"""
+
+from ._async.session import AsyncSession
+from ._sync.session import SyncSession
+from .errors import CallCancelled, DeadlineExceeded
+from .options import CallOptions, CallPolicy, Cancellation, call_options, current_options
+from .retry import READ
+
+__all__ = [
+    "READ",
+    "AsyncSession",
+    "CallCancelled",
+    "CallOptions",
+    "CallPolicy",
+    "Cancellation",
+    "DeadlineExceeded",
+    "SyncSession",
+    "call_options",
+    "current_options",
+]

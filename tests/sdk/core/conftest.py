@@ -1,0 +1,95 @@
+"""Servers for the tests of the transport: plain sockets that answer as a test says, one thread for each connection."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+
+
+@dataclass
+class Heard:
+    """One request as the server heard it."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class WireServer:
+    """An HTTP server made of sockets. ``answer(heard, number)`` gives the bytes to send, or None to cut the connection.
+
+    ``act`` may be set instead, to have the socket itself.
+    """
+
+    url: str
+    answer: Callable[[Heard, int], bytes | None] = lambda _heard, _number: OK
+    act: Callable[[socket.socket, Heard, int], None] | None = None
+    heard: list[Heard] = field(default_factory=list)
+    connections: int = 0
+    closing: threading.Event = field(default_factory=threading.Event)
+
+
+def _read_request(peer: socket.socket) -> Heard | None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = peer.recv(65536)
+        if not more:
+            return None
+        data += more
+    head, body = data.split(b"\r\n\r\n", 1)
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    while len(body) < int(headers.get("content-length", "0")):
+        body += peer.recv(65536)
+    return Heard(method, target, headers, body)
+
+
+def _serve(server: WireServer, peer: socket.socket) -> None:
+    with contextlib.closing(peer), contextlib.suppress(OSError):
+        while (heard := _read_request(peer)) is not None:
+            server.heard.append(heard)
+            number = len(server.heard)
+            if server.act is not None:
+                server.act(peer, heard, number)
+                return
+            answer = server.answer(heard, number)
+            if answer is None:
+                return
+            peer.sendall(answer)
+
+
+@pytest.fixture
+def wire() -> Iterator[WireServer]:
+    """A server that answers ``[]`` until the test says else."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = WireServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    peers: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                server.connections += 1
+                peers.append(peer)
+                threading.Thread(target=_serve, args=(server, peer), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    yield server
+    server.closing.set()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for peer in peers:
+        with contextlib.suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+    thread.join()
