@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ suite-realtime-check: install ## run supabase/realtime's own end-to-end check (n
 
 suite-realtime-py: install ## run realtime-py's own suite (Python); CHECKOUT=path of supabase-py's repository
 	scripts/suite-realtime-py $(CHECKOUT) $(SUITE_ARGS)
+
+suite-supabase-py: install ## run the suites of supabase-py's packages supabase and functions; CHECKOUT=its repository, CLIENT=isobase for ours
+	CLIENT="$(CLIENT)" scripts/suite-supabase-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
 	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)
