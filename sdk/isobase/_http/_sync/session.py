@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -35,12 +35,14 @@ DEFAULT_LIMITS = httpx.Limits(
     max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_EXPIRY_S
 )
 
+Authorize = Callable[[str | None], str | None]
+
 
 class SyncSession(httpx.Client):
     """An ``httpx.Client`` for the sub-clients; takes the same arguments.
 
     policy: what holds for every call unless ``call_options`` says else.
-    authorize: gives the token of the ``Authorization`` header for a call, or None to leave the header as it is.
+    authorize: is given a call's ``Authorization`` header and gives the one to send, or None to leave it as it is.
     inner: a client through which everything is sent.
     """
 
@@ -48,7 +50,7 @@ class SyncSession(httpx.Client):
         self,
         *,
         policy: CallPolicy | None = None,
-        authorize: Callable[[], Awaitable[str | None]] | None = None,
+        authorize: Authorize | None = None,
         inner: httpx.Client | None = None,
         follow_redirects: bool = True,
         limits: httpx.Limits = DEFAULT_LIMITS,
@@ -58,17 +60,40 @@ class SyncSession(httpx.Client):
         self._policy = policy or CallPolicy()
         self._authorize = authorize
         self._inner = inner
+        self._shares = False
 
     @classmethod
-    def of(cls, client: httpx.Client, policy: CallPolicy | None = None) -> SyncSession:
+    def of(cls, client: httpx.Client) -> SyncSession:
         """Give ``client`` itself when it is a session, else a session that sends through it and shows its settings."""
-        if isinstance(client, SyncSession):
-            return client
+        return client if isinstance(client, SyncSession) else cls.over(client)
+
+    @classmethod
+    def over(
+        cls, client: httpx.Client, *, policy: CallPolicy | None = None, authorize: Authorize | None = None
+    ) -> SyncSession:
+        """Give a session that sends through ``client`` and shows its settings; closing it closes ``client``."""
         session = cls.__new__(cls)
         session.__dict__.update(client.__dict__)
         session._policy = policy or CallPolicy()
-        session._authorize = None
+        session._authorize = authorize
         session._inner = client
+        session._shares = False
+        return session
+
+    @classmethod
+    def sharing(
+        cls,
+        other: SyncSession,
+        *,
+        headers: Mapping[str, str],
+        timeout: float | httpx.Timeout | None,
+        policy: CallPolicy,
+        authorize: Authorize | None,
+    ) -> SyncSession:
+        """Give a session with settings of its own on the connections of ``other``, which stay when it is closed."""
+        session = cls(headers=headers, timeout=timeout, policy=policy, authorize=authorize, transport=other._transport)
+        session._mounts = other._mounts
+        session._shares = True
         return session
 
     def build_request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Request:
@@ -109,8 +134,10 @@ class SyncSession(httpx.Client):
         retries = self._policy.retries if options.retries is None else options.retries
         if options.idempotency_key is not None and not is_read(request):
             request.headers["Idempotency-Key"] = options.idempotency_key
-        if self._authorize is not None and (token := self._authorize()) is not None:
-            request.headers["Authorization"] = f"Bearer {token}"
+        if self._authorize is not None:
+            authorization = self._authorize(request.headers.get("Authorization"))
+            if authorization is not None:
+                request.headers["Authorization"] = authorization
         limits = request.extensions.get("timeout")
         attempt = 0
         while True:
@@ -146,10 +173,10 @@ class SyncSession(httpx.Client):
             request.headers["X-Retry-Count"] = str(attempt)
 
     def close(self) -> None:
-        """Close the connections, also those of the client it sends through."""
+        """Close the connections, also those of the client it sends through, but not those it shares."""
         if self._inner is not None:
             self._inner.close()
-        else:
+        elif not self._shares:
             super().close()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,465 @@
+"""The client: auth, data, storage, functions and realtime under one URL and key, on one pool of connections.
+
+Sub-clients are made when they are first used. All of them follow the signed-in user, except where the client was made
+with a secret key (docs/sdk/clients.md). What is decided about keys is in ``isobase._keys``; the transport is
+``isobase._http``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from isobase._acompat import aspawn
+from isobase._http._async.session import AsyncSession
+from isobase._http.options import CallPolicy
+from isobase._keys import bearer, check_arguments, is_opaque_key, is_secret_key, warn_of_unknown_key
+from isobase.errors import SupabaseException
+from isobase.lib.client_options import AsyncClientOptions
+
+if TYPE_CHECKING:
+    from isobase._async.auth_client import AsyncSupabaseAuthClient
+    from isobase.auth.types import AuthChangeEvent, Session
+    from isobase.functions import AsyncFunctionsClient
+    from isobase.postgrest import AsyncPostgrestClient, AsyncRequestBuilder, AsyncRPCFilterRequestBuilder
+    from isobase.postgrest.types import CountMethod
+    from isobase.realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelOptions
+    from isobase.storage import AsyncStorageClient
+
+__all__ = ["AsyncClient", "SupabaseException", "create_client"]
+
+EXPIRY_MARGIN_S = 10
+"""A session that ends within this time is renewed before a call, should the background renewal not have come to it."""
+REMEMBERED_TOKENS = 8
+AUTH_STEP_TIMEOUT_S = 5.0
+"""Limit of each step of an auth call: httpx's default, which upstream's auth client has."""
+
+
+class AsyncClient:
+    """A client of one Isobase or Supabase project.
+
+    ``async with`` closes it; without, ``await client.aclose()`` does. One client may be used by many tasks; for
+    requests in the name of many users see ``as_user``.
+    """
+
+    def __init__(
+        self,
+        supabase_url: str,
+        supabase_key: str,
+        options: AsyncClientOptions | None = None,
+    ) -> None:
+        """Make a client; nothing is sent.
+
+        supabase_url: the project's URL. supabase_key: its API key. options: see ``AsyncClientOptions``.
+        Raises ``SupabaseException`` for a URL or key of the wrong form. Source: supabase-py's ``AsyncClient``.
+        """
+        check_arguments(supabase_url, supabase_key)
+        warn_of_unknown_key(supabase_key)
+        self.supabase_url = httpx.URL(supabase_url if supabase_url.endswith("/") else f"{supabase_url}/")
+        self.supabase_key = supabase_key
+        self._set_options(options or AsyncClientOptions())
+        self.rest_url = self.supabase_url.join("rest/v1")
+        self.realtime_url = self.supabase_url.join("realtime/v1").copy_with(
+            scheme="wss" if self.supabase_url.scheme == "https" else "ws"
+        )
+        self.auth_url = self.supabase_url.join("auth/v1")
+        self.storage_url = self.supabase_url.join("storage/v1/")
+        self.functions_url = self.supabase_url.join("functions/v1")
+        self._own_session: AsyncSession | None = None
+        self._owner: AsyncClient | None = None
+
+    def _set_options(self, options: AsyncClientOptions) -> None:
+        """Begin with ``options``: no sub-client, no session."""
+        self.options = copy.copy(options)
+        self.options.headers = {
+            **options.headers,
+            "apiKey": self.supabase_key,
+            "Authorization": options.headers.get("Authorization", bearer(self.supabase_key)),
+        }
+        follows = options.session_authorization
+        self._follows_session = not is_secret_key(self.supabase_key) if follows is None else follows
+        self._earlier: deque[str] = deque([bearer(self.supabase_key)], maxlen=REMEMBERED_TOKENS)
+        self._session_ends_at: float | None = None
+        self._auth: AsyncSupabaseAuthClient | None = None
+        self._realtime: AsyncRealtimeClient | None = None
+        self._postgrest: AsyncPostgrestClient | None = None
+        self._storage: AsyncStorageClient | None = None
+        self._functions: AsyncFunctionsClient | None = None
+        self._sessions: list[AsyncSession] = []
+        # [async]
+        self._background_tasks: set[asyncio.Task[None]] = set()
+        # [/async]
+
+    @classmethod
+    async def create(
+        cls,
+        supabase_url: str,
+        supabase_key: str,
+        options: AsyncClientOptions | None = None,
+    ) -> Self:
+        """Make a client that begins with the session kept in ``options.storage``, if there is one; arguments as for
+        the class.
+        """
+        client = cls(supabase_url, supabase_key, options)
+        if options is not None and options.access_token is None and "Authorization" not in options.headers:
+            from isobase.auth.errors import AuthError
+
+            with contextlib.suppress(AuthError, httpx.HTTPError):
+                session = await client.auth.get_session()
+                if session is not None:
+                    client._use_session(session)
+        return client
+
+    # The sub-clients.
+
+    @property
+    def auth(self) -> AsyncSupabaseAuthClient:
+        """The auth client. Raises ``SupabaseException`` where tokens come from ``options.access_token``."""
+        if self._auth is None:
+            if self.options.access_token is not None:
+                raise SupabaseException("auth cannot be used by a client whose tokens come from access_token")
+            self._auth = self._init_supabase_auth_client(str(self.auth_url), self.options)
+            self._auth.on_auth_state_change(self._listen_to_auth_events)
+        return self._auth
+
+    @auth.setter
+    def auth(self, client: AsyncSupabaseAuthClient) -> None:
+        self._auth = client
+
+    @property
+    def realtime(self) -> AsyncRealtimeClient:
+        """The realtime client."""
+        if self._realtime is None:
+            self._realtime = self._init_realtime_client(self.realtime_url, self.supabase_key, self.options.realtime)
+            if (token := self._session_token()) is not None:
+                self._realtime.access_token = token
+        return self._realtime
+
+    @realtime.setter
+    def realtime(self, client: AsyncRealtimeClient) -> None:
+        self._realtime = client
+
+    @property
+    def postgrest(self) -> AsyncPostgrestClient:
+        """The data client."""
+        if self._postgrest is None:
+            self._postgrest = self._init_postgrest_client(
+                rest_url=str(self.rest_url),
+                headers=self.options.headers,
+                schema=self.options.schema,
+                http_client=self._session(
+                    self.options.postgrest_client_timeout,
+                    retries=self.options.retries if self.options.postgrest_client_retry else 0,
+                ),
+                retry_enabled=self.options.postgrest_client_retry,
+            )
+        return self._postgrest
+
+    @property
+    def storage(self) -> AsyncStorageClient:
+        """The storage client."""
+        if self._storage is None:
+            self._storage = self._init_storage_client(
+                storage_url=str(self.storage_url),
+                headers=self.options.headers,
+                http_client=self._session(self.options.storage_client_timeout),
+            )
+        return self._storage
+
+    @property
+    def functions(self) -> AsyncFunctionsClient:
+        """The client of edge functions. A key of the new kind goes as ``apikey`` alone: it is no token that a function
+        could check.
+        """
+        if self._functions is None:
+            from isobase.functions import AsyncFunctionsClient
+
+            headers = dict(self.options.headers)
+            if is_opaque_key(self.supabase_key) and headers["Authorization"] == bearer(self.supabase_key):
+                del headers["Authorization"]
+            self._functions = AsyncFunctionsClient(
+                url=str(self.functions_url),
+                headers=headers,
+                http_client=self._session(self.options.function_client_timeout, headers=headers),
+            )
+        return self._functions
+
+    # Short ways to them.
+
+    def table(self, table_name: str) -> AsyncRequestBuilder:
+        """Begin a query of a table or view of the client's schema; the same as ``from_``."""
+        return self.from_(table_name)
+
+    def schema(self, schema: str) -> AsyncPostgrestClient:
+        """Give a data client of another exposed schema."""
+        return self.postgrest.schema(schema)
+
+    def from_(self, table_name: str) -> AsyncRequestBuilder:
+        """Begin a query of a table or view of the client's schema."""
+        return self.postgrest.from_(table_name)
+
+    def rpc(
+        self,
+        fn: str,
+        params: dict[Any, Any] | None = None,
+        count: CountMethod | None = None,
+        head: bool = False,
+        get: bool = False,
+    ) -> AsyncRPCFilterRequestBuilder:
+        """Call a function of the database.
+
+        fn: its name. params: its arguments by name. count: how rows are counted. head: count only, no rows.
+        get: as a read-only call. Gives a builder that filters what the function returns.
+        """
+        return self.postgrest.rpc(fn, params or {}, count, head, get)
+
+    def channel(self, topic: str, params: RealtimeChannelOptions | None = None) -> AsyncRealtimeChannel:
+        """Give a channel for broadcasts, presence and row changes; ``subscribe`` joins it."""
+        return self.realtime.channel(topic, params or {})
+
+    def get_channels(self) -> list[AsyncRealtimeChannel]:
+        """Give the channels there are."""
+        return self.realtime.get_channels()
+
+    async def remove_channel(self, channel: AsyncRealtimeChannel) -> None:
+        """Leave a channel and forget it."""
+        await self.realtime.remove_channel(channel)
+
+    async def remove_all_channels(self) -> None:
+        """Leave every channel and forget them."""
+        await self.realtime.remove_all_channels()
+
+    # Views: other rights or options on the same connections.
+
+    def as_user(self, access_token: str) -> Self:
+        """Give a client that acts as the user of ``access_token``, on this client's connections.
+
+        Made for web servers: it costs microseconds, keeps no session, renews none, and needs no closing. It
+        ends with this client.
+        """
+        headers = {**self.options.headers, "Authorization": bearer(access_token)}
+        view = self._view(self.options.replace(headers=headers, persist_session=False, auto_refresh_token=False))
+        view._follows_session = False
+        return view
+
+    def with_options(self, **changes: Any) -> Self:
+        """Give a client with other options (``timeout=2.0``, ``schema="other"`` ...) on this client's connections.
+
+        The session of this client is not taken along, its present ``Authorization`` is. Raises ``TypeError``
+        for an unknown option.
+        """
+        return self._view(self.options.replace(**changes))
+
+    def _view(self, options: AsyncClientOptions) -> Self:
+        view = copy.copy(self)
+        view._set_options(options)
+        view._owner = self._owner or self
+        return view
+
+    # Connections.
+
+    def _pool(self) -> AsyncSession:
+        """The session that holds the connections of this client and its views."""
+        if self._owner is not None:
+            return self._owner._pool()
+        if self._own_session is None:
+            self._own_session = AsyncSession(http2=self.options.http2)
+        return self._own_session
+
+    def _session(
+        self,
+        timeout: float | httpx.Timeout,
+        *,
+        headers: dict[str, str] | None = None,
+        retries: int | None = None,
+        authorize: bool = True,
+    ) -> AsyncSession:
+        """Give the session of one sub-client: its headers and limits, on the client's connections."""
+        options = self.options
+        policy = CallPolicy(
+            timeout=options.timeout,
+            retries=options.retries if retries is None else retries,
+            automatic_keys=options.idempotency_keys,
+        )
+        hook = self._authorize if authorize else None
+        if options.httpx_client is not None:
+            return AsyncSession.over(options.httpx_client, policy=policy, authorize=hook)
+        session = AsyncSession.sharing(
+            self._pool(),
+            headers=options.headers if headers is None else headers,
+            timeout=timeout,
+            policy=policy,
+            authorize=hook,
+        )
+        self._sessions.append(session)
+        return session
+
+    async def _authorize(self, present: str | None) -> str | None:
+        """Say what a call's ``Authorization`` should be instead of ``present``; None: it may stay.
+
+        Only what this client once put there is replaced: a header that the app set itself stays.
+        """
+        if (ask := self.options.access_token) is not None:
+            if present is not None and present not in self._earlier:
+                return None
+            token = await ask()
+            return None if token is None else bearer(token)
+        if not self._follows_session:
+            return None
+        ends_at = self._session_ends_at
+        current = self.options.headers["Authorization"]
+        if ends_at is not None and ends_at - EXPIRY_MARGIN_S <= time.time() and present in (None, current):
+            from isobase.auth.errors import AuthError
+
+            with contextlib.suppress(AuthError):
+                await self.auth.get_session()
+            current = self.options.headers["Authorization"]
+        return current if present != current and present in self._earlier else None
+
+    def _session_token(self) -> str | None:
+        """The token of the signed-in user, where the client follows it."""
+        authorization = self.options.headers["Authorization"]
+        return None if authorization == bearer(self.supabase_key) else authorization.removeprefix("Bearer ")
+
+    # The auth client's events.
+
+    def _use_session(self, session: Session | None) -> None:
+        """Let every sub-client act as the session's user; without one, with the key again."""
+        if not self._follows_session:
+            return
+        token = session.access_token if session else self.supabase_key
+        ends_at = session.expires_at if session else None
+        self._session_ends_at = ends_at if isinstance(ends_at, int | float) else None
+        authorization = bearer(token)
+        if (former := self.options.headers["Authorization"]) != authorization:
+            if former not in self._earlier:
+                self._earlier.append(former)
+            self.options.headers["Authorization"] = authorization
+        for session_ in self._sessions:
+            session_.headers["Authorization"] = authorization
+        if self._auth is not None:
+            self._auth._headers["Authorization"] = authorization
+        if self._postgrest is not None:
+            self._postgrest.headers["Authorization"] = authorization
+        if self._storage is not None:
+            self._storage._headers["Authorization"] = authorization
+        # Functions may have to leave a key out (see there), so that client is made anew.
+        self._functions = None
+
+    def _listen_to_auth_events(self, event: AuthChangeEvent, session: Session | None) -> None:
+        """Follow the auth client: every event but SIGNED_OUT carries the session that holds from now on."""
+        if not self._follows_session:
+            return
+        self._use_session(session)
+        if self._realtime is not None:
+            token = session.access_token if session else self.supabase_key
+            # [async]
+            task = aspawn(self._realtime.set_auth, token, name="isobase-realtime-token")
+            self._background_tasks.add(task)
+            task.add_done_callback(self._background_tasks.discard)
+            # [/async]
+            # [sync] self._realtime.set_auth(token)
+
+    # The sub-clients' making; names and arguments are upstream's, which apps override.
+
+    @staticmethod
+    def _init_realtime_client(
+        realtime_url: httpx.URL,
+        supabase_key: str,
+        options: Any = None,
+    ) -> AsyncRealtimeClient:
+        from isobase.realtime import AsyncRealtimeClient
+
+        return AsyncRealtimeClient(str(realtime_url), token=supabase_key, **(options or {}))
+
+    @staticmethod
+    def _init_storage_client(
+        storage_url: str,
+        headers: dict[str, str],
+        http_client: httpx.AsyncClient | None = None,
+    ) -> AsyncStorageClient:
+        from isobase.storage import AsyncStorageClient
+
+        return AsyncStorageClient(url=storage_url, headers=headers, http_client=http_client)
+
+    def _init_supabase_auth_client(self, auth_url: str, client_options: AsyncClientOptions) -> AsyncSupabaseAuthClient:
+        from isobase._async.auth_client import AsyncSupabaseAuthClient
+
+        return AsyncSupabaseAuthClient(
+            url=auth_url,
+            auto_refresh_token=client_options.auto_refresh_token,
+            persist_session=client_options.persist_session,
+            storage=client_options.storage,
+            headers=client_options.headers,
+            storage_key=client_options.storage_key,
+            flow_type=client_options.flow_type,
+            http_client=self._session(AUTH_STEP_TIMEOUT_S, authorize=False),
+            detect_session_in_url=client_options.detect_session_in_url,
+        )
+
+    @staticmethod
+    def _init_postgrest_client(
+        rest_url: str,
+        headers: dict[str, str],
+        schema: str,
+        http_client: httpx.AsyncClient | None = None,
+        retry_enabled: bool = True,
+    ) -> AsyncPostgrestClient:
+        from isobase.postgrest import AsyncPostgrestClient
+
+        return AsyncPostgrestClient(
+            rest_url, headers=headers, schema=schema, http_client=http_client, retry_enabled=retry_enabled
+        )
+
+    # The end.
+
+    async def aclose(self) -> None:
+        """Close everything: the session's renewal, the channels, the connections. A client that the app gave stays
+        open.
+        """
+        if self._realtime is not None:
+            await self._realtime.close()
+        if self._auth is not None:
+            await self._auth.close()
+        # [async]
+        for task in self._background_tasks:
+            task.cancel()
+        # [/async]
+        if self._own_session is not None and self._owner is None:
+            await self._own_session.aclose()
+
+    # [async]
+    async def close(self) -> None:
+        """Close everything; the same as ``aclose``."""
+        await self.aclose()
+
+    # [/async]
+
+    async def __aenter__(self) -> Self:
+        """Give the client itself."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close the client."""
+        await self.aclose()
+
+
+async def create_client(
+    supabase_url: str,
+    supabase_key: str,
+    options: AsyncClientOptions | None = None,
+) -> AsyncClient:
+    """Make a client.
+
+    supabase_url: the project's URL. supabase_key: its API key. options: see ``AsyncClientOptions``.
+    Begins with the session kept in ``options.storage``, if there is one. Raises ``SupabaseException`` for a URL or
+    key of the wrong form.
+    Source: supabase-py's ``create_client``.
+    """
+    return await AsyncClient.create(supabase_url=supabase_url, supabase_key=supabase_key, options=options)
