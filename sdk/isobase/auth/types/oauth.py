@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from ._model import Model
 
@@ -29,6 +30,7 @@ __all__ = [
     "OAuthClientType",
     "OAuthGrant",
     "OAuthRedirect",
+    "OAuthRevokeGrantParams",
     "UpdateOAuthClientParams",
 ]
 
@@ -143,3 +145,9 @@ class OAuthGrant(Model):
     client: OAuthAuthorizationClient
     scopes: list[str] = Field(default_factory=list)
     granted_at: str
+
+
+class OAuthRevokeGrantParams(TypedDict):
+    """The app whose access ends."""
+
+    client_id: str

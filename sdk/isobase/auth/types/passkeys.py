@@ -16,11 +16,12 @@ from typing_extensions import TypedDict
 from ._model import Model
 
 __all__ = [
+    "AsyncPasskeyAuthenticator",
     "AuthPasskeyAdminDeleteParams",
     "AuthPasskeyAdminListParams",
     "AuthPasskeyAuthenticationOptionsResponse",
+    "AuthPasskeyListResponse",
     "AuthPasskeyRegistrationOptionsResponse",
-    "PasskeyAuthenticator",
     "PasskeyDeleteParams",
     "PasskeyListItem",
     "PasskeyMetadata",
@@ -34,7 +35,7 @@ __all__ = [
 
 SyncPasskeyAuthenticator = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the options, asks the authenticator, and gives its answer as JSON."""
-PasskeyAuthenticator = Callable[[dict[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
+AsyncPasskeyAuthenticator = Callable[[dict[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
 """``SyncPasskeyAuthenticator``, or a coroutine function of the same form."""
 
 
@@ -69,6 +70,9 @@ class PasskeyListItem(Model):
     friendly_name: str | None = None
     created_at: datetime
     last_used_at: datetime | None = None
+
+
+AuthPasskeyListResponse = list[PasskeyListItem]
 
 
 class VerifyPasskeyRegistrationParams(TypedDict):
