@@ -137,8 +137,17 @@ def _parameters(theirs: Place, ours: Place) -> Iterator[str]:
             yield f"needs a parameter {mine.name}"
 
 
+def _as_bare(ours: str, theirs: str) -> str:
+    """Give our type with ``dict`` for ``dict[str, Any]`` where upstream says a bare ``dict``, and so for other generics."""
+    bare = ours
+    for name in re.findall(r"\b(\w+)\b(?!\[)", theirs):
+        bare = re.sub(rf"\b{name}\[[^\[\]]*\]", name, bare)
+    return ours if bare == ours else " | ".join(sorted(bare.split(" | ")))
+
+
 def _is_wider(ours: str, theirs: str) -> bool:
     """Tell whether a parameter takes all that upstream's takes."""
+    ours = _as_bare(ours, theirs)
     return theirs == "?" or ours == "Any" or set(theirs.split(" | ")) <= set(ours.split(" | "))
 
 
@@ -159,7 +168,7 @@ def _compare(theirs: Place, ours: Place) -> Iterator[str]:
             yield f"{fact} is {mine}, upstream's {value}" if mine is not None else f"has no {fact}"
     if theirs.parameters is not None:
         yield from _parameters(theirs, ours)
-    if theirs.returns not in ("?", "", "Any") and ours.returns != theirs.returns:
+    if theirs.returns not in ("?", "", "Any") and _as_bare(ours.returns, theirs.returns) != theirs.returns:
         yield f"gives {ours.returns}, upstream's {theirs.returns}"
 
 

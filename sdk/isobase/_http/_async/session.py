@@ -19,6 +19,7 @@ import httpx
 from isobase._acompat import asleep
 from isobase._http.errors import DeadlineExceeded
 from isobase._http.options import CallPolicy, current_options
+from isobase._http.redirects import keeps_keys
 from isobase._http.retry import Again, again_after_error, again_after_status, delay_s, is_read
 
 __all__ = ["AsyncSession"]
@@ -121,6 +122,13 @@ class AsyncSession(httpx.AsyncClient):
             yield response
         finally:
             await response.aclose()
+
+    def _redirect_headers(self, request: httpx.Request, url: httpx.URL, method: str) -> httpx.Headers:
+        """Leave the project's key behind where a redirect leaves the project, as httpx does with ``Authorization``."""
+        headers = super()._redirect_headers(request, url, method)
+        if not keeps_keys(request.url, url):
+            headers.pop("apikey", None)
+        return headers
 
     async def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
         """Send a request once."""
