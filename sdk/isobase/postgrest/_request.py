@@ -1,0 +1,212 @@
+"""One request to the data API while it is built: method, path, parameters, headers and body, and how it is sent.
+
+The builders (``_filters``, ``_modifiers``) write here; the async and the sync builders send it through an httpx
+client. Headers and parameters are plain lists until somebody asks for them as httpx's ``Headers`` and
+``QueryParams``: building a query costs little, and nothing is copied twice. Source of the names: postgrest-py 2.34.1
+``base_request_builder.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Generic, Self, TypeVar, overload
+from urllib.parse import quote_plus
+
+from httpx import AsyncClient, Auth, BasicAuth, Client, Headers, QueryParams, Response
+
+from isobase.postgrest._bodies import encode_body
+from isobase.postgrest.constants import ROWS, SINGLE_ROW
+
+C = TypeVar("C", Client, AsyncClient)
+
+MAX_RETRIES = 3
+MAX_RETRY_DELAY_S = 30
+RETRIED_STATUSES = frozenset({503, 520})
+READS = frozenset({"GET", "HEAD"})
+
+Pairs = list[tuple[str, str]]
+
+
+class RequestConfig(Generic[C]):
+    """A request being built; ``builder.request`` of every builder.
+
+    ``session``: the httpx client that sends; ``path``: the URL, absolute or relative to the session's; ``json``: the
+    body, None for reads; ``auth``: basic authentication; ``retry_enabled``: whether a read may be sent again;
+    ``model`` and ``table``: what a row becomes, and the name that an error calls it by.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_own",
+        "_pairs",
+        "_raw",
+        "auth",
+        "http_method",
+        "json",
+        "model",
+        "path",
+        "retry_enabled",
+        "session",
+        "strip_nulls",
+        "table",
+    )
+
+    def __init__(
+        self,
+        session: C,
+        path: object,
+        http_method: str,
+        headers: Headers,
+        params: QueryParams | Pairs,
+        auth: BasicAuth | None,
+        json: Any,
+        retry_enabled: bool = True,
+        *,
+        prefer: str = "",
+        model: Any = None,
+        table: str = "",
+    ) -> None:
+        self.session: C = session
+        self.path = path
+        self.http_method = http_method
+        self.auth = auth
+        self.json = None if http_method in READS else json
+        self.retry_enabled = retry_enabled
+        self.strip_nulls = False
+        self.model = model
+        self.table = table
+        self._pairs: Pairs = params if isinstance(params, list) else params.multi_items()
+        self._raw = headers.raw
+        self._own: dict[str, str] = {}  # headers of this request alone
+        self._headers: Headers | None = None
+        if prefer and not any(
+            name.lower() == b"prefer" for name, _ in self._raw
+        ):  # the client's own word wins, as upstream
+            self._own["Prefer"] = prefer
+
+    @property
+    def headers(self) -> Headers:
+        """The headers that will be sent; may be changed."""
+        if self._headers is None:
+            self._headers = Headers(self._raw)
+            self._headers.update(self._own)
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: Headers) -> None:
+        self._headers = headers
+
+    @property
+    def params(self) -> QueryParams:
+        """The parameters of the query string; set anew to change them."""
+        return QueryParams(self._pairs)  # type: ignore[arg-type]
+
+    @params.setter
+    def params(self, params: QueryParams) -> None:
+        self._pairs = params.multi_items()
+
+    def copy(self) -> Self:
+        """Give a request of its own with the same content."""
+        twin = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin._pairs = self._pairs.copy()
+        twin._own = self._own.copy()
+        twin._headers = None if self._headers is None else self._headers.copy()
+        return twin
+
+    def add(self, key: str, value: str) -> None:
+        """Add one parameter beside those of the same name."""
+        self._pairs.append((key, value))
+
+    def put(self, key: str, value: str) -> None:
+        """Set one parameter in the place of those of the same name."""
+        for at, (name, _) in enumerate(self._pairs):
+            if name == key:
+                self._pairs[at] = (key, value)
+                return
+        self._pairs.append((key, value))
+
+    def param(self, key: str) -> str | None:
+        """Give the first value of a parameter."""
+        return next((value for name, value in self._pairs if name == key), None)
+
+    def header(self, name: str) -> str | None:
+        """Give one header's value."""
+        if self._headers is not None:
+            held: str | None = self._headers.get(name)
+            return held
+        if name in self._own:
+            return self._own[name]
+        wanted = name.lower().encode()
+        return next((value.decode() for key, value in self._raw if key.lower() == wanted), None)
+
+    def set_header(self, name: str, value: str) -> None:
+        """Set one header of this request."""
+        if self._headers is not None:
+            self._headers[name] = value
+        else:
+            self._own[name] = value
+
+    def prefer(self, *preferences: str) -> None:
+        """Add preferences; one of the same name takes the place of an earlier one."""
+        names = {preference.split("=", 1)[0] for preference in preferences}
+        held = [part.strip() for part in (self.header("Prefer") or "").split(",")]
+        kept: list[str] = [part for part in held if part and part.split("=", 1)[0] not in names]
+        self.set_header("Prefer", ",".join([*kept, *preferences]))
+
+    def _reject_strip_nulls(self, method: str) -> None:
+        if self.strip_nulls:
+            raise ValueError(f"strip_nulls() cannot be used with {method}()")
+
+    def url(self) -> str:
+        """Give the URL with its query string."""
+        if not self._pairs:
+            return str(self.path)
+        query = "&".join([f"{quote_plus(key)}={quote_plus(value)}" for key, value in self._pairs])
+        return f"{self.path}?{query}"
+
+    def _sent_headers(self, additional: Mapping[str, str]) -> dict[str, str]:
+        """What goes out, by lower-case name: the client's headers, this request's own, then what the attempt adds."""
+        sent = {name.decode().lower(): value.decode() for name, value in self._raw} if self._headers is None else {}
+        for name, value in (self._own if self._headers is None else self._headers).items():
+            sent[name.lower()] = value
+        for name, value in additional.items():
+            sent.setdefault(name.lower(), value)
+        if self.strip_nulls:
+            accept = sent.get("accept")
+            if accept == SINGLE_ROW:
+                sent["accept"] = f"{SINGLE_ROW};nulls=stripped"
+            elif accept in (None, "application/json"):
+                sent["accept"] = f"{ROWS};nulls=stripped"
+        if self.json is not None:
+            sent.setdefault("content-type", "application/json")
+        return sent
+
+    @overload
+    def send(self: RequestConfig[Client], additional_headers: Mapping[str, str]) -> Response: ...
+    @overload
+    def send(self: RequestConfig[AsyncClient], additional_headers: Mapping[str, str]) -> Awaitable[Response]: ...
+
+    def send(self, additional_headers: Mapping[str, str]) -> Response | Awaitable[Response]:
+        """Send it once; an awaitable where the session is an async client.
+
+        ``additional_headers``: sent too where the request has none of that name. Raises what httpx raises.
+        """
+        headers = self._sent_headers(additional_headers)
+        auth: Auth | None = self.auth
+        if auth is None and "authorization" not in headers:
+            auth = self.session.auth
+        content = None if self.json is None else encode_body(self.json)
+        if self.session.params:  # httpx puts a client's parameters in the place of a URL's own
+            return self.session.request(
+                self.http_method, str(self.path), content=content, params=self.params, headers=headers, auth=auth
+            )
+        return self.session.request(self.http_method, self.url(), content=content, headers=headers, auth=auth)
+
+    def _can_retry(self, attempt_count: int) -> bool:
+        return self.retry_enabled and attempt_count < MAX_RETRIES and self.http_method in READS
+
+    def should_retry(self, response: Response, attempt_count: int) -> bool:
+        """Tell whether an answer is worth another attempt: of a read, 503 or 520, and not too many yet."""
+        return response.status_code in RETRIED_STATUSES and self._can_retry(attempt_count)

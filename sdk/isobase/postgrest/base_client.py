@@ -1,0 +1,106 @@
+"""What both data clients are: an address, headers, and who is asking. Source: postgrest-py 2.34.1 ``base_client.py``."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import quote
+from warnings import warn
+
+from httpx import URL, BasicAuth, Headers, Timeout
+
+from isobase.postgrest._request import Pairs
+from isobase.postgrest.constants import DEFAULT_POSTGREST_CLIENT_TIMEOUT
+from isobase.postgrest.utils import filter_value, is_http_url, rpc_query_param
+from isobase.postgrest.version import __version__
+
+
+class BasePostgrestClient:
+    """The settings of a data client.
+
+    ``base_url``: the address of the data API; ``schema``: the schema of tables and functions; ``headers``: sent with
+    every request; ``timeout``: seconds. Raises ValueError for an address that is none of HTTP.
+    """
+
+    def __init__(
+        self,
+        base_url: URL | str,
+        *,
+        schema: str,
+        headers: Mapping[str, str],
+        timeout: int | float | Timeout,
+        verify: bool = True,
+        proxy: str | None = None,
+    ) -> None:
+        self.base_url = base_url if isinstance(base_url, URL) else URL(str(base_url))
+        if not is_http_url(self.base_url):
+            raise ValueError("base_url must be a valid HTTP URL string")
+        self.headers = Headers(headers)
+        self.headers["Accept-Profile"] = schema
+        self.headers["Content-Profile"] = schema
+        self.timeout = timeout
+        self.verify = verify
+        self.proxy = proxy
+        self.basic_auth: BasicAuth | None = None
+        self._root = str(self.base_url).rstrip("/")
+
+    def auth(self, token: str | None, *, username: str | bytes | None = None, password: str | bytes = "") -> Self:
+        """Say who is asking from now on: by a bearer token, else by name and password (basic authentication).
+
+        Raises ValueError when neither is given.
+        """
+        if token:
+            self.basic_auth = None
+            self.headers["Authorization"] = f"Bearer {token}"
+        elif username:
+            self.basic_auth = BasicAuth(username, password)
+        else:
+            raise ValueError("Neither bearer token or basic authentication scheme is provided")
+        return self
+
+    def _url_of(self, name: str) -> str:
+        return f"{self._root}/{quote(name)}"
+
+
+class SyncNames:
+    """What the sync client has under an old name."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        raise NotImplementedError
+
+    def aclose(self) -> None:
+        """Do as ``close``."""
+        self.close()
+
+
+def client_info() -> str:
+    """Give what ``X-Client-Info`` tells the server."""
+    return (
+        f"isobase-py/postgrest v{__version__}; platform={platform.system()}; platform-version={platform.release()}"
+        f"; runtime=python; runtime-version={platform.python_version()}"
+    )
+
+
+def timeout_of(given: float | Timeout | None) -> float | Timeout:
+    """Give the timeout that holds: what was given, else the default."""
+    if given is None:
+        return DEFAULT_POSTGREST_CLIENT_TIMEOUT
+    return given if isinstance(given, Timeout) else abs(given)
+
+
+def warn_of_old_settings(stacklevel: int, **given: Any) -> None:
+    """Warn of settings that belong to the HTTP client now, as upstream does."""
+    for name, value in given.items():
+        if value is not None:
+            warn(
+                f"The '{name}' parameter is deprecated. Please configure it in the http client instead.",
+                DeprecationWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+def rpc_pairs(params: Mapping[str, Any]) -> Pairs:
+    """Write a function's arguments into the query string."""
+    return [(name, filter_value(rpc_query_param(value))) for name, value in params.items()]

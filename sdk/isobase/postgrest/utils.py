@@ -1,0 +1,106 @@
+"""How values are written into the query string of the data API. Source: PostgREST's "Reserved characters",
+PostgreSQL's array literals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Protocol
+from warnings import warn
+
+from httpx import AsyncClient, Client
+
+__all__ = [
+    "AsyncClient",
+    "SyncClient",
+    "filter_value",
+    "is_http_url",
+    "rpc_query_param",
+    "sanitize_array_element",
+    "sanitize_array_param",
+    "sanitize_param",
+]
+
+_RESERVED = frozenset(',:()"\\')
+_ARRAY_RESERVED = frozenset('{},"\\')
+
+
+class _HasScheme(Protocol):
+    @property
+    def scheme(self) -> str: ...
+
+
+class SyncClient(Client):
+    """httpx's client under an old name; deprecated since postgrest-py 1.0.2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warn("SyncClient is deprecated: use Client of the httpx package instead", DeprecationWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
+
+    def aclose(self) -> None:
+        """Close; deprecated, use ``close``."""
+        warn("aclose is deprecated: use close of httpx's Client instead", DeprecationWarning, stacklevel=2)
+        self.close()
+
+
+def _quote(value: Any) -> str:
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def sanitize_param(param: Any) -> str:
+    """Write one name or one value of a list: in double quotes where it holds a character with a meaning of its own."""
+    text = param if isinstance(param, str) else str(param)
+    return text if _RESERVED.isdisjoint(text) else _quote(text)
+
+
+def filter_value(value: Any) -> str:
+    """Write the value of a filter: ``null``, ``true``, ``false``, compact JSON for dicts and lists, an enum's value,
+    else its text.
+    """
+    if type(value) is str:
+        return value
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"))
+    if isinstance(value, Enum):
+        return filter_value(value.value)
+    return str(value)
+
+
+def sanitize_array_element(element: Any) -> str:
+    """Write one element of a PostgreSQL array literal, quoted where PostgreSQL would read something else; None is
+    ``NULL``.
+    """
+    if element is None:
+        return "NULL"
+    text = str(element.value if isinstance(element, Enum) else element)
+    if text == "" or text.lower() == "null" or not _ARRAY_RESERVED.isdisjoint(text) or any(map(str.isspace, text)):
+        return _quote(text)
+    return text
+
+
+def sanitize_array_param(values: Iterable[Any]) -> str:
+    """Write a PostgreSQL array literal, ``{a,b}``."""
+    return "{" + ",".join(map(sanitize_array_element, values)) + "}"
+
+
+def rpc_query_param(value: Any) -> Any:
+    """Write an argument of a function that is called with GET or HEAD: lists as arrays, dicts as JSON."""
+    if isinstance(value, list | tuple):
+        return sanitize_array_param(value)
+    if isinstance(value, dict):
+        return json.dumps(value, separators=(",", ":"))
+    return value
+
+
+def is_http_url(url: _HasScheme) -> bool:
+    """Tell whether the URL is one of HTTP."""
+    return url.scheme in {"https", "http"}

@@ -1,0 +1,73 @@
+"""A running data API over one database for the session, whose rows are laid out anew before each test, and clients of
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from isobase_platform.config import RestSettings, Settings
+from tests.database.rest.conftest import _Server
+from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+
+DATABASE_NAME = "sdk_data"
+ROWS = r"""
+truncate public.authors, public.books, public.reviews, public.places, archive.books restart identity cascade;
+insert into public.authors values (1, 'Ada', '1815-12-10'), (2, 'Ben', null), (3, 'Cid', '1950-01-01');
+insert into public.books (id, title, author_id, price, shelf, tags, meta, pages, lent_at, cover, code) values
+  (1, 'First Light', 1, 9.50, 'floor', '{new,short}', '{"lang": "en", "size": {"w": 1}}', '[1,10)', null, '\xdead',
+   '11111111-1111-4111-8111-111111111111'),
+  (2, 'Second, Wind', 1, 20.00, 'stack', '{old}', '{"lang": "de"}', '[10,20)', '2026-01-02T03:04:05Z', null, null),
+  (3, 'Third "Way"', 2, null, 'floor', '{}', null, null, null, null, null),
+  (4, 'fourth_wall', null, 5, 'stack', '{new,"two words"}', null, '[30,40)', null, null, null);
+select setval('public.books_id_seq', 10);
+insert into public.reviews values (1, 1, 5, 'the cat sat on the mat'), (2, 1, 3, 'a dog ran'), (3, 2, 4, 'cats and
+dogs'); insert into public.places values (1, 'here', 1, 2); insert into archive.books values (1, 'Old');
+"""
+
+
+@dataclass(slots=True, frozen=True)
+class DataApi:
+    """The running data API: its address, the headers of service_role, and its database."""
+
+    url: str
+    headers: dict[str, str]
+    database: DatabaseServer
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """What the database holds, as its owner sees it."""
+        return self.database.execute(sql, database=DATABASE_NAME)
+
+
+@pytest.fixture(scope="session")
+def sdk_data_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of the database that the tests here share."""
+    postgres.execute(f"create database {DATABASE_NAME} template {TEMPLATE} owner postgres")
+    connection = psycopg2.connect(postgres.dsn(DATABASE_NAME, "postgres"))
+    with connection, connection.cursor() as cursor:
+        cursor.execute(Path(__file__).with_name("schema.sql").read_text())
+    connection.close()
+    rest = RestSettings(schemas=("public", "archive"), plan_enabled=True, tx_end="commit-allow-override")
+    yield settings_for(postgres.dsn(DATABASE_NAME), tmp_path_factory.mktemp("sdk")).model_copy(update={"rest": rest})
+    postgres.execute(f"drop database {DATABASE_NAME} with (force)")
+
+
+@pytest.fixture(scope="session")
+def sdk_data_server(sdk_data_settings: Settings, postgres: DatabaseServer) -> Iterator[DataApi]:
+    """The data API as a server on a free port."""
+    with _Server(sdk_data_settings) as server:
+        key = sdk_data_settings.service_role_token
+        headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+        yield DataApi(f"http://127.0.0.1:{server.port}/rest/v1", headers, postgres)
+
+
+@pytest.fixture
+def data_api(sdk_data_server: DataApi) -> DataApi:
+    """The data API with the rows of ``ROWS`` and no others."""
+    sdk_data_server.database.execute(ROWS, database=DATABASE_NAME)
+    return sdk_data_server
