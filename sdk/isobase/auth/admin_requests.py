@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import quote
 
-from .helpers import validate_uuid
-from .types import CreateOAuthClientParams, GenerateLinkParams, UpdateOAuthClientParams
+from isobase.auth.helpers import validate_uuid
+from isobase.auth.types import CreateOAuthClientParams, GenerateLinkParams, UpdateOAuthClientParams
 
 __all__ = ["link_body", "oauth_client_body", "oauth_client_path", "passkey_path", "provider_path", "user_path"]
 

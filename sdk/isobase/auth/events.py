@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal, cast
 from uuid import uuid4
 
-from .types import AuthChangeEvent, Session, Subscription
+from isobase.auth.types import AuthChangeEvent, Session, Subscription
 
 __all__ = ["SignOutReason", "SignedOut", "Subscribers", "sign_out_reason"]
 

@@ -21,8 +21,8 @@ from httpx import HTTPStatusError, RequestError, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from .constants import API_VERSION_HEADER_NAME, API_VERSIONS_2024_01_01_TIMESTAMP
-from .errors import (
+from isobase.auth.constants import API_VERSION_HEADER_NAME, API_VERSIONS_2024_01_01_TIMESTAMP
+from isobase.auth.errors import (
     AuthApiError,
     AuthError,
     AuthInvalidJwtError,
@@ -30,7 +30,7 @@ from .errors import (
     AuthUnknownError,
     AuthWeakPasswordError,
 )
-from .types import (
+from isobase.auth.types import (
     AuthOtpResponse,
     AuthResponse,
     GenerateLinkProperties,

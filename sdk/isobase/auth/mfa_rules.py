@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from .helpers import decode_jwt
-from .types import (
+from isobase.auth.helpers import decode_jwt
+from isobase.auth.types import (
     AMREntry,
     AuthMFAEnrollResponse,
     AuthMFAGetAuthenticatorAssuranceLevelResponse,

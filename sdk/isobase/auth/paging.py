@@ -9,7 +9,7 @@ import re
 
 from httpx import URL, QueryParams, Response
 
-from .types import Pagination
+from isobase.auth.types import Pagination
 
 __all__ = ["MAX_PER_PAGE", "page_query", "place_of"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from .helpers import generate_pkce_challenge, generate_pkce_verifier
+from isobase.auth.helpers import generate_pkce_challenge, generate_pkce_verifier
 
 __all__ = [
     "FLOW_ID_PARAM",

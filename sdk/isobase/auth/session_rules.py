@@ -11,8 +11,8 @@ import random
 
 from pydantic import ValidationError
 
-from .errors import AuthApiError, AuthSessionMissingError
-from .types import Session
+from isobase.auth.errors import AuthApiError, AuthSessionMissingError
+from isobase.auth.types import JWTPayload, Session, User
 
 __all__ = [
     "is_expired",
@@ -23,7 +23,9 @@ __all__ = [
     "refresh_due_at",
     "refresh_margin_s",
     "retry_delay_s",
+    "session_of_tokens",
     "stored_session",
+    "token_end",
 ]
 
 LONGEST_MARGIN_S = 90.0
@@ -119,3 +121,29 @@ def retry_delay_s(failures: int) -> float:
     """
     whole = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16))
     return whole * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+
+
+def token_end(claims: JWTPayload) -> int | None:
+    """Give when an access token ends, from its claims; None when they do not say."""
+    ends_at = claims.get("exp")
+    return int(ends_at) if ends_at else None
+
+
+def session_of_tokens(
+    access_token: str,
+    refresh_token: str,
+    ends_at: int,
+    user: User,
+    now: float,
+    *,
+    token_type: str = "bearer",  # noqa: S107 - a kind of token, none itself
+) -> Session:
+    """Put together a session whose tokens came from elsewhere."""
+    return Session(
+        access_token=access_token,
+        refresh_token=refresh_token,
+        user=user,
+        token_type=token_type,
+        expires_in=ends_at - round(now),
+        expires_at=ends_at,
+    )

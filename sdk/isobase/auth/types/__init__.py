@@ -6,6 +6,8 @@ and supabase-py cannot (passkeys, webauthn, OAuth consent, custom providers).
 
 from __future__ import annotations
 
+from isobase.auth.types.web3 import Web3Chain, Web3Credentials, Web3CredentialsOptions, Web3Message
+
 from .admin import (
     AdminUserAttributes,
     CreateCustomProviderParams,
@@ -316,4 +318,8 @@ __all__ = [
     "VerifyPasskeyAuthenticationParams",
     "VerifyPasskeyRegistrationParams",
     "VerifyTokenHashParams",
+    "Web3Chain",
+    "Web3Credentials",
+    "Web3CredentialsOptions",
+    "Web3Message",
 ]

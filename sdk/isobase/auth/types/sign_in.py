@@ -275,8 +275,12 @@ VerifyOtpParams = VerifyEmailOtpParams | VerifyMobileOtpParams | VerifyTokenHash
 
 
 class CodeExchangeParams(TypedDict):
-    """The code that a sign-in came back with; its verifier is taken from the storage when it is not given."""
+    """The code that a sign-in came back with; its verifier is taken from the storage when it is not given.
+
+    ``flow_id``: which of several sign-ins that were begun side by side it belongs to.
+    """
 
     code_verifier: NotRequired[str]
     auth_code: str
     redirect_to: NotRequired[str]
+    flow_id: NotRequired[str]

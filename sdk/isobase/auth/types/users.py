@@ -205,10 +205,11 @@ class UserResponse(Model):
 
 
 class OAuthResponse(Model):
-    """Where the user's browser has to go to sign in with a provider."""
+    """Where the user's browser has to go to sign in with a provider; ``flow_id`` names the PKCE flow, when it is one."""
 
     provider: Provider
     url: str
+    flow_id: str | None = None
 
 
 class SSOResponse(Model):
