@@ -1535,6 +1535,55 @@ create unlogged table if not exists isobase.bus_payloads (
 comment on table isobase.bus_payloads is 'Messages between processes that are over NOTIFY''s 8,000 bytes, where no Redis is configured.';
 create index if not exists bus_payloads_created_at_idx on isobase.bus_payloads (created_at);
 
+-- Writes of the data API that came with an Idempotency-Key, and their answers. A row is written in the transaction of the write itself. The
+-- owner alone may read it; the login role, and no role that a user can have, may call the two functions.
+create table if not exists isobase.idempotency_keys (
+  key bytea primary key,
+  fingerprint bytea not null,
+  status smallint not null,
+  headers text not null,
+  body bytea,
+  expires_at timestamptz not null
+);
+comment on table isobase.idempotency_keys is 'Answers of writes with an Idempotency-Key: key is a hash of caller and key, body is null where the answer was too large.';
+create index if not exists idempotency_keys_expires_at_idx on isobase.idempotency_keys (expires_at);
+
+-- One transaction at a time may write under a key. Raises IBK01 where the write was done, IBK02 where another one is doing it for too long.
+create or replace function isobase.claim_idempotency_key(key bytea, lock_number bigint) returns boolean
+  language plpgsql security definer set search_path = '' set lock_timeout = '5s' as $$
+begin
+  begin
+    perform pg_catalog.pg_advisory_xact_lock(lock_number);
+  exception when lock_not_available then
+    raise exception using errcode = 'IBK02', message = 'the idempotency key is in use';
+  end;
+  if exists (select from isobase.idempotency_keys as k
+              where k.key = claim_idempotency_key.key and k.expires_at > pg_catalog.clock_timestamp()) then
+    raise exception using errcode = 'IBK01', message = 'the idempotency key was used';
+  end if;
+  return true;
+end
+$$;
+
+create or replace function isobase.keep_idempotent_answer(
+  key bytea, fingerprint bytea, status smallint, headers text, body bytea, life_s integer
+) returns boolean language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  insert into isobase.idempotency_keys as k (key, fingerprint, status, headers, body, expires_at)
+    values ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $6))
+    on conflict (key) do update
+      set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers, body = excluded.body,
+          expires_at = excluded.expires_at
+      where k.expires_at <= pg_catalog.clock_timestamp();
+  if not found then
+    -- The claim could not see the other one's row: this transaction reads from an older snapshot.
+    raise exception using errcode = 'IBK01', message = 'the idempotency key was used';
+  end if;
+  return true;
+end
+$$;
+
 -- Pairs and secrets that sign users' tokens, from standby to revoked. Private parts are sealed under the project's JWT secret.
 create table if not exists isobase.signing_keys (
   kid text primary key check (kid <> ''),
@@ -2121,6 +2170,8 @@ grant select, insert, update, delete on isobase.resumable_uploads, isobase.resum
 grant select, insert, update, delete on isobase.direct_uploads to service_role;
 grant usage on schema isobase to authenticator;
 grant execute on function isobase.ask_for_each(text, text[], text[], integer, text, text, text[]) to authenticator;
+grant execute on function isobase.claim_idempotency_key(bytea, bigint),
+  isobase.keep_idempotent_answer(bytea, bytea, smallint, text, bytea, integer) to authenticator;
 grant execute on function isobase.database_role(uuid) to anon, authenticated, service_role;
 grant select on isobase.databases, isobase.tables, isobase.members to authenticated, service_role;
 grant insert (database_id, user_id, role), update (role), delete on isobase.members to authenticated, service_role;

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 
 from isobase_deploy.openapi import openapi_pages
+from isobase_deploy.well_known import well_known_page
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.http.client_address import TrustedProxies
@@ -94,7 +95,11 @@ async def open_gateway(settings: Settings, names: Sequence[str], *, alone: bool 
             keys=platform.api_keys,
             metrics=platform.metrics,
             require_api_key=settings.api_key_required,
-            pages={**probe_pages(platform, lambda: gateway.is_draining), **openapi_pages(services, settings)},
+            pages={
+                **probe_pages(platform, lambda: gateway.is_draining),
+                **openapi_pages(services, settings),
+                **well_known_page(services),
+            },
             bare=next((mount for mount in mounts if mount.serves_bare), None) if alone else None,
             key_keeper=platform.key_keeper,
             verifier=platform.verifier,

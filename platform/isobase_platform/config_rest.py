@@ -87,3 +87,7 @@ class RestSettings(SettingsGroup):
     """Origins that browsers may call from where the data API is served alone with PostgREST's settings; none: all."""
     trace_header: str | None = None
     """A request header that the data API repeats in its answer, such as ``X-Request-Id``."""
+    idempotency_key_life_s: int = Field(default=24 * 3600, ge=0)
+    """Seconds for which the answer of a write with an ``Idempotency-Key`` is kept; 0: the header means nothing."""
+    idempotency_max_answer_bytes: int = Field(default=256 * 1024, ge=0)
+    """The largest body that is kept; of a larger one only that the write was done."""

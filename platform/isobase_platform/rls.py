@@ -5,6 +5,7 @@ or service_role. ``RlsDoor.transaction`` opens a transaction, sets role, claims 
 a ``DoorConnection``; nothing else in the code base uses that pool.
 
 Round trips: ``RlsDoor.once`` takes one for settings, statements and commit, and does not wait for the resets that follow.
+``RlsDoor.settled`` takes two, as what it ends with depends on what the statements gave.
 ``RlsDoor.transaction`` takes one for ``BEGIN`` with all settings, one per statement, one for ``COMMIT`` together with the
 resets that prove the connection clean; a transaction that raises is rolled back the same way. A connection whose state is
 not known, because the request was cancelled or the reset failed, is closed and never used again.
@@ -35,6 +36,7 @@ from isobase_platform.door_resets import (
     ROLL_BACK_AND_CLEAN,
     STALE_STATEMENTS,
 )
+from isobase_platform.door_settled import Settle, settle_transaction
 from isobase_platform.errors import BadRequest, DatabaseError, IsobaseError, Unavailable, database_error
 from isobase_platform.pool import (
     CONNECT_TIMEOUT_S,
@@ -225,6 +227,36 @@ class RlsDoor:
         answers = await rehearse(self._pool, steps, acts[-1].caller.role, ROLL_BACK_AND_CLEAN)
         return [answers[place] for place in wanted]
 
+    async def settled(
+        self,
+        caller: Caller,
+        first: Sequence[Step],
+        steps: Sequence[Step],
+        settle: Settle,
+        *,
+        search_path: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run ``steps`` as one transaction of ``caller``, within what the login role does before and behind them.
+
+        ``first`` comes before the caller's role is taken; ``settle`` is given the rows of ``steps`` and says what comes last.
+        Two round trips. Other parameters and errors as ``transaction``, and what ``settle`` raises: nothing is kept then.
+        """
+        await self._read_role_settings()
+        wanted = settings or {}
+        level = self._isolation(caller, wanted)
+        begin: Step = ("BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level}", ())
+        # Not remembered: what must happen once comes with headers of its own.
+        identity = self._made_first_step(caller, False, tuple(search_path), wanted)
+        leading = 2 + len(first)
+        await settle_transaction(
+            self._pool,
+            [begin, *first, identity, *steps],
+            lambda rows: [self.role_step("none"), *settle(rows[leading:])],
+            caller.role,
+            is_pooled=self._is_pooled,
+        )
+
     @staticmethod
     def role_step(role: str) -> Step:
         """A step of ``once`` behind which statements have the rights of ``role``; claims and settings stay the caller's."""
@@ -333,18 +365,23 @@ class RlsDoor:
         key = (caller.role, read_only, search_path, claims, request.method, path, headers, request.cookies_json, also)
         step = self._first_steps.get(key)
         if step is None:
-            identity = self._identity(caller, settings)
-            if search_path:
-                identity.insert(0, ("search_path", path_text(search_path)))
-            if read_only:
-                identity.insert(0, ("transaction_read_only", "on"))
-            names, values = zip(*identity, strict=True)
-            step = set_configs_statement(names), packed(values)
+            step = self._made_first_step(caller, read_only, search_path, settings)
             if len(step[1]) <= MAX_REMEMBERED_STEP_BYTES:
                 if len(self._first_steps) >= MAX_REMEMBERED_STEPS:
                     self._first_steps.clear()
                 self._first_steps[key] = step
         return step
+
+    def _made_first_step(
+        self, caller: Caller, read_only: bool, search_path: tuple[str, ...], settings: Mapping[str, str]
+    ) -> Step:
+        identity = self._identity(caller, settings)
+        if search_path:
+            identity.insert(0, ("search_path", path_text(search_path)))
+        if read_only:
+            identity.insert(0, ("transaction_read_only", "on"))
+        names, values = zip(*identity, strict=True)
+        return set_configs_statement(names), packed(values)
 
     def identity_change(self, before: Caller, after: Caller, settings: Mapping[str, str]) -> str:
         """The message that turns a transaction of ``before`` into one of ``after``; for ``DoorConnection.switch``.

@@ -64,6 +64,11 @@ class Service(Protocol):
         ...
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """What the service can do that its upstream cannot, by names that ``/.well-known/isobase`` tells clients."""
+        ...
+
+    @property
     def openapi(self) -> Mapping[str, Any]:
         """The simple face's part of ``/openapi.json``: ``{"paths": {...}, "schemas": {...}}``; empty where none."""
         ...

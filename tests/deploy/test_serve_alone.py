@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from isobase_deploy.ports import free_ports
+from isobase_platform import __version__
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 START_TIMEOUT_S = 30.0
@@ -21,6 +22,12 @@ ANSWERS = {
     "database": ("/rest/v1", "/", 200),
     "storage": ("/storage/v1", "/bucket", 200),
     "realtime": ("/realtime/v1", "/api/broadcast", 422),
+}
+FEATURES = {
+    "auth": [],
+    "database": ["databases", "idempotency-key"],
+    "storage": ["uploads"],
+    "realtime": ["realtime-replay", "rooms"],
 }
 
 
@@ -49,6 +56,10 @@ def test_a_service_alone_answers_at_its_prefix_and_at_the_root(name: str, databa
             assert process.poll() is None, log_path.read_text()
             assert time.monotonic() < deadline_s, log_path.read_text()
             time.sleep(0.05)
+        told = httpx.get(f"{url}/.well-known/isobase", headers={"origin": "https://app.example"})
+        assert told.json() == {"name": "isobase", "version": __version__, "features": FEATURES[name]}
+        assert told.headers["cache-control"] == "public, max-age=300"
+        assert told.headers["access-control-allow-origin"] == "*"
         prefix, path, status = ANSWERS[name]
         method = "POST" if name == "realtime" else "GET"
         headers = {"apikey": "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"}

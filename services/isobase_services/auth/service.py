@@ -24,6 +24,7 @@ class AuthService:
     """Auth: ``/auth/v1`` as GoTrue, ``/auth`` as the simple face."""
 
     name = "auth"
+    features: tuple[str, ...] = ()
 
     def __init__(self, core: AuthCore) -> None:
         self._core = core

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp
 
 from isobase_platform.config import RestSettings
+from isobase_platform.errors import DatabaseError, Unavailable
+from isobase_platform.recurring import Recurring
 from isobase_platform.runtime import Platform
 from isobase_platform.service import ApiKeyRule, Mount
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic import create_dynamic_app
 from isobase_services.database.dynamic.openapi import OPENAPI
+from isobase_services.database.idempotency import SWEEP_INTERVAL_S, IdempotentWrites
 from isobase_services.database.rest.app import create_rest_app
 from isobase_services.database.rest.front import Front, traced
 
 __all__ = ["DatabaseService", "RestService"]
+
+_log = logging.getLogger("isobase.database")
 
 MOUNT_PATH = "/rest/v1"
 EXPOSED_HEADERS = (
@@ -32,6 +38,7 @@ EXPOSED_HEADERS = (
     "Content-Profile",
     "Preference-Applied",
     "Proxy-Status",
+    "Idempotency-Replayed",
 )
 
 
@@ -42,15 +49,29 @@ class DatabaseService:
 
     def __init__(self, platform: Platform) -> None:
         self._keeper = CacheKeeper(platform)
+        rest = platform.settings.rest
+        self._once = IdempotentWrites(
+            platform.pools,
+            life_s=rest.idempotency_key_life_s,
+            max_answer_bytes=rest.idempotency_max_answer_bytes,
+        )
+        self._sweeper = Recurring("sweep of idempotency keys", SWEEP_INTERVAL_S, self._sweep)
+        url = platform.settings.base_url + MOUNT_PATH
+        self.features: tuple[str, ...] = ("databases", "idempotency-key") if self._once.is_enabled else ("databases",)
         self.mounts = (
             Mount(
                 MOUNT_PATH,
-                traced(create_rest_app(platform, self._keeper, platform.settings.base_url + MOUNT_PATH), self._keeper),
+                traced(create_rest_app(platform, self._keeper, url, self._once), self._keeper),
                 ApiKeyRule.BEARER,
                 serves_bare=True,
                 cors_expose=EXPOSED_HEADERS,
             ),
-            Mount("/db", create_dynamic_app(platform, self._keeper), ApiKeyRule.BEARER),
+            Mount(
+                "/db",
+                create_dynamic_app(platform, self._keeper, self._once),
+                ApiKeyRule.BEARER,
+                cors_expose=("Idempotency-Replayed",),
+            ),
         )
 
     @property
@@ -61,10 +82,18 @@ class DatabaseService:
     async def start(self) -> None:
         """Load the schema cache and keep it fresh."""
         await self._keeper.start()
+        self._sweeper.start()
 
     async def drain(self, timeout_s: float) -> None:
         """Stop the background tasks; requests in flight are the server's to await."""
+        await self._sweeper.stop()
         await self._keeper.stop()
+
+    async def _sweep(self) -> None:
+        try:
+            await self._once.sweep()
+        except (Unavailable, DatabaseError) as error:
+            _log.warning("expired idempotency keys were not deleted", extra={"reason": error.message})
 
 
 class RestService:

@@ -68,6 +68,7 @@ class RealtimeService:
     """See ``isobase_platform.service.Service``."""
 
     name = "realtime"
+    features: tuple[str, ...] = ("realtime-replay", "rooms")
 
     def __init__(self, platform: Platform) -> None:
         settings = platform.settings.realtime

@@ -95,6 +95,7 @@ class StorageService:
     """Buckets and objects: the Supabase face at ``/storage/v1``, the simple face at ``/storage``."""
 
     name = "storage"
+    features: tuple[str, ...] = ("uploads",)
 
     def __init__(self, platform: Platform, blobs: BlobStore) -> None:
         self._platform = platform

@@ -40,17 +40,19 @@ from isobase_services.database.dynamic.render import (
     table_body,
 )
 from isobase_services.database.dynamic.row_bodies import parse_insert_options, parse_new_rows, parse_row_change
-from isobase_services.database.dynamic.rows import RowStore
+from isobase_services.database.dynamic.rows import Keeping, RowStore
 from isobase_services.database.dynamic.rows_query import parse_rows_query
 from isobase_services.database.dynamic.store import DatabaseStore
 from isobase_services.database.dynamic.table_changes import TableChanger
 from isobase_services.database.dynamic.tables import TableStore
+from isobase_services.database.idempotency import IdempotentWrites, KeyedWrite
 
 __all__ = ["create_dynamic_app"]
 
 _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _RowsWork: TypeAlias = Callable[[Actor, RowsTable], Awaitable[Response]]
+_WriteWork: TypeAlias = Callable[[Actor, RowsTable, KeyedWrite | None], Awaitable[Response]]
 MAX_TRIES = 4
 """How often a request about rows is tried where its table changes meanwhile."""
 _RAW_BODY = "isobase.row_body"
@@ -60,9 +62,9 @@ _STALE = frozenset({"42703", "42P01", "42804", "0A000"})
 _log = logging.getLogger("isobase.database")
 
 
-def create_dynamic_app(platform: Platform, keeper: CacheKeeper) -> ASGIApp:
-    """The app of the mount ``/db``."""
-    face = _DynamicFace(platform, keeper)
+def create_dynamic_app(platform: Platform, keeper: CacheKeeper, once: IdempotentWrites) -> ASGIApp:
+    """The app of the mount ``/db``. ``once`` keeps the answers of writes of rows that come with an Idempotency-Key."""
+    face = _DynamicFace(platform, keeper, once)
     tables, rows = "/{database_id}/tables", "/{database_id}/tables/{table_id}/rows"
     routes = [
         _route("/", GET=face.list_databases, POST=face.create_database),
@@ -103,9 +105,10 @@ def _in_app(router: Router) -> ASGIApp:
 
 
 class _DynamicFace:
-    def __init__(self, platform: Platform, keeper: CacheKeeper) -> None:
+    def __init__(self, platform: Platform, keeper: CacheKeeper, once: IdempotentWrites) -> None:
         self._platform = platform
         self._keeper = keeper
+        self._once = once
         self._limits = limits = platform.settings.dynamic
         self._databases = DatabaseStore(platform, limits)
         self._members = MemberStore(platform, limits)
@@ -195,17 +198,20 @@ class _DynamicFace:
     # -- rows -----------------------------------------------------------------------------------------------------------
 
     async def insert_rows(self, request: Request) -> Response:
-        async def work(actor: Actor, table: RowsTable) -> Response:
+        async def work(actor: Actor, table: RowsTable, write: KeyedWrite | None) -> Response:
             options = parse_insert_options(request.scope["query_string"])
             new = parse_new_rows(await self._row_body(request), self._limits.rows_per_request)
-            rows, number = await self._rows.insert(actor, table, new, options)
-            status = 201 if options.upsert is None else 200
-            if options.is_minimal:
-                return json_answer({"written": number}, status)
-            is_one = new.is_single and options.upsert != "ignore"
-            return row_answer(rows.strip()[1:-1], status) if is_one else rows_answer(rows, status)
 
-        return await self._on_rows(request, Act.INSERT_ROWS, work)
+            def respond(rows: str, number: int) -> Response:
+                status = 201 if options.upsert is None else 200
+                if options.is_minimal:
+                    return json_answer({"written": number}, status)
+                is_one = new.is_single and options.upsert != "ignore"
+                return row_answer(rows.strip()[1:-1], status) if is_one else rows_answer(rows, status)
+
+            return respond(*await self._rows.insert(actor, table, new, options, _keeping(write, respond)))
+
+        return await self._on_written_rows(request, Act.INSERT_ROWS, work)
 
     async def read_rows(self, request: Request) -> Response:
         async def work(actor: Actor, table: RowsTable) -> Response:
@@ -222,19 +228,28 @@ class _DynamicFace:
         return await self._on_rows(request, Act.READ_ROWS, work)
 
     async def update_row(self, request: Request) -> Response:
-        async def work(actor: Actor, table: RowsTable) -> Response:
+        async def work(actor: Actor, table: RowsTable, write: KeyedWrite | None) -> Response:
             change = parse_row_change(await self._row_body(request))
-            return row_answer(await self._rows.update(actor, table, request.path_params["row_id"], change))
 
-        return await self._on_rows(request, Act.CHANGE_ROWS, work)
+            def respond(rows: str, number: int = 1) -> Response:
+                return row_answer(rows.strip()[1:-1])
+
+            row_id = request.path_params["row_id"]
+            return respond(await self._rows.update(actor, table, row_id, change, _keeping(write, respond)))
+
+        return await self._on_written_rows(request, Act.CHANGE_ROWS, work)
 
     async def delete_row(self, request: Request) -> Response:
-        async def work(actor: Actor, table: RowsTable) -> Response:
+        async def work(actor: Actor, table: RowsTable, write: KeyedWrite | None) -> Response:
             row_id = request.path_params["row_id"]
-            await self._rows.delete(actor, table, row_id)
-            return json_answer({"row_id": row_id, "deleted": True})
 
-        return await self._on_rows(request, Act.CHANGE_ROWS, work)
+            def respond(rows: str = "", number: int = 1) -> Response:
+                return json_answer({"row_id": row_id, "deleted": True})
+
+            await self._rows.delete(actor, table, row_id, _keeping(write, respond))
+            return respond()
+
+        return await self._on_written_rows(request, Act.CHANGE_ROWS, work)
 
     # -- what several need ----------------------------------------------------------------------------------------------
 
@@ -259,6 +274,19 @@ class _DynamicFace:
                 if error.sqlstate not in _STALE:
                     raise
         return await work(actor, await self._tables.find_for_rows(actor, *ids, act=act))
+
+    async def _on_written_rows(self, request: Request, act: Act, work: _WriteWork) -> Response:
+        """The same for a write, which happens once where it has an Idempotency-Key."""
+        write = None
+        if "idempotency-key" in request.headers:
+            caller = self._actor(request).caller
+            body = None if request.method == "DELETE" else await self._row_body(request)
+            write = self._once.write_of(request.scope, caller, body)
+
+        async def attempt() -> Response:
+            return await self._on_rows(request, act, lambda actor, table: work(actor, table, write))
+
+        return await attempt() if write is None else await self._once.answer(write, attempt)
 
     async def _definition(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._limits.definition_body_bytes)
@@ -286,3 +314,7 @@ def _id(request: Request, what: str) -> UUID:
         return UUID(request.path_params[f"{what}_id"])
     except ValueError as error:
         raise NotFound(f"There is no such {what}", code=f"{what}_not_found") from error
+
+
+def _keeping(write: KeyedWrite | None, respond: Callable[[str, int], Response]) -> Keeping | None:
+    return None if write is None else Keeping(write, respond)

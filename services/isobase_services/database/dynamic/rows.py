@@ -8,9 +8,11 @@ Neighbours: ``rows_query`` and ``row_bodies`` (parse), ``page`` and ``query`` (p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+from starlette.responses import Response
 
 from isobase_platform.errors import (
     BadRequest,
@@ -24,6 +26,7 @@ from isobase_platform.errors import (
 from isobase_platform.rls import DoorConnection
 from isobase_platform.runtime import Platform
 from isobase_platform.sql import qualified, quote_identifier
+from isobase_platform.wire_messages import Row, Step
 from isobase_services.database.cache_keeper import CacheKeeper
 from isobase_services.database.dynamic.access import Actor
 from isobase_services.database.dynamic.column_types import shown_type
@@ -33,18 +36,31 @@ from isobase_services.database.dynamic.page import Page, plan_page
 from isobase_services.database.dynamic.row_bodies import InsertOptions, NewRows, parse_row_id
 from isobase_services.database.dynamic.row_errors import ValueFinder, is_value_error
 from isobase_services.database.dynamic.rows_query import RowsQuery, check_columns, unknown_column
+from isobase_services.database.idempotency import KeyedWrite
 from isobase_services.database.query.ast import Field, Filter
 from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.schema_cache import Relation, SchemaCache
 from isobase_services.database.query.sql_filter import Scope, logic_sql
 from isobase_services.database.query.sql_write import Payload, Upsert, delete_sql, insert_sql, update_sql
 
-__all__ = ["RowStore"]
+__all__ = ["Keeping", "RowStore"]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 TWICE_IN_ONE_UPSERT = "21000"
 """SQLSTATE of a statement that would change a row twice."""
 _SET_BY_SERVER = ("created_at", "owner")
+
+
+@dataclass(slots=True, frozen=True)
+class Keeping:
+    """A write that came with a key, and the answer that its rows (a JSON array in text) and their number make."""
+
+    write: KeyedWrite
+    respond: Callable[[str, int], Response]
+
+
+class _NothingWritten(Exception):
+    """The statement found no row that it may write."""
 
 
 class RowStore:
@@ -92,7 +108,9 @@ class RowStore:
             raise _no_row()
         return page.rows.strip()[1:-1]
 
-    async def insert(self, actor: Actor, table: RowsTable, new: NewRows, options: InsertOptions) -> tuple[str, int]:
+    async def insert(
+        self, actor: Actor, table: RowsTable, new: NewRows, options: InsertOptions, keeping: Keeping | None = None
+    ) -> tuple[str, int]:
         """Insert, and return the rows as a JSON array in text, in the order given, and their number. All of them or none.
 
         Raises 401 (``user_not_found``) for a token whose user is gone; ``BadRequest`` (``invalid_value``) naming column,
@@ -109,7 +127,7 @@ class RowStore:
         returning = () if options.is_minimal else tuple(relation.columns)
         written = insert_sql(relation, payload, parameters, upsert=upsert, returning=returning)
         try:
-            return await self._write(actor, table, written, parameters)
+            return await self._write(actor, table, written, parameters, keeping=keeping)
         except DatabaseError as error:
             if error.constraint == OWNER_CONSTRAINT and not actor.caller.is_service:
                 raise IsobaseError("The user of the token is gone", code="user_not_found", status=401) from error
@@ -122,8 +140,10 @@ class RowStore:
                 raise BadRequest(f"There is no unique key of {names} to tell rows by", code="invalid_query") from error
             raise await self._explained(actor, relation, new, error) from error
 
-    async def update(self, actor: Actor, table: RowsTable, row_id: str, change: NewRows) -> str:
-        """Change one row, and return it as a JSON object in text.
+    async def update(
+        self, actor: Actor, table: RowsTable, row_id: str, change: NewRows, keeping: Keeping | None = None
+    ) -> str:
+        """Change one row, and return it as a JSON array in text.
 
         Raises ``NotFound`` for a row that is not there or not visible, ``Forbidden`` for one that the caller may only
         read; else as ``insert``.
@@ -135,21 +155,21 @@ class RowStore:
         payload = Payload(change.payload, True, change.names)
         written = update_sql(relation, payload, _by(key), parameters, tuple(relation.columns))
         try:
-            body, _ = await self._write(actor, table, written, parameters, (relation, key))
+            body, _ = await self._write(actor, table, written, parameters, (relation, key), keeping)
         except DatabaseError as error:
             if is_value_error(error) and not await self._can_be_key(actor, relation, key):
                 raise _no_row() from error
             raise await self._explained(actor, relation, change, error) from error
-        return body.strip()[1:-1]
+        return body
 
-    async def delete(self, actor: Actor, table: RowsTable, row_id: str) -> None:
+    async def delete(self, actor: Actor, table: RowsTable, row_id: str, keeping: Keeping | None = None) -> None:
         """Delete one row. Raises as ``update``."""
         _, relation = await self._relation(table)
         key = _key(relation, row_id)
         parameters = Parameters()
         written = delete_sql(relation, _by(key), parameters, relation.primary_key)
         try:
-            await self._write(actor, table, written, parameters, (relation, key))
+            await self._write(actor, table, written, parameters, (relation, key), keeping)
         except DatabaseError as error:
             if is_value_error(error) and not await self._can_be_key(actor, relation, key):
                 raise _no_row() from error
@@ -184,17 +204,49 @@ class RowStore:
         written: str,
         parameters: Parameters,
         target: tuple[Relation, Mapping[str, str]] | None = None,
+        keeping: Keeping | None = None,
     ) -> tuple[str, int]:
         shown = "select coalesce(json_agg(w)::text, '[]') as body, count(*) as rows from written as w"
         sql = f"with written as ({written}) {shown}"
         path = self._search_path(table.schema)
         with _sign_in_for_more(actor):
+            if keeping is not None:
+                return await self._write_once(actor, (sql, parameters.values), path, target, keeping)
             async with self._platform.door.transaction(actor.caller, search_path=path) as connection:
                 [[body, count]] = await connection.run(sql, parameters.values)  # an aggregate always gives a row
                 number = int.from_bytes(count or b"")
                 if target is not None and number == 0:
                     raise await _why_not_written(connection, *target)
         return (body or b"").decode(), number
+
+    async def _write_once(
+        self,
+        actor: Actor,
+        statement: Step,
+        path: tuple[str, ...],
+        target: tuple[Relation, Mapping[str, str]] | None,
+        keeping: Keeping,
+    ) -> tuple[str, int]:
+        """The same, with its answer kept in the transaction."""
+        written: list[tuple[str, int]] = []
+
+        def settle(rows: list[list[Row]]) -> list[Step]:
+            [[[body, count]]] = rows
+            number = int.from_bytes(count or b"")
+            if target is not None and number == 0:
+                raise _NothingWritten
+            written.append(((body or b"").decode(), number))
+            return [keeping.write.keep(keeping.respond(*written[-1]))]
+
+        door = self._platform.door
+        try:
+            await door.settled(actor.caller, [keeping.write.claim], [statement], settle, search_path=path)
+        except _NothingWritten:
+            if target is None:
+                raise
+            async with door.transaction(actor.caller, read_only=True, search_path=path) as connection:
+                raise await _why_not_written(connection, *target) from None
+        return written[-1]
 
     async def _relation(self, table: RowsTable) -> tuple[SchemaCache, Relation]:
         """The table in the schema cache. Another process may have made it a moment ago: then the cache is read anew."""

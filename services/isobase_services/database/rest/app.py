@@ -17,6 +17,7 @@ from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.http.request import header
 from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
+from isobase_services.database.idempotency import IdempotentWrites, is_keyed
 from isobase_services.database.query.errors import RequestError
 from isobase_services.database.query.plan import find_relation
 from isobase_services.database.query.schema_cache import SchemaCache
@@ -45,18 +46,19 @@ _STALE = frozenset({"42P01", "42703", "42883", "42804", "42704", "42P10", "42809
 """What PostgreSQL says of names and types that are not, or not any more, as the schema cache has them."""
 
 
-def create_rest_app(platform: Platform, keeper: CacheKeeper, url: str) -> ASGIApp:
-    """The app of the mount; ``url`` is where clients reach it."""
-    return ErrorBoundary(RestApp(platform, keeper, url), render_error)
+def create_rest_app(platform: Platform, keeper: CacheKeeper, url: str, once: IdempotentWrites | None = None) -> ASGIApp:
+    """The app of the mount; ``url`` is where clients reach it. ``once`` None: Idempotency-Key means nothing."""
+    return ErrorBoundary(RestApp(platform, keeper, url, once), render_error)
 
 
 class RestApp:
     """The app inside its error boundary. Plans are kept as long as schema cache and settings stay the same."""
 
-    def __init__(self, platform: Platform, keeper: CacheKeeper, url: str) -> None:
+    def __init__(self, platform: Platform, keeper: CacheKeeper, url: str, once: IdempotentWrites | None = None) -> None:
         self._platform = platform
         self._keeper = keeper
         self._url = url
+        self._once = once
         self._plans: Plans | None = None
 
     @property
@@ -87,12 +89,23 @@ class RestApp:
                 return await self._respond_unplanned(engine, found, plans.cache, caller)
             prepared, given = found
             try:
-                return await engine.answer(prepared, given, caller)
+                if prepared.keeps_nothing or not is_keyed(caller):
+                    return await engine.answer(prepared, given, caller)
+                return await self._answer_once(engine, job, prepared, given, caller)
             except DatabaseError as error:
                 # Nothing was kept. Where the schema has changed meanwhile, the request is planned anew, once.
                 if job.is_last_try or error.sqlstate not in _STALE or not await self._keeper.catch_up(plans.cache):
                     raise
                 job.is_last_try = True
+
+    async def _answer_once(
+        self, engine: Engine, job: _Job, prepared: Prepared, given: Given, caller: Caller
+    ) -> Response:
+        """The answer of a write that came with an Idempotency-Key."""
+        write = None if self._once is None else self._once.write_of(job.scope, caller, job.raw)
+        if self._once is None or write is None:
+            return await engine.answer(prepared, given, caller)
+        return await self._once.answer(write, lambda: engine.answer_keyed(prepared, given, caller, write))
 
     def _current_plans(self) -> Plans:
         cache, settings = self._keeper.cache, self._keeper.settings
@@ -114,10 +127,10 @@ class _Job:
 
     def __init__(self, keeper: CacheKeeper, scope: Scope, receive: Receive, stopwatch: Stopwatch | None) -> None:
         self._keeper = keeper
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._stopwatch = stopwatch
-        self._raw: bytes | None = None
+        self.raw: bytes | None = None
         self._time_zones: frozenset[str] = frozenset()
         self.is_last_try = False
         self._method: str = scope["method"]
@@ -162,7 +175,7 @@ class _Job:
         return prepared, given
 
     async def _parsed(self, engine: Engine, plans: Plans) -> ApiRequest:
-        if any(name == b"prefer" and b"timezone=" in value for name, value in self._scope["headers"]):
+        if any(name == b"prefer" and b"timezone=" in value for name, value in self.scope["headers"]):
             self._time_zones = await self._keeper.time_zones()
         request = self._parse(engine, self._query)
         if self._key is not None and self._method not in _BODILESS:
@@ -171,7 +184,7 @@ class _Job:
 
     def _parse(self, engine: Engine, query: Query) -> ApiRequest:
         return parse_request(
-            self._scope,
+            self.scope,
             self._path,
             query,
             self._keeper.schemas,
@@ -183,14 +196,14 @@ class _Job:
     async def _body(self, engine: Engine, request: ApiRequest) -> Body | None:
         if self._method in _BODILESS:
             return None
-        if self._raw is None:
-            self._raw = await read_body(self._scope, self._receive, engine.settings.max_body_bytes)
+        if self.raw is None:
+            self.raw = await read_body(self.scope, self._receive, engine.settings.max_body_bytes)
             if self._stopwatch is not None:
                 self._stopwatch.skip()
-        content_type = header(self._scope, "content-type")
+        content_type = header(self.scope, "content-type")
         if request.target.kind == "function":
-            return await parse_call_body(self._raw, content_type, request.columns)
-        return await parse_write_body(self._raw, content_type, request.columns if request.method != "PUT" else None)
+            return await parse_call_body(self.raw, content_type, request.columns)
+        return await parse_write_body(self.raw, content_type, request.columns if request.method != "PUT" else None)
 
     def _given(self, body: Body | None) -> Given:
         query = self._query

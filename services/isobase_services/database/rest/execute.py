@@ -16,6 +16,7 @@ from isobase_platform.caller import Caller
 from isobase_platform.config import RestSettings
 from isobase_platform.rls import DoorConnection, RlsDoor
 from isobase_platform.wire_messages import Row, Step
+from isobase_services.database.idempotency import KeyedWrite
 from isobase_services.database.query.parameters import Parameters
 from isobase_services.database.query.plan import ReadNode, plan_read
 from isobase_services.database.query.schema_cache import SchemaCache
@@ -88,13 +89,7 @@ class Engine:
     async def answer(self, prepared: Prepared, given: Given, caller: Caller) -> Response:
         """Run a prepared request for ``caller``. Raises ``DatabaseError``, ``Unavailable`` and what its check raises."""
         stopwatch = given.stopwatch
-        if stopwatch is not None:
-            stopwatch.mark("plan")
-        steps: list[Step] = [(sql, bound.bind(given.operands, given.body)) for sql, bound in prepared.steps]
-        if self.settings.log_query:
-            for sql, _ in steps:
-                # Values are parameters, and so nobody's data is in the text.
-                _queries.log(_queries.getEffectiveLevel(), "query", extra={"sql": sql, "role": caller.role})
+        steps = self._steps(prepared, given, caller)
         if prepared.takes_one_exchange:
             outcome = await self._exchange(prepared, steps, caller)
         else:
@@ -103,8 +98,45 @@ class Engine:
             stopwatch.mark("transaction")
         return prepared.finish(outcome, given)
 
+    async def answer_keyed(self, prepared: Prepared, given: Given, caller: Caller, write: KeyedWrite) -> Response:
+        """The same for a write that has a key: its answer is made before the commit, and kept by it. Errors as ``answer``."""
+        before = self._before()
+        responses: list[Response] = []
+
+        def settle(rows: list[list[Row]]) -> list[Step]:
+            outcome = _outcome(prepared, rows[len(before) :])
+            if prepared.check is not None:
+                prepared.check(outcome)
+            responses.append(prepared.finish(outcome, given))
+            return [write.keep(responses[-1])]
+
+        await self.door.settled(
+            caller,
+            [write.claim],
+            [*before, *self._steps(prepared, given, caller)],
+            settle,
+            search_path=prepared.search_path,
+            settings=prepared.settings,
+        )
+        if given.stopwatch is not None:
+            given.stopwatch.mark("transaction")
+        return responses[-1]
+
+    def _steps(self, prepared: Prepared, given: Given, caller: Caller) -> list[Step]:
+        if given.stopwatch is not None:
+            given.stopwatch.mark("plan")
+        steps: list[Step] = [(sql, bound.bind(given.operands, given.body)) for sql, bound in prepared.steps]
+        if self.settings.log_query:
+            for sql, _ in steps:
+                # Values are parameters, and so nobody's data is in the text.
+                _queries.log(_queries.getEffectiveLevel(), "query", extra={"sql": sql, "role": caller.role})
+        return steps
+
+    def _before(self) -> list[Step]:
+        return [(pre_request_sql(self.settings.pre_request), ())] if self.settings.pre_request else []
+
     async def _exchange(self, prepared: Prepared, steps: list[Step], caller: Caller) -> Outcome:
-        before: list[Step] = [(pre_request_sql(self.settings.pre_request), ())] if self.settings.pre_request else []
+        before = self._before()
         rows = await self.door.once(
             caller,
             [*before, *steps],

@@ -61,6 +61,11 @@ class Prepared:
         """Whether nothing has to be decided between the statement and the commit."""
         return not self.rolls_back and not self.has_veto
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether the request leaves no trace in the database."""
+        return self.read_only or self.rolls_back
+
     def is_like(self, other: Prepared, given: Given, other_given: Given) -> bool:
         """Whether this, with what the other was given, is the other: the same SQL with each value in its place."""
         return len(self.steps) == len(other.steps) and all(

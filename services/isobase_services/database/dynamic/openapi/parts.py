@@ -140,6 +140,15 @@ WRITE_OPTIONS = [
     query("on_conflict", "The unique columns that tell rows; default is the primary key", "title"),
     query("return", "minimal: answer with the number of written rows only", "minimal"),
 ]
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A key of your choice, such as a UUID: a write that is sent again with it happens once and gets the first"
+    " answer, with Idempotency-Replayed: true",
+    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
+}
 FILTERS = [
     query("{column}", "A filter, operator and value, as in /rest/v1; any number of them", "gte.18"),
     query("select", "Columns, aliases, casts and tables that are referred to", "title,shelves(name)"),

@@ -7,6 +7,7 @@ from typing import Any
 from isobase_services.database.dynamic.openapi.parts import (
     BAD_BODY,
     FILTERS,
+    IDEMPOTENCY_KEY,
     NO_ROW,
     NO_TABLE,
     OF_ROW,
@@ -27,6 +28,16 @@ from isobase_services.database.dynamic.openapi.parts import (
 
 __all__ = ["PATHS"]
 
+KEY_REUSED = error(
+    "The Idempotency-Key came with another request before",
+    "idempotency_key_reused",
+    "The Idempotency-Key was used for another request",
+)
+KEY_IN_USE = error(
+    "The write with this Idempotency-Key is still being done, or its answer was too large to be kept",
+    "idempotency_key_in_use",
+    "A request with this Idempotency-Key is still being answered",
+)
 _ROWS = "/db/{database_id}/tables/{table_id}/rows"
 PATHS: dict[str, Any] = {
     _ROWS: {
@@ -47,11 +58,12 @@ PATHS: dict[str, Any] = {
                     "23505",
                     'duplicate key value violates unique constraint "items_title_key"',
                 ),
+                "422": KEY_REUSED,
                 "413": error(
                     "The body is too large", "body_too_large", "The request body is larger than 52428800 bytes"
                 ),
             },
-            parameters=[*OF_TABLE, *WRITE_OPTIONS],
+            parameters=[*OF_TABLE, *WRITE_OPTIONS, IDEMPOTENCY_KEY],
             requestBody=body(
                 {"oneOf": [ROW_SCHEMA, {"type": "array", "items": ROW_SCHEMA}]}, {"title": "Lamp", "quantity": 2}
             ),
@@ -92,14 +104,22 @@ PATHS: dict[str, Any] = {
                 "400": BAD_BODY,
                 "403": POLICIES,
                 "404": NO_ROW,
+                "409": KEY_IN_USE,
+                "422": KEY_REUSED,
             },
-            parameters=OF_ROW,
+            parameters=[*OF_ROW, IDEMPOTENCY_KEY],
             requestBody=body(ROW_SCHEMA, {"quantity": 3}),
         ),
         "delete": operation(
             "Delete a row",
-            {"200": deleted("row_id", ROW_ID), "403": POLICIES, "404": NO_ROW},
-            parameters=OF_ROW,
+            {
+                "200": deleted("row_id", ROW_ID),
+                "403": POLICIES,
+                "404": NO_ROW,
+                "409": KEY_IN_USE,
+                "422": KEY_REUSED,
+            },
+            parameters=[*OF_ROW, IDEMPOTENCY_KEY],
         ),
     },
 }
