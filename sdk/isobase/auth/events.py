@@ -7,10 +7,12 @@ and breaks nothing.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import threading
-from collections.abc import Callable
-from typing import Literal, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 from isobase.auth.types import AuthChangeEvent, Session, Subscription
@@ -53,6 +55,7 @@ class Subscribers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_id: dict[str, Subscription] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, callback: Callable[..., object]) -> Subscription:
         """Tell ``callback`` from now on; ``unsubscribe()`` of the result ends that, as often as it is called."""
@@ -68,20 +71,31 @@ class Subscribers:
             self._by_id[key] = subscription
         return subscription
 
-    def notify(self, event: AuthChangeEvent, session: Session | None) -> list[object]:
-        """Call them all; gives what they returned."""
+    def notify(self, event: AuthChangeEvent, session: Session | None) -> None:
+        """Call them all. A coroutine function is run as a task of the loop that runs here."""
         with self._lock:
             subscriptions = list(self._by_id.values())
-        results: list[object] = []
         for subscription in subscriptions:
             callback: Callable[..., object] = subscription.callback
             try:
-                results.append(callback(event, session))
+                result = callback(event, session)
+                if inspect.iscoroutine(result):
+                    self._begin(result)
             except Exception:
                 logger.exception("a subscriber of auth events raised on %s", event)
-        return results
 
-    def clear(self) -> None:
-        """Tell nobody any more."""
-        with self._lock:
-            self._by_id.clear()
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            task = asyncio.get_running_loop().create_task(_logged(work), name="isobase-auth-subscriber")
+        except RuntimeError:
+            work.close()
+            raise TypeError("a coroutine function cannot be called without an event loop") from None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
+    try:
+        await work
+    except Exception:
+        logger.exception("a subscriber of auth events raised")

@@ -12,10 +12,6 @@ from __future__ import annotations
 import logging
 import time
 
-# [async]
-from typing import TYPE_CHECKING
-
-# [/async]
 from httpx import AsyncClient
 
 from isobase.auth._async.claims import JWKS_TTL_S, AsyncClaims
@@ -24,16 +20,13 @@ from isobase.auth._async.gotrue_mfa_api import AsyncGoTrueMFAAPI
 from isobase.auth._async.gotrue_oauth_api import AsyncGoTrueOAuthAPI
 from isobase.auth._async.gotrue_passkey_api import AsyncGoTruePasskeyAPI
 from isobase.auth._async.storage import AsyncSupportedStorage
+from isobase.auth._sync.storage import SyncSupportedStorage
 from isobase.auth.constants import GOTRUE_URL
 from isobase.auth.errors import AuthError, UserDoesntExist
 from isobase.auth.redirects import client_info, is_implicit_grant, pkce_code, redirect_session
 from isobase.auth.session_rules import is_refresh_due
+from isobase.auth.types import *  # noqa: F403 - upstream's module has these names too
 from isobase.auth.types import AuthFlowType, AuthMFAListFactorsResponse, JWKSet, Session
-
-# [async]
-if TYPE_CHECKING:
-    from isobase.auth._sync.storage import SyncSupportedStorage
-# [/async]
 
 __all__ = ["AsyncGoTrueClient"]
 

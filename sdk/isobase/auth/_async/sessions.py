@@ -14,23 +14,19 @@ threads is in ``concurrency`` and ``refresh_timer``. The rules of this module:
 
 from __future__ import annotations
 
-# [async]
-import asyncio
-
-# [/async]
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 from httpx import AsyncClient, QueryParams
 
 from isobase._acompat import asleep
 from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth._async.storage import AsyncMemoryStorage, AsyncSupportedStorage, get_item, remove_item, set_item
+from isobase.auth._sync.storage import SyncSupportedStorage
 from isobase.auth.concurrency import AsyncMutex, AsyncSingleFlight
 from isobase.auth.constants import STORAGE_KEY
 from isobase.auth.errors import AuthError, AuthSessionMissingError
@@ -47,11 +43,6 @@ from isobase.auth.session_rules import (
     stored_session,
 )
 from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, Subscription, User
-
-# [async]
-if TYPE_CHECKING:
-    from isobase.auth._sync.storage import SyncSupportedStorage
-# [/async]
 
 __all__ = ["AsyncSessions"]
 
@@ -89,9 +80,6 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         self._storage = storage if storage is not None else AsyncMemoryStorage()
         self._in_memory_session: Session | None = None
         self._subscribers = Subscribers()
-        # [async]
-        self._callbacks: set[asyncio.Future[Any]] = set()
-        # [/async]
 
         self._writing = AsyncMutex()
         self._epoch = (
@@ -407,25 +395,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         return self._subscribers.add(callback)
 
     def _notify_all_subscribers(self, event: AuthChangeEvent, session: Session | None) -> None:
-        # [async]
-        for result in self._subscribers.notify(event, session):
-            if isawaitable(result):
-                callback = asyncio.ensure_future(_logged(result))
-                self._callbacks.add(callback)
-                callback.add_done_callback(self._callbacks.discard)
-        # [/async]
-        # [sync] self._subscribers.notify(event, session)
+        self._subscribers.notify(event, session)
 
     def _notify_signed_out(self, reason: SignOutReason) -> None:
         self._notify_all_subscribers(cast(AuthChangeEvent, SignedOut(reason)), None)
-
-
-# [async]
-async def _logged(work: Awaitable[Any]) -> None:
-    try:
-        await work
-    except Exception:
-        logger.exception("a subscriber of auth events raised")
-
-
-# [/async]

@@ -12,10 +12,9 @@ from abc import ABC, abstractmethod
 
 # [async]
 from inspect import isawaitable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from isobase.auth._sync.storage import SyncSupportedStorage
+from isobase.auth._sync.storage import SyncSupportedStorage
+
 # [/async]
 
 __all__ = ["AsyncMemoryStorage", "AsyncSupportedStorage", "get_item", "remove_item", "set_item"]

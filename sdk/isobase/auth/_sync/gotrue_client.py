@@ -25,6 +25,7 @@ from isobase.auth.constants import GOTRUE_URL
 from isobase.auth.errors import AuthError, UserDoesntExist
 from isobase.auth.redirects import client_info, is_implicit_grant, pkce_code, redirect_session
 from isobase.auth.session_rules import is_refresh_due
+from isobase.auth.types import *  # noqa: F403 - upstream's module has these names too
 from isobase.auth.types import AuthFlowType, AuthMFAListFactorsResponse, JWKSet, Session
 
 __all__ = ["SyncGoTrueClient"]

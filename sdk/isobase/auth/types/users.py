@@ -77,7 +77,6 @@ EmailOtpType = Literal["signup", "invite", "magiclink", "recovery", "email_chang
 AuthChangeEventMFA = Literal["MFA_CHALLENGE_VERIFIED"]
 AuthFlowType = Literal["pkce", "implicit"]
 AuthChangeEvent = Literal[
-    "INITIAL_SESSION",
     "PASSWORD_RECOVERY",
     "SIGNED_IN",
     "SIGNED_OUT",
