@@ -25,7 +25,7 @@ __all__ = ["DIFFERENCES_PAGE", "UPSTREAM", "Difference", "Row", "differences", "
 UPSTREAM = ("supabase", "supabase_auth", "postgrest", "storage3", "realtime", "supabase_functions")
 DIFFERENCES_PAGE = Path(__file__).parents[3] / "docs" / "sdk" / "differences.md"
 # Texts that name the release or the library itself.
-OF_THE_RELEASE = re.compile(r"(^|\.)(__version__|version)$|X-Client-Info|x-client-info")
+OF_THE_RELEASE = re.compile(r"(^|\.)(__version__|version|DEFAULT_HEADERS)$")
 
 
 @dataclass(slots=True, frozen=True)
@@ -147,8 +147,23 @@ def _as_bare(ours: str, theirs: str) -> str:
 
 def _is_wider(ours: str, theirs: str) -> bool:
     """Tell whether a parameter takes all that upstream's takes."""
-    ours = _as_bare(ours, theirs)
-    return theirs == "?" or ours == "Any" or set(theirs.split(" | ")) <= set(ours.split(" | "))
+    if theirs == "?" or ours in ("Any", "object"):
+        return True
+    parts = set(ours.split(" | "))
+    return all(part in parts or any(_takes(mine, part) for mine in parts) for part in theirs.split(" | "))
+
+
+def _takes(ours: str, theirs: str) -> bool:
+    """Tell whether one part of a type takes another's values: more literals, any mapping for a dict."""
+    values = re.compile(r"'[^']*'|\d+")
+    if ours.startswith("Literal[") and theirs.startswith("Literal["):
+        return set(values.findall(theirs)) <= set(values.findall(ours))
+    if ours == "str":
+        return theirs.startswith("Literal['")
+    if ours.startswith("Mapping[") and theirs.startswith("dict["):
+        (key, value), (their_key, their_value) = (text.partition("[")[2][:-1].split(", ", 1) for text in (ours, theirs))
+        return key == their_key and value in (their_value, "Any", "object")
+    return False
 
 
 def _compare(theirs: Place, ours: Place) -> Iterator[str]:
@@ -168,7 +183,8 @@ def _compare(theirs: Place, ours: Place) -> Iterator[str]:
             yield f"{fact} is {mine}, upstream's {value}" if mine is not None else f"has no {fact}"
     if theirs.parameters is not None:
         yield from _parameters(theirs, ours)
-    if theirs.returns not in ("?", "", "Any") and _as_bare(ours.returns, theirs.returns) != theirs.returns:
+    gives = theirs.owner if ours.returns == "Self" and theirs.owner == theirs.returns else ours.returns
+    if theirs.returns not in ("?", "", "Any") and _as_bare(gives, theirs.returns) != theirs.returns:
         yield f"gives {ours.returns}, upstream's {theirs.returns}"
 
 

@@ -7,6 +7,8 @@ however they were spelled (``Optional[str]`` and ``str | None`` are ``None | str
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import enum
 import importlib
 import inspect
@@ -14,7 +16,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from dataclasses import fields as dataclass_fields
 
 import pydantic
@@ -60,12 +62,16 @@ class Parameter:
 
 @dataclass(slots=True, frozen=True)
 class Place:
-    """What stands at one dotted place: facts by name, and for callables their parameters in order."""
+    """What stands at one dotted place: facts by name, and for callables their parameters in order.
+
+    ``owner``: the class of a method or property.
+    """
 
     kind: str
     facts: dict[str, str]
     parameters: tuple[Parameter, ...] | None = None
     returns: str = ""
+    owner: str = ""
 
 
 def canonical(annotation: object) -> str:
@@ -74,10 +80,8 @@ def canonical(annotation: object) -> str:
         return "?"
     if annotation is None or annotation is type(None):
         return "None"
-    if isinstance(annotation, str):
-        return annotation.replace(" ", "").replace('"', "'")
-    if isinstance(annotation, typing.ForwardRef):
-        return annotation.__forward_arg__
+    if isinstance(annotation, str | typing.ForwardRef):
+        return _written(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
     if isinstance(annotation, typing.TypeVar):
         return "T"
     if annotation is ... or annotation is typing.Any:
@@ -105,6 +109,28 @@ def canonical(annotation: object) -> str:
     return SAME.get(name, name)
 
 
+def _written(annotation: str) -> str:
+    """Write a type in the same form that is known by its text alone (a name that only type checkers import)."""
+
+    def form(node: ast.expr) -> str:
+        if isinstance(node, ast.BinOp):
+            return " | ".join(sorted({part for side in (node.left, node.right) for part in form(side).split(" | ")}))
+        if isinstance(node, ast.Subscript):
+            name, inner = form(node.value), node.slice
+            arguments = [form(part) for part in (inner.elts if isinstance(inner, ast.Tuple) else [inner])]
+            if name in ("Optional", "Union"):
+                return " | ".join(sorted({*arguments, *(["None"] if name == "Optional" else [])}))
+            return f"{name}[{', '.join(arguments)}]"
+        if isinstance(node, ast.Constant):
+            return form(ast.parse(node.value, mode="eval").body) if isinstance(node.value, str) else str(node.value)
+        if isinstance(node, ast.List):
+            return f"[{', '.join(form(part) for part in node.elts)}]"
+        name = node.attr if isinstance(node, ast.Attribute) else ast.unparse(node)
+        return name if name == "Optional" else SAME.get(name, name)
+
+    return form(ast.parse(annotation, mode="eval").body)
+
+
 def _default(value: object) -> str | None:
     if value is inspect.Parameter.empty:
         return None
@@ -116,10 +142,15 @@ def _default(value: object) -> str | None:
 
 
 def _hints(function: Callable[..., object]) -> dict[str, object]:
-    try:
+    hints = dict(getattr(function, "__annotations__", {}))
+    with contextlib.suppress(NameError, TypeError, AttributeError):
         return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        return dict(getattr(function, "__annotations__", {}))
+    scope = getattr(function, "__globals__", {})
+    for name, hint in hints.items():
+        if isinstance(hint, str):
+            with contextlib.suppress(NameError, TypeError, AttributeError):
+                hints[name] = eval(hint, scope)
+    return hints
 
 
 def _callable(function: Callable[..., object], kind: str) -> Place | None:
@@ -210,7 +241,7 @@ def _class(place: str, cls: type) -> Iterator[tuple[str, Place]]:
         else:
             continue
         if described is not None:
-            yield where, described
+            yield where, replace(described, owner=cls.__name__)
 
 
 def _module(module: types.ModuleType) -> Iterator[tuple[str, Place]]:
@@ -222,7 +253,7 @@ def _module(module: types.ModuleType) -> Iterator[tuple[str, Place]]:
         own = getattr(value, "__module__", None)
         place = f"{module.__name__}.{name}"
         if inspect.isclass(value):
-            if own == module.__name__ or typing_extensions.is_typeddict(value):
+            if own == module.__name__:
                 yield from _class(place, value)
             elif name in listed or str(own).split(".")[0] == module.__name__.split(".")[0]:
                 yield place, Place(kind="name of", facts={"what": value.__name__})
