@@ -73,6 +73,7 @@ RENAMED = {
     "AQueue": "Queue",
     "aspawn": "spawn",
     "agather": "gather",
+    "ablocking": "blocking",
     # the client's own names
     "AsyncClient": "Client",
     "AsyncClientOptions": "SyncClientOptions",

@@ -1,7 +1,7 @@
 """What the async and the sync client both need under two names, so that one source serves both.
 
 ``scripts/async_to_sync.py`` renames: ``asleep`` -> ``sleep``, ``ALock`` -> ``Lock``, ``AEvent`` -> ``Event``,
-``aspawn`` -> ``spawn``. Each pair means the same.
+``aspawn`` -> ``spawn``, ``ablocking`` -> ``blocking``. Each pair means the same.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["AEvent", "ALock", "Event", "Lock", "asleep", "aspawn", "sleep", "spawn"]
+__all__ = ["AEvent", "ALock", "Event", "Lock", "ablocking", "asleep", "aspawn", "blocking", "sleep", "spawn"]
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 ALock = asyncio.Lock
 Lock = threading.Lock
@@ -40,3 +43,13 @@ def spawn(work: Callable[..., None], *arguments: object, name: str) -> threading
     thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
     thread.start()
     return thread
+
+
+async def ablocking(work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
+    """Do what blocks, such as reading a file, in a thread, so that the loop goes on; gives its result."""
+    return await asyncio.to_thread(work, *arguments, **named)
+
+
+def blocking(work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
+    """Do what blocks; gives its result."""
+    return work(*arguments, **named)

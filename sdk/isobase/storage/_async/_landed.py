@@ -1,0 +1,54 @@
+"""Whether an upload whose answer was lost arrived all the same."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import httpx
+
+from isobase._acompat import ablocking
+from isobase.storage._async._requests import AsyncObjectRequests
+from isobase.storage._source import SeekableSource, Tally
+from isobase.storage._transfer import Attempts
+from isobase.storage._url import object_parts
+from isobase.storage.exceptions import StorageApiError
+
+__all__ = ["landed"]
+
+
+async def landed(
+    requests: AsyncObjectRequests, key: str, content: SeekableSource | Tally, attempts: Attempts
+) -> dict[str, Any] | None:
+    """Give what the server knows of the object ``key`` if it holds exactly ``content``, else None.
+
+    The etag settles it mostly; where it is no checksum of the bytes (parts,
+    encryption) and the size is right, the object is read and compared. None too where the caller may not see the object.
+    """
+    if isinstance(content, Tally) and not content.is_whole:
+        return None
+    size = content.size if isinstance(content, SeekableSource) else content.sent
+    try:
+        with attempts.once():
+            info = await requests.info(key)
+        if info.get("size") != size:
+            return None
+        checksum = await ablocking(content.md5) if isinstance(content, SeekableSource) else content.md5
+        etag = str(info.get("etag", "")).strip('"')
+        if etag == checksum or await _md5_of_object(requests, key, attempts) == checksum:
+            return info
+    except (StorageApiError, httpx.TransportError):
+        return None
+    return None
+
+
+async def _md5_of_object(requests: AsyncObjectRequests, key: str, attempts: Attempts) -> str:
+    url = requests._base_url.joinpath("object", requests.id, *object_parts(key))
+    digest = hashlib.md5(usedforsecurity=False)
+    with attempts.once():
+        reading = requests._client.stream("GET", str(url), headers=requests._headers)
+    async with reading as response:
+        if response.is_success:
+            async for block in response.aiter_bytes():
+                digest.update(block)
+    return digest.hexdigest()
