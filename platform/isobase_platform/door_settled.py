@@ -42,8 +42,9 @@ async def settle_transaction(
         try:
             closing = settle(await connection.pipeline(opening, group=group))
         except asyncpg.PostgresError as error:
+            was_ended = connection.is_closed()  # the server said why, and went; no COMMIT was sent
             await _abort(pool, connection, is_pooled=is_pooled)
-            if tries and isinstance(error, STALE_STATEMENTS):
+            if tries and (was_ended or isinstance(error, STALE_STATEMENTS)):
                 connection.forget_statements()
                 continue
             raise database_error(error) from error
