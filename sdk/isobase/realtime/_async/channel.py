@@ -1,0 +1,536 @@
+"""A channel of the async client: joined, left, joined again after every loss, and what is sent on it.
+
+The decisions are pure and beside (``joining``, ``positions``, ``delays``), the listeners in ``listeners``; here they
+are put in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from isobase.realtime import delays, joining
+from isobase.realtime._async.presence import AsyncRealtimePresence
+from isobase.realtime._async.push import AsyncPush
+from isobase.realtime._async.streams import AsyncEvents
+from isobase.realtime._async.timer import AsyncTimer
+from isobase.realtime.exceptions import RealtimeAckError, RealtimeBufferFullError, RealtimeHTTPError
+from isobase.realtime.http_broadcast import broadcast_request, check_answer
+from isobase.realtime.listeners import ChangeEvent, ChangeFilter, ChannelListeners
+from isobase.realtime.message import ReplyPostgresChanges
+from isobase.realtime.transformers import http_endpoint_url
+from isobase.realtime.types import (
+    BroadcastPayload,
+    ChannelEvents,
+    ChannelStates,
+    PostgresChangesPayload,
+    PresenceOnJoinCallback,
+    PresenceOnLeaveCallback,
+    RealtimeAcknowledgementStatus,
+    RealtimeChannelOptions,
+    RealtimePresenceState,
+    RealtimeSubscribeStates,
+)
+from isobase.realtime.wire import Frame
+
+if TYPE_CHECKING:
+    from isobase.realtime._async.client import AsyncRealtimeClient
+
+__all__ = ["AsyncRealtimeChannel"]
+
+logger = logging.getLogger("isobase.realtime")
+
+Status = RealtimeAcknowledgementStatus
+States = RealtimeSubscribeStates
+SubscribeCallback = Callable[[RealtimeSubscribeStates, Exception | None], Awaitable[None] | None]
+MAX_WAITING_PUSHES = 100
+"""Messages of one channel that wait until it is joined."""
+MAX_WAITING_EVENTS = 10_000
+SUBSCRIBE_GRACE_S = 1.0
+"""A subscribe waits so much longer than its join, so that the join's own end is what it reports."""
+MISMATCH = "mismatch between server and client bindings for postgres changes"
+
+
+class AsyncRealtimeChannel(ChannelListeners):
+    """A topic to listen to and to send on; made by ``AsyncRealtimeClient.channel(topic)`` alone.
+
+    Once subscribed it stays so until it is left: it joins again after a lost connection, an error of the server or a
+    refused join, with the client's token of that moment. ``state`` says where it stands.
+    """
+
+    def __init__(self, socket: AsyncRealtimeClient, topic: str, params: RealtimeChannelOptions | None = None) -> None:
+        super().__init__(topic, params or joining.default_options(), AsyncRealtimePresence())
+        self.socket = socket
+        self.state = ChannelStates.CLOSED
+        self.timeout = socket.timeout
+        self.subscribe_callback: SubscribeCallback | None = None
+        self._joined_once = False
+        self._joins = 0
+        self._is_over = False
+        self._token_ended = False
+        self._presence_enabled = False
+        self._tracked: dict[str, Any] | None = None
+        self._push_buffer: list[AsyncPush] = []
+        self._streams: list[AsyncEvents[Any]] = []
+        self._subscribe_waiter: asyncio.Future[None] | None = None
+        self._face: object | None = None  # the sync channel that shows this one
+        self.join_push: AsyncPush = self._create_join_push()
+        self.rejoin_timer = AsyncTimer(self._rejoin_if_connected, delays.rejoin_delay)
+        self.broadcast_endpoint_url = f"{http_endpoint_url(socket.http_endpoint)}/api/broadcast"
+
+    # state
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is neither joined nor about to be."""
+        return self.state == ChannelStates.CLOSED
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether its join waits for the server's reply."""
+        return self.state == ChannelStates.JOINING
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is being left."""
+        return self.state == ChannelStates.LEAVING
+
+    @property
+    def is_errored(self) -> bool:
+        """Whether it waits to be joined again."""
+        return self.state == ChannelStates.ERRORED
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether messages come in and go out."""
+        return self.state == ChannelStates.JOINED
+
+    # joining and leaving
+
+    async def subscribe(self, callback: SubscribeCallback | None = None) -> AsyncRealtimeChannel:
+        """Join the channel, and connect the client where it is not.
+
+        Returns when the server has replied or the time is over.
+
+        callback: called with every new state (``SUBSCRIBED``, ``CHANNEL_ERROR``, ``TIMED_OUT``, ``CLOSED``) and an
+            exception or None; later ones too, as after a lost connection. After an error or timeout it goes on
+            joining by itself.
+
+        Raises what ``connect`` raises, and ``Exception`` when it was subscribed before. Source: realtime-py.
+        """
+        self._check_first_subscribe()
+        if not self.socket.is_connected:
+            await self.socket.connect()
+            self._check_first_subscribe()
+        self.subscribe_callback = callback
+        self._joined_once = True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._subscribe_waiter = waiter
+        await self._rejoin()
+        await asyncio.wait([waiter], timeout=self.timeout + SUBSCRIBE_GRACE_S)
+        return self
+
+    def _check_first_subscribe(self) -> None:
+        if self._joined_once:
+            raise Exception(
+                "Tried to subscribe multiple times. 'subscribe' can only be called a single time per channel instance"
+            )
+
+    async def join(self) -> AsyncRealtimeChannel:
+        """Subscribe.
+
+        Deprecated as upstream. On a channel that is subscribed it waits for the join that is under way.
+        """
+        warnings.warn("join() is deprecated: use subscribe()", DeprecationWarning, stacklevel=2)
+        if not self._joined_once:
+            return await self.subscribe()
+        if self._subscribe_waiter is not None:
+            await asyncio.wait([self._subscribe_waiter], timeout=self.timeout + SUBSCRIBE_GRACE_S)
+        return self
+
+    def _create_join_push(self) -> AsyncPush:
+        push = AsyncPush(self, ChannelEvents.join, self.params, self.timeout)
+        push.receive(Status.Ok, self._join_accepted)
+        push.receive(Status.Error, self._join_refused)
+        push.receive(Status.Timeout, self._join_timed_out)
+        return push
+
+    async def _rejoin(self) -> None:
+        if self.is_leaving or self._is_over:
+            return
+        self.state = ChannelStates.JOINING
+        self._presence_enabled = joining.wants_presence(self.params, has_listeners=self.presence._has_callback_attached)
+        self.join_push.update_payload(
+            joining.join_payload(
+                self.params,
+                self.postgres_changes_callbacks,
+                presence=self._presence_enabled,
+                token=self.socket.access_token,
+                positions=self._position_options(),
+            )
+        )
+        await self.join_push.resend()
+
+    def _position_options(self) -> dict[str, Any] | None:
+        if not self.socket.replay or not self.postgres_changes_callbacks:
+            return None
+        return self._positions.join_options(dict(self.params.get("config", {}).get("postgres_changes_options") or {}))
+
+    async def _rejoin_if_connected(self) -> None:
+        if self.socket.is_connected and self.is_errored:
+            await self.socket._refresh_token()
+            await self._rejoin()
+
+    async def _resubscribe(self) -> None:
+        """Join again on the same socket, so that the server knows of presence; it closes the join before by itself."""
+        if self.is_joined and self.socket.is_connected:
+            await self._rejoin()
+
+    def _join_accepted(self, reply: ReplyPostgresChanges) -> None:
+        if not self.is_joining:
+            return
+        if not joining.bind(self.postgres_changes_callbacks, reply):
+            self.socket._run_in_background(self.unsubscribe())
+            self.state = ChannelStates.ERRORED
+            self._notify(States.CHANNEL_ERROR, Exception(MISMATCH))
+            return
+        self.state = ChannelStates.JOINED
+        self._token_ended = False
+        self.rejoin_timer.reset()
+        self._joins += 1
+        waiting, self._push_buffer = self._push_buffer, []
+        if self._joins > 1 and self._tracked is not None and not any(_is_presence(push) for push in waiting):
+            payload = {"event": "track", "payload": self._tracked}
+            waiting.insert(0, AsyncPush(self, ChannelEvents.presence, payload, self.timeout))
+        if waiting:
+            self.socket._run_in_background(_send_in_order(waiting))
+        self._notify(States.SUBSCRIBED, None)
+
+    def _join_refused(self, payload: dict[str, Any]) -> None:
+        if not self.is_joining:
+            return
+        self.socket._log("error", f"{self.topic}: the join was refused", payload)
+        self.state = ChannelStates.ERRORED
+        self._schedule_rejoin(payload)
+        self._notify(States.CHANNEL_ERROR, joining.error_of(payload))
+
+    def _join_timed_out(self) -> None:
+        if not self.is_joining:
+            return
+        self.socket._log("error", f"{self.topic}: no reply to the join")
+        self.state = ChannelStates.ERRORED
+        self._schedule_rejoin({})
+        self._notify(States.TIMED_OUT, None)
+
+    def _schedule_rejoin(self, payload: dict[str, Any]) -> None:
+        if self.socket.is_connected:
+            limited = joining.is_rate_limited(payload)
+            self.rejoin_timer.schedule_timeout(delays.RATE_LIMITED_REJOIN_DELAY_S if limited else None)
+
+    async def unsubscribe(self) -> None:
+        """Leave the channel; the callback of ``subscribe`` is told ``CLOSED`` when the server has replied."""
+        if self._is_over or self.is_leaving:
+            return
+        was_there = self.is_joined or self.is_joining
+        self._stop(ChannelStates.LEAVING)
+        if not was_there or not self.socket.is_connected:
+            self.on_close()
+            return
+        leave = AsyncPush(self, ChannelEvents.leave, {}, self.timeout)
+        leave.receive(Status.Ok, self._left).receive(Status.Error, self._left)
+        leave.receive(Status.Timeout, self._left)
+        await leave.send()
+
+    def _left(self, *_: object) -> None:
+        self.on_close()
+
+    def _stop(self, state: ChannelStates) -> None:
+        """End what would bring the channel back by itself."""
+        self.state = state
+        self.rejoin_timer.reset()
+        self.join_push.destroy()
+        for push in self._push_buffer:
+            push.destroy()
+        self._push_buffer = []
+        self._release_waiter()
+
+    def on_close(self) -> None:
+        """Take in that the channel is closed for good; the client and its tests call it."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._stop(ChannelStates.CLOSED)
+        self.socket._remove_channel(self)
+        for stream in self._streams:
+            stream.close()
+        self._notify(States.CLOSED, None)
+
+    def on_error(self, payload: dict[str, Any]) -> None:
+        """Take in that the channel failed at the server: it joins again after a while."""
+        if self.is_leaving or self.is_closed:
+            return
+        self.socket._log("error", f"{self.topic}: the channel failed", payload)
+        self.state = ChannelStates.ERRORED
+        self.join_push.destroy()
+        self._schedule_rejoin(payload)
+        self._notify(States.CHANNEL_ERROR, joining.error_of(payload))
+
+    def _connection_lost(self, error: Exception | None) -> None:
+        """Wait for the next connection. ``error`` is None where the client itself closed it."""
+        if not (self.is_joined or self.is_joining):
+            self.rejoin_timer.reset()
+            return
+        self.state = ChannelStates.ERRORED
+        self.rejoin_timer.reset()
+        self.join_push.destroy()
+        if error is None:
+            self._release_waiter()
+        else:
+            self._notify(States.CHANNEL_ERROR, error)
+
+    def _notify(self, status: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if self.subscribe_callback is not None:
+            self._call(self.subscribe_callback, status, error)
+        self._release_waiter()
+
+    def _release_waiter(self) -> None:
+        waiter, self._subscribe_waiter = self._subscribe_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # what comes in
+
+    def _receive(self, frame: Frame) -> None:
+        """Take in a message of the server that is no reply.
+
+        Raises ``ValueError`` and kin for one that cannot be read.
+        """
+        join_ref = self.join_push.ref
+        if frame.join_ref is not None and frame.join_ref != join_ref:
+            return  # of a join before this one
+        match frame.event:
+            case "broadcast":
+                self._deliver_broadcast(frame)
+            case "postgres_changes":
+                self._deliver_change(frame)
+            case "presence_state":
+                self.presence._on_state_event(frame.payload)
+            case "presence_diff":
+                self.presence._on_diff_event(frame.payload)  # type: ignore[arg-type]  # as the server sent it
+            case "system":
+                self._take_system(frame.payload)
+            case "phx_error" if frame.ref in (None, join_ref):
+                self.on_error(frame.payload)
+            case "phx_close" if frame.ref in (None, join_ref) and not self._token_ended:
+                self.on_close()
+
+    def _take_system(self, payload: dict[str, Any]) -> None:
+        if self._deliver_system(payload):
+            return
+        if payload.get("extension") == "system":  # the server closes the channel now
+            self._token_ended = joining.is_token_ended(payload)
+            self.on_error(payload)
+        else:  # row changes do not come as asked; the channel itself goes on
+            self._notify(States.CHANNEL_ERROR, joining.error_of(payload))
+
+    # what goes out
+
+    async def push(self, event: str, payload: dict[str, Any], timeout: float | None = None) -> AsyncPush:
+        """Send a message of any event; gives it, to hear of the reply (``receive``, ``result``).
+
+        timeout: seconds for the reply, default the client's. While the channel is not joined the message waits, as
+            long as that.
+
+        Raises ``Exception`` before ``subscribe``, ``RealtimeBufferFullError`` when 100 wait. Source: realtime-py.
+        """
+        if not self._joined_once:
+            raise Exception(
+                f"tried to push '{event}' to '{self.topic}' before joining."
+                " Use channel.subscribe() before pushing events"
+            )
+        push = AsyncPush(self, event, payload, timeout or self.timeout)
+        if self._can_push():
+            await push.send()
+        else:
+            self._wait_to_push(push)
+        return push
+
+    def _can_push(self) -> bool:
+        return self.socket.is_connected and self.is_joined
+
+    def _wait_to_push(self, push: AsyncPush) -> None:
+        self._push_buffer = [waiting for waiting in self._push_buffer if waiting.received_resp is None]
+        if len(self._push_buffer) >= MAX_WAITING_PUSHES:
+            raise RealtimeBufferFullError(f"{MAX_WAITING_PUSHES} messages wait until {self.topic} is joined")
+        push.start_timeout()
+        self._push_buffer.append(push)
+
+    def _not_sent(self, push: AsyncPush) -> None:
+        """Keep what could not be sent because the connection was lost.
+
+        Joins and leaves are made anew or needless then.
+        """
+        if push is self.join_push or self._is_over:
+            return
+        if push.event == ChannelEvents.leave:
+            self.on_close()
+            return
+        self._wait_to_push(push)
+
+    async def send_broadcast(self, event: str, data: Any, *, ack: bool = False, timeout: float | None = None) -> None:
+        """Broadcast ``data`` to everybody else on the channel (and back, with ``self``).
+
+        data: a dictionary; with ``vsn="2.0.0"`` also bytes.
+        ack: wait until the server confirms it; the channel must have been made with ``broadcast: {"ack": True}``.
+        timeout: seconds for the confirmation, default the client's.
+
+        Without ``ack`` it returns once the message is on its way; while the channel is not joined it waits to be
+        sent, at most ``timeout``. Raises ``RealtimeAckError`` where the server refuses or does not confirm,
+        ``ValueError`` for ``ack`` on a channel without it, and what ``push`` raises. Source: realtime-py; ``ack``
+        after realtime-js.
+        """
+        payload = {"type": "broadcast", "event": event, "payload": data}
+        if ack:
+            await self._send_confirmed(payload, timeout)
+        elif self._can_push():
+            frame = Frame(self.topic, "broadcast", payload, self.socket._make_ref(), self.join_push.ref)
+            if not await self.socket._transmit(frame):
+                self._wait_to_push(AsyncPush(self, ChannelEvents.broadcast, payload, timeout or self.timeout))
+        else:
+            await self.push(ChannelEvents.broadcast, payload, timeout)
+
+    async def _send_confirmed(self, payload: dict[str, Any], timeout: float | None) -> None:
+        if not (self.params.get("config", {}).get("broadcast") or {}).get("ack"):
+            raise ValueError('ack=True needs a channel with {"config": {"broadcast": {"ack": True}}}')
+        status, reply = await (await self.push(ChannelEvents.broadcast, payload, timeout)).result()
+        if status == Status.Timeout:
+            raise RealtimeAckError("the server did not confirm the broadcast in time", is_timeout=True)
+        if status == Status.Error:
+            response = reply if isinstance(reply, dict) else {}
+            raise RealtimeAckError(f"the server refused the broadcast: {response}", response=response)
+
+    async def http_send(self, event: str, payload: Any, *, timeout: float | None = None) -> None:
+        """Broadcast over HTTP, whether or not the channel is subscribed or the client connected.
+
+        payload: JSON, or bytes.
+        timeout: seconds, default the client's.
+
+        Raises ``ValueError`` where the payload is None, ``RealtimeHTTPError`` when it is refused or no answer comes.
+        Source: realtime-py; realtime-js ``httpSend``.
+        """
+        request = broadcast_request(
+            self.broadcast_endpoint_url,
+            self.topic,
+            event,
+            payload,
+            is_private=bool(self.params.get("config", {}).get("private")),
+            apikey=self.socket.apikey,
+            token=self.socket.access_token,
+        )
+        try:
+            response = await self.socket._http().request(
+                "POST",
+                request.url,
+                headers=request.headers,
+                params=request.params,
+                content=request.content,
+                timeout=timeout or self.timeout,
+            )
+        except httpx.TimeoutException as error:
+            raise RealtimeHTTPError(f"Request timeout: {error}") from error
+        check_answer(response.status_code, response.reason_phrase, response.content)
+
+    # presence
+
+    async def track(self, user_status: dict[str, Any]) -> None:
+        """Show oneself as present with ``user_status``.
+
+        A second call replaces it. It is told again after a reconnection.
+        """
+        self._tracked = user_status
+        await self.send_presence("track", user_status)
+
+    async def untrack(self) -> None:
+        """Be present no longer."""
+        self._tracked = None
+        await self.send_presence("untrack", {})
+
+    async def send_presence(self, event: str, data: Any) -> None:
+        """Send a presence message: ``track`` or ``untrack``."""
+        await self.push(ChannelEvents.presence, {"type": "presence", "event": event, "payload": data})
+
+    def presence_state(self) -> RealtimePresenceState:
+        """Who is present: keys to lists of what was tracked, each with its ``presence_ref``."""
+        return self.presence.state
+
+    def on_presence_sync(self, callback: Callable[[], Awaitable[None] | None]) -> AsyncRealtimeChannel:
+        """Call ``callback()`` after every change of the presence state. Gives the channel."""
+        self.presence.on_sync(callback)
+        return self._resubscribe_for_presence()
+
+    def on_presence_join(self, callback: PresenceOnJoinCallback) -> AsyncRealtimeChannel:
+        """Call ``callback(key, presences there before, presences that came)`` when somebody comes.
+
+        Gives the channel.
+        """
+        self.presence.on_join(callback)
+        return self._resubscribe_for_presence()
+
+    def on_presence_leave(self, callback: PresenceOnLeaveCallback) -> AsyncRealtimeChannel:
+        """Call ``callback(key, presences still there, presences that left)`` when somebody leaves.
+
+        Gives the channel.
+        """
+        self.presence.on_leave(callback)
+        return self._resubscribe_for_presence()
+
+    def _resubscribe_for_presence(self) -> AsyncRealtimeChannel:
+        if self.is_joined and not self._presence_enabled:
+            self._presence_enabled = True
+            self.socket._run_in_background(self._resubscribe())
+        return self
+
+    # iterators
+
+    def changes(
+        self,
+        event: ChangeEvent = "*",
+        *,
+        table: str | None = None,
+        schema: str | None = None,
+        filter: ChangeFilter = None,
+        select: list[str] | None = None,
+        max_waiting: int = MAX_WAITING_EVENTS,
+    ) -> AsyncEvents[PostgresChangesPayload]:
+        """Give row changes for ``async for``.
+
+        Arguments as ``on_postgres_changes``. To be called before ``subscribe``. Ours.
+
+        The first step subscribes where nobody has. It ends when the channel is closed.
+        """
+        stream: AsyncEvents[PostgresChangesPayload] = AsyncEvents(self, max_waiting)
+        self.on_postgres_changes(event, stream.put, table, schema, filter, select)
+        return stream
+
+    def broadcasts(self, event: str = "*", *, max_waiting: int = MAX_WAITING_EVENTS) -> AsyncEvents[BroadcastPayload]:
+        """Give broadcasts for ``async for``. The first step subscribes where nobody has. Ours."""
+        stream: AsyncEvents[BroadcastPayload] = AsyncEvents(self, max_waiting)
+        self.on_broadcast(event, stream.put)
+        return stream
+
+    def _run_awaitable(self, awaitable: Awaitable[object]) -> None:
+        self.socket._run_in_background(awaitable)
+
+
+def _is_presence(push: AsyncPush) -> bool:
+    return push.event == ChannelEvents.presence
+
+
+async def _send_in_order(pushes: list[AsyncPush]) -> None:
+    for push in pushes:
+        await push.send()
