@@ -122,8 +122,8 @@ suite-auth-js-docker: install ## run auth-js's docker-tests on four servers; CHE
 suite-auth-js-browser: install ## run the browser tests of auth-js's example; CHECKOUT=path of supabase-js's repository
 	scripts/suite-auth-js-browser $(CHECKOUT) $(SUITE_ARGS)
 
-suite-auth-py: install ## run supabase_auth's own suite (Python) on four servers; CHECKOUT=path of supabase-py's repository
-	scripts/suite-auth-py $(CHECKOUT) $(SUITE_ARGS)
+suite-auth-py: install ## run supabase_auth's own suite (Python) on four servers; CHECKOUT=path of supabase-py's repository, CLIENT=isobase for this client
+	CLIENT="$(CLIENT)" scripts/suite-auth-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-storage-acceptance: install ## run supabase/storage's own acceptance suite; CHECKOUT=path of its repository
 	scripts/suite-storage-acceptance $(CHECKOUT) $(SUITE_ARGS)

@@ -118,8 +118,11 @@ def parse_user_response(response: Response) -> UserResponse:
     """Read a user, sent bare or as ``{"user": ...}``."""
     try:
         return UserResponse(user=User.model_validate_json(response.content))
-    except ValidationError:
-        return UserResponse.model_validate_json(response.content)
+    except ValidationError as reason:
+        try:
+            return UserResponse.model_validate_json(response.content)
+        except ValidationError:
+            raise reason from None  # says what a bare user lacks, which is what servers send
 
 
 def parse_sso_response(response: Response) -> SSOResponse:
@@ -200,8 +203,7 @@ def handle_exception(error: HTTPStatusError | RequestError | RuntimeError) -> Au
     reasons = _weak_password_reasons(body)
     if code == "weak_password" or (code is None and reasons):
         return AuthWeakPasswordError(message, status, reasons)
-    # Servers may know codes that this release does not list.
-    return AuthApiError(message, status or 500, cast("Any", code))
+    return AuthApiError(message, status or 500, code)
 
 
 def _error_code(response: Response, body: object) -> str | None:

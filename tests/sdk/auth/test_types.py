@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from isobase.auth import types
 from isobase.auth.helpers import parse_auth_response, parse_user_response
+from isobase.auth.paging import place_of
 from isobase.auth.types import AuthMFAChallengeResponse, AuthMFAEnrollResponse, Session, User
 
 USER: dict[str, Any] = {
@@ -95,3 +96,30 @@ def test_every_exported_type_is_there_once() -> None:
     assert len(types.__all__) == len(set(types.__all__))
     for name in types.__all__:
         assert hasattr(types, name), name
+
+
+@pytest.mark.parametrize(
+    ("headers", "place"),
+    [
+        pytest.param({}, (None, 0, 0), id="nothing said"),
+        pytest.param(
+            {
+                "x-total-count": "120",
+                "link": '</admin/users?page=12&per_page=5>; rel="next", </admin/users?page=24&per_page=5>; rel="last"',
+            },
+            (12, 24, 120),
+            id="in the middle",
+        ),
+        pytest.param(
+            {"x-total-count": "3", "link": '</admin/users?per_page=5&page=1>; rel="last"'}, (None, 1, 3), id="end"
+        ),
+        pytest.param(
+            {"x-total-count": "many", "link": "</admin/users?page=x>; rel=next"}, (None, 0, 0), id="no numbers"
+        ),
+    ],
+)
+def test_the_place_of_a_page_is_read_from_the_headers(
+    headers: dict[str, str], place: tuple[int | None, int, int]
+) -> None:
+    found = place_of(httpx.Response(200, headers=headers))
+    assert (found.next_page, found.last_page, found.total) == place

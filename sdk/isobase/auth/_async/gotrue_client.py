@@ -26,7 +26,16 @@ from isobase.auth.errors import AuthError, UserDoesntExist
 from isobase.auth.redirects import client_info, is_implicit_grant, pkce_code, redirect_session
 from isobase.auth.session_rules import is_refresh_due
 from isobase.auth.types import *  # noqa: F403 - upstream's module has these names too
-from isobase.auth.types import AuthFlowType, AuthMFAListFactorsResponse, JWKSet, Session
+from isobase.auth.types import (
+    AsyncPasskeyAuthenticator,
+    AuthFlowType,
+    AuthMFAListFactorsResponse,
+    AuthResponse,
+    JWKSet,
+    PasskeyMetadata,
+    Session,
+    StartPasskeyAuthenticationParams,
+)
 
 __all__ = ["AsyncGoTrueClient"]
 
@@ -88,6 +97,20 @@ class AsyncGoTrueClient(AsyncClaims):
         self.mfa = AsyncGoTrueMFAAPI(self)
         self.passkey = AsyncGoTruePasskeyAPI(self)
         self.oauth = AsyncGoTrueOAuthAPI(self)
+
+    # Passkeys in one step
+
+    async def register_passkey(self, authenticator: AsyncPasskeyAuthenticator) -> PasskeyMetadata:
+        """Make a passkey for the signed-in user; see ``passkey.register``."""
+        return await self.passkey.register(authenticator)
+
+    async def sign_in_with_passkey(
+        self,
+        authenticator: AsyncPasskeyAuthenticator,
+        credentials: StartPasskeyAuthenticationParams | None = None,
+    ) -> AuthResponse:
+        """Sign in with a passkey, which tells who the user is; see ``passkey.authenticate``."""
+        return await self.passkey.authenticate(authenticator, credentials)
 
     # Where the first session comes from
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isobase.auth.helpers import validate_uuid
+from isobase.auth.helpers import parse_auth_response, validate_uuid
 from isobase.auth.mfa_rules import (
     assurance_level,
     challenge_body,
@@ -24,7 +24,6 @@ from isobase.auth.types import (
     MFAUnenrollParams,
     MFAVerifyParams,
     MFAVerifyWebauthnParams,
-    Session,
 )
 
 from .signed_in import AsyncSignedIn, token_of
@@ -81,9 +80,7 @@ class AsyncGoTrueMFAAPI:
         response = await self._client._request(
             "POST", f"factors/{_id_of(params['factor_id'])}/verify", body=verify_body(params), jwt=token
         )
-        session = Session.model_validate_json(response.content)
-        await self._client._save_session(session)
-        self._client._notify_all_subscribers("MFA_CHALLENGE_VERIFIED", session)
+        await self._client._signed_in(parse_auth_response(response), "MFA_CHALLENGE_VERIFIED")
         return AuthMFAVerifyResponse.model_validate_json(response.content)
 
     async def unenroll(self, params: MFAUnenrollParams) -> AuthMFAUnenrollResponse:

@@ -79,11 +79,7 @@ class AsyncGoTruePasskeyAPI:
     async def verify_authentication(self, params: VerifyPasskeyAuthenticationParams) -> AuthResponse:
         """Send what the authenticator signed: its user is signed in, and listeners get ``SIGNED_IN``."""
         response = await self._client._request("POST", "passkeys/authentication/verify", body=_answer(params))
-        signed_in = parse_auth_response(response)
-        if signed_in.session:
-            await self._client._save_session(signed_in.session)
-            self._client._notify_all_subscribers("SIGNED_IN", signed_in.session)
-        return signed_in
+        return await self._client._signed_in(parse_auth_response(response))
 
     async def register(self, authenticator: AsyncPasskeyAuthenticator) -> PasskeyMetadata:
         """Make a passkey: ``authenticator`` gets the options as a dictionary, and gives the credential in its JSON form."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 from httpx import QueryParams, Response
 
 from isobase.auth.errors import AuthSessionMissingError
-from isobase.auth.types import AuthChangeEvent, Session, UserResponse
+from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, UserResponse
 
 __all__ = ["AsyncSignedIn", "token_of"]
 
@@ -32,11 +32,9 @@ class AsyncSignedIn(Protocol):
     ) -> Response:
         """Send one request; an answer that is an error is raised."""
 
-    async def _save_session(self, session: Session) -> None:
-        """Make a session the client's own."""
-
-    def _notify_all_subscribers(self, event: AuthChangeEvent, session: Session | None) -> None:
-        """Tell the listeners."""
+    async def _signed_in(self, response: AuthResponse, event: AuthChangeEvent = "SIGNED_IN") -> AuthResponse:
+        """Keep the session that an answer brought, and tell the listeners."""
+        ...
 
 
 async def token_of(client: AsyncSignedIn) -> str:

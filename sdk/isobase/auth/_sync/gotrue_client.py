@@ -26,7 +26,16 @@ from isobase.auth.errors import AuthError, UserDoesntExist
 from isobase.auth.redirects import client_info, is_implicit_grant, pkce_code, redirect_session
 from isobase.auth.session_rules import is_refresh_due
 from isobase.auth.types import *  # noqa: F403 - upstream's module has these names too
-from isobase.auth.types import AuthFlowType, AuthMFAListFactorsResponse, JWKSet, Session
+from isobase.auth.types import (
+    AuthFlowType,
+    AuthMFAListFactorsResponse,
+    AuthResponse,
+    JWKSet,
+    PasskeyMetadata,
+    Session,
+    StartPasskeyAuthenticationParams,
+    SyncPasskeyAuthenticator,
+)
 
 __all__ = ["SyncGoTrueClient"]
 
@@ -85,6 +94,20 @@ class SyncGoTrueClient(SyncClaims):
         self.mfa = SyncGoTrueMFAAPI(self)
         self.passkey = SyncGoTruePasskeyAPI(self)
         self.oauth = SyncGoTrueOAuthAPI(self)
+
+    # Passkeys in one step
+
+    def register_passkey(self, authenticator: SyncPasskeyAuthenticator) -> PasskeyMetadata:
+        """Make a passkey for the signed-in user; see ``passkey.register``."""
+        return self.passkey.register(authenticator)
+
+    def sign_in_with_passkey(
+        self,
+        authenticator: SyncPasskeyAuthenticator,
+        credentials: StartPasskeyAuthenticationParams | None = None,
+    ) -> AuthResponse:
+        """Sign in with a passkey, which tells who the user is; see ``passkey.authenticate``."""
+        return self.passkey.authenticate(authenticator, credentials)
 
     # Where the first session comes from
 

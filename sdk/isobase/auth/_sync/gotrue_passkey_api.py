@@ -74,11 +74,7 @@ class SyncGoTruePasskeyAPI:
     def verify_authentication(self, params: VerifyPasskeyAuthenticationParams) -> AuthResponse:
         """Send what the authenticator signed: its user is signed in, and listeners get ``SIGNED_IN``."""
         response = self._client._request("POST", "passkeys/authentication/verify", body=_answer(params))
-        signed_in = parse_auth_response(response)
-        if signed_in.session:
-            self._client._save_session(signed_in.session)
-            self._client._notify_all_subscribers("SIGNED_IN", signed_in.session)
-        return signed_in
+        return self._client._signed_in(parse_auth_response(response))
 
     def register(self, authenticator: SyncPasskeyAuthenticator) -> PasskeyMetadata:
         """Make a passkey: ``authenticator`` gets the options as a dictionary, and gives the credential in its JSON form."""

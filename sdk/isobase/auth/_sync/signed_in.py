@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from httpx import QueryParams, Response
 
 from isobase.auth.errors import AuthSessionMissingError
-from isobase.auth.types import AuthChangeEvent, Session, UserResponse
+from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, UserResponse
 
 __all__ = ["SyncSignedIn", "token_of"]
 
@@ -33,11 +33,9 @@ class SyncSignedIn(Protocol):
     ) -> Response:
         """Send one request; an answer that is an error is raised."""
 
-    def _save_session(self, session: Session) -> None:
-        """Make a session the client's own."""
-
-    def _notify_all_subscribers(self, event: AuthChangeEvent, session: Session | None) -> None:
-        """Tell the listeners."""
+    def _signed_in(self, response: AuthResponse, event: AuthChangeEvent = "SIGNED_IN") -> AuthResponse:
+        """Keep the session that an answer brought, and tell the listeners."""
+        ...
 
 
 def token_of(client: SyncSignedIn) -> str:

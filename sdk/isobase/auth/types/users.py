@@ -108,7 +108,7 @@ class UserIdentity(Model):
     id: str
     identity_id: str
     user_id: str
-    identity_data: dict[str, Any]
+    identity_data: dict[str, Any] = Field(default_factory=dict)
     provider: str
     created_at: datetime
     last_sign_in_at: datetime | None = None

@@ -1,0 +1,105 @@
+"""One auth server for the tests of the auth client: the real service on a real database and a real socket.
+
+It runs in a thread of its own, so that sync clients can block. Tests share it and its users: each makes its own, with a new
+address. The fixtures that make clients stand in ``_async/conftest.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from isobase_deploy.mailbox.message import StoredMessage
+from isobase_platform.config import Settings
+from isobase_platform.config_auth.mfa import MfaPhoneSettings, MfaSettings, MfaWebAuthnSettings
+from isobase_platform.config_auth.oauth_server import OAuthServerSettings
+from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
+from tests.auth.conftest import running_auth, with_auth, with_mailbox
+from tests.auth.receivers import Receiver, receiving
+from tests.auth.test_hooks import hook_settings
+from tests.plugins.listening import listening
+from tests.plugins.mailbox import MailboxServer
+from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+
+RP_ID, ORIGIN = "localhost", "http://localhost:5173"
+START_TIMEOUT_S = 60.0
+ARRIVAL_TIMEOUT_S = 20.0
+ALL_ON: dict[str, Any] = {
+    "enable_anonymous_sign_ins": True,
+    "enable_manual_linking": True,
+    "phone_enable_signup": True,
+    "mfa": MfaSettings(
+        phone=MfaPhoneSettings(enroll_enabled=True, verify_enabled=True, max_frequency_s=0),
+        web_authn=MfaWebAuthnSettings(enroll_enabled=True, verify_enabled=True),
+    ),
+    "passkey": PasskeySettings(enabled=True),
+    "webauthn": WebAuthnSettings(rp_id=RP_ID, rp_display_name="Tests", rp_origins=(ORIGIN,)),
+    "oauth_server": OAuthServerSettings(enabled=True, allow_dynamic_registration=True),
+}
+
+
+@dataclass(slots=True, frozen=True)
+class AuthService:
+    """Where auth listens, with its keys; ``texts`` holds the text messages it has sent."""
+
+    url: str
+    settings: Settings
+    texts: Receiver
+    mailbox: MailboxServer
+
+    @property
+    def anon_headers(self) -> dict[str, str]:
+        """What an app's client sends."""
+        key = self.settings.anon_token
+        return {"apikey": key, "Authorization": f"Bearer {key}"}
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """What an admin's client sends."""
+        key = self.settings.service_role_token
+        return {"apikey": key, "Authorization": f"Bearer {key}"}
+
+    def mail_for(self, address: str) -> StoredMessage:
+        """Give the newest mail for an address, once there is one; blocks, which hinders nobody: the servers run elsewhere."""
+        deadline_s = time.monotonic() + ARRIVAL_TIMEOUT_S
+        while not (found := self.mailbox.to(address)):
+            assert time.monotonic() < deadline_s, f"no mail for {address} arrived"
+            time.sleep(0.01)
+        return found[0]
+
+
+@pytest.fixture(scope="session")
+def auth_service(
+    postgres: DatabaseServer, mailbox_server: MailboxServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AuthService]:
+    """Auth with everything switched on, and e-mail addresses that need no confirmation."""
+    postgres.execute(f"create database sdk_auth template {TEMPLATE} owner postgres")
+    base = with_mailbox(settings_for(postgres.dsn("sdk_auth"), tmp_path_factory.mktemp("sdk_auth")), mailbox_server)
+    loop = asyncio.new_event_loop()
+    ending = asyncio.Event()
+    started = threading.Event()
+    found: list[AuthService] = []
+
+    async def serve() -> None:
+        async with receiving() as texts:
+            settings = with_auth(base, **ALL_ON, hook=hook_settings("send_sms", texts.url))
+            async with running_auth(settings) as auth, listening(auth.app) as url:
+                found.append(AuthService(f"{url}/auth/v1", settings, texts, mailbox_server))
+                started.set()
+                await ending.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="auth service")
+    thread.start()
+    try:
+        assert started.wait(START_TIMEOUT_S)
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(ending.set)
+        thread.join()
+        loop.close()
