@@ -26,6 +26,7 @@ from isobase.lib.client_options import AsyncClientOptions
 if TYPE_CHECKING:
     from isobase._async.auth_client import AsyncSupabaseAuthClient
     from isobase.auth.types import AuthChangeEvent, Session
+    from isobase.db import AsyncDatabases
     from isobase.functions import AsyncFunctionsClient
     from isobase.postgrest import AsyncPostgrestClient, AsyncRequestBuilder, AsyncRPCFilterRequestBuilder
     from isobase.postgrest.types import CountMethod
@@ -39,6 +40,8 @@ EXPIRY_MARGIN_S = 10
 REMEMBERED_TOKENS = 8
 AUTH_STEP_TIMEOUT_S = 5.0
 """Limit of each step of an auth call: httpx's default, which upstream's auth client has."""
+OWN_STEP_TIMEOUT_S = 60.0
+"""Limit of each step of a call of ``db``, ``rooms`` and ``uploads``."""
 
 
 class AsyncClient:
@@ -91,6 +94,7 @@ class AsyncClient:
         self._postgrest: AsyncPostgrestClient | None = None
         self._storage: AsyncStorageClient | None = None
         self._functions: AsyncFunctionsClient | None = None
+        self._db: AsyncDatabases | None = None
         self._sessions: list[AsyncSession] = []
         # [async]
         self._background_tasks: set[asyncio.Task[None]] = set()
@@ -189,6 +193,17 @@ class AsyncClient:
                 http_client=self._session(self.options.function_client_timeout, headers=headers),
             )
         return self._functions
+
+    # Isobase's own.
+
+    @property
+    def db(self) -> AsyncDatabases:
+        """Databases and tables made at run time; Isobase alone has them."""
+        if self._db is None:
+            from isobase.db import AsyncDatabases
+
+            self._db = AsyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
+        return self._db
 
     # Short ways to them.
 

@@ -25,6 +25,7 @@ from isobase.lib.client_options import SyncClientOptions
 if TYPE_CHECKING:
     from isobase._sync.auth_client import SyncSupabaseAuthClient
     from isobase.auth.types import AuthChangeEvent, Session
+    from isobase.db import SyncDatabases
     from isobase.functions import SyncFunctionsClient
     from isobase.postgrest import SyncPostgrestClient, SyncRequestBuilder, SyncRPCFilterRequestBuilder
     from isobase.postgrest.types import CountMethod
@@ -38,6 +39,8 @@ EXPIRY_MARGIN_S = 10
 REMEMBERED_TOKENS = 8
 AUTH_STEP_TIMEOUT_S = 5.0
 """Limit of each step of an auth call: httpx's default, which upstream's auth client has."""
+OWN_STEP_TIMEOUT_S = 60.0
+"""Limit of each step of a call of ``db``, ``rooms`` and ``uploads``."""
 
 
 class Client:
@@ -90,6 +93,7 @@ class Client:
         self._postgrest: SyncPostgrestClient | None = None
         self._storage: SyncStorageClient | None = None
         self._functions: SyncFunctionsClient | None = None
+        self._db: SyncDatabases | None = None
         self._sessions: list[SyncSession] = []
 
     @classmethod
@@ -185,6 +189,17 @@ class Client:
                 http_client=self._session(self.options.function_client_timeout, headers=headers),
             )
         return self._functions
+
+    # Isobase's own.
+
+    @property
+    def db(self) -> SyncDatabases:
+        """Databases and tables made at run time; Isobase alone has them."""
+        if self._db is None:
+            from isobase.db import SyncDatabases
+
+            self._db = SyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
+        return self._db
 
     # Short ways to them.
 
