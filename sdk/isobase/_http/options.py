@@ -43,6 +43,15 @@ class Cancellation:
         for callback in callbacks:
             callback()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until cancelled, at most ``seconds``; gives whether it was."""
+        woken = threading.Event()
+        forget = self.on_cancel(woken.set)
+        try:
+            return woken.wait(seconds)
+        finally:
+            forget()
+
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called when (or at once, if already) cancelled; gives what takes it back."""
         with self._lock:

@@ -1,24 +1,31 @@
-"""The session: an httpx client whose calls end in time and are sent again where that is safe.
+"""The session: an httpx client whose calls end in time, are sent again where that is safe, and take short ways.
 
-``request`` and ``stream`` hold the loop of attempts; ``send`` is one attempt. A session made by
-``AsyncSession.of(client)`` sends through the client that the app gave (its hooks, proxies and authentication hold),
-with deadlines and retries on top.
+``request`` and ``stream`` hold the loop of attempts; ``send`` is one attempt. What needs nothing of httpx's client
+(hooks, authentication, cookies, redirects, proxies, HTTP/2) goes straight to the pool of connections; everything else
+goes through httpx. A session made by ``AsyncSession.of(client)`` sends through the client that the app gave, with
+deadlines and retries on top.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Self
+from urllib.request import getproxies
 
 import httpx
 
 from isobase._acompat import asleep
-from isobase._http.errors import DeadlineExceeded
-from isobase._http.options import CallPolicy, current_options
+from isobase._http._async.pool import MAX_CONNECTIONS, AsyncPool
+from isobase._http.errors import CallCancelled, DeadlineExceeded
+from isobase._http.limits import DEADLINE_EXTENSION
+from isobase._http.options import CallOptions, CallPolicy, current_options
+from isobase._http.prepare import SHORT_ARGUMENTS, ShortRequest, short_request
 from isobase._http.redirects import keeps_keys
 from isobase._http.retry import Again, again_after_error, again_after_status, delay_s, is_read
 
@@ -26,15 +33,7 @@ __all__ = ["AsyncSession"]
 
 logger = logging.getLogger("isobase.http")
 
-KEEPALIVE_EXPIRY_S = 15.0
-"""Idle connections are dropped before the usual proxies drop them (nginx 75 s, AWS load balancers 60 s, uvicorn 5 s is
-found by looking).
-"""
-MAX_CONNECTIONS = 100
-DEFAULT_LIMITS = httpx.Limits(
-    max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_EXPIRY_S
-)
-
+HTTP2_LIMITS = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=15.0)
 # [async]
 Authorize = Callable[[str | None], Awaitable[str | None]]
 # [/async]
@@ -46,7 +45,8 @@ class AsyncSession(httpx.AsyncClient):
 
     policy: what holds for every call unless ``call_options`` says else.
     authorize: is given a call's ``Authorization`` header and gives the one to send, or None to leave it as it is.
-    inner: a client through which everything is sent.
+    Connections are HTTP/1.1's and the session's own, unless ``transport``, ``mounts``, ``proxy``, ``cert``,
+    ``limits``, ``http2`` or a proxy of the environment asks for httpx's.
     """
 
     def __init__(
@@ -54,15 +54,32 @@ class AsyncSession(httpx.AsyncClient):
         *,
         policy: CallPolicy | None = None,
         authorize: Authorize | None = None,
-        inner: httpx.AsyncClient | None = None,
         follow_redirects: bool = True,
-        limits: httpx.Limits = DEFAULT_LIMITS,
+        verify: Any = True,
+        http2: bool = False,
+        trust_env: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(follow_redirects=follow_redirects, limits=limits, **arguments)
+        is_special = http2 or any(arguments.get(name) for name in ("mounts", "proxy", "cert", "limits"))
+        if transport is None and not is_special and not (trust_env and _has_proxy()):
+            transport = AsyncPool(lambda: httpx.create_ssl_context(verify, trust_env=trust_env))
+        elif http2:
+            arguments.setdefault("limits", HTTP2_LIMITS)
+        super().__init__(
+            follow_redirects=follow_redirects,
+            verify=verify if transport is None else False,  # else nobody looks at it, and True reads all certificates
+            http2=http2,
+            trust_env=trust_env,
+            transport=transport,
+            **arguments,
+        )
+        self._begin(policy, authorize)
+
+    def _begin(self, policy: CallPolicy | None, authorize: Authorize | None) -> None:
         self._policy = policy or CallPolicy()
         self._authorize = authorize
-        self._inner = inner
+        self._inner: httpx.AsyncClient | None = None
         self._shares = False
 
     @classmethod
@@ -77,10 +94,8 @@ class AsyncSession(httpx.AsyncClient):
         """Give a session that sends through ``client`` and shows its settings; closing it closes ``client``."""
         session = cls.__new__(cls)
         session.__dict__.update(client.__dict__)
-        session._policy = policy or CallPolicy()
-        session._authorize = authorize
+        session._begin(policy, authorize)
         session._inner = client
-        session._shares = False
         return session
 
     @classmethod
@@ -99,25 +114,39 @@ class AsyncSession(httpx.AsyncClient):
         session._shares = True
         return session
 
+    # Requests.
+
     def build_request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Request:
         """Build a request with the settings of the session, or of the client it sends through."""
         if self._inner is not None:
             return self._inner.build_request(method, url, **arguments)
         return super().build_request(method, url, **arguments)
 
+    def _request(self, method: str, url: httpx.URL | str, arguments: dict[str, Any]) -> httpx.Request:
+        """Build a request, the short way where httpx would give the same."""
+        if (
+            isinstance(self._transport, AsyncPool)
+            and self._inner is None
+            and not self._params
+            and not self._cookies
+            and arguments.keys() <= SHORT_ARGUMENTS
+        ):
+            steps = self._timeout.as_dict()
+            request = short_request(method.upper(), str(url), self._headers, steps, **arguments)
+            if request is not None:
+                return request
+        return self.build_request(method, url, **arguments)
+
     async def request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Response:
         """Send a request and read its answer whole; arguments and errors are httpx's, and ``DeadlineExceeded``."""
         how: dict[str, Any] = {name: arguments.pop(name) for name in ("auth", "follow_redirects") if name in arguments}
-        return await self._call(self.build_request(method, url, **arguments), how)
+        return await self._call(self._request(method, url, arguments), how)
 
     @asynccontextmanager
     async def stream(self, method: str, url: httpx.URL | str, **arguments: Any) -> AsyncIterator[httpx.Response]:
-        """Send a request and hand out its answer while it arrives; arguments and errors are httpx's, and
-        ``DeadlineExceeded``.
-        """
+        """Send a request and hand out its answer while it arrives; arguments and errors are those of ``request``."""
         how: dict[str, Any] = {name: arguments.pop(name) for name in ("auth", "follow_redirects") if name in arguments}
-        how["stream"] = True
-        response = await self._call(self.build_request(method, url, **arguments), how)
+        response = await self._call(self._request(method, url, arguments), {**how, "stream": True})
         try:
             yield response
         finally:
@@ -130,17 +159,15 @@ class AsyncSession(httpx.AsyncClient):
             headers.pop("apikey", None)
         return headers
 
-    async def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
-        """Send a request once."""
-        if self._inner is not None:
-            return await self._inner.send(request, **arguments)
-        return await super().send(request, **arguments)
+    # Attempts.
 
     async def _call(self, request: httpx.Request, how: dict[str, Any]) -> httpx.Response:
-        """Send a request as often as may be until it is answered or its time is over."""
+        """Send a request as often as may be, until it is answered or its time is over."""
         options = current_options()
         timeout = self._policy.timeout if options.timeout is None else options.timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
+        if deadline != math.inf:
+            request.extensions[DEADLINE_EXTENSION] = (deadline, timeout)
         retries = self._policy.retries if options.retries is None else options.retries
         if options.idempotency_key is not None and not is_read(request):
             request.headers["Idempotency-Key"] = options.idempotency_key
@@ -148,39 +175,129 @@ class AsyncSession(httpx.AsyncClient):
             authorization = await self._authorize(request.headers.get("Authorization"))
             if authorization is not None:
                 request.headers["Authorization"] = authorization
-        limits = request.extensions.get("timeout")
         attempt = 0
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeadlineExceeded(timeout or 0.0, request=request)
-            if left < math.inf and limits is not None:
-                request.extensions["timeout"] = {
-                    step: left if limit is None else min(limit, left) for step, limit in limits.items()
-                }
             retry_after = None
             try:
                 response = await self.send(request, **how)
             except httpx.TransportError as error:
-                if isinstance(error, httpx.TimeoutException) and time.monotonic() >= deadline:
-                    raise DeadlineExceeded(timeout or 0.0, request=request) from error
                 again = again_after_error(request, error) if attempt < retries else Again.NO
-                if again is not Again.YES:
+                if again is Again.NO or not await self._may_repeat(again):
                     raise
-                logger.info("%s %s: %s; sent again", request.method, request.url.path, type(error).__name__)
+                reason = type(error).__name__
             else:
                 again = again_after_status(request, response.status_code) if attempt < retries else Again.NO
-                retry_after = response.headers.get("retry-after")
-                if again is not Again.YES:
+                if again is Again.NO or not await self._may_repeat(again):
                     return response
                 await response.aclose()
-                logger.info("%s %s: status %d; sent again", request.method, request.url.path, response.status_code)
+                retry_after = response.headers.get("retry-after")
+                reason = f"status {response.status_code}"
             attempt += 1
-            wait = delay_s(attempt, retry_after)
-            if time.monotonic() + wait >= deadline:
-                raise DeadlineExceeded(timeout or 0.0, request=request)
-            await asleep(wait)
+            wait_s = delay_s(attempt, retry_after)
+            logger.info("%s %s: %s; sent again in %.2f s", request.method, request.url.path, reason, wait_s)
+            await self._pause(wait_s, deadline, options, request)
             request.headers["X-Retry-Count"] = str(attempt)
+
+    async def _may_repeat(self, again: Again) -> bool:
+        return again is Again.YES
+
+    async def _pause(self, wait_s: float, deadline: float, options: CallOptions, request: httpx.Request) -> None:
+        """Wait before the next attempt; raises when the call's time would be over then, or it is cancelled."""
+        if time.monotonic() + wait_s >= deadline:
+            raise DeadlineExceeded(request.extensions[DEADLINE_EXTENSION][1], request=request)
+        cancel = options.cancel
+        if cancel is None:
+            await asleep(wait_s)
+            return
+        # [async]
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        forget = cancel.on_cancel(lambda: (loop.call_soon_threadsafe(woken.set), None)[1])
+        try:
+            async with asyncio.timeout(wait_s):
+                await woken.wait()
+        except TimeoutError:
+            return
+        finally:
+            forget()
+        # [/async]
+        # [sync] if not cancel.wait(wait_s):
+        # [sync]     return
+        raise CallCancelled
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:
+        """Send a request once; arguments and errors are httpx's."""
+        if self._inner is not None:
+            return await self._send_through(self._inner, request, stream=stream, **how)
+        transport = self._transport
+        if (
+            isinstance(transport, AsyncPool)
+            and (not how or how.get("auth") is None)
+            and self._auth is None
+            and not self._mounts
+            and not self._event_hooks["request"]
+            and not self._event_hooks["response"]
+            and (isinstance(request, ShortRequest) or not request.url.userinfo)
+        ):
+            response = await self._exchange(transport, request, is_streamed=stream)
+            follows = how.get("follow_redirects", self.follow_redirects)
+            if not (follows and response.has_redirect_location):
+                return response
+            await response.aclose()  # httpx knows how to follow it; asking for it once more is rare
+        return await super().send(request, stream=stream, **how)
+
+    async def _exchange(self, pool: AsyncPool, request: httpx.Request, *, is_streamed: bool) -> httpx.Response:
+        """Send a request straight on a connection of the pool."""
+        began = time.perf_counter()
+        try:
+            head, body = await pool.exchange(request, is_streamed=is_streamed, cancel=current_options().cancel)
+        except httpx.RequestError as error:
+            error.request = request
+            raise
+        response = httpx.Response(
+            head.status,
+            headers=head.headers,
+            stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
+            request=request,
+            extensions={"http_version": head.version, "reason_phrase": head.reason},
+            default_encoding=self._default_encoding,
+        )
+        if isinstance(body, bytes):
+            response.elapsed = timedelta(seconds=time.perf_counter() - began)
+            if head.is_encoded:
+                response.read()
+            else:
+                # What reading would end with; reading goes through decoders that have nothing to decode.
+                response._content = body
+                response.is_closed = response.is_stream_consumed = True
+                response._num_bytes_downloaded = len(body)
+        return response
+
+    async def _send_through(self, inner: httpx.AsyncClient, request: httpx.Request, **how: Any) -> httpx.Response:
+        """Send through the app's client, whose steps get no more time than the call has left."""
+        deadline, whole_s = request.extensions.get(DEADLINE_EXTENSION, (math.inf, None))
+        if deadline == math.inf:
+            return await inner.send(request, **how)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(whole_s, request=request)
+        steps = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {
+            step: left if (limit := steps.get(step)) is None else min(limit, left)
+            for step in ("connect", "read", "write", "pool")
+        }
+        try:
+            # [async]
+            async with asyncio.timeout(left):
+                return await inner.send(request, **how)
+            # [/async]
+            # [sync] return inner.send(request, **how)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            if isinstance(error, httpx.TimeoutException) and time.monotonic() < deadline:
+                raise
+            raise DeadlineExceeded(whole_s, request=request) from error
+
+    # The end.
 
     async def aclose(self) -> None:
         """Close the connections, also those of the client it sends through, but not those it shares."""
@@ -196,3 +313,8 @@ class AsyncSession(httpx.AsyncClient):
     async def __aexit__(self, *_error: object) -> None:
         """Close the session."""
         await self.aclose()
+
+
+def _has_proxy() -> bool:
+    """Whether the environment names a proxy for HTTP."""
+    return any(getproxies().get(name) for name in ("http", "https", "all"))
