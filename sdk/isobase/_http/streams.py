@@ -195,6 +195,9 @@ class AsyncStream(asyncio.Protocol):
         go.
         """
         if self._transport is not None and not self._loop.is_closed() and self._pid == os.getpid():
+            # The loop closes the socket at its next turn, which may be long in coming; the server is to know now.
+            with contextlib.suppress(OSError, TypeError):  # it was not connected any more; uvloop's sockets cannot
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
             self._transport.abort()
         self._transport = None
 
