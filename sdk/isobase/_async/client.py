@@ -12,7 +12,7 @@ import contextlib
 import copy
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from isobase.db import AsyncDatabases
     from isobase.functions import AsyncFunctionsClient
     from isobase.postgrest import AsyncPostgrestClient, AsyncRequestBuilder, AsyncRPCFilterRequestBuilder
-    from isobase.postgrest.types import CountMethod
+    from isobase.postgrest.types import JSON, CountMethod
     from isobase.realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelOptions
     from isobase.storage import AsyncStorageClient
 
 __all__ = ["AsyncClient", "SupabaseException", "create_client"]
+
+Model = TypeVar("Model")
 
 EXPIRY_MARGIN_S = 10
 """A session that ends within this time is renewed before a call, should the background renewal not have come to it."""
@@ -207,17 +209,51 @@ class AsyncClient:
 
     # Short ways to them.
 
-    def table(self, table_name: str) -> AsyncRequestBuilder:
+    @overload
+    def table(self, table_name: str) -> AsyncRequestBuilder[JSON]: ...
+    @overload
+    def table(self, table_name: str, *, model: type[Model]) -> AsyncRequestBuilder[Model]: ...
+
+    def table(self, table_name: str, *, model: Any = None) -> AsyncRequestBuilder[Any]:
         """Begin a query of a table or view of the client's schema; the same as ``from_``."""
-        return self.from_(table_name)
+        return self.from_(table_name, model=model)
 
     def schema(self, schema: str) -> AsyncPostgrestClient:
         """Give a data client of another exposed schema."""
         return self.postgrest.schema(schema)
 
-    def from_(self, table_name: str) -> AsyncRequestBuilder:
-        """Begin a query of a table or view of the client's schema."""
-        return self.postgrest.from_(table_name)
+    @overload
+    def from_(self, table_name: str) -> AsyncRequestBuilder[JSON]: ...
+    @overload
+    def from_(self, table_name: str, *, model: type[Model]) -> AsyncRequestBuilder[Model]: ...
+
+    def from_(self, table_name: str, *, model: Any = None) -> AsyncRequestBuilder[Any]:
+        """Begin a query of a table or view of the client's schema.
+
+        model: what its rows become, a pydantic model, a dataclass or a TypedDict; not given, they are JSON.
+        """
+        return self.postgrest.from_(table_name, model=model)
+
+    @overload
+    def rpc(
+        self,
+        fn: str,
+        params: dict[Any, Any] | None = None,
+        count: CountMethod | None = None,
+        head: bool = False,
+        get: bool = False,
+    ) -> AsyncRPCFilterRequestBuilder[JSON]: ...
+    @overload
+    def rpc(
+        self,
+        fn: str,
+        params: dict[Any, Any] | None = None,
+        count: CountMethod | None = None,
+        head: bool = False,
+        get: bool = False,
+        *,
+        model: type[Model],
+    ) -> AsyncRPCFilterRequestBuilder[Model]: ...
 
     def rpc(
         self,
@@ -226,13 +262,16 @@ class AsyncClient:
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,
-    ) -> AsyncRPCFilterRequestBuilder:
+        *,
+        model: Any = None,
+    ) -> AsyncRPCFilterRequestBuilder[Any]:
         """Call a function of the database.
 
         fn: its name. params: its arguments by name. count: how rows are counted. head: count only, no rows.
-        get: as a read-only call. Gives a builder that filters what the function returns.
+        get: as a read-only call. model: what the whole result becomes (``list[Todo]``, ``Todo``, ``int``); not given, it
+        is JSON. Gives a builder that filters what the function returns.
         """
-        return self.postgrest.rpc(fn, params or {}, count, head, get)
+        return self.postgrest.rpc(fn, params or {}, count, head, get, model=model)
 
     def channel(self, topic: str, params: RealtimeChannelOptions | None = None) -> AsyncRealtimeChannel:
         """Give a channel for broadcasts, presence and row changes; ``subscribe`` joins it."""

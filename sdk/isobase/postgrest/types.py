@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import Field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Protocol
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, PlainSerializer
 from typing_extensions import TypeAliasType
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RequestBody",
     "RequestMethod",
     "ReturnMethod",
+    "Writable",
 ]
 
 JSON = TypeAliasType("JSON", "bool | str | int | float | Sequence[JSON] | Mapping[str, JSON] | None")
@@ -25,6 +27,19 @@ JSON = TypeAliasType("JSON", "bool | str | int | float | Sequence[JSON] | Mappin
 
 RequestBody = TypeAliasType("RequestBody", "JSON | Mapping[str, object] | Sequence[Mapping[str, object]]")
 """What may be sent as rows: a TypedDict is to type checkers a ``Mapping[str, object]`` and no more."""
+
+
+class DataclassInstance(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Writable = Mapping[str, object] | BaseModel | DataclassInstance | Sequence[Any] | str | int | float | bool | None
+"""What a statement takes as rows: a dict, a pydantic model, a dataclass, a list of them, or any JSON that was read.
+
+(``RequestBody`` in this union would have type checkers refuse a list of dicts whose values differ in type.)
+"""
 
 FilterValue = str | int | float | bool
 """One value of a filter that takes several."""

@@ -7,7 +7,6 @@ becomes: JSON, or the model that was given to ``table(...)``. Source: postgrest-
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Generic, Literal, Self, overload
 
 from httpx import AsyncClient, BasicAuth, Headers, Response
@@ -28,7 +27,7 @@ from isobase.postgrest._responses import (
 )
 from isobase.postgrest._writes import Asked, ask_delete, ask_insert, ask_select, ask_update, ask_upsert
 from isobase.postgrest.constants import CSV, GEOJSON, PLAN, SINGLE_ROW
-from isobase.postgrest.types import JSON, CountMethod, RequestBody, ReturnMethod
+from isobase.postgrest.types import JSON, CountMethod, ReturnMethod, Writable
 
 ReqConfig = RequestConfig[AsyncClient]
 Selected = TypeVar("Selected")
@@ -295,7 +294,7 @@ class AsyncRequestBuilder(Generic[Row]):
 
     def insert(
         self,
-        json: RequestBody | Row | Iterable[Row],
+        json: Writable,
         *,
         count: CountMethod | None = None,
         returning: ReturnMethod = ReturnMethod.representation,
@@ -312,7 +311,7 @@ class AsyncRequestBuilder(Generic[Row]):
 
     def upsert(
         self,
-        json: RequestBody | Row | Iterable[Row],
+        json: Writable,
         *,
         count: CountMethod | None = None,
         returning: ReturnMethod = ReturnMethod.representation,
@@ -330,7 +329,7 @@ class AsyncRequestBuilder(Generic[Row]):
 
     def update(
         self,
-        json: RequestBody | Row,
+        json: Writable,
         *,
         count: CountMethod | None = None,
         returning: ReturnMethod = ReturnMethod.representation,
