@@ -152,7 +152,7 @@ suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of
 suite-postgrest-js: install ## run postgrest-js's own suite; CHECKOUT=path of supabase-js, DATABASE_URL=a PostgreSQL with PostGIS
 	scripts/suite-postgrest-js $(CHECKOUT)
 
-suite-postgrest-py: install ## run postgrest-py's own suite; CHECKOUT=path of supabase-py, DATABASE_URL=an empty PostgreSQL database
+suite-postgrest-py: install ## run postgrest-py's own suite; CHECKOUT=path of supabase-py, DATABASE_URL=an empty PostgreSQL database, CLIENT=isobase: with this client
 	scripts/suite-postgrest-py $(CHECKOUT)
 
 clean: ## remove what was built (not .isobase data)
