@@ -49,6 +49,16 @@ token_verifications = 10000
 [auth.mfa.totp]
 enroll_enabled = true
 verify_enabled = true
+
+[auth.passkey]
+enabled = true
+
+[auth.webauthn]
+rp_id = "127.0.0.1"
+rp_origins = ["http://127.0.0.1:3000"]
+
+[auth.oauth_server]
+enabled = true
 """
 LEAVE_NOTHING = """
 set session_replication_role = replica;

@@ -157,7 +157,7 @@ class AuthMFAEnrollResponse(Model):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     @model_validator(mode="after")
-    def _phone_has_a_number(self) -> AuthMFAEnrollResponse:
+    def validate_phone_required_for_phone_type(self) -> AuthMFAEnrollResponse:
         if self.type == "phone" and not self.phone:
             raise ValueError("phone is required when type is 'phone'")
         return self

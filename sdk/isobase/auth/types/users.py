@@ -176,7 +176,7 @@ class Session(Model):
     user: User
 
     @model_validator(mode="after")
-    def _know_the_end(self) -> Session:
+    def validator(self) -> Session:
         if self.expires_in and not self.expires_at:
             self.expires_at = round(time()) + self.expires_in
         return self
