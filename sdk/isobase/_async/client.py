@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from isobase.postgrest.types import JSON, CountMethod
     from isobase.realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelOptions
     from isobase.storage import AsyncStorageClient
+    from isobase.uploads import AsyncUploads
 
 __all__ = ["AsyncClient", "SupabaseException", "create_client"]
 
@@ -97,6 +98,7 @@ class AsyncClient:
         self._storage: AsyncStorageClient | None = None
         self._functions: AsyncFunctionsClient | None = None
         self._db: AsyncDatabases | None = None
+        self._uploads: AsyncUploads | None = None
         self._sessions: list[AsyncSession] = []
         # [async]
         self._background_tasks: set[asyncio.Task[None]] = set()
@@ -206,6 +208,25 @@ class AsyncClient:
 
             self._db = AsyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
         return self._db
+
+    @property
+    def uploads(self) -> AsyncUploads:
+        """Uploads of users by kind; Isobase alone has them."""
+        if self._uploads is None:
+            from isobase.uploads import AsyncUploads
+
+            # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its signature.
+            store = (
+                AsyncSession.sharing(
+                    self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
+                )
+                if self.options.httpx_client is None
+                else self.options.httpx_client
+            )
+            self._uploads = AsyncUploads(
+                str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
+            )
+        return self._uploads
 
     # Short ways to them.
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from isobase.postgrest.types import JSON, CountMethod
     from isobase.realtime import RealtimeChannelOptions, SyncRealtimeChannel, SyncRealtimeClient
     from isobase.storage import SyncStorageClient
+    from isobase.uploads import SyncUploads
 
 __all__ = ["Client", "SupabaseException", "create_client"]
 
@@ -96,6 +97,7 @@ class Client:
         self._storage: SyncStorageClient | None = None
         self._functions: SyncFunctionsClient | None = None
         self._db: SyncDatabases | None = None
+        self._uploads: SyncUploads | None = None
         self._sessions: list[SyncSession] = []
 
     @classmethod
@@ -202,6 +204,25 @@ class Client:
 
             self._db = SyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
         return self._db
+
+    @property
+    def uploads(self) -> SyncUploads:
+        """Uploads of users by kind; Isobase alone has them."""
+        if self._uploads is None:
+            from isobase.uploads import SyncUploads
+
+            # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its signature.
+            store = (
+                SyncSession.sharing(
+                    self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
+                )
+                if self.options.httpx_client is None
+                else self.options.httpx_client
+            )
+            self._uploads = SyncUploads(
+                str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
+            )
+        return self._uploads
 
     # Short ways to them.
 

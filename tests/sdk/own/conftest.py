@@ -38,3 +38,8 @@ def person(stack: Stack) -> Callable[[], Person]:
         return Person(user_id, jwt.encode(claims, stack.jwt_secret, algorithm="HS256"))
 
     return make
+
+
+def fetched(url: str) -> httpx.Response:
+    """What anybody gets by a URL."""
+    return httpx.get(url)

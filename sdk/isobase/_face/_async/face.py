@@ -9,7 +9,7 @@ import httpx
 
 from isobase._face.errors import error_of
 from isobase._face.wire import json_bytes
-from isobase._http import AsyncSession
+from isobase._http import READ, AsyncSession
 
 __all__ = ["AsyncFace"]
 
@@ -38,11 +38,13 @@ class AsyncFace:
         params: list[tuple[str, str]] | None = None,
         json: object = None,
         form: Mapping[str, Any] | None = None,
+        is_repeatable: bool = False,
     ) -> httpx.Response:
         """Send a request and give its answer. Raises ``IsobaseAPIError`` for a refusal, and httpx's exceptions when
         nothing answers.
 
         json: sent as the body, unless None. form: ``data`` and ``files`` of a form, as httpx takes them.
+        is_repeatable: whether doing it twice is the same as once, so that it is sent again when its answer is lost.
         """
         arguments: dict[str, Any] = dict(form or {})
         headers = dict(self.headers)
@@ -51,6 +53,8 @@ class AsyncFace:
             headers |= JSON_TYPE
         if params:
             arguments["params"] = params
+        if is_repeatable:
+            arguments["extensions"] = READ
         response = await self.session.request(method, f"{self.url}{path}", headers=headers, **arguments)
         if not response.is_success:
             raise error_of(response)

@@ -10,7 +10,7 @@ import httpx
 
 from isobase._face.errors import error_of
 from isobase._face.wire import json_bytes
-from isobase._http import SyncSession
+from isobase._http import READ, SyncSession
 
 __all__ = ["SyncFace"]
 
@@ -39,11 +39,13 @@ class SyncFace:
         params: list[tuple[str, str]] | None = None,
         json: object = None,
         form: Mapping[str, Any] | None = None,
+        is_repeatable: bool = False,
     ) -> httpx.Response:
         """Send a request and give its answer. Raises ``IsobaseAPIError`` for a refusal, and httpx's exceptions when
         nothing answers.
 
         json: sent as the body, unless None. form: ``data`` and ``files`` of a form, as httpx takes them.
+        is_repeatable: whether doing it twice is the same as once, so that it is sent again when its answer is lost.
         """
         arguments: dict[str, Any] = dict(form or {})
         headers = dict(self.headers)
@@ -52,6 +54,8 @@ class SyncFace:
             headers |= JSON_TYPE
         if params:
             arguments["params"] = params
+        if is_repeatable:
+            arguments["extensions"] = READ
         response = self.session.request(method, f"{self.url}{path}", headers=headers, **arguments)
         if not response.is_success:
             raise error_of(response)
