@@ -14,6 +14,9 @@ from isobase.storage._async.file_api import AsyncBucket
 from isobase.storage._sync import SyncStorageClient
 from isobase.storage._sync.bucket import SyncStorageBucketAPI
 from isobase.storage._sync.file_api import SyncBucket
+from isobase.storage._upload_store import FileUploadStore as FileUploadStore
+from isobase.storage._upload_store import MemoryUploadStore as MemoryUploadStore
+from isobase.storage._upload_store import UploadStore as UploadStore
 from isobase.storage.constants import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
 from isobase.storage.exceptions import StorageApiError as StorageApiError
 from isobase.storage.exceptions import StorageException as StorageException

@@ -144,7 +144,7 @@ def _parse_storage_api_error(response: Response) -> StorageApiError:
     )
 
 
-TUS_CODES = {
+TUS_CODES: dict[int, tuple[str, str]] = {
     HTTPStatus.BAD_REQUEST: ("InvalidRequest", "InvalidRequest"),
     HTTPStatus.FORBIDDEN: ("Unauthorized", "AccessDenied"),
     HTTPStatus.NOT_FOUND: ("not_found", "NoSuchUpload"),
@@ -161,7 +161,10 @@ def resumable_error(status: int, text: str) -> StorageApiError:
 
     So ``except StorageApiError as error: error.code == "Duplicate"`` holds for large files as for small ones.
     """
-    label, code = TUS_CODES.get(HTTPStatus(status), ("InternalError", "InternalError"))
+    if text.startswith("{"):
+        # A token that does not verify is refused before the protocol is looked at, in the common shape.
+        return error_of(Response(status, text=text, headers={"content-type": "application/json"}))
+    label, code = TUS_CODES.get(status, ("InternalError", "InternalError"))
     return StorageApiError(text.strip() or f"HTTP {status}", label, str(status), error_code=code, http_status=status)
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pyvips
 
+from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.stack import Stack, StackProcess
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remember uploads of the tests nowhere else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,6 +67,43 @@ def api(server: Server) -> Api:
     """Its storage API."""
     stack = server.stack
     return Api(f"{stack.url}/storage/v1/", stack.service_role_key, stack.anon_key)
+
+
+class Proxy:
+    """A proxy before the storage API, in a loop and thread of its own, so that both clients can use it."""
+
+    def __init__(self, api: Api, inner: FaultProxy) -> None:
+        self.api = api
+        self._inner = inner
+        self.api_url = f"{inner.url}/storage/v1/"
+
+    @property
+    def seen(self) -> list[str]:
+        """Method and target of each request."""
+        return self._inner.seen
+
+    def breaks(self, fault: Break, matches: Callable[[str, str], bool], *, times: int = 10**9) -> None:
+        """From now on the next requests that fit go wrong so."""
+        self._inner.breaks(fault, matches, times=times)
+
+    def heals(self) -> None:
+        """Nothing goes wrong any more."""
+        self._inner.heals()
+
+
+@pytest.fixture
+def proxy(api: Api, server: Server) -> Iterator[Proxy]:
+    """A proxy that breaks what a test says."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    manager = fault_proxy(server.stack.url)
+    inner = asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
+    yield Proxy(api, inner)
+    asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from isobase.storage._options import FileSettings, file_settings
-from isobase.storage._source import FileInput, source_of
+from isobase.storage._resumable import ResumableTarget
+from isobase.storage._source import FileInput, SeekableSource, Source, source_of
 from isobase.storage._sync._requests import SyncObjectRequests
+from isobase.storage._sync._resumable import SyncResumableUpload
 from isobase.storage._sync._single import SyncSingleUpload
+from isobase.storage._upload_store import UploadStore
 from isobase.storage._url import object_parts
+from isobase.storage.constants import RESUMABLE_ABOVE_BYTES
 from isobase.storage.types import FileOptions, Progress, RequestMethod, UploadResponse, UploadSignedUrlFileOptions
 
 __all__ = ["SyncUploads"]
+
+
+@dataclass(slots=True, frozen=True)
+class _Wishes:
+    on_progress: Progress | None
+    size: int | None
+    resumable: bool | None
+    store: UploadStore | None
+
+    def resumable_for(self, source: Source) -> bool:
+        if source.size == 0:
+            return False
+        if self.resumable is None:
+            return isinstance(source, SeekableSource) and source.size > RESUMABLE_ABOVE_BYTES
+        return self.resumable
 
 
 class SyncUploads(SyncObjectRequests):
@@ -24,6 +45,8 @@ class SyncUploads(SyncObjectRequests):
         *,
         on_progress: Progress | None = None,
         size: int | None = None,
+        resumable: bool | None = None,
+        store: UploadStore | None = None,
     ) -> UploadResponse:
         """Upload a new object; the file is never held in memory whole.
 
@@ -32,13 +55,16 @@ class SyncUploads(SyncObjectRequests):
         (of one's own), ``headers``.
         on_progress: called with the bytes that are sent and their number (None: not known); it may step back after a lost
         connection, and what it raises ends the upload. size: the bytes of an iterable, where they are known.
+        resumable: by the resumable protocol (TUS), in pieces of 6 MiB; default for files above 6 MiB. Such an upload goes on
+        where it was after lost connections and restarts of the server, and a file's also in a new process.
+        store: where those uploads are remembered, default a folder in the user's cache.
 
         A connection that is lost on the way is tried again: what can be read again is sent again, and where an answer was
         lost it is found out whether the object is there. Raises ``StorageApiError`` (``Duplicate``, ``Unauthorized``,
         ``Payload too large`` ...), httpx's errors for the network, ``TransferError`` for a file that changed meanwhile.
         """
         settings = file_settings(file_options)
-        return self._upload("POST", path, file, settings, None, on_progress, size)
+        return self._upload("POST", path, file, settings, None, _Wishes(on_progress, size, resumable, store))
 
     def update(
         self,
@@ -48,10 +74,12 @@ class SyncUploads(SyncObjectRequests):
         *,
         on_progress: Progress | None = None,
         size: int | None = None,
+        resumable: bool | None = None,
+        store: UploadStore | None = None,
     ) -> UploadResponse:
         """Upload an object in the place of the one that is there; arguments and errors as for :meth:`upload`."""
         settings = file_settings(file_options, always_upsert=True)
-        return self._upload("PUT", path, file, settings, None, on_progress, size)
+        return self._upload("PUT", path, file, settings, None, _Wishes(on_progress, size, resumable, store))
 
     def upload_to_signed_url(
         self,
@@ -62,9 +90,12 @@ class SyncUploads(SyncObjectRequests):
         *,
         on_progress: Progress | None = None,
         size: int | None = None,
+        resumable: bool | None = None,
+        store: UploadStore | None = None,
     ) -> UploadResponse:
         """Upload with the ``token`` of :meth:`create_signed_upload_url`; other arguments and errors as for :meth:`upload`."""
-        return self._upload("PUT", path, file, file_settings(file_options), token, on_progress, size)
+        wishes = _Wishes(on_progress, size, resumable, store)
+        return self._upload("PUT", path, file, file_settings(file_options), token, wishes)
 
     def _upload(
         self,
@@ -73,13 +104,16 @@ class SyncUploads(SyncObjectRequests):
         file: FileInput,
         settings: FileSettings,
         token: str | None,
-        on_progress: Progress | None,
-        size: int | None,
+        wishes: _Wishes,
     ) -> UploadResponse:
         path_parts = object_parts(path)
         key = "/".join(path_parts)
-        source = source_of(file, size=size)
+        source = source_of(file, size=wishes.size)
         try:
+            if wishes.resumable_for(source):
+                target = ResumableTarget(self._base_url, self.id, key, settings, token)
+                SyncResumableUpload(self, target, source, wishes.on_progress, wishes.store).run()
+                return UploadResponse(path if token else key, f"{self.id}/{key}")
             single = SyncSingleUpload(
                 self,
                 method,
@@ -87,7 +121,7 @@ class SyncUploads(SyncObjectRequests):
                 {"token": token} if token else None,
                 settings.headers(with_upsert=method == "POST"),
                 source,
-                on_progress,
+                wishes.on_progress,
             )
             answer = single.run(key)
         finally:
