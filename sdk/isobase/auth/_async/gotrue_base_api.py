@@ -54,7 +54,8 @@ class AsyncGoTrueBaseAPI:
 
     async def close(self) -> None:
         """Close the connections that this client opened."""
-        await self._http_client.aclose()
+        if self._owns_http_client:
+            await self._http_client.aclose()
 
     async def _request(
         self,

@@ -154,7 +154,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
                 await self._erase()
                 return None, "SIGNED_OUT"
             self._known, self._known_text = session, text
-            if before is None or before.access_token == session.access_token:
+            if before is None or before.refresh_token == session.refresh_token:
                 return session.model_copy(), None
             self._epoch += 1
             self._replaced_token = before.refresh_token

@@ -55,7 +55,8 @@ class SyncGoTrueBaseAPI:
 
     def close(self) -> None:
         """Close the connections that this client opened."""
-        self._http_client.close()
+        if self._owns_http_client:
+            self._http_client.close()
 
     def _request(
         self,
