@@ -140,8 +140,8 @@ suite-storage-server: install ## run supabase/storage's own integration suite; C
 suite-realtime-check: install ## run supabase/realtime's own end-to-end check (needs bun); CHECKOUT=path of its repository
 	scripts/suite-realtime-check $(CHECKOUT) $(SUITE_ARGS)
 
-suite-realtime-py: install ## run realtime-py's own suite (Python); CHECKOUT=path of supabase-py's repository
-	scripts/suite-realtime-py $(CHECKOUT) $(SUITE_ARGS)
+suite-realtime-py: install ## run realtime-py's own suite (Python); CHECKOUT=path of supabase-py's repository, CLIENT=isobase for ours
+	CLIENT="$(CLIENT)" scripts/suite-realtime-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-supabase-py: install ## run the suites of supabase-py's packages supabase and functions; CHECKOUT=its repository, CLIENT=isobase for ours
 	CLIENT="$(CLIENT)" scripts/suite-supabase-py $(CHECKOUT) $(SUITE_ARGS)

@@ -78,8 +78,6 @@ def join_payload(
     }
     if bindings and positions is not None:
         body["postgres_changes_options"] = positions
-    elif "postgres_changes_options" in config:
-        body["postgres_changes_options"] = config["postgres_changes_options"]
     return {"config": body} | ({"access_token": token} if token else {})
 
 

@@ -27,9 +27,14 @@ class Positions:
         self._may_have_missed = False
         self._seen: set[tuple[str, tuple[int, ...]]] | None = None
 
-    def join_options(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Give ``postgres_changes_options`` of a join that is now sent: with the last position, if there is one."""
+    def join_options(self, given: dict[str, Any], *, replay: bool) -> dict[str, Any] | None:
+        """Give ``postgres_changes_options`` of a join that is now sent: with the last position, if there is one.
+
+        None where nothing is asked for: without ``replay``, unless it was ``given``.
+        """
         self._may_have_missed = self._is_live
+        if not replay:
+            return given or None
         self._seen = set() if self.last is not None else None
         return {**given, "position": True} | ({"since": self.last} if self.last is not None else {})
 

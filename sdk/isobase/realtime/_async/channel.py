@@ -177,9 +177,10 @@ class AsyncRealtimeChannel(ChannelListeners):
         await self.join_push.resend()
 
     def _position_options(self) -> dict[str, Any] | None:
-        if not self.socket.replay or not self.postgres_changes_callbacks:
+        if not self.postgres_changes_callbacks:
             return None
-        return self._positions.join_options(dict(self.params.get("config", {}).get("postgres_changes_options") or {}))
+        given = dict(self.params.get("config", {}).get("postgres_changes_options") or {})
+        return self._positions.join_options(given, replay=self.socket.replay)
 
     async def _rejoin_if_connected(self) -> None:
         if self.socket.is_connected and self.is_errored:
