@@ -15,7 +15,7 @@ from typing import Any, Final
 from isobase.storage.constants import DEFAULT_FILE_OPTIONS
 from isobase.storage.types import DownloadOptions, TransformOptions, URLOptions, transform_to_dict
 
-__all__ = ["FileSettings", "download_query", "file_settings", "json_text", "url_query", "wants_transform"]
+__all__ = ["FileSettings", "download_query", "file_settings", "json_text", "read_path", "url_query", "wants_transform"]
 
 SETTINGS: Final = ("cache-control", "content-type", "metadata", "headers", "upsert", "x-upsert")
 
@@ -98,3 +98,8 @@ def download_query(options: DownloadOptions | None, query_params: Mapping[str, s
         **url_query(options),
         **(query_params or {}),
     }
+
+
+def read_path(options: DownloadOptions | None) -> list[str]:
+    """Give where an object is read: as it is, or rendered."""
+    return ["render", "image", "authenticated"] if wants_transform(options) else ["object"]

@@ -82,6 +82,11 @@ class Proxy:
         """Method and target of each request."""
         return self._inner.seen
 
+    @property
+    def open_answers(self) -> int:
+        """How many answers are on their way."""
+        return self._inner.open_answers
+
     def breaks(self, fault: Break, matches: Callable[[str, str], bool], *, times: int = 10**9) -> None:
         """From now on the next requests that fit go wrong so."""
         self._inner.breaks(fault, matches, times=times)

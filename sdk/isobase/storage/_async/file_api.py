@@ -11,8 +11,9 @@ from httpx import AsyncClient, Headers
 
 from isobase._http import READ
 from isobase.storage._async.bucket import AsyncBucket
+from isobase.storage._async.downloads import AsyncDownloads
 from isobase.storage._async.uploads import AsyncUploads
-from isobase.storage._options import download_query, url_query, wants_transform
+from isobase.storage._options import download_query, read_path, url_query, wants_transform
 from isobase.storage._signed import signed_item, signed_upload, signed_url
 from isobase.storage._url import StorageUrl, object_parts
 from isobase.storage.constants import DEFAULT_SEARCH_OPTIONS, DEFAULT_SORT_BY
@@ -50,7 +51,7 @@ from isobase.storage.types import (
 __all__ = ["AsyncBucket", "AsyncBucketActionsMixin", "AsyncBucketProxy"]
 
 
-class AsyncBucketActionsMixin(AsyncUploads):
+class AsyncBucketActionsMixin(AsyncUploads, AsyncDownloads):
     """The calls on the objects of one bucket."""
 
     async def create_signed_upload_url(
@@ -183,7 +184,9 @@ class AsyncBucketActionsMixin(AsyncUploads):
         Raises ``StorageApiError`` (``not_found``) where it is not there or hidden.
         """
         response = await self._request(
-            "GET", self._read_path(path, options), query_params=download_query(options, query_params)
+            "GET",
+            [*read_path(options), self.id, *object_parts(path)],
+            query_params=download_query(options, query_params),
         )
         return response.content
 
@@ -196,10 +199,6 @@ class AsyncBucketActionsMixin(AsyncUploads):
         query = {"transformations": "true"} if (options or {}).get("transformations") else None
         response = await self._request("DELETE", ["cdn", self.id, *object_parts(path)], json={}, query_params=query)
         return cast("dict[str, str]", response.json())
-
-    def _read_path(self, path: str, options: DownloadOptions | None) -> builtins.list[str]:
-        service = ["render", "image", "authenticated"] if wants_transform(options) else ["object"]
-        return [*service, self.id, *object_parts(path)]
 
 
 @dataclass

@@ -11,9 +11,10 @@ from typing import Any, cast
 from httpx import Client, Headers
 
 from isobase._http import READ
-from isobase.storage._options import download_query, url_query, wants_transform
+from isobase.storage._options import download_query, read_path, url_query, wants_transform
 from isobase.storage._signed import signed_item, signed_upload, signed_url
 from isobase.storage._sync.bucket import SyncBucket
+from isobase.storage._sync.downloads import SyncDownloads
 from isobase.storage._sync.uploads import SyncUploads
 from isobase.storage._url import StorageUrl, object_parts
 from isobase.storage.constants import DEFAULT_SEARCH_OPTIONS, DEFAULT_SORT_BY
@@ -51,7 +52,7 @@ from isobase.storage.types import (
 __all__ = ["SyncBucket", "SyncBucketActionsMixin", "SyncBucketProxy"]
 
 
-class SyncBucketActionsMixin(SyncUploads):
+class SyncBucketActionsMixin(SyncUploads, SyncDownloads):
     """The calls on the objects of one bucket."""
 
     def create_signed_upload_url(
@@ -182,7 +183,9 @@ class SyncBucketActionsMixin(SyncUploads):
         Raises ``StorageApiError`` (``not_found``) where it is not there or hidden.
         """
         response = self._request(
-            "GET", self._read_path(path, options), query_params=download_query(options, query_params)
+            "GET",
+            [*read_path(options), self.id, *object_parts(path)],
+            query_params=download_query(options, query_params),
         )
         return response.content
 
@@ -195,10 +198,6 @@ class SyncBucketActionsMixin(SyncUploads):
         query = {"transformations": "true"} if (options or {}).get("transformations") else None
         response = self._request("DELETE", ["cdn", self.id, *object_parts(path)], json={}, query_params=query)
         return cast("dict[str, str]", response.json())
-
-    def _read_path(self, path: str, options: DownloadOptions | None) -> builtins.list[str]:
-        service = ["render", "image", "authenticated"] if wants_transform(options) else ["object"]
-        return [*service, self.id, *object_parts(path)]
 
 
 @dataclass
