@@ -131,8 +131,8 @@ suite-storage-acceptance: install ## run supabase/storage's own acceptance suite
 suite-storage-js: install ## run storage-js's own suite; CHECKOUT=a supabase-js checkout
 	scripts/suite-storage-js $(CHECKOUT) $(SUITE_ARGS)
 
-suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout
-	scripts/suite-storage-py $(CHECKOUT) $(SUITE_ARGS)
+suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout, CLIENT=isobase for this client
+	CLIENT="$(CLIENT)" scripts/suite-storage-py $(CHECKOUT) $(SUITE_ARGS)
 
 suite-storage-server: install ## run supabase/storage's own integration suite; CHECKOUT=its checkout, its packages installed
 	scripts/suite-storage-server $(CHECKOUT) $(SUITE_ARGS)

@@ -9,6 +9,7 @@ import asyncio
 import os
 
 # [sync] import threading
+# [sync] from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -175,8 +176,11 @@ async def test_a_cancelled_transfer_stops_and_frees_its_connection(proxy: Proxy,
 # [sync]     proxy.breaks(Break.HANG_ANSWER, is_read)
 # [sync]     with SyncStorageClient(proxy.api_url, proxy.api.service) as client:
 # [sync]         files = client.from_(bucket.id)
-# [sync]         stream = files.download_stream("a.bin")
-# [sync]         for work in (lambda: files.download("a.bin"), stream.read):
+# [sync]         works: list[Callable[[], bytes]] = [
+# [sync]             lambda: files.download("a.bin"),
+# [sync]             lambda: files.download_stream("a.bin").read(),
+# [sync]         ]
+# [sync]         for work in works:
 # [sync]             cancel = Cancellation()
 # [sync]             timer = threading.Timer(0.2, cancel.cancel)
 # [sync]             timer.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -139,8 +140,11 @@ def test_a_cancelled_transfer_stops(proxy: Proxy, bucket: SyncBucketProxy) -> No
     proxy.breaks(Break.HANG_ANSWER, is_read)
     with SyncStorageClient(proxy.api_url, proxy.api.service) as client:
         files = client.from_(bucket.id)
-        stream = files.download_stream("a.bin")
-        for work in (lambda: files.download("a.bin"), stream.read):
+        works: list[Callable[[], bytes]] = [
+            lambda: files.download("a.bin"),
+            lambda: files.download_stream("a.bin").read(),
+        ]
+        for work in works:
             cancel = Cancellation()
             timer = threading.Timer(0.2, cancel.cancel)
             timer.start()
