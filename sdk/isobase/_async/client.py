@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import httpx
 
 from isobase._acompat import aspawn
-from isobase._http._async.session import AsyncSession
+from isobase._http._async.features import AsyncFeatures
+from isobase._http._async.session import AsyncSession, SessionParts
 from isobase._http.options import CallPolicy
+from isobase._http.tracing import tracing_of
 from isobase._keys import bearer, check_arguments, is_opaque_key, is_secret_key, warn_of_unknown_key
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import AsyncClientOptions
@@ -78,6 +80,7 @@ class AsyncClient:
         self.storage_url = self.supabase_url.join("storage/v1/")
         self.functions_url = self.supabase_url.join("functions/v1")
         self._own_session: AsyncSession | None = None
+        self._own_features: AsyncFeatures | None = None
         self._owner: AsyncClient | None = None
 
     def _set_options(self, options: AsyncClientOptions) -> None:
@@ -144,9 +147,11 @@ class AsyncClient:
     def realtime(self) -> AsyncRealtimeClient:
         """The realtime client."""
         if self._realtime is None:
-            self._realtime = self._init_realtime_client(self.realtime_url, self.supabase_key, self.options.realtime)
-            if (token := self._session_token()) is not None:
-                self._realtime.access_token = token
+            self._realtime = self._init_realtime_client(
+                self.realtime_url,
+                self.supabase_key,
+                {"access_token": self.options.access_token or self._current_token, **(self.options.realtime or {})},
+            )
         return self._realtime
 
     @realtime.setter
@@ -164,6 +169,7 @@ class AsyncClient:
                 http_client=self._session(
                     self.options.postgrest_client_timeout,
                     retries=self.options.retries if self.options.postgrest_client_retry else 0,
+                    may_have_keys=True,
                 ),
                 retry_enabled=self.options.postgrest_client_retry,
             )
@@ -347,6 +353,16 @@ class AsyncClient:
             self._own_session = AsyncSession(http2=self.options.http2)
         return self._own_session
 
+    def _features(self) -> AsyncFeatures:
+        """What the server can do beyond Supabase's: one memory for this client and its views."""
+        if self._owner is not None:
+            return self._owner._features()
+        if self._own_features is None:
+            given = self.options.httpx_client
+            session = self._pool() if given is None else AsyncSession.of(given)
+            self._own_features = AsyncFeatures(session, str(self.supabase_url.join(".well-known/isobase")))
+        return self._own_features
+
     def _session(
         self,
         timeout: float | httpx.Timeout,
@@ -354,23 +370,28 @@ class AsyncClient:
         headers: dict[str, str] | None = None,
         retries: int | None = None,
         authorize: bool = True,
+        may_have_keys: bool = False,
     ) -> AsyncSession:
-        """Give the session of one sub-client: its headers and limits, on the client's connections."""
+        """Give the session of one sub-client: its headers and limits, on the client's connections.
+
+        authorize: whether it follows the signed-in user. may_have_keys: whether its writes may carry idempotency keys.
+        """
         options = self.options
         policy = CallPolicy(
             timeout=options.timeout,
             retries=options.retries if retries is None else retries,
             automatic_keys=options.idempotency_keys,
         )
-        hook = self._authorize if authorize else None
+        more: SessionParts = {
+            "policy": policy,
+            "authorize": self._authorize if authorize else None,
+            "features": self._features() if may_have_keys else None,
+            "tracing": tracing_of(self.supabase_url.host, options.trace_propagation, options.trace_spans),
+        }
         if options.httpx_client is not None:
-            return AsyncSession.over(options.httpx_client, policy=policy, authorize=hook)
+            return AsyncSession.over(options.httpx_client, **more)
         session = AsyncSession.sharing(
-            self._pool(),
-            headers=options.headers if headers is None else headers,
-            timeout=timeout,
-            policy=policy,
-            authorize=hook,
+            self._pool(), headers=options.headers if headers is None else headers, timeout=timeout, **more
         )
         self._sessions.append(session)
         return session
@@ -397,10 +418,9 @@ class AsyncClient:
             current = self.options.headers["Authorization"]
         return current if present != current and present in self._earlier else None
 
-    def _session_token(self) -> str | None:
-        """The token of the signed-in user, where the client follows it."""
-        authorization = self.options.headers["Authorization"]
-        return None if authorization == bearer(self.supabase_key) else authorization.removeprefix("Bearer ")
+    def _current_token(self) -> str:
+        """The token that a call made now would carry: the user's, or the key."""
+        return self.options.headers["Authorization"].removeprefix("Bearer ")
 
     # The auth client's events.
 

@@ -149,7 +149,5 @@ class CallPolicy:
     timeout: float | None = None
     """The whole time of a call in seconds, None: no limit beside httpx's own (for each step of it)."""
     retries: int = DEFAULT_RETRIES
-    keeps_keys: bool = False
-    """Whether the service behind this session may keep idempotency keys (asked before a write is sent again)."""
     automatic_keys: bool = False
     """Whether every write gets an idempotency key of its own, where the server keeps them."""

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-__all__ = ["READ", "READ_EXTENSION", "Again", "again_after_error", "again_after_status", "delay_s", "is_read"]
+__all__ = ["READ", "READ_EXTENSION", "Again", "again_after_answer", "again_after_error", "delay_s", "is_read"]
 
 READ_EXTENSION = "isobase_read"
 READ: dict[str, object] = {READ_EXTENSION: True}
@@ -23,6 +23,8 @@ READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # 503 and 520 are postgrest-js's; the others say as plainly that the answer came from a gateway that did not reach the
 # service.
 RETRIED_STATUSES = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
+KEY_IN_USE = b"idempotency_key_in_use"
+"""The code of Isobase's answer to a write whose key's first request has not ended."""
 FIRST_DELAY_S = 0.25
 MAX_DELAY_S = 30.0
 
@@ -61,9 +63,13 @@ def again_after_error(request: httpx.Request, error: httpx.TransportError) -> Ag
     return Again.NO
 
 
-def again_after_status(request: httpx.Request, status: int) -> Again:
-    """Decide after an answer."""
-    return _again(request, reached=True) if status in RETRIED_STATUSES else Again.NO
+def again_after_answer(request: httpx.Request, response: httpx.Response) -> Again:
+    """Decide after an answer. A write that is still being done under its key is asked for again."""
+    if response.status_code in RETRIED_STATUSES:
+        return _again(request, reached=True)
+    if response.status_code == 409 and "idempotency-key" in request.headers and response.is_stream_consumed:
+        return Again.IF_KEYS_ARE_KEPT if KEY_IN_USE in response.content else Again.NO
+    return Again.NO
 
 
 def retry_after_s(value: str | None) -> float | None:

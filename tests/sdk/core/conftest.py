@@ -33,12 +33,13 @@ class WireServer:
     url: str
     answer: Callable[[Heard, int], bytes | None] = lambda _heard, _number: OK
     act: Callable[[socket.socket, Heard, int], None] | None = None
+    refuse_bodies_with: bytes | None = None
     heard: list[Heard] = field(default_factory=list)
     connections: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
 
 
-def _read_request(peer: socket.socket) -> Heard | None:
+def _read_request(peer: socket.socket, refusal: bytes | None) -> Heard | None:
     data = b""
     while b"\r\n\r\n" not in data:
         more = peer.recv(65536)
@@ -49,6 +50,12 @@ def _read_request(peer: socket.socket) -> Heard | None:
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ", 2)
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    if refusal is not None and "content-length" in headers:
+        peer.sendall(refusal)
+        peer.shutdown(socket.SHUT_WR)
+        while peer.recv(65536):  # else the client gets a reset before it can read
+            pass
+        return None
     while len(body) < int(headers.get("content-length", "0")):
         body += peer.recv(65536)
     return Heard(method, target, headers, body)
@@ -56,7 +63,7 @@ def _read_request(peer: socket.socket) -> Heard | None:
 
 def _serve(server: WireServer, peer: socket.socket) -> None:
     with contextlib.closing(peer), contextlib.suppress(OSError):
-        while (heard := _read_request(peer)) is not None:
+        while (heard := _read_request(peer, server.refuse_bodies_with)) is not None:
             server.heard.append(heard)
             number = len(server.heard)
             if server.act is not None:
@@ -93,3 +100,17 @@ def wire() -> Iterator[WireServer]:
         with contextlib.suppress(OSError):
             peer.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+def answer(body: bytes = b"[]", status: str = "200 OK", *headers: str) -> bytes:
+    """An answer with a body of a length."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def drip(server: WireServer, peer: socket.socket, *, head: bytes, piece: bytes, pause_s: float = 0.05) -> None:
+    """Answer with ``head``, then with ``piece`` again and again until the client goes or the test ends."""
+    with contextlib.suppress(OSError):
+        peer.sendall(head)
+        while not server.closing.wait(pause_s):
+            peer.sendall(piece)

@@ -12,22 +12,25 @@ import asyncio
 import logging
 import math
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 from urllib.request import getproxies
 
 import httpx
 
 from isobase._acompat import asleep
+from isobase._http._async.features import AsyncFeatures
 from isobase._http._async.pool import MAX_CONNECTIONS, AsyncPool
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.limits import DEADLINE_EXTENSION
 from isobase._http.options import CallOptions, CallPolicy, current_options
 from isobase._http.prepare import SHORT_ARGUMENTS, ShortRequest, short_request
 from isobase._http.redirects import keeps_keys
-from isobase._http.retry import Again, again_after_error, again_after_status, delay_s, is_read
+from isobase._http.retry import Again, again_after_answer, again_after_error, delay_s, is_read
+from isobase._http.tracing import TRACE_HEADERS, Tracing, finish
 
 __all__ = ["AsyncSession"]
 
@@ -38,6 +41,15 @@ HTTP2_LIMITS = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=15
 Authorize = Callable[[str | None], Awaitable[str | None]]
 # [/async]
 # [sync] Authorize = Callable[[str | None], str | None]
+
+
+class SessionParts(TypedDict):
+    """What a composed client gives each of its sessions."""
+
+    policy: CallPolicy
+    authorize: Authorize | None
+    features: AsyncFeatures | None
+    tracing: Tracing | None
 
 
 class AsyncSession(httpx.AsyncClient):
@@ -76,9 +88,17 @@ class AsyncSession(httpx.AsyncClient):
         )
         self._begin(policy, authorize)
 
-    def _begin(self, policy: CallPolicy | None, authorize: Authorize | None) -> None:
+    def _begin(
+        self,
+        policy: CallPolicy | None,
+        authorize: Authorize | None,
+        features: AsyncFeatures | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._policy = policy or CallPolicy()
         self._authorize = authorize
+        self._features = features
+        self._tracing = tracing
         self._inner: httpx.AsyncClient | None = None
         self._shares = False
 
@@ -89,12 +109,18 @@ class AsyncSession(httpx.AsyncClient):
 
     @classmethod
     def over(
-        cls, client: httpx.AsyncClient, *, policy: CallPolicy | None = None, authorize: Authorize | None = None
+        cls,
+        client: httpx.AsyncClient,
+        *,
+        policy: CallPolicy | None = None,
+        authorize: Authorize | None = None,
+        features: AsyncFeatures | None = None,
+        tracing: Tracing | None = None,
     ) -> AsyncSession:
         """Give a session that sends through ``client`` and shows its settings; closing it closes ``client``."""
         session = cls.__new__(cls)
         session.__dict__.update(client.__dict__)
-        session._begin(policy, authorize)
+        session._begin(policy, authorize, features, tracing)
         session._inner = client
         return session
 
@@ -106,10 +132,13 @@ class AsyncSession(httpx.AsyncClient):
         headers: Mapping[str, str],
         timeout: float | httpx.Timeout | None,
         policy: CallPolicy,
-        authorize: Authorize | None,
+        authorize: Authorize | None = None,
+        features: AsyncFeatures | None = None,
+        tracing: Tracing | None = None,
     ) -> AsyncSession:
         """Give a session with settings of its own on the connections of ``other``, which stay when it is closed."""
-        session = cls(headers=headers, timeout=timeout, policy=policy, authorize=authorize, transport=other._transport)
+        session = cls(headers=headers, timeout=timeout, transport=other._transport)
+        session._begin(policy, authorize, features, tracing)
         session._mounts = other._mounts
         session._shares = True
         return session
@@ -156,50 +185,80 @@ class AsyncSession(httpx.AsyncClient):
         """Leave the project's key behind where a redirect leaves the project, as httpx does with ``Authorization``."""
         headers = super()._redirect_headers(request, url, method)
         if not keeps_keys(request.url, url):
-            headers.pop("apikey", None)
+            for name in ("apikey", *TRACE_HEADERS):
+                headers.pop(name, None)
         return headers
 
     # Attempts.
 
     async def _call(self, request: httpx.Request, how: dict[str, Any]) -> httpx.Response:
         """Send a request as often as may be, until it is answered or its time is over."""
+        if self._authorize is not None:
+            authorization = await self._authorize(request.headers.get("Authorization"))
+            if authorization is not None:
+                request.headers["Authorization"] = authorization
+        if self._tracing is None:
+            response, _ = await self._attempts(request, how)
+            return response
+        with self._tracing.call(request) as span:
+            response, repeated = await self._attempts(request, how)
+            finish(span, response.status_code, repeated)
+            return response
+
+    async def _attempts(self, request: httpx.Request, how: dict[str, Any]) -> tuple[httpx.Response, int]:
+        """Give the answer, and how often the request was sent again for it."""
         options = current_options()
         timeout = self._policy.timeout if options.timeout is None else options.timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         if deadline != math.inf:
             request.extensions[DEADLINE_EXTENSION] = (deadline, timeout)
         retries = self._policy.retries if options.retries is None else options.retries
-        if options.idempotency_key is not None and not is_read(request):
-            request.headers["Idempotency-Key"] = options.idempotency_key
-        if self._authorize is not None:
-            authorization = await self._authorize(request.headers.get("Authorization"))
-            if authorization is not None:
-                request.headers["Authorization"] = authorization
-        attempt = 0
+        if self._features is not None and not is_read(request):
+            await self._add_key(request, options.idempotency_key)
+        is_logged = logger.isEnabledFor(logging.DEBUG)
+        repeated = 0
         while True:
+            if options.cancel is not None and options.cancel.cancelled:
+                raise CallCancelled
             retry_after = None
+            began = time.perf_counter() if is_logged else 0.0
             try:
                 response = await self.send(request, **how)
             except httpx.TransportError as error:
-                again = again_after_error(request, error) if attempt < retries else Again.NO
+                if is_logged:
+                    log_attempt(request, type(error).__name__, began, repeated)
+                again = again_after_error(request, error) if repeated < retries else Again.NO
                 if again is Again.NO or not await self._may_repeat(again):
                     raise
                 reason = type(error).__name__
             else:
-                again = again_after_status(request, response.status_code) if attempt < retries else Again.NO
+                if is_logged:
+                    log_attempt(request, response.status_code, began, repeated)
+                again = again_after_answer(request, response) if repeated < retries else Again.NO
                 if again is Again.NO or not await self._may_repeat(again):
-                    return response
+                    return response, repeated
                 await response.aclose()
                 retry_after = response.headers.get("retry-after")
                 reason = f"status {response.status_code}"
-            attempt += 1
-            wait_s = delay_s(attempt, retry_after)
+            repeated += 1
+            wait_s = delay_s(repeated, retry_after)
             logger.info("%s %s: %s; sent again in %.2f s", request.method, request.url.path, reason, wait_s)
             await self._pause(wait_s, deadline, options, request)
-            request.headers["X-Retry-Count"] = str(attempt)
+            request.headers["X-Retry-Count"] = str(repeated)
+
+    async def _add_key(self, request: httpx.Request, key: str | None) -> None:
+        """Give a write its idempotency key: the one of ``call_options``, or one of its own where the options say so."""
+        if key is None and self._policy.automatic_keys and await self._keeps_keys():
+            key = str(uuid.uuid4())
+        if key is not None:
+            await self._keeps_keys()  # asked now, because after a lost connection nobody may answer
+            request.headers.setdefault("Idempotency-Key", key)
+
+    async def _keeps_keys(self) -> bool:
+        return self._features is not None and await self._features.has("idempotency-key")
 
     async def _may_repeat(self, again: Again) -> bool:
-        return again is Again.YES
+        return again is Again.YES or await self._keeps_keys()
 
     async def _pause(self, wait_s: float, deadline: float, options: CallOptions, request: httpx.Request) -> None:
         """Wait before the next attempt; raises when the call's time would be over then, or it is cancelled."""
@@ -313,6 +372,12 @@ class AsyncSession(httpx.AsyncClient):
     async def __aexit__(self, *_error: object) -> None:
         """Close the session."""
         await self.aclose()
+
+
+def log_attempt(request: httpx.Request, outcome: object, began: float, repeated: int) -> None:
+    """Tell what came of an attempt: the path alone, as a query may hold what no log should."""
+    elapsed_ms = 1000 * (time.perf_counter() - began)
+    logger.debug("%s %s: %s, %.1f ms, attempt %d", request.method, request.url.path, outcome, elapsed_ms, repeated + 1)
 
 
 def _has_proxy() -> bool:

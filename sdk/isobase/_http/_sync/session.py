@@ -12,22 +12,25 @@ from __future__ import annotations
 import logging
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 from urllib.request import getproxies
 
 import httpx
 
 from isobase._acompat import sleep
+from isobase._http._sync.features import SyncFeatures
 from isobase._http._sync.pool import MAX_CONNECTIONS, SyncPool
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.limits import DEADLINE_EXTENSION
 from isobase._http.options import CallOptions, CallPolicy, current_options
 from isobase._http.prepare import SHORT_ARGUMENTS, ShortRequest, short_request
 from isobase._http.redirects import keeps_keys
-from isobase._http.retry import Again, again_after_error, again_after_status, delay_s, is_read
+from isobase._http.retry import Again, again_after_answer, again_after_error, delay_s, is_read
+from isobase._http.tracing import TRACE_HEADERS, Tracing, finish
 
 __all__ = ["SyncSession"]
 
@@ -35,6 +38,15 @@ logger = logging.getLogger("isobase.http")
 
 HTTP2_LIMITS = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=15.0)
 Authorize = Callable[[str | None], str | None]
+
+
+class SessionParts(TypedDict):
+    """What a composed client gives each of its sessions."""
+
+    policy: CallPolicy
+    authorize: Authorize | None
+    features: SyncFeatures | None
+    tracing: Tracing | None
 
 
 class SyncSession(httpx.Client):
@@ -73,9 +85,17 @@ class SyncSession(httpx.Client):
         )
         self._begin(policy, authorize)
 
-    def _begin(self, policy: CallPolicy | None, authorize: Authorize | None) -> None:
+    def _begin(
+        self,
+        policy: CallPolicy | None,
+        authorize: Authorize | None,
+        features: SyncFeatures | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._policy = policy or CallPolicy()
         self._authorize = authorize
+        self._features = features
+        self._tracing = tracing
         self._inner: httpx.Client | None = None
         self._shares = False
 
@@ -86,12 +106,18 @@ class SyncSession(httpx.Client):
 
     @classmethod
     def over(
-        cls, client: httpx.Client, *, policy: CallPolicy | None = None, authorize: Authorize | None = None
+        cls,
+        client: httpx.Client,
+        *,
+        policy: CallPolicy | None = None,
+        authorize: Authorize | None = None,
+        features: SyncFeatures | None = None,
+        tracing: Tracing | None = None,
     ) -> SyncSession:
         """Give a session that sends through ``client`` and shows its settings; closing it closes ``client``."""
         session = cls.__new__(cls)
         session.__dict__.update(client.__dict__)
-        session._begin(policy, authorize)
+        session._begin(policy, authorize, features, tracing)
         session._inner = client
         return session
 
@@ -103,10 +129,13 @@ class SyncSession(httpx.Client):
         headers: Mapping[str, str],
         timeout: float | httpx.Timeout | None,
         policy: CallPolicy,
-        authorize: Authorize | None,
+        authorize: Authorize | None = None,
+        features: SyncFeatures | None = None,
+        tracing: Tracing | None = None,
     ) -> SyncSession:
         """Give a session with settings of its own on the connections of ``other``, which stay when it is closed."""
-        session = cls(headers=headers, timeout=timeout, policy=policy, authorize=authorize, transport=other._transport)
+        session = cls(headers=headers, timeout=timeout, transport=other._transport)
+        session._begin(policy, authorize, features, tracing)
         session._mounts = other._mounts
         session._shares = True
         return session
@@ -153,50 +182,80 @@ class SyncSession(httpx.Client):
         """Leave the project's key behind where a redirect leaves the project, as httpx does with ``Authorization``."""
         headers = super()._redirect_headers(request, url, method)
         if not keeps_keys(request.url, url):
-            headers.pop("apikey", None)
+            for name in ("apikey", *TRACE_HEADERS):
+                headers.pop(name, None)
         return headers
 
     # Attempts.
 
     def _call(self, request: httpx.Request, how: dict[str, Any]) -> httpx.Response:
         """Send a request as often as may be, until it is answered or its time is over."""
+        if self._authorize is not None:
+            authorization = self._authorize(request.headers.get("Authorization"))
+            if authorization is not None:
+                request.headers["Authorization"] = authorization
+        if self._tracing is None:
+            response, _ = self._attempts(request, how)
+            return response
+        with self._tracing.call(request) as span:
+            response, repeated = self._attempts(request, how)
+            finish(span, response.status_code, repeated)
+            return response
+
+    def _attempts(self, request: httpx.Request, how: dict[str, Any]) -> tuple[httpx.Response, int]:
+        """Give the answer, and how often the request was sent again for it."""
         options = current_options()
         timeout = self._policy.timeout if options.timeout is None else options.timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         if deadline != math.inf:
             request.extensions[DEADLINE_EXTENSION] = (deadline, timeout)
         retries = self._policy.retries if options.retries is None else options.retries
-        if options.idempotency_key is not None and not is_read(request):
-            request.headers["Idempotency-Key"] = options.idempotency_key
-        if self._authorize is not None:
-            authorization = self._authorize(request.headers.get("Authorization"))
-            if authorization is not None:
-                request.headers["Authorization"] = authorization
-        attempt = 0
+        if self._features is not None and not is_read(request):
+            self._add_key(request, options.idempotency_key)
+        is_logged = logger.isEnabledFor(logging.DEBUG)
+        repeated = 0
         while True:
+            if options.cancel is not None and options.cancel.cancelled:
+                raise CallCancelled
             retry_after = None
+            began = time.perf_counter() if is_logged else 0.0
             try:
                 response = self.send(request, **how)
             except httpx.TransportError as error:
-                again = again_after_error(request, error) if attempt < retries else Again.NO
+                if is_logged:
+                    log_attempt(request, type(error).__name__, began, repeated)
+                again = again_after_error(request, error) if repeated < retries else Again.NO
                 if again is Again.NO or not self._may_repeat(again):
                     raise
                 reason = type(error).__name__
             else:
-                again = again_after_status(request, response.status_code) if attempt < retries else Again.NO
+                if is_logged:
+                    log_attempt(request, response.status_code, began, repeated)
+                again = again_after_answer(request, response) if repeated < retries else Again.NO
                 if again is Again.NO or not self._may_repeat(again):
-                    return response
+                    return response, repeated
                 response.close()
                 retry_after = response.headers.get("retry-after")
                 reason = f"status {response.status_code}"
-            attempt += 1
-            wait_s = delay_s(attempt, retry_after)
+            repeated += 1
+            wait_s = delay_s(repeated, retry_after)
             logger.info("%s %s: %s; sent again in %.2f s", request.method, request.url.path, reason, wait_s)
             self._pause(wait_s, deadline, options, request)
-            request.headers["X-Retry-Count"] = str(attempt)
+            request.headers["X-Retry-Count"] = str(repeated)
+
+    def _add_key(self, request: httpx.Request, key: str | None) -> None:
+        """Give a write its idempotency key: the one of ``call_options``, or one of its own where the options say so."""
+        if key is None and self._policy.automatic_keys and self._keeps_keys():
+            key = str(uuid.uuid4())
+        if key is not None:
+            self._keeps_keys()  # asked now, because after a lost connection nobody may answer
+            request.headers.setdefault("Idempotency-Key", key)
+
+    def _keeps_keys(self) -> bool:
+        return self._features is not None and self._features.has("idempotency-key")
 
     def _may_repeat(self, again: Again) -> bool:
-        return again is Again.YES
+        return again is Again.YES or self._keeps_keys()
 
     def _pause(self, wait_s: float, deadline: float, options: CallOptions, request: httpx.Request) -> None:
         """Wait before the next attempt; raises when the call's time would be over then, or it is cancelled."""
@@ -294,6 +353,12 @@ class SyncSession(httpx.Client):
     def __exit__(self, *_error: object) -> None:
         """Close the session."""
         self.close()
+
+
+def log_attempt(request: httpx.Request, outcome: object, began: float, repeated: int) -> None:
+    """Tell what came of an attempt: the path alone, as a query may hold what no log should."""
+    elapsed_ms = 1000 * (time.perf_counter() - began)
+    logger.debug("%s %s: %s, %.1f ms, attempt %d", request.method, request.url.path, outcome, elapsed_ms, repeated + 1)
 
 
 def _has_proxy() -> bool:

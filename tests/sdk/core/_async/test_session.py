@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
+import socket
 import time
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from isobase._acompat import asleep
 from isobase._http import AsyncSession, DeadlineExceeded, call_options
-from tests.sdk.core.conftest import OK, WireServer
+from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
@@ -63,3 +68,145 @@ async def test_a_client_that_the_app_gave_keeps_its_hooks_and_gets_retries(wire:
     assert response.json() == []
     assert seen == ["GET", "GET"]
     assert wire.heard[1].headers["x-app"] == "1"
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+async def test_an_answer_that_drips_ends_at_the_deadline(wire: WireServer, head: bytes) -> None:
+    wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
+    began = time.monotonic()
+    async with AsyncSession() as session:
+        with call_options(timeout=0.5), pytest.raises(DeadlineExceeded):
+            await session.request("GET", wire.url)
+    assert time.monotonic() - began < 10
+
+
+async def test_a_streamed_answer_that_drips_ends_at_the_deadline(wire: WireServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
+    got = b""
+    async with AsyncSession() as session:
+        with call_options(timeout=0.5), pytest.raises(DeadlineExceeded):
+            async with session.stream("GET", wire.url) as response:
+                async for part in response.aiter_bytes():
+                    got += part
+    assert got
+
+
+async def test_retries_end_with_the_deadline_and_do_not_wait_beyond_it(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"", "503 Service Unavailable", "Retry-After: 3600")
+    began = time.monotonic()
+    async with AsyncSession() as session:
+        with call_options(timeout=30), pytest.raises(DeadlineExceeded):
+            await session.request("GET", wire.url)
+    assert time.monotonic() - began < 10
+    assert len(wire.heard) == 1
+
+
+async def test_a_connection_is_used_again(wire: WireServer) -> None:
+    async with AsyncSession() as session:
+        for _ in range(3):
+            await session.request("GET", wire.url)
+            await session.request("POST", wire.url, json={})
+    assert wire.connections == 1
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_found_before_a_write(wire: WireServer) -> None:
+    wire.act = lambda peer, _heard, _number: peer.sendall(OK)  # and it closes
+    async with AsyncSession() as session:
+        for _ in range(3):
+            response = await session.request("POST", wire.url, json={})
+            assert response.status_code == 200
+            await asleep(0.05)
+    assert len(wire.heard) == wire.connections == 3
+
+
+async def test_an_answer_that_was_given_up_closes_its_connection(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"x" * 1_000_000)
+    async with AsyncSession() as session:
+        for _ in range(2):
+            async with session.stream("GET", wire.url) as response:
+                async for _part in response.aiter_bytes():
+                    break
+        response = await session.request("GET", wire.url)
+        assert response.content == b"x" * 1_000_000
+    assert wire.connections == 3
+
+
+async def test_an_answer_read_to_its_end_keeps_its_connection(wire: WireServer) -> None:
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    wire.answer = lambda _heard, _number: chunks
+    async with AsyncSession() as session:
+        for _ in range(2):
+            async with session.stream("GET", wire.url) as response:
+                assert await response.aread() == b"hello"
+        assert (await session.request("GET", wire.url)).content == b"hello"
+    assert wire.connections == 1
+
+
+async def test_a_compressed_answer_is_given_as_it_was(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(gzip.compress(b'{"a":1}'), "200 OK", "Content-Encoding: gzip")
+    async with AsyncSession() as session:
+        assert (await session.request("GET", wire.url)).json() == {"a": 1}
+
+
+async def test_an_answer_before_the_whole_body_was_taken_is_given(wire: WireServer) -> None:
+    refused = answer(b"too large", "413 Content Too Large", "Connection: close")
+    wire.refuse_bodies_with = refused
+    async with AsyncSession() as session:
+        response = await session.request("POST", wire.url, content=b"x" * 8_000_000)
+    assert (response.status_code, response.text) == (413, "too large")
+
+
+async def test_a_body_given_piece_by_piece_arrives_whole(wire: WireServer) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield b"%d" % number
+
+    async with AsyncSession() as session:
+        await session.request("POST", wire.url, content=pieces(), headers={"Content-Length": "3"})
+    assert wire.heard[0].body == b"012"
+
+
+async def test_a_write_that_could_not_connect_is_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with AsyncSession() as session:
+        with call_options(retries=1), pytest.raises(httpx.ConnectError) as caught:
+            await session.request("POST", f"http://127.0.0.1:{port}/", json={})
+    assert caught.value.request.headers["X-Retry-Count"] == "1"
+
+
+async def test_the_key_stays_where_a_redirect_leaves_the_origin(wire: WireServer) -> None:
+    elsewhere = wire.url.replace("127.0.0.1", "localhost")
+
+    def redirect(heard: Heard, _number: int) -> bytes:
+        return OK if heard.target == "/there" else answer(b"", "302 Found", f"Location: {elsewhere}/there")
+
+    wire.answer = redirect
+    async with AsyncSession(headers={"apikey": "secret", "Authorization": "Bearer secret"}) as session:
+        response = await session.request("GET", wire.url + "/here")
+    assert response.url.path == "/there"
+    last = wire.heard[-1]
+    assert last.target == "/there"
+    assert "apikey" not in last.headers
+    assert "authorization" not in last.headers
+
+
+async def test_a_closed_session_sends_nothing(wire: WireServer) -> None:
+    session = AsyncSession()
+    await session.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        await session.request("GET", wire.url)
+
+
+async def test_log_lines_tell_the_path_and_no_secret(wire: WireServer, caplog: pytest.LogCaptureFixture) -> None:
+    wire.answer = lambda _heard, number: UNAVAILABLE if number == 1 else OK
+    with caplog.at_level(logging.DEBUG, "isobase"):
+        async with AsyncSession(headers={"apikey": "secret"}) as session:
+            await session.request("GET", wire.url + "/auth/v1/verify?token=secret", headers={"X": "secret"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "isobase.http"]
+    assert [line.split(":")[0] for line in lines] == ["GET /auth/v1/verify"] * 3
+    assert "503" in lines[0]
+    assert "sent again" in lines[1]
+    assert "200" in lines[2]
+    assert "secret" not in caplog.text

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
+import socket
 import time
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from isobase._acompat import sleep
 from isobase._http import DeadlineExceeded, SyncSession, call_options
-from tests.sdk.core.conftest import OK, WireServer
+from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
@@ -64,3 +69,145 @@ def test_a_client_that_the_app_gave_keeps_its_hooks_and_gets_retries(wire: WireS
     assert response.json() == []
     assert seen == ["GET", "GET"]
     assert wire.heard[1].headers["x-app"] == "1"
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_an_answer_that_drips_ends_at_the_deadline(wire: WireServer, head: bytes) -> None:
+    wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
+    began = time.monotonic()
+    with SyncSession() as session:
+        with call_options(timeout=0.5), pytest.raises(DeadlineExceeded):
+            session.request("GET", wire.url)
+    assert time.monotonic() - began < 10
+
+
+def test_a_streamed_answer_that_drips_ends_at_the_deadline(wire: WireServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
+    got = b""
+    with SyncSession() as session:
+        with call_options(timeout=0.5), pytest.raises(DeadlineExceeded):
+            with session.stream("GET", wire.url) as response:
+                for part in response.iter_bytes():
+                    got += part
+    assert got
+
+
+def test_retries_end_with_the_deadline_and_do_not_wait_beyond_it(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"", "503 Service Unavailable", "Retry-After: 3600")
+    began = time.monotonic()
+    with SyncSession() as session:
+        with call_options(timeout=30), pytest.raises(DeadlineExceeded):
+            session.request("GET", wire.url)
+    assert time.monotonic() - began < 10
+    assert len(wire.heard) == 1
+
+
+def test_a_connection_is_used_again(wire: WireServer) -> None:
+    with SyncSession() as session:
+        for _ in range(3):
+            session.request("GET", wire.url)
+            session.request("POST", wire.url, json={})
+    assert wire.connections == 1
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_found_before_a_write(wire: WireServer) -> None:
+    wire.act = lambda peer, _heard, _number: peer.sendall(OK)  # and it closes
+    with SyncSession() as session:
+        for _ in range(3):
+            response = session.request("POST", wire.url, json={})
+            assert response.status_code == 200
+            sleep(0.05)
+    assert len(wire.heard) == wire.connections == 3
+
+
+def test_an_answer_that_was_given_up_closes_its_connection(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"x" * 1_000_000)
+    with SyncSession() as session:
+        for _ in range(2):
+            with session.stream("GET", wire.url) as response:
+                for _part in response.iter_bytes():
+                    break
+        response = session.request("GET", wire.url)
+        assert response.content == b"x" * 1_000_000
+    assert wire.connections == 3
+
+
+def test_an_answer_read_to_its_end_keeps_its_connection(wire: WireServer) -> None:
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    wire.answer = lambda _heard, _number: chunks
+    with SyncSession() as session:
+        for _ in range(2):
+            with session.stream("GET", wire.url) as response:
+                assert response.read() == b"hello"
+        assert (session.request("GET", wire.url)).content == b"hello"
+    assert wire.connections == 1
+
+
+def test_a_compressed_answer_is_given_as_it_was(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(gzip.compress(b'{"a":1}'), "200 OK", "Content-Encoding: gzip")
+    with SyncSession() as session:
+        assert (session.request("GET", wire.url)).json() == {"a": 1}
+
+
+def test_an_answer_before_the_whole_body_was_taken_is_given(wire: WireServer) -> None:
+    refused = answer(b"too large", "413 Content Too Large", "Connection: close")
+    wire.refuse_bodies_with = refused
+    with SyncSession() as session:
+        response = session.request("POST", wire.url, content=b"x" * 8_000_000)
+    assert (response.status_code, response.text) == (413, "too large")
+
+
+def test_a_body_given_piece_by_piece_arrives_whole(wire: WireServer) -> None:
+    def pieces() -> Iterator[bytes]:
+        for number in range(3):
+            yield b"%d" % number
+
+    with SyncSession() as session:
+        session.request("POST", wire.url, content=pieces(), headers={"Content-Length": "3"})
+    assert wire.heard[0].body == b"012"
+
+
+def test_a_write_that_could_not_connect_is_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with SyncSession() as session:
+        with call_options(retries=1), pytest.raises(httpx.ConnectError) as caught:
+            session.request("POST", f"http://127.0.0.1:{port}/", json={})
+    assert caught.value.request.headers["X-Retry-Count"] == "1"
+
+
+def test_the_key_stays_where_a_redirect_leaves_the_origin(wire: WireServer) -> None:
+    elsewhere = wire.url.replace("127.0.0.1", "localhost")
+
+    def redirect(heard: Heard, _number: int) -> bytes:
+        return OK if heard.target == "/there" else answer(b"", "302 Found", f"Location: {elsewhere}/there")
+
+    wire.answer = redirect
+    with SyncSession(headers={"apikey": "secret", "Authorization": "Bearer secret"}) as session:
+        response = session.request("GET", wire.url + "/here")
+    assert response.url.path == "/there"
+    last = wire.heard[-1]
+    assert last.target == "/there"
+    assert "apikey" not in last.headers
+    assert "authorization" not in last.headers
+
+
+def test_a_closed_session_sends_nothing(wire: WireServer) -> None:
+    session = SyncSession()
+    session.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        session.request("GET", wire.url)
+
+
+def test_log_lines_tell_the_path_and_no_secret(wire: WireServer, caplog: pytest.LogCaptureFixture) -> None:
+    wire.answer = lambda _heard, number: UNAVAILABLE if number == 1 else OK
+    with caplog.at_level(logging.DEBUG, "isobase"):
+        with SyncSession(headers={"apikey": "secret"}) as session:
+            session.request("GET", wire.url + "/auth/v1/verify?token=secret", headers={"X": "secret"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "isobase.http"]
+    assert [line.split(":")[0] for line in lines] == ["GET /auth/v1/verify"] * 3
+    assert "503" in lines[0]
+    assert "sent again" in lines[1]
+    assert "200" in lines[2]
+    assert "secret" not in caplog.text

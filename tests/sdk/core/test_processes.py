@@ -1,0 +1,68 @@
+"""Clients outlive what they were made in: another event loop, a forked process. And nothing outlives them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from isobase._http import SyncSession
+from tests.sdk.core.conftest import WireServer
+
+
+def test_one_async_client_serves_one_event_loop_after_the_other(wire: WireServer) -> None:
+    script = """
+import asyncio, sys
+from isobase import AsyncClient
+client = AsyncClient(sys.argv[1], "key")
+async def read():
+    return (await client.table("t").select("*").execute()).data
+print([asyncio.run(read()) for _ in range(3)])
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", script, wire.url], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert shown.stdout.strip() == "[[], [], []]"
+    assert shown.stderr == ""
+    assert wire.connections == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_does_not_write_into_its_parents_connection(wire: WireServer) -> None:
+    script = """
+import os, sys
+from isobase._http import SyncSession
+session = SyncSession()
+session.request("GET", sys.argv[1] + "/parent")
+pid = os.fork()
+session.request("GET", sys.argv[1] + ("/child" if pid == 0 else "/parent-again"))
+if pid == 0:
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+session.request("GET", sys.argv[1] + "/parent-at-last")
+session.close()
+"""
+    subprocess.run([sys.executable, "-c", script, wire.url], check=True, timeout=60)
+    assert sorted(heard.target for heard in wire.heard) == ["/child", "/parent", "/parent-again", "/parent-at-last"]
+    assert wire.connections == 2
+
+
+def test_a_client_that_nobody_closed_does_not_keep_the_process_alive(wire: WireServer) -> None:
+    script = (
+        "import sys, isobase; print(isobase.create_client(sys.argv[1], 'key').table('t').select('*').execute().data)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", script, wire.url], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert shown.stdout.strip() == "[]"
+    assert shown.stderr == ""
+
+
+def test_many_threads_share_one_session(wire: WireServer) -> None:
+    with SyncSession() as session, ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: session.request("GET", wire.url).status_code, range(200)))
+    assert statuses == [200] * 200
+    assert wire.connections <= 8
