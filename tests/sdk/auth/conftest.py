@@ -7,6 +7,7 @@ address. The fixtures that make clients stand in ``_async/conftest.py``.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,15 +15,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from isobase_deploy.mailbox.message import StoredMessage
 from isobase_platform.config import Settings
+from isobase_platform.config_auth.email import EmailSettings
+from isobase_platform.config_auth.external import ExternalProvider
 from isobase_platform.config_auth.mfa import MfaPhoneSettings, MfaSettings, MfaWebAuthnSettings
 from isobase_platform.config_auth.oauth_server import OAuthServerSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
+from isobase_platform.keys import generate_jwk
 from tests.auth.conftest import running_auth, with_auth, with_mailbox
 from tests.auth.receivers import Receiver, receiving
 from tests.auth.test_hooks import hook_settings
+from tests.plugins.issuer import LoopbackIssuer, running_issuer
 from tests.plugins.listening import listening
 from tests.plugins.mailbox import MailboxServer
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
@@ -34,6 +40,7 @@ ALL_ON: dict[str, Any] = {
     "enable_anonymous_sign_ins": True,
     "enable_manual_linking": True,
     "phone_enable_signup": True,
+    "email": EmailSettings(max_frequency_s=0),
     "mfa": MfaSettings(
         phone=MfaPhoneSettings(enroll_enabled=True, verify_enabled=True, max_frequency_s=0),
         web_authn=MfaWebAuthnSettings(enroll_enabled=True, verify_enabled=True),
@@ -52,6 +59,8 @@ class AuthService:
     settings: Settings
     texts: Receiver
     mailbox: MailboxServer
+    issuer: LoopbackIssuer
+    """Its ID tokens are taken as those of the provider ``acme``."""
 
     @property
     def anon_headers(self) -> dict[str, str]:
@@ -65,11 +74,11 @@ class AuthService:
         key = self.settings.service_role_token
         return {"apikey": key, "Authorization": f"Bearer {key}"}
 
-    def mail_for(self, address: str) -> StoredMessage:
-        """Give the newest mail for an address, once there is one; blocks, which hinders nobody: the servers run elsewhere."""
+    def mail_for(self, address: str, *, count: int = 1) -> StoredMessage:
+        """Give the newest mail for an address, once there are ``count``; it blocks, but the servers run elsewhere."""
         deadline_s = time.monotonic() + ARRIVAL_TIMEOUT_S
-        while not (found := self.mailbox.to(address)):
-            assert time.monotonic() < deadline_s, f"no mail for {address} arrived"
+        while len(found := self.mailbox.to(address)) < count:
+            assert time.monotonic() < deadline_s, f"{len(found)} of {count} mails for {address} arrived"
             time.sleep(0.01)
         return found[0]
 
@@ -87,10 +96,13 @@ def auth_service(
     found: list[AuthService] = []
 
     async def serve() -> None:
-        async with receiving() as texts:
-            settings = with_auth(base, **ALL_ON, hook=hook_settings("send_sms", texts.url))
+        async with receiving() as texts, running_issuer() as issuer:
+            acme = ExternalProvider(enabled=True, client_id="app", secret=SecretStr("s"), url=issuer.url)
+            settings = with_auth(
+                base, **ALL_ON, hook=hook_settings("send_sms", texts.url), external={"acme": acme}
+            ).model_copy(update={"jwt_keys": SecretStr(json.dumps([generate_jwk("ES256")]))})
             async with running_auth(settings) as auth, listening(auth.app) as url:
-                found.append(AuthService(f"{url}/auth/v1", settings, texts, mailbox_server))
+                found.append(AuthService(f"{url}/auth/v1", settings, texts, mailbox_server, issuer))
                 started.set()
                 await ending.wait()
 

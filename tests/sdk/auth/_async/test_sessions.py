@@ -1,4 +1,6 @@
-"""A session through time and faults: refreshed once for all, kept while the server is away, ended by a refusal alone."""
+"""A session through time and faults: refreshed once for all, kept while the server is away, ended by a refusal
+alone.
+"""
 
 from __future__ import annotations
 
