@@ -103,7 +103,7 @@ class Events:
     async def until(self, holds: Callable[[list[Any]], bool], timeout_s: float = WAIT_S) -> list[Any]:
         """Wait until ``holds`` of all that was seen."""
         deadline = time.monotonic() + timeout_s
-        while not holds(self.seen):
+        while not (self.seen and holds(self.seen)):
             assert time.monotonic() < deadline, f"not seen: {self.seen}"
             await asyncio.sleep(0.01)
         return self.seen
@@ -111,7 +111,7 @@ class Events:
     def wait(self, holds: Callable[[list[Any]], bool], timeout_s: float = WAIT_S) -> list[Any]:
         """As ``until``, in sync tests."""
         deadline = time.monotonic() + timeout_s
-        while not holds(self.seen):
+        while not (self.seen and holds(self.seen)):
             assert time.monotonic() < deadline, f"not seen: {self.seen}"
             time.sleep(0.01)
         return self.seen

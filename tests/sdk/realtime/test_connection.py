@@ -393,3 +393,13 @@ async def test_a_channel_is_subscribed_once(service: Service, topic: str) -> Non
 def test_arguments_that_cannot_be_are_refused(arguments: dict[str, str]) -> None:
     with pytest.raises(ValueError):
         AsyncRealtimeClient(**arguments)  # type: ignore[arg-type]
+
+
+async def test_a_thousand_channels_join_and_join_again(client: AsyncRealtimeClient, relay: Cutter, topic: str) -> None:
+    states = Events()
+    channels = [client.channel(f"{topic}-{number}") for number in range(1_000)]
+    await asyncio.gather(*(channel.subscribe(states) for channel in channels))
+    assert all(channel.is_joined for channel in channels)
+    await asyncio.to_thread(relay.cut)
+    await states.until(subscribed(2_000))
+    assert all(channel.is_joined for channel in channels)

@@ -241,7 +241,7 @@ def test_the_sync_client_misses_no_change_over_lost_connections(
         changes = channel.changes("INSERT", table="board", filter=f"body=eq.{body}")
         channel.subscribe()
         live.wait(ready)
-        seen = []
+        seen: list[Any] = []
         for round_ in range(3):
             relay.cut()
             for step in range(4):
