@@ -160,6 +160,10 @@ def _takes(ours: str, theirs: str) -> bool:
         return set(values.findall(theirs)) <= set(values.findall(ours))
     if ours == "str":
         return theirs.startswith("Literal['")
+    if ours == "float" and theirs == "int":
+        return True
+    if theirs in ("dict", "list", "Callable") and ours.startswith((f"{theirs}[", "Mapping[", "Sequence[")):
+        return True  # upstream names no parts
     if ours.startswith("Mapping[") and theirs.startswith("dict["):
         (key, value), (their_key, their_value) = (text.partition("[")[2][:-1].split(", ", 1) for text in (ours, theirs))
         return key == their_key and value in (their_value, "Any", "object")

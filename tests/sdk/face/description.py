@@ -97,6 +97,8 @@ def canonical(annotation: object) -> str:
             parts.update(canonical(argument).split(" | "))
         return " | ".join(sorted(parts))
     if origin in (typing.Literal, typing_extensions.Literal):
+        if typing.get_args(annotation) == (None,):
+            return "None"
         return f"Literal[{', '.join(sorted(repr(value) for value in typing.get_args(annotation)))}]"
     if isinstance(annotation, list):
         return f"[{', '.join(map(canonical, annotation))}]"
