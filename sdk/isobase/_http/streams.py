@@ -25,6 +25,8 @@ __all__ = ["AsyncSlots", "AsyncStream", "SyncSlots", "SyncStream"]
 READ_BYTES = 64 * 1024
 PAUSE_READING_BYTES = 1024 * 1024
 """More than this is not taken from the network while nobody reads it."""
+HAPPY_EYEBALLS_DELAY_S = 0.25
+"""When a second address is tried beside the first; RFC 8305's recommendation."""
 POLL_S = 0.05
 """How often a connect looks whether it was cancelled."""
 
@@ -67,20 +69,32 @@ class AsyncStream(asyncio.Protocol):
         timeout: float | None,
         cancel: Cancellation | None = None,
     ) -> AsyncStream:
-        """Connect to a host, with TLS where a context is given. ``cancel`` is the sync form's: here the task is
-        cancelled.
-        """
+        """Connect to a host, with TLS where a context is given. ``cancel`` ends the wait."""
         loop = asyncio.get_running_loop()
+        connecting = loop.create_connection(
+            lambda: cls(loop),
+            host,
+            port,
+            ssl=context,
+            server_hostname=host if context is not None else None,
+            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S,
+        )
         async with asyncio.timeout(timeout):
-            _, stream = await loop.create_connection(
-                lambda: cls(loop),
-                host,
-                port,
-                ssl=context,
-                server_hostname=host if context is not None else None,
-                happy_eyeballs_delay=0.25,
-            )
-        return stream
+            if cancel is None:
+                _, stream = await connecting
+                return stream
+            work = loop.create_task(connecting)
+            forget = cancel.on_cancel(lambda: (loop.call_soon_threadsafe(work.cancel), None)[1])
+            try:
+                _, stream = await work
+            except asyncio.CancelledError:
+                this = asyncio.current_task()
+                if cancel.cancelled and not (this is not None and this.cancelling()):
+                    raise CallCancelled from None
+                raise
+            finally:
+                forget()
+            return stream
 
     # What the event loop calls.
 
@@ -107,6 +121,7 @@ class AsyncStream(asyncio.Protocol):
         """Remember the end and its reason."""
         self._has_ended = True
         self._error = exc
+        self._transport = None
         self._wake(self._reader)
         self._wake(self._writer)
 
@@ -203,8 +218,8 @@ class AsyncStream(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it from any thread: who reads gets the end."""
-        if not self._loop.is_closed() and self._transport is not None:
-            self._loop.call_soon_threadsafe(self._transport.abort)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.close)
 
 
 class SyncStream:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 
@@ -70,3 +72,24 @@ def test_the_session_works_on_after_a_cancelled_call(wire: WireServer) -> None:
         cancellation.cancel()
         assert (session.request("GET", wire.url)).status_code == 200
     assert wire.connections == 1
+
+
+def test_a_call_that_cannot_connect_is_ended() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        fill = [socket.socket() for _ in range(4)]  # the kernel answers no further connection
+        for sock in fill:
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect(address)
+        cancellation = Cancellation()
+        cancel_soon(cancellation)
+        began = time.monotonic()
+        with SyncSession(timeout=60) as session:
+            with call_options(cancel=cancellation), pytest.raises(CallCancelled):
+                session.request("GET", f"http://127.0.0.1:{address[1]}/")
+        assert time.monotonic() - began < 30
+        for sock in fill:
+            sock.close()
