@@ -135,7 +135,7 @@ class SystemMessage(BaseModel):
     event: Literal[ChannelEvents.system]
     topic: str
     payload: SuccessSystemPayload | ErrorSystemPayload
-    ref: None
+    ref: Literal[None]
 
 
 class HeartbeatPayload(BaseModel):
@@ -163,7 +163,7 @@ class AccessTokenMessage(BaseModel):
     event: Literal[ChannelEvents.access_token]
     topic: str
     payload: AccessTokenPayload
-    ref: None
+    ref: Literal[None]
 
 
 class PostgresChangesMessage(BaseModel):
@@ -172,7 +172,7 @@ class PostgresChangesMessage(BaseModel):
     event: Literal[ChannelEvents.postgres_changes]
     topic: str
     payload: PostgresChangesPayload
-    ref: None
+    ref: Literal[None]
 
 
 class BroadcastMessage(BaseModel):
@@ -181,7 +181,7 @@ class BroadcastMessage(BaseModel):
     event: Literal[ChannelEvents.broadcast]
     topic: str
     payload: BroadcastPayload
-    ref: None
+    ref: Literal[None]
 
 
 class PresenceMessage(BaseModel):
@@ -190,7 +190,7 @@ class PresenceMessage(BaseModel):
     event: Literal[ChannelEvents.presence]
     topic: str
     payload: dict[str, Any]
-    ref: None
+    ref: Literal[None]
 
 
 class PresenceStateMessage(BaseModel):
@@ -199,7 +199,7 @@ class PresenceStateMessage(BaseModel):
     event: Literal[ChannelEvents.presence_state]
     topic: str
     payload: RawPresenceState
-    ref: None
+    ref: Literal[None]
 
 
 class PresenceDiffMessage(BaseModel):
@@ -208,7 +208,7 @@ class PresenceDiffMessage(BaseModel):
     event: Literal[ChannelEvents.presence_diff]
     topic: str
     payload: RawPresenceDiff
-    ref: None
+    ref: Literal[None]
 
 
 class ChannelErrorMessage(BaseModel):

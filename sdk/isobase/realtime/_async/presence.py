@@ -9,3 +9,6 @@ __all__ = ["AsyncRealtimePresence"]
 
 class AsyncRealtimePresence(PresenceTracker):
     """Who is present on a channel; ``state`` maps keys to lists of presences."""
+
+    def __init__(self) -> None:
+        super().__init__()
