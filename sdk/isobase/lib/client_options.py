@@ -4,24 +4,23 @@ keyword-only.
 The two classes differ in the session storage and the httpx client they take.
 """
 
-from __future__ import annotations
+# Annotations are values here, as upstream's are: apps read the types of the options' fields.
 
 import dataclasses
 import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from httpx import AsyncClient as AsyncHttpxClient
 from httpx import Client as SyncHttpxClient
 from httpx import Timeout
 
 from isobase._http.options import DEFAULT_RETRIES
+from isobase.auth._async.storage import AsyncMemoryStorage, AsyncSupportedStorage
+from isobase.auth._sync.storage import SyncMemoryStorage, SyncSupportedStorage
 from isobase.types import RealtimeClientOptions, SessionInUrl, TracePropagationOptions
 from isobase.version import __version__
-
-if TYPE_CHECKING:
-    from isobase.auth import AsyncSupportedStorage, AuthFlowType, SyncSupportedStorage
 
 __all__ = [
     "DEFAULT_HEADERS",
@@ -31,6 +30,8 @@ __all__ = [
     "SyncClientOptions",
     "SyncHttpxClient",
 ]
+
+AuthFlowType = Literal["pkce", "implicit"]
 
 # Upstream's defaults; the data client's, storage's and functions' own modules hold the same numbers and load more.
 DEFAULT_POSTGREST_CLIENT_TIMEOUT = 120
@@ -43,18 +44,6 @@ DEFAULT_HEADERS = {
         f"; runtime=python; runtime-version={platform.python_version()}"
     )
 }
-
-
-def _async_memory_storage() -> AsyncSupportedStorage:
-    from isobase.auth._async.storage import AsyncMemoryStorage
-
-    return AsyncMemoryStorage()
-
-
-def _sync_memory_storage() -> SyncSupportedStorage:
-    from isobase.auth._sync.storage import SyncMemoryStorage
-
-    return SyncMemoryStorage()
 
 
 @dataclass
@@ -138,7 +127,7 @@ class ClientOptions:
 class AsyncClientOptions(ClientOptions):
     """Options of ``AsyncClient``."""
 
-    storage: AsyncSupportedStorage = field(default_factory=_async_memory_storage)
+    storage: AsyncSupportedStorage = field(default_factory=AsyncMemoryStorage)
     """Where the session is kept: an object with ``get_item``, ``set_item`` and ``remove_item``."""
 
     httpx_client: AsyncHttpxClient | None = None
@@ -163,7 +152,7 @@ class AsyncClientOptions(ClientOptions):
         flow_type: AuthFlowType | None = None,
         function_client_timeout: int | None = None,
         **more: Any,
-    ) -> AsyncClientOptions:
+    ) -> "AsyncClientOptions":
         """Give a copy with the fields that are given (Isobase's own by name); raises ``TypeError`` for an unknown one."""
         changes = {name: value for name, value in locals().items() if name not in ("self", "more", "__class__")}
         unknown = more.keys() - {each.name for each in dataclasses.fields(self)}
@@ -176,7 +165,7 @@ class AsyncClientOptions(ClientOptions):
 class SyncClientOptions(ClientOptions):
     """Options of ``Client``."""
 
-    storage: SyncSupportedStorage = field(default_factory=_sync_memory_storage)
+    storage: SyncSupportedStorage = field(default_factory=SyncMemoryStorage)
     """Where the session is kept: an object with ``get_item``, ``set_item`` and ``remove_item``."""
 
     httpx_client: SyncHttpxClient | None = None
@@ -201,7 +190,7 @@ class SyncClientOptions(ClientOptions):
         flow_type: AuthFlowType | None = None,
         function_client_timeout: int | None = None,
         **more: Any,
-    ) -> SyncClientOptions:
+    ) -> "SyncClientOptions":
         """Give a copy with the fields that are given (Isobase's own by name); raises ``TypeError`` for an unknown one."""
         changes = {name: value for name, value in locals().items() if name not in ("self", "more", "__class__")}
         unknown = more.keys() - {each.name for each in dataclasses.fields(self)}
