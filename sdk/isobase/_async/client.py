@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from isobase.postgrest import AsyncPostgrestClient, AsyncRequestBuilder, AsyncRPCFilterRequestBuilder
     from isobase.postgrest.types import JSON, CountMethod
     from isobase.realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelOptions
+    from isobase.rooms import AsyncRooms
     from isobase.storage import AsyncStorageClient
     from isobase.uploads import AsyncUploads
 
@@ -101,6 +102,7 @@ class AsyncClient:
         self._storage: AsyncStorageClient | None = None
         self._functions: AsyncFunctionsClient | None = None
         self._db: AsyncDatabases | None = None
+        self._rooms: AsyncRooms | None = None
         self._uploads: AsyncUploads | None = None
         self._sessions: list[AsyncSession] = []
         # [async]
@@ -214,6 +216,22 @@ class AsyncClient:
 
             self._db = AsyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
         return self._db
+
+    @property
+    def rooms(self) -> AsyncRooms:
+        """Chat rooms; Isobase alone has them."""
+        if self._rooms is None:
+            from isobase.rooms import AsyncRooms
+
+            self._rooms = AsyncRooms(
+                str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
+            )
+        return self._rooms
+
+    async def _bearer(self) -> str:
+        """The token by which the client acts now."""
+        present = self.options.headers["Authorization"]
+        return (await self._authorize(present) or present).removeprefix("Bearer ")
 
     @property
     def uploads(self) -> AsyncUploads:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from isobase.postgrest import SyncPostgrestClient, SyncRequestBuilder, SyncRPCFilterRequestBuilder
     from isobase.postgrest.types import JSON, CountMethod
     from isobase.realtime import RealtimeChannelOptions, SyncRealtimeChannel, SyncRealtimeClient
+    from isobase.rooms import SyncRooms
     from isobase.storage import SyncStorageClient
     from isobase.uploads import SyncUploads
 
@@ -100,6 +101,7 @@ class Client:
         self._storage: SyncStorageClient | None = None
         self._functions: SyncFunctionsClient | None = None
         self._db: SyncDatabases | None = None
+        self._rooms: SyncRooms | None = None
         self._uploads: SyncUploads | None = None
         self._sessions: list[SyncSession] = []
 
@@ -210,6 +212,22 @@ class Client:
 
             self._db = SyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
         return self._db
+
+    @property
+    def rooms(self) -> SyncRooms:
+        """Chat rooms; Isobase alone has them."""
+        if self._rooms is None:
+            from isobase.rooms import SyncRooms
+
+            self._rooms = SyncRooms(
+                str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
+            )
+        return self._rooms
+
+    def _bearer(self) -> str:
+        """The token by which the client acts now."""
+        present = self.options.headers["Authorization"]
+        return (self._authorize(present) or present).removeprefix("Bearer ")
 
     @property
     def uploads(self) -> SyncUploads:
