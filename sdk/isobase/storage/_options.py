@@ -67,7 +67,8 @@ def file_settings(options: Mapping[str, Any] | None, *, always_upsert: bool = Fa
     upsert = merged.get("upsert") or merged["x-upsert"]
     extra = {name: value for name, value in merged.items() if name not in SETTINGS}
     return FileSettings(
-        content_type=merged["content-type"],
+        # In storage3's form the server reads no parameters of it: files are let in, and known, by the media type alone.
+        content_type=str(merged["content-type"]).partition(";")[0].strip(),
         cache_control=str(merged["cache-control"]),
         metadata=merged.get("metadata"),
         upsert=always_upsert or _flag(upsert),

@@ -69,7 +69,7 @@ def test_a_file_keeps_its_type_its_cache_time_and_what_is_noted_of_it(bucket: Sy
     assert info["metadata"] == noted
     bucket.upload("plain", b"x")
     plain = bucket.info("plain")
-    assert (plain["content_type"], plain["cache_control"]) == ("text/plain;charset=UTF-8", "max-age=3600")
+    assert (plain["content_type"], plain["cache_control"]) == ("text/plain", "max-age=3600")
     bucket.upload("headers", b"x", {"headers": {"X-Robots-Tag": "noindex", "Cache-Control": "no-store"}})
     assert (bucket.info("headers"))["cache_control"] == "no-store"
 

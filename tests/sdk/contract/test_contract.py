@@ -1,0 +1,42 @@
+"""supabase-py and Isobase's client give the same results and raise the same exceptions, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.sdk.contract import scenarios_auth, scenarios_data, scenarios_files
+from tests.sdk.contract.differences import allowed_for
+from tests.sdk.contract.kit import Kit, Library, Mode, Place, Scenario, run
+from tests.sdk.contract.shown import Shown, differences
+
+SCENARIOS: tuple[Scenario, ...] = (*scenarios_data.SCENARIOS, *scenarios_auth.SCENARIOS, *scenarios_files.SCENARIOS)
+RUNS = [pytest.param(one, mode, id=f"{one.name}-{mode}") for one in SCENARIOS for mode in one.modes]
+
+
+async def outcomes(
+    scenario: Scenario, library: Library, mode: Mode, place: Place, reset: Callable[[], None]
+) -> dict[str, Shown]:
+    reset()
+    return await run(Kit(library, mode, place), scenario.calls)
+
+
+@pytest.mark.filterwarnings("ignore")  # supabase-py's own; the runner records those of each call
+@pytest.mark.parametrize(("scenario", "mode"), RUNS)
+async def test_both_libraries_give_and_raise_the_same(
+    scenario: Scenario, mode: Mode, contract_place: Place, reset: Callable[[], None]
+) -> None:
+    theirs = await outcomes(scenario, "supabase", mode, contract_place, reset)
+    ours = await outcomes(scenario, "isobase", mode, contract_place, reset)
+    allowed = allowed_for(scenario.name, mode)
+    unseen = set(allowed)
+    found = []
+    for call in scenario.calls:
+        for path, expected, given in differences(theirs[call], ours[call]):
+            covering = [one for one in allowed if one.covers(scenario.name, mode, call, path)]
+            unseen -= set(covering)
+            if not covering:
+                found.append(f"{call}{path}\n    supabase-py: {expected!r}\n    isobase:     {given!r}")
+    assert not found, f"{len(found)} differences:\n" + "\n".join(found)
+    assert not unseen, f"listed and not seen: {[(one.call, one.path) for one in unseen]}"
