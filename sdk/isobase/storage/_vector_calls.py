@@ -11,7 +11,7 @@ __all__ = ["check_keys", "check_segments", "check_vectors", "given", "is_absent_
 
 MAX_BATCH: Final = 500
 MAX_SEGMENTS: Final = 16
-ABSENT: Final = frozenset({"S3VectorNotFoundException", "NoSuchBucket", "NoSuchKey"})
+ABSENT: Final = frozenset({"NotFoundException", "S3VectorNotFoundException", "NoSuchBucket", "NoSuchKey"})
 
 
 def given(**values: JSON) -> dict[str, JSON]:

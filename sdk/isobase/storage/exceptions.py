@@ -60,7 +60,7 @@ class StorageApiError(StorageException):
     - ``message``: the server's words.
     - ``code``: its label (``error`` in the answer, such as ``not_found`` or ``Duplicate``), as storage3 has it.
     - ``status``: the status the answer names in its body, often a text; the HTTP status is 400 for most refusals.
-    - ``error_code``: the service's own code for it (``NoSuchKey``, ``AccessDenied``, ``S3VectorNotFoundException``), or None
+    - ``error_code``: the service's own code for it (``NoSuchKey``, ``AccessDenied``, ``NotFoundException``), or None
       from servers that send none.
     - ``http_status``: the status of the HTTP answer, or None where the error came from elsewhere.
 
@@ -120,7 +120,7 @@ def error_of(response: Response) -> StorageApiError:
             body["error"],
             body["statusCode"],
             error_code=body.get("code"),
-            http_status=response.status_code,
+            http_status=getattr(response, "status_code", None),
         )
     message = f"Unable to parse error message: {response.text}"
     return StorageApiError(message, "InternalError", response.status_code, http_status=response.status_code)

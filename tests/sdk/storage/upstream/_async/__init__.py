@@ -1,0 +1,1 @@
+"""Vector and analytics buckets of the real supabase/storage."""
