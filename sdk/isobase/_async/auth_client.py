@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from httpx import AsyncClient
 
-from isobase.auth import AsyncGoTrueClient, AsyncSupportedStorage, AuthFlowType
+from isobase.auth import AsyncGoTrueClient, AsyncSupportedStorage, AuthFlowType, SyncSupportedStorage
 from isobase.types import SessionInUrl
 
 __all__ = ["AsyncSupabaseAuthClient"]
@@ -30,12 +30,16 @@ class AsyncSupabaseAuthClient(AsyncGoTrueClient):
         storage_key: str | None = None,
         auto_refresh_token: bool = True,
         persist_session: bool = True,
-        storage: AsyncSupportedStorage | None = None,
+        # [async]
+        storage: AsyncSupportedStorage | SyncSupportedStorage | None = None,
+        # [/async]
+        # [sync] storage: SyncSupportedStorage | None = None,
         http_client: AsyncClient | None = None,
         flow_type: AuthFlowType = "implicit",
         verify: bool = True,
         proxy: str | None = None,
         detect_session_in_url: SessionInUrl = True,
+        append_flow_id_to_redirects: bool = False,
     ) -> None:
         """Arguments are those of ``AsyncGoTrueClient``.
 
@@ -53,6 +57,7 @@ class AsyncSupabaseAuthClient(AsyncGoTrueClient):
             flow_type=flow_type,
             verify=verify,
             proxy=proxy,
+            append_flow_id_to_redirects=append_flow_id_to_redirects,
         )
         self._session_in_url = detect_session_in_url
 

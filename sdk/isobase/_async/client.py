@@ -511,6 +511,7 @@ class AsyncClient:
             storage=client_options.storage,
             headers=client_options.headers,
             storage_key=client_options.storage_key,
+            append_flow_id_to_redirects=client_options.append_flow_id_to_redirects,
             flow_type=client_options.flow_type,
             http_client=self._session(AUTH_STEP_TIMEOUT_S, authorize=False),
             detect_session_in_url=client_options.detect_session_in_url,

@@ -37,6 +37,7 @@ class SyncSupabaseAuthClient(SyncGoTrueClient):
         verify: bool = True,
         proxy: str | None = None,
         detect_session_in_url: SessionInUrl = True,
+        append_flow_id_to_redirects: bool = False,
     ) -> None:
         """Arguments are those of ``SyncGoTrueClient``.
 
@@ -54,6 +55,7 @@ class SyncSupabaseAuthClient(SyncGoTrueClient):
             flow_type=flow_type,
             verify=verify,
             proxy=proxy,
+            append_flow_id_to_redirects=append_flow_id_to_redirects,
         )
         self._session_in_url = detect_session_in_url
 

@@ -502,6 +502,7 @@ class Client:
             storage=client_options.storage,
             headers=client_options.headers,
             storage_key=client_options.storage_key,
+            append_flow_id_to_redirects=client_options.append_flow_id_to_redirects,
             flow_type=client_options.flow_type,
             http_client=self._session(AUTH_STEP_TIMEOUT_S, authorize=False),
             detect_session_in_url=client_options.detect_session_in_url,

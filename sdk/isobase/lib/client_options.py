@@ -99,6 +99,8 @@ class ClientOptions:
 
     storage_key: str | None = field(default=None, kw_only=True)
     """The name under which the session is kept in ``storage``; None: the auth client's default."""
+    append_flow_id_to_redirects: bool = field(default=False, kw_only=True)
+    """Whether the addresses that PKCE sign-ins come back to carry ``sb_flow_id``: see docs/sdk/auth.md."""
 
     detect_session_in_url: SessionInUrl = field(default=True, kw_only=True)
     """Whether ``auth.initialize(url=...)`` looks for a session in the URL, or a function of the URL and its parameters
@@ -127,7 +129,7 @@ class ClientOptions:
 class AsyncClientOptions(ClientOptions):
     """Options of ``AsyncClient``."""
 
-    storage: AsyncSupportedStorage = field(default_factory=AsyncMemoryStorage)
+    storage: AsyncSupportedStorage | SyncSupportedStorage = field(default_factory=AsyncMemoryStorage)
     """Where the session is kept: an object with ``get_item``, ``set_item`` and ``remove_item``."""
 
     httpx_client: AsyncHttpxClient | None = None
@@ -143,7 +145,7 @@ class AsyncClientOptions(ClientOptions):
         headers: dict[str, str] | None = None,
         auto_refresh_token: bool | None = None,
         persist_session: bool | None = None,
-        storage: AsyncSupportedStorage | None = None,
+        storage: AsyncSupportedStorage | SyncSupportedStorage | None = None,
         realtime: RealtimeClientOptions | None = None,
         httpx_client: AsyncHttpxClient | None = None,
         postgrest_client_timeout: int | float | Timeout | None = None,
