@@ -78,7 +78,7 @@ FILES: dict[str, Call] = {
         "a/c.json", b"{}", {"content-type": "application/json", "cache-control": "60"}
     ),
     "upload with metadata": lambda k: files(k).upload("a/d.txt", TEXT, {"metadata": {"who": "Ann"}}),
-    "upload a buffered reader": lambda k: files(k).upload("a/f.txt", io.BufferedReader(io.BytesIO(TEXT))),  # type: ignore[arg-type]
+    "upload a buffered reader": lambda k: files(k).upload("a/f.txt", io.BufferedReader(io.BytesIO(TEXT))),
     "upload a path": lambda k: files(k).upload("a/g.py", __file__),
     "a charset of one's own": lambda k: files(k).upload("i.html", b"<p>", {"content-type": "text/html; charset=utf-8"}),
     "a charset of one's own, told": lambda k: files(k).info("i.html"),
