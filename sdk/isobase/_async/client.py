@@ -462,8 +462,12 @@ class AsyncClient:
             self._postgrest.headers["Authorization"] = authorization
         if self._storage is not None:
             self._storage._headers["Authorization"] = authorization
-        # Functions may have to leave a key out (see there), so that client is made anew.
-        self._functions = None
+        if self._functions is not None:
+            for headers in (self._functions.headers, self._functions._client.headers):
+                if session is None and is_opaque_key(self.supabase_key):
+                    headers.pop("Authorization", None)
+                else:
+                    headers["Authorization"] = authorization
 
     def _listen_to_auth_events(self, event: AuthChangeEvent, session: Session | None) -> None:
         """Follow the auth client: every event but SIGNED_OUT carries the session that holds from now on."""

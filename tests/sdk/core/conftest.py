@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from isobase import Client
+from tests.plugins.stack import Stack
+
+PASSWORD = "correct horse battery staple"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
 
 
@@ -114,3 +118,12 @@ def drip(server: WireServer, peer: socket.socket, *, head: bytes, piece: bytes, 
         peer.sendall(head)
         while not server.closing.wait(pause_s):
             peer.sendall(piece)
+
+
+@pytest.fixture(scope="session")
+def email(stack: Stack) -> str:
+    """The address of a user of the running stack; its password is ``PASSWORD``."""
+    address = "core@example.com"
+    with Client(stack.url, stack.service_role_key) as admin:
+        admin.auth.admin.create_user({"email": address, "password": PASSWORD, "email_confirm": True})
+    return address
