@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from isobase_deploy.cli.parser_gen import add_gen
 from isobase_deploy.cli.parser_storage import add_storage
 
 __all__ = ["build_parser", "parse"]
@@ -33,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_db(commands)
     _add_migration(commands)
     _add_keys(commands)
+    add_gen(commands, _add_project_flags)
     add_storage(commands, _add_project_flags)
     return parser
 
