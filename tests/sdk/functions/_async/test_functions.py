@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from isobase._http import CallCancelled, Cancellation
 from isobase.functions import AsyncFunctionsClient, FunctionRegion, FunctionsHttpError, FunctionsRelayError
 from tests.sdk.functions.server import FunctionServer
 
@@ -234,6 +236,27 @@ async def test_a_call_through_a_given_client_ends_too(functions: FunctionServer)
             await client.invoke("silent", {"timeout": 0.2})
         await client.aclose()
         assert not given.is_closed
+
+
+@pytest.mark.capability("functions.invocation.timeout")
+async def test_a_streams_time_holds_to_its_end(client: AsyncFunctionsClient) -> None:
+    began = time.monotonic()
+    with pytest.raises(httpx.TimeoutException):
+        async with client.stream("endless", {"timeout": 0.3}) as answer:
+            async for _ in answer.chunks():
+                assert time.monotonic() - began < 10
+
+
+@pytest.mark.capability("functions.invocation.request_cancellation")
+async def test_a_call_is_cancelled_from_another_thread(client: AsyncFunctionsClient) -> None:
+    cancel = Cancellation()
+    timer = threading.Timer(0.1, cancel.cancel)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(CallCancelled):
+        await client.invoke("silent", {"cancel": cancel, "timeout": 30})
+    assert time.monotonic() - began < 10
+    timer.join()
 
 
 # [async]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from isobase._http import CallCancelled, Cancellation
 from isobase.functions import FunctionRegion, FunctionsHttpError, FunctionsRelayError, SyncFunctionsClient
 from tests.sdk.functions.server import FunctionServer
 
@@ -228,3 +230,24 @@ def test_a_call_through_a_given_client_ends_too(functions: FunctionServer) -> No
             client.invoke("silent", {"timeout": 0.2})
         client.close()
         assert not given.is_closed
+
+
+@pytest.mark.capability("functions.invocation.timeout")
+def test_a_streams_time_holds_to_its_end(client: SyncFunctionsClient) -> None:
+    began = time.monotonic()
+    with pytest.raises(httpx.TimeoutException):
+        with client.stream("endless", {"timeout": 0.3}) as answer:
+            for _ in answer.chunks():
+                assert time.monotonic() - began < 10
+
+
+@pytest.mark.capability("functions.invocation.request_cancellation")
+def test_a_call_is_cancelled_from_another_thread(client: SyncFunctionsClient) -> None:
+    cancel = Cancellation()
+    timer = threading.Timer(0.1, cancel.cancel)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(CallCancelled):
+        client.invoke("silent", {"cancel": cancel, "timeout": 30})
+    assert time.monotonic() - began < 10
+    timer.join()
