@@ -127,6 +127,9 @@ _OAUTH_SERVER = simple_options(
     {
         "ENABLED": ("enabled", converters.flag),
         "ALLOW_DYNAMIC_REGISTRATION": ("allow_dynamic_registration", converters.flag),
+        "AUTHORIZATION_PATH": ("authorization_url_path", converters.text),
+        "AUTHORIZATION_TTL": ("authorization_ttl_s", converters.duration_s),
+        "DEFAULT_SCOPE": ("default_scope", converters.text),
     },
 )
 

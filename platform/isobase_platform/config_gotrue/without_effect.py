@@ -59,8 +59,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "GOTRUE_SAML_*": "there is no SAML sign-in",
     "GOTRUE_EXTERNAL_SAML_*": "there is no SAML sign-in",
     "GOTRUE_EXTERNAL_WEB3_*": "there is no sign-in by web3 wallet",
-    "GOTRUE_OAUTH_SERVER_AUTHORIZATION_*": "OAuth clients are kept, but nobody authorizes them here",
-    "GOTRUE_OAUTH_SERVER_DEFAULT_SCOPE": "OAuth clients are kept, but nobody authorizes them here",
     "GOTRUE_EXPERIMENTAL_*": "experiments of upstream's",
 }
 

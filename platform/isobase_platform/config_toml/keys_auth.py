@@ -76,6 +76,7 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     },
     "auth.oauth_server.enabled": ("auth.oauth_server.enabled", values.flag),
     "auth.oauth_server.allow_dynamic_registration": ("auth.oauth_server.allow_dynamic_registration", values.flag),
+    "auth.oauth_server.authorization_url_path": ("auth.oauth_server.authorization_url_path", values.text),
     **{
         f"auth.third_party.*.{name}": (f"auth.third_party.*.{name}", convert)
         for name, convert in {

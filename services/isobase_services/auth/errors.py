@@ -82,6 +82,8 @@ class ErrorCode(StrEnum):
     MFA_WEBAUTHN_VERIFY_NOT_ENABLED = "mfa_webauthn_verify_not_enabled"
     NOT_ADMIN = "not_admin"
     NO_AUTHORIZATION = "no_authorization"
+    OAUTH_AUTHORIZATION_NOT_FOUND = "oauth_authorization_not_found"
+    OAUTH_CONSENT_NOT_FOUND = "oauth_consent_not_found"
     OAUTH_CLIENT_NOT_FOUND = "oauth_client_not_found"
     OAUTH_CLIENT_STATE_EXPIRED = "oauth_client_state_expired"
     OAUTH_CLIENT_STATE_NOT_FOUND = "oauth_client_state_not_found"

@@ -28,6 +28,7 @@ __all__ = [
     "Identity",
     "JsonObject",
     "MethodUse",
+    "OAuthTerms",
     "OpenSession",
     "Session",
     "SessionTerms",
@@ -165,6 +166,8 @@ class Session:
     aal: str
     methods: tuple[MethodUse, ...]
     tag: str = ""
+    oauth: OAuthTerms | None = None
+    """Set where a program opened it in the user's name."""
 
     def is_past_end(self, now: datetime) -> bool:
         """True after ``not_after``, where one is set."""
@@ -180,6 +183,14 @@ class ClientFacts:
 
 
 NO_FACTS = ClientFacts(None, None)
+
+
+@dataclass(slots=True, frozen=True)
+class OAuthTerms:
+    """The program that a session belongs to, and the scopes that its user granted, separated by blanks."""
+
+    client_id: UUID
+    scope: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -213,6 +224,7 @@ class OpenSession:
     terms: SessionTerms
     is_new: bool
     is_reuse: bool = False
+    oauth: OAuthTerms | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -276,6 +288,9 @@ def session_from_row(row: asyncpg.Record) -> Session | None:
         aal=row["session_aal"] or AAL1,
         methods=tuple(methods),
         tag=row["session_tag"] or "",
+        oauth=None
+        if row["session_oauth_client_id"] is None
+        else OAuthTerms(row["session_oauth_client_id"], row["session_scopes"] or ""),
     )
 
 

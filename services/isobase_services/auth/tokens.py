@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from isobase_services.auth.models import AAL1, AAL2, JsonObject, MethodUse, User
+from isobase_services.auth.models import AAL1, AAL2, JsonObject, MethodUse, OAuthTerms, User
 
 __all__ = [
     "PKCE_PREFIX",
@@ -39,11 +39,18 @@ _SECOND_FACTOR_METHODS = frozenset({"totp", "mfa/phone", "mfa/webauthn"})
 
 
 def access_token_claims(
-    user: User, *, session_id: UUID, methods: Iterable[MethodUse], issuer: str, issued_at_s: int, expires_at_s: int
+    user: User,
+    *,
+    session_id: UUID,
+    methods: Iterable[MethodUse],
+    issuer: str,
+    issued_at_s: int,
+    expires_at_s: int,
+    oauth: OAuthTerms | None = None,
 ) -> JsonObject:
     """The payload of an access token: ``aud`` is a string, ``amr`` a list of objects, newest first.
 
-    An empty ``issuer`` leaves ``iss`` out.
+    An empty ``issuer`` leaves ``iss`` out. A program's token says whose it is and what for (``client_id``, ``scope``).
     """
     ordered = sorted(methods, key=lambda use: use.used_at, reverse=True)
     claims: dict[str, Any] = {
@@ -62,6 +69,10 @@ def access_token_claims(
         "session_id": str(session_id),
         "is_anonymous": user.is_anonymous,
     }
+    if oauth is not None:
+        claims["client_id"] = str(oauth.client_id)
+        if oauth.scope:
+            claims["scope"] = oauth.scope
     return claims
 
 

@@ -14,7 +14,16 @@ from uuid import uuid4
 from isobase_platform.errors import IsobaseError
 from isobase_services.auth.core import AuthCore
 from isobase_services.auth.hooks.access_token import customised_claims
-from isobase_services.auth.models import AAL2, ClientFacts, Grant, MethodUse, OpenSession, SessionTerms, User
+from isobase_services.auth.models import (
+    AAL2,
+    ClientFacts,
+    Grant,
+    MethodUse,
+    OAuthTerms,
+    OpenSession,
+    SessionTerms,
+    User,
+)
 from isobase_services.auth.session_ends import token_end
 from isobase_services.auth.store import sessions
 from isobase_services.auth.store.audit import Entry
@@ -37,6 +46,7 @@ async def start_session(
     entries: Sequence[Entry] = (),
     seen_hash: str | None = None,
     new_hash: str | None = None,
+    oauth: OAuthTerms | None = None,
 ) -> OpenSession | None:
     """Open a session for ``user`` by ``method``, with ``entries`` for the log. One round trip.
 
@@ -56,6 +66,7 @@ async def start_session(
         entries=entries,
         seen_hash=seen_hash,
         new_hash=new_hash,
+        oauth=oauth,
     )
     if opened_at is None:
         return None
@@ -70,6 +81,7 @@ async def start_session(
         facts=facts,
         terms=terms,
         is_new=True,
+        oauth=oauth,
     )
 
 
@@ -98,6 +110,7 @@ async def issue_grant(core: AuthCore, session: OpenSession) -> Grant:
         issuer=core.token_issuer,
         issued_at_s=issued_at_s,
         expires_at_s=expires_at_s,
+        oauth=session.oauth,
     )
     if core.hooks.is_enabled("custom_access_token"):
         try:

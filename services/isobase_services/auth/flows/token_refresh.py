@@ -11,9 +11,10 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
+from uuid import UUID
 
 from isobase_services.auth.core import AuthCore
-from isobase_services.auth.errors import AuthError, ErrorCode, bad_request
+from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request
 from isobase_services.auth.flows.grants import issue_grant
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, Session, SessionTerms
 from isobase_services.auth.session_ends import SessionEnd, end_of, is_replaced
@@ -55,21 +56,25 @@ class _Refuse:
 _Decision: TypeAlias = _Rotate | _GiveAgain | _Refuse
 
 
-async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms) -> Grant:
+async def refresh_session(
+    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms, *, client_id: UUID | None = None
+) -> Grant:
     """Exchange a refresh token for a new grant of the same session.
+
+    ``client_id``: the program that asks, which must be the one the session belongs to (else OAuth's invalid_client).
 
     Raises 400 validation_failed (not the shape of a token), refresh_token_not_found, refresh_token_already_used,
     session_not_found, session_expired, user_banned; 409 conflict when the session stays locked for ``RETRY_LIMIT_S``.
     """
     if not is_refresh_token_shaped(token):
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Refresh token is not valid")
-    session = await _rotate_live(core, token, facts, terms)
+    session = await _rotate_live(core, token, facts, terms, client_id)
     if session is not None:
         return await issue_grant(core, session)
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + RETRY_LIMIT_S
     while True:
-        outcome = await _attempt(core, token, facts, terms)
+        outcome = await _attempt(core, token, facts, terms, client_id)
         if isinstance(outcome, OpenSession):
             return await issue_grant(core, outcome)
         if outcome is not None:
@@ -84,7 +89,9 @@ async def refresh_session(core: AuthCore, token: str, facts: ClientFacts, terms:
         await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))  # noqa: S311  a pause, not a secret
 
 
-async def _rotate_live(core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms) -> OpenSession | None:
+async def _rotate_live(
+    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms, client_id: UUID | None
+) -> OpenSession | None:
     """What nearly every refresh is: a live token of a session that may go on. Two round trips, and no lock between them.
 
     None for everything else, and where another request came first: then ``_attempt`` decides under a lock.
@@ -93,7 +100,7 @@ async def _rotate_live(core: AuthCore, token: str, facts: ClientFacts, terms: Se
         return None
     async with core.connection() as connection:
         presented = await sessions.find_presented_token(connection, token)
-        if presented is None or not isinstance(_decide(core, presented, None, [], core.now()), _Rotate):
+        if presented is None or not isinstance(_decide(core, presented, None, [], core.now(), client_id), _Rotate):
             return None
         issued = new_refresh_token()
         if not await sessions.rotate_live_token(connection, presented, issued, facts, _rotation_entries(presented)):
@@ -121,11 +128,12 @@ def _refreshed(
         terms=terms,
         is_new=False,
         is_reuse=is_reuse,
+        oauth=presented.session.oauth,
     )
 
 
 async def _attempt(
-    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms
+    core: AuthCore, token: str, facts: ClientFacts, terms: SessionTerms, client_id: UUID | None
 ) -> OpenSession | AuthError | None:
     """One try in one transaction; None when somebody else is refreshing the session right now."""
     async with core.transaction() as connection:
@@ -134,7 +142,7 @@ async def _attempt(
             return await _explain_absence(connection, token)
         live = await sessions.active_token(connection, presented.session.id) if presented.is_revoked else None
         others = await _rivals(core, connection, presented)
-        decision = _decide(core, presented, live, others, core.now())
+        decision = _decide(core, presented, live, others, core.now(), client_id)
         match decision:
             case _Refuse(error, revokes_family):
                 if revokes_family:
@@ -158,11 +166,18 @@ async def _rivals(core: AuthCore, connection: Connection, presented: PresentedTo
 
 
 def _decide(
-    core: AuthCore, presented: PresentedToken, live: tuple[str, str] | None, others: list[Session], now: datetime
+    core: AuthCore,
+    presented: PresentedToken,
+    live: tuple[str, str] | None,
+    others: list[Session],
+    now: datetime,
+    client_id: UUID | None,
 ) -> _Decision:
     """What to do with a token whose session is locked. ``live``: (token, parent) of the newest unrevoked one."""
     if presented.user.is_banned(now):
         return _Refuse(bad_request(ErrorCode.USER_BANNED, "Invalid Refresh Token: User Banned"))
+    if refusal := _other_client(presented.session, client_id):
+        return _Refuse(refusal)
     if end := _end(core, presented, others, now):
         return _Refuse(bad_request(ErrorCode.SESSION_EXPIRED, end))
     if not presented.is_revoked:
@@ -178,6 +193,19 @@ def _decide(
         bad_request(ErrorCode.REFRESH_TOKEN_ALREADY_USED, "Invalid Refresh Token: Already Used"),
         revokes_family=core.settings.enable_refresh_token_rotation,
     )
+
+
+def _other_client(session: Session, client_id: UUID | None) -> OAuthRefusal | None:
+    """Refuse a token that is not the caller's: of a program's session by nobody else, of a user's own by no program."""
+    if session.oauth is None:
+        if client_id is None:
+            return None
+        return OAuthRefusal("invalid_client", "Client authentication not allowed for non-OAuth session")
+    if client_id is None:
+        return OAuthRefusal("invalid_client", "Client authentication required for OAuth session")
+    if client_id != session.oauth.client_id:
+        return OAuthRefusal("invalid_client", "Client does not match the session's OAuth client")
+    return None
 
 
 def _end(core: AuthCore, presented: PresentedToken, others: list[Session], now: datetime) -> SessionEnd | None:

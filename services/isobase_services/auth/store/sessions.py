@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from isobase_services.auth.models import NIL_UUID, ClientFacts, Session, User, session_from_row, user_from_row
+from isobase_services.auth.models import (
+    NIL_UUID,
+    ClientFacts,
+    OAuthTerms,
+    Session,
+    User,
+    session_from_row,
+    user_from_row,
+)
 from isobase_services.auth.store.audit import APPEND_ENTRIES, Entry, stored_payloads
 from isobase_services.auth.store.users import IDENTITIES_AND_FACTORS, USER_COLUMNS
 
@@ -38,7 +46,7 @@ __all__ = [
 
 SESSION_COLUMNS = """s.id as session_id, s.user_id as session_user_id, s.created_at as session_created_at,
   s.not_after as session_not_after, s.refreshed_at at time zone 'utc' as session_refreshed_at, s.aal::text as session_aal,
-  s.tag as session_tag,
+  s.tag as session_tag, s.oauth_client_id as session_oauth_client_id, s.scopes as session_scopes,
   (select coalesce(json_agg(json_build_object('method', m.authentication_method, 'used_at',
     m.updated_at at time zone 'utc') order by m.updated_at desc), '[]')
     from auth.mfa_amr_claims m where m.session_id = s.id) as session_methods"""
@@ -50,8 +58,9 @@ with signed_in as (
    where id = $2 and ($9::text is null or encrypted_password = $9::text)
   returning id),
 opened as (
-  insert into auth.sessions (id, user_id, created_at, updated_at, aal, not_after, user_agent, ip)
-  select $3::uuid, id, statement_timestamp(), statement_timestamp(), 'aal1', $6::timestamptz, $7::text, $8::text::inet
+  insert into auth.sessions (id, user_id, created_at, updated_at, aal, not_after, user_agent, ip, oauth_client_id, scopes)
+  select $3::uuid, id, statement_timestamp(), statement_timestamp(), 'aal1', $6::timestamptz, $7::text, $8::text::inet,
+         $12::uuid, $13::text
     from signed_in
   returning id, created_at),
 granted as (
@@ -155,6 +164,7 @@ async def open_session(
     entries: Sequence[Entry],
     seen_hash: str | None = None,
     new_hash: str | None = None,
+    oauth: OAuthTerms | None = None,
 ) -> datetime | None:
     """Open a session with its first refresh token, note the sign-in and the log's ``entries``; returns the time of it.
 
@@ -174,6 +184,8 @@ async def open_session(
         seen_hash,
         new_hash,
         stored_payloads(entries),
+        oauth and oauth.client_id,
+        oauth and oauth.scope,
     )
     return opened_at
 

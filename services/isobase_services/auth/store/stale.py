@@ -45,6 +45,7 @@ def sweeps_of(settings: AuthSettings) -> tuple[Sweep, ...]:
         Sweep("flow_state", _delete("flow_state", "created_at < now() - $1::interval"), DAY),
         Sweep("saml_relay_states", _delete("saml_relay_states", "created_at < now() - $1::interval"), DAY),
         Sweep("oauth_client_states", _delete("oauth_client_states", "created_at < now() - $1::interval"), DAY),
+        Sweep("oauth_authorizations", _delete("oauth_authorizations", "expires_at < now() - $1::interval"), DAY),
         Sweep("mfa_challenges", _delete("mfa_challenges", "created_at < now() - $1::interval"), DAY),
         Sweep(
             "mfa_factors", _delete("mfa_factors", "created_at < now() - $1::interval and status = 'unverified'"), DAY

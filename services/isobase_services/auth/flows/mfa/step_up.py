@@ -120,6 +120,7 @@ async def step_up(
         facts=facts,
         terms=terms,
         is_new=False,
+        oauth=session.oauth,
     )
     return StepUp(await issue_grant(core, opened), is_new_factor)
 
