@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from isobase.realtime import (
     AsyncRealtimeClient,
+    AuthorizationError,
     ChannelStates,
     RealtimeAcknowledgementStatus,
     RealtimeBufferFullError,
@@ -403,3 +404,16 @@ async def test_a_thousand_channels_join_and_join_again(client: AsyncRealtimeClie
     await asyncio.to_thread(relay.cut)
     await states.until(subscribed(2_000))
     assert all(channel.is_joined for channel in channels)
+
+
+async def test_rights_end_with_the_token_that_had_them(service: Service, topic: str) -> None:
+    states = Events()
+    async with AsyncRealtimeClient(service.url, service.anon_key) as client:
+        await client.set_auth(service.token(ALICE, reads="broadcast"))
+        channel = client.channel(topic, {"config": {"private": True}})
+        await channel.subscribe(states)
+        assert channel.is_joined
+        await client.set_auth(None)  # signed out
+        await states.until(states.count(2))
+    assert states.seen[1][0] == CHANNEL_ERROR
+    assert isinstance(states.seen[1][1], AuthorizationError)

@@ -202,3 +202,26 @@ def test_the_token_is_asked_for_in_a_thread_that_may_block(service: Service, top
     with SyncRealtimeClient(service.url, service.anon_key, access_token=token) as client:
         client.channel(topic).subscribe()
     assert set(tokens) == {"isobase-realtime-call"}
+
+
+def test_closing_ends_calls_of_other_threads(service: Service, topic: str) -> None:
+    client = SyncRealtimeClient(service.url, service.anon_key)
+    channel = client.channel(topic).subscribe()
+    ended: list[BaseException | None] = []
+
+    def wait_for_what_never_comes() -> None:
+        push = channel.push("nobody-replies-to-this", {}, 60)
+        try:
+            push.result()
+            ended.append(None)
+        except RuntimeError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait_for_what_never_comes)
+    thread.start()
+    time.sleep(0.1)
+    client.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert realtime_threads() == []
+    assert len(ended) == 1

@@ -19,7 +19,7 @@ from isobase.realtime._async.presence import AsyncRealtimePresence
 from isobase.realtime._async.push import AsyncPush
 from isobase.realtime._async.streams import AsyncEvents
 from isobase.realtime._async.timer import AsyncTimer
-from isobase.realtime.exceptions import RealtimeAckError, RealtimeBufferFullError, RealtimeHTTPError
+from isobase.realtime.exceptions import NotConnectedError, RealtimeAckError, RealtimeBufferFullError, RealtimeHTTPError
 from isobase.realtime.http_broadcast import broadcast_request, check_answer
 from isobase.realtime.listeners import ChangeEvent, ChangeFilter, ChannelListeners
 from isobase.realtime.message import ReplyPostgresChanges
@@ -121,12 +121,15 @@ class AsyncRealtimeChannel(ChannelListeners):
             exception or None; later ones too, as after a lost connection. After an error or timeout it goes on
             joining by itself.
 
-        Raises what ``connect`` raises, and ``Exception`` when it was subscribed before. Source: realtime-py.
+        Raises what ``connect`` raises, ``NotConnectedError`` when the client is closed meanwhile, and ``Exception`` when it
+        was subscribed before. Source: realtime-py.
         """
         self._check_first_subscribe()
         if not self.socket.is_connected:
             await self.socket.connect()
             self._check_first_subscribe()
+            if not self.socket.is_connected:  # closed meanwhile
+                raise NotConnectedError("subscribe")
         self.subscribe_callback = callback
         self._joined_once = True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -165,6 +168,7 @@ class AsyncRealtimeChannel(ChannelListeners):
             return
         self.state = ChannelStates.JOINING
         self._presence_enabled = joining.wants_presence(self.params, has_listeners=self.presence._has_callback_attached)
+        self.join_push.payload = {}  # an ended token must not stay in it
         self.join_push.update_payload(
             joining.join_payload(
                 self.params,

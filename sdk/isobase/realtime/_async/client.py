@@ -54,6 +54,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_WAITING_MESSAGES = 1_000
 """Messages of ``send`` that wait for a connection."""
 DISCONNECTED_TEXT = "the connection was lost"
+OPAQUE_KEYS = ("sb_publishable_", "sb_secret_")
 KINDS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -332,11 +333,14 @@ class AsyncRealtimeClient:
             try:
                 async with asyncio.timeout(self.timeout):
                     await self.send_heartbeat()
+                    if self._ws_connection is not ws:
+                        return
                     await self._heartbeat_answered.wait()
             except TimeoutError:
-                self._tell_heartbeat(Heartbeat.TIMEOUT)
-                self._log("error", "the heartbeat was not answered: connecting again")
-                self._give_up(ws, ConnectionError("the heartbeat was not answered"))
+                if self._ws_connection is ws:
+                    self._tell_heartbeat(Heartbeat.TIMEOUT)
+                    self._log("error", "the heartbeat was not answered: connecting again")
+                    self._give_up(ws, ConnectionError("the heartbeat was not answered"))
                 return
             await self._refresh_token()
             await asyncio.sleep(max(0.0, self.hb_interval - (time.monotonic() - began)))
@@ -355,6 +359,8 @@ class AsyncRealtimeClient:
 
     def _give_up(self, ws: WebSocketLike, error: Exception) -> None:
         """Take a connection for lost that may not know it yet, and cut it."""
+        if self._ws_connection is not ws:
+            return
         listening = self._listen_task
         self._lost(ws, error)
         self._cancel(listening)
@@ -565,12 +571,13 @@ class AsyncRealtimeClient:
         if not self.is_connected:
             return
         for channel in list(self.channels.values()):
-            if channel.is_joined and token:
+            if channel.is_joined and token and not token.startswith(OPAQUE_KEYS):
                 payload = {"access_token": token}
                 await self._transmit(
                     Frame(channel.topic, ChannelEvents.access_token, payload, self._make_ref(), channel.join_push.ref)
                 )
-            elif changed and channel.is_errored and channel._token_ended:
+            elif changed and (channel.is_joined or (channel.is_errored and channel._token_ended)):
+                # Servers ignore a key in the place of a token: without a new join the former user's rights would stay.
                 channel.rejoin_timer.reset()
                 await channel._rejoin()
 

@@ -15,15 +15,19 @@ import queue
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 __all__ = ["Threads", "in_thread"]
 
 logger = logging.getLogger("isobase.realtime")
 
 T = TypeVar("T")
+Callbacks: TypeAlias = "queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None]"
 STOP_TIMEOUT_S = 5.0
 EXIT_TIMEOUT_S = 1.0
+LAST_TURN_S = 0.5
+"""What runs for other threads while the loop is ended has so long to come to its own end."""
+CLOSED_TEXT = "the realtime client was closed"
 
 
 class Threads:
@@ -35,6 +39,7 @@ class Threads:
     def __init__(self, end: Callable[[], Awaitable[None]]) -> None:
         self._end = end
         self._lock = threading.RLock()
+        self._is_stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._callback_thread: threading.Thread | None = None
@@ -51,6 +56,8 @@ class Threads:
         with self._lock:
             if self._loop is not None:
                 return self._loop
+            if self._is_stopping:
+                raise RuntimeError(CLOSED_TEXT)
             loop = self._loop = asyncio.new_event_loop()
             self._callbacks = queue.SimpleQueue()
             self._loop_thread = threading.Thread(
@@ -67,11 +74,12 @@ class Threads:
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine on the loop, and wait for it; the context variables are the caller's.
 
-        Raises what it raises, and ``RuntimeError`` on the loop's own thread, which would wait for itself.
+        Raises what it raises, and ``RuntimeError`` on the loop's own thread, which would wait for itself, and when the
+        client is closed meanwhile.
         """
         if threading.current_thread() is self._loop_thread:
             raise RuntimeError("the realtime client cannot be called from its own loop (a logger or websocket factory)")
-        loop, context = self._started(), contextvars.copy_context()
+        context = contextvars.copy_context()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
         started: list[asyncio.Task[T]] = []
 
@@ -80,9 +88,13 @@ class Threads:
             started.append(task)
             task.add_done_callback(lambda ended: _hand_over(ended, done))
 
-        loop.call_soon_threadsafe(begin, context=context)
+        with self._lock:  # so that it stands before the end of a `stop`
+            loop = self._started()
+            loop.call_soon_threadsafe(begin, context=context)
         try:
             return done.result()
+        except concurrent.futures.CancelledError:
+            raise RuntimeError(CLOSED_TEXT) from None
         except BaseException:
             if not done.done():  # Ctrl-C while waiting
                 loop.call_soon_threadsafe(lambda: [task.cancel() for task in started])
@@ -125,6 +137,20 @@ class Threads:
             if loop is None or loop_thread is None or callback_thread is None:
                 return
             _running.discard(self)
+            self._is_stopping = True
+        try:
+            self._stop(loop, loop_thread, callback_thread, callbacks, timeout)
+        finally:
+            self._is_stopping = False
+
+    def _stop(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        loop_thread: threading.Thread,
+        callback_thread: threading.Thread,
+        callbacks: Callbacks,
+        timeout: float,
+    ) -> None:
         current = threading.current_thread()
         ending = asyncio.run_coroutine_threadsafe(_ended(self._end), loop)
         if current is not loop_thread:
@@ -141,6 +167,8 @@ class Threads:
 
 async def _ended(end: Callable[[], Awaitable[None]]) -> None:
     await end()
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=LAST_TURN_S)
 
 
 def _hand_over(task: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
@@ -165,9 +193,7 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _run_callbacks(
-    callbacks: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None],
-) -> None:
+def _run_callbacks(callbacks: Callbacks) -> None:
     while (due := callbacks.get()) is not None:
         callback, arguments = due
         try:
@@ -180,6 +206,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     """Run a function that may block in a daemon thread of its own (an executor's would keep the process alive)."""
     loop = asyncio.get_running_loop()
     done: concurrent.futures.Future[T] = concurrent.futures.Future()
+    done.set_running_or_notify_cancel()  # who waits may give up; the function comes to its end all the same
 
     def run() -> None:
         try:
