@@ -4,7 +4,9 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from isobase_platform.config import RestSettings, Settings
 from tests.database.rest.conftest import _Server
+from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 DATABASE_NAME = "sdk_data"
@@ -71,3 +74,42 @@ def data_api(sdk_data_server: DataApi) -> DataApi:
     """The data API with the rows of ``ROWS`` and no others."""
     sdk_data_server.database.execute(ROWS, database=DATABASE_NAME)
     return sdk_data_server
+
+
+@dataclass(slots=True, frozen=True)
+class Broken:
+    """A proxy before the data API, in a thread of its own, so that clients of both forms can be broken."""
+
+    url: str
+    proxy: FaultProxy
+
+    @property
+    def seen(self) -> list[str]:
+        """The requests that reached the proxy."""
+        return self.proxy.seen
+
+    def breaks(self, fault: Break, matches: Callable[[str, str], bool], *, times: int = 10**9) -> None:
+        """From now on the next ``times`` requests that ``matches`` go wrong so."""
+        self.proxy.breaks(fault, matches, times=times)
+
+
+@pytest.fixture
+def broken(data_api: DataApi) -> Iterator[Broken]:
+    """The data API behind a proxy that breaks what is asked for."""
+    made: list[FaultProxy] = []
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with fault_proxy(data_api.url) as proxy:
+            made.append(proxy)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    yield Broken(f"{made[0].url.removesuffix('/')}/rest/v1", made[0])
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    loop.close()

@@ -26,15 +26,16 @@ create type typed."Mixed Case" as enum ('a', 'b c', 'd"e');
 create type typed.pair as (left_one int, labels typed."Mixed Case"[]);
 create domain typed.short as text check (length(value) < 9);
 create table if not exists typed.kinds (
-  id bigint generated always as identity primary key, "two words" text not null, "class" int, model_name text, json jsonb,
-  short typed.short not null default 'x', pair typed.pair, many numeric[], kind typed."Mixed Case" not null,
-  at time, day date, span tstzrange, twice bigint generated always as (2 * "class") stored,
-  book_id int unique references public.books
+  id bigint generated always as identity primary key, "two words" text not null, "class" int, model_name text, json
+  jsonb, short typed.short not null default 'x', pair typed.pair, many numeric[], kind typed."Mixed Case" not null, at
+  time, day date, span tstzrange, twice bigint generated always as (2 * "class") stored, book_id int unique references
+  public.books
 );
 create table typed.extras (kind_id bigint primary key references typed.kinds, word text);
 create view typed.readable as select k.id, k.kind, b.title from typed.kinds k join public.books b on b.id = k.book_id;
 create view typed.writable as select id, short, kind from typed.kinds;
-create function typed.found(wanted typed."Mixed Case", up_to int default 3) returns setof typed.kinds stable language sql
+create function typed.found(wanted typed."Mixed Case", up_to int default 3) returns setof typed.kinds stable language
+sql
   as 'select * from typed.kinds limit up_to';
 create function typed.summed() returns table (total numeric, note text) stable language sql as $$select 1.5, 'n'$$;
 create function typed.label(typed.kinds) returns text immutable language sql as 'select $1.short';

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-# [async]
 import asyncio
 import math
+import threading
 
 import pytest
 
 from isobase import call_options
-from isobase._http import DeadlineExceeded
+from isobase._http import CallCancelled, Cancellation, DeadlineExceeded
 from isobase.postgrest import APIError, AsyncPostgrestClient
 from tests.sdk.postgrest.conftest import DataApi
 
@@ -143,3 +143,14 @@ async def test_a_cancelled_task_ends_its_call_and_the_client_goes_on(data: Async
 
 
 # [/async]
+
+
+@pytest.mark.capability(USING + "request_cancellation")
+async def test_a_call_is_ended_by_its_cancellation(data: AsyncPostgrestClient) -> None:
+    cancellation = Cancellation()
+    timer = threading.Timer(0.2, cancellation.cancel)
+    timer.start()
+    with pytest.raises(CallCancelled), call_options(cancel=cancellation):
+        await data.rpc("slow", {"seconds": 3}).execute()
+    timer.join()
+    assert len((await data.from_("books").select("id").execute()).data) == 4

@@ -2,3 +2,141 @@
 """What shapes an answer: order and limits, single rows, other formats, plans, trial runs; against a running data API."""
 
 from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+
+from isobase import call_options
+from isobase._http import CallCancelled, Cancellation, DeadlineExceeded
+from isobase.postgrest import APIError, SyncPostgrestClient
+from tests.sdk.postgrest.conftest import DataApi
+
+USING = "database.using_modifiers."
+
+
+@pytest.mark.capability(USING + "order")
+def test_rows_come_in_the_order_asked_for(data: SyncPostgrestClient) -> None:
+    books = data.from_("books")
+    last = books.select("id").order("price", desc=True, nullsfirst=False).execute()
+    assert last.data == [{"id": 2}, {"id": 1}, {"id": 4}, {"id": 3}]
+    first = books.select("id").order("price", nullsfirst=True).execute()
+    assert first.data == [{"id": 3}, {"id": 4}, {"id": 1}, {"id": 2}]
+    twice = books.select("id").order("shelf").order("id", desc=True).execute()
+    assert twice.data == [{"id": 3}, {"id": 1}, {"id": 4}, {"id": 2}]
+
+
+@pytest.mark.capability(USING + "limit", USING + "range")
+def test_a_slice_of_the_rows_is_given(data: SyncPostgrestClient) -> None:
+    query = data.from_("books").select("id").order("id")
+    assert (query.copy().limit(1).execute()).data == [{"id": 1}]
+    assert (query.copy().limit(1).limit(2).execute()).data == [{"id": 1}, {"id": 2}]
+    assert (query.copy().offset(3).execute()).data == [{"id": 4}]
+    assert (query.copy().range(1, 2).execute()).data == [{"id": 2}, {"id": 3}]
+    embedded = data.from_("books").select("id, reviews(id)").eq("id", 1).range(1, 1, "reviews")
+    assert (embedded.execute()).data == [{"id": 1, "reviews": [{"id": 2}]}]
+
+
+@pytest.mark.capability(USING + "single_row")
+def test_a_single_row_is_given_bare_and_none_or_two_are_refused(data: SyncPostgrestClient) -> None:
+    books = data.from_("books")
+    assert (books.select("id").eq("id", 1).single().execute()).data == {"id": 1}
+    for ids in ([], [1, 2]):
+        with pytest.raises(APIError) as refused:
+            books.select("id").in_("id", ids).single().execute()
+        assert refused.value.code == "PGRST116"
+
+
+@pytest.mark.capability(USING + "maybe_single_row")
+def test_maybe_single_gives_a_row_or_none_and_refuses_two(data: SyncPostgrestClient, data_api: DataApi) -> None:
+    books = data.from_("books")
+    one = books.select("id", count=None).eq("id", 1).maybe_single().execute()
+    assert one
+    assert one.data == {"id": 1}
+    none = books.select("id").eq("id", 99).maybe_single().execute()
+    assert not none
+    assert none.data is None
+    assert (books.update({"title": "x"}).eq("id", 99).maybe_single().execute()).data is None
+    with pytest.raises(APIError) as refused:
+        books.select("id").lt("id", 3).maybe_single().execute()
+    assert (refused.value.code, refused.value.details) == ("PGRST116", "The result contains 2 rows")
+
+
+@pytest.mark.capability(USING + "format_csv")
+def test_rows_come_as_csv(data: SyncPostgrestClient) -> None:
+    assert (data.from_("authors").select("id,name").eq("id", 1).csv().execute()).data == "id,name\n1,Ada"
+
+
+@pytest.mark.capability(USING + "format_geojson")
+def test_rows_come_as_geojson(data: SyncPostgrestClient) -> None:
+    places = (data.from_("places").select().geojson().execute()).data
+    assert places["type"] == "FeatureCollection"
+    assert places["features"][0]["geometry"] == {"type": "Point", "coordinates": [1, 2]}
+
+
+@pytest.mark.capability(USING + "strip_nulls")
+def test_null_columns_are_left_out(data: SyncPostgrestClient) -> None:
+    query = data.from_("books").select("id, author_id").gte("id", 3).order("id").strip_nulls()
+    assert (query.copy().execute()).data == [{"id": 3, "author_id": 2}, {"id": 4}]
+    assert (query.copy().eq("id", 4).single().execute()).data == {"id": 4}
+    for refused in (query.csv, query.explain, query.geojson):
+        with pytest.raises(ValueError, match="strip_nulls"):
+            refused()
+    csv = data.from_("books").select()
+    csv.csv()
+    with pytest.raises(ValueError, match="csv"):
+        csv.strip_nulls()
+
+
+@pytest.mark.capability(USING + "explain")
+def test_the_plan_comes_as_text_or_json(data: SyncPostgrestClient) -> None:
+    assert "Aggregate" in data.from_("books").select().explain().execute()
+    plan = data.from_("books").select().explain(analyze=True, verbose=True, format="json").execute()
+    assert isinstance(plan.data, list)
+    assert "Execution Time" in plan.data[0]
+
+
+@pytest.mark.capability(USING + "dry_run")
+def test_a_rolled_back_write_answers_and_leaves_nothing(data: SyncPostgrestClient, data_api: DataApi) -> None:
+    tried = data.from_("reviews").delete().gt("id", 1).select("id").rollback().execute()
+    assert len(tried.data) == 2
+    assert data_api.rows("select count(*) from reviews") == [(3,)]
+
+
+@pytest.mark.capability(USING + "max_affected_rows")
+def test_a_write_that_would_touch_too_many_rows_is_refused(data: SyncPostgrestClient, data_api: DataApi) -> None:
+    with pytest.raises(APIError) as refused:
+        data.from_("reviews").delete().gt("id", 0).max_affected(2).execute()
+    assert refused.value.code == "PGRST124"
+    assert data_api.rows("select count(*) from reviews") == [(3,)]
+    few = data.from_("reviews").update({"stars": 2}).eq("id", 1).max_affected(9).max_affected(1).execute()
+    assert len(few.data) == 1
+
+
+@pytest.mark.capability("database.configuration.request_timeout")
+def test_a_call_ends_when_its_time_is_over(data: SyncPostgrestClient) -> None:
+    with pytest.raises(DeadlineExceeded), call_options(timeout=0.3):
+        data.rpc("slow", {"seconds": 3}).execute()
+    with call_options(timeout=math.inf):
+        assert (data.rpc("slow", {"seconds": 0}).execute()).data == 1
+
+
+@pytest.mark.capability("database.configuration.request_timeout")
+def test_a_client_has_a_time_limit_for_every_call(data_api: DataApi) -> None:
+    with pytest.warns(DeprecationWarning, match="timeout"):
+        client = SyncPostgrestClient(data_api.url, headers=data_api.headers, timeout=0.3)
+    with client:
+        with pytest.raises(DeadlineExceeded):
+            client.rpc("slow", {"seconds": 3}).execute()
+
+
+@pytest.mark.capability(USING + "request_cancellation")
+def test_a_call_is_ended_by_its_cancellation(data: SyncPostgrestClient) -> None:
+    cancellation = Cancellation()
+    timer = threading.Timer(0.2, cancellation.cancel)
+    timer.start()
+    with pytest.raises(CallCancelled), call_options(cancel=cancellation):
+        data.rpc("slow", {"seconds": 3}).execute()
+    timer.join()
+    assert len((data.from_("books").select("id").execute()).data) == 4
