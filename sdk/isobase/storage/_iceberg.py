@@ -51,3 +51,9 @@ def namespace_of(namespace: Namespace) -> list[str]:
 def path_of(namespace: Namespace) -> str:
     """Give a namespace as part of a path."""
     return SEPARATOR.join(namespace_of(namespace))
+
+
+def prefix_of(config: Mapping[str, Any]) -> list[str]:
+    """Give the path of a catalog from its configuration: what overrides says, else what is the default, else none."""
+    prefix = config.get("overrides", {}).get("prefix") or config.get("defaults", {}).get("prefix")
+    return [prefix] if prefix else []

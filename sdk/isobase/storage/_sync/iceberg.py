@@ -14,6 +14,7 @@ from isobase.storage._iceberg import (
     TableName,
     namespace_of,
     path_of,
+    prefix_of,
 )
 from isobase.storage._sync.request import SyncRequestBuilder
 from isobase.storage.exceptions import StorageApiError
@@ -33,13 +34,21 @@ class SyncIcebergCatalog:
 
     def __init__(self, request: SyncRequestBuilder, bucket_name: str) -> None:
         self._request = request
-        self._prefix = ["v1", bucket_name]
+        self._warehouse = bucket_name
+        self._base: list[str] | None = None
+
+    def _root(self) -> list[str]:
+        """Give the path of the catalog, which the server tells (the specification's ``GET /v1/config``), once."""
+        if self._base is None:
+            answer = self._request.send("GET", ["v1", "config"], query_params={"warehouse": self._warehouse})
+            self._base = ["v1", *prefix_of(answer.json())]
+        return self._base
 
     def _namespace(self, namespace: Namespace) -> list[str]:
-        return [*self._prefix, "namespaces", path_of(namespace)]
+        return [*(self._root()), "namespaces", path_of(namespace)]
 
     def _table(self, namespace: Namespace, name: str) -> list[str]:
-        return [*self._namespace(namespace), "tables", name]
+        return [*(self._namespace(namespace)), "tables", name]
 
     def _exists(self, path: list[str]) -> bool:
         try:
@@ -55,7 +64,7 @@ class SyncIcebergCatalog:
         found: list[list[str]] = []
         query = {"parent": path_of(parent)} if parent is not None else {}
         while True:
-            answer = (self._request.send("GET", [*self._prefix, "namespaces"], query_params=query)).json()
+            answer = (self._request.send("GET", [*(self._root()), "namespaces"], query_params=query)).json()
             found += answer["namespaces"]
             if not (token := answer.get("next-page-token")):
                 return found
@@ -68,7 +77,7 @@ class SyncIcebergCatalog:
         body: dict[str, Any] = {"namespace": namespace_of(namespace)}
         if properties is not None:
             body["properties"] = dict(properties)
-        response = self._request.send("POST", [*self._prefix, "namespaces"], body)
+        response = self._request.send("POST", [*(self._root()), "namespaces"], body)
         return cast("NamespaceProperties", response.json())
 
     def create_namespace_if_not_exists(
@@ -103,7 +112,7 @@ class SyncIcebergCatalog:
     ) -> PropertyChanges:
         """Set and remove properties of a namespace; tells which were updated, removed, and missing."""
         body: dict[str, Any] = {"updates": dict(updates or {}), "removals": removals or []}
-        response = self._request.send("POST", [*self._namespace(namespace), "properties"], body)
+        response = self._request.send("POST", [*(self._namespace(namespace)), "properties"], body)
         return cast("PropertyChanges", response.json())
 
     def list_tables(self, namespace: Namespace) -> list[TableName]:
@@ -111,7 +120,7 @@ class SyncIcebergCatalog:
         found: list[TableName] = []
         query: dict[str, str] = {}
         while True:
-            path = [*self._namespace(namespace), "tables"]
+            path = [*(self._namespace(namespace)), "tables"]
             answer = (self._request.send("GET", path, query_params=query)).json()
             found += answer["identifiers"]
             if not (token := answer.get("next-page-token")):
@@ -123,7 +132,7 @@ class SyncIcebergCatalog:
 
         request: ``name``, ``schema`` and as wanted ``partition-spec``, ``write-order``, ``properties``, in Iceberg's JSON.
         """
-        response = self._request.send("POST", [*self._namespace(namespace), "tables"], dict(request))
+        response = self._request.send("POST", [*(self._namespace(namespace)), "tables"], dict(request))
         return cast("dict[str, Any]", response.json()["metadata"])
 
     def create_table_if_not_exists(self, namespace: Namespace, request: CreateTable) -> dict[str, Any]:
@@ -159,12 +168,12 @@ class SyncIcebergCatalog:
             "source": {"namespace": levels, "name": name},
             "destination": {"namespace": levels, "name": to_name},
         }
-        self._request.send("POST", [*self._prefix, "tables", "rename"], body)
+        self._request.send("POST", [*(self._root()), "tables", "rename"], body)
 
     def register_table(self, namespace: Namespace, name: str, metadata_location: str) -> dict[str, Any]:
         """Make a table known whose metadata file is there already; gives its metadata."""
         body = {"name": name, "metadata-location": metadata_location}
-        response = self._request.send("POST", [*self._namespace(namespace), "register"], body)
+        response = self._request.send("POST", [*(self._namespace(namespace)), "register"], body)
         return cast("dict[str, Any]", response.json()["metadata"])
 
     def drop_table(self, namespace: Namespace, name: str, *, purge: bool = False) -> None:

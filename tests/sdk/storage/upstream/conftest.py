@@ -1,7 +1,8 @@
-"""The real supabase/storage, where one runs: ``STORAGE_UPSTREAM_URL`` is its address (with a slash at the end) and
-``STORAGE_UPSTREAM_KEY`` a token of service_role.
+"""The real supabase/storage, where one runs.
 
-``make test-sdk-storage-upstream`` sets them; ``make test`` leaves these tests out.
+``STORAGE_UPSTREAM_URL`` is its address (with a slash at the end), ``STORAGE_UPSTREAM_KEY`` a token of service_role, and
+``STORAGE_CATALOG_URL`` the Iceberg REST catalog that it uses, for what the catalog can and supabase/storage has no route for.
+``make test-sdk-storage-upstream`` sets the first two; ``make test`` leaves these tests out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 
 import pytest
 
+CATALOG_URL = os.environ.get("STORAGE_CATALOG_URL", "")
 URL, KEY = os.environ.get("STORAGE_UPSTREAM_URL", ""), os.environ.get("STORAGE_UPSTREAM_KEY", "")
 
 if not URL:
@@ -20,6 +22,14 @@ if not URL:
 def upstream_url() -> str:
     """The server's address."""
     return URL
+
+
+@pytest.fixture(scope="session")
+def catalog_url() -> str:
+    """The Iceberg REST catalog behind it."""
+    if not CATALOG_URL:
+        pytest.skip("STORAGE_CATALOG_URL names no Iceberg REST catalog")
+    return CATALOG_URL
 
 
 @pytest.fixture(scope="session")
