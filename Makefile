@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -130,6 +130,9 @@ suite-storage-acceptance: install ## run supabase/storage's own acceptance suite
 
 suite-storage-js: install ## run storage-js's own suite; CHECKOUT=a supabase-js checkout
 	scripts/suite-storage-js $(CHECKOUT) $(SUITE_ARGS)
+
+test-sdk-auth-upstream: install ## test the client's sign-ins with wallets and companies with the real GoTrue; GOTRUE=path of its program
+	scripts/test-sdk-auth-upstream $(GOTRUE) $(PYTEST_ARGS)
 
 test-sdk-storage-upstream: install ## test the client's vector and analytics buckets with the real supabase/storage; URL=its address KEY=a service token
 	scripts/test-sdk-storage-upstream $(URL) $(KEY) $(TEST_ARGS)
