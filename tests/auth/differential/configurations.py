@@ -111,4 +111,9 @@ CONFIGURATIONS: Mapping[str, Mapping[str, str]] = {
         "GOTRUE_JWT_ISSUER": "https://auth.example.com/auth/v1",
         "GOTRUE_JWT_EXP": "900",
     },
+    "oauth_server": {
+        "GOTRUE_MAILER_AUTOCONFIRM": "true",
+        "GOTRUE_OAUTH_SERVER_ENABLED": "true",
+        "GOTRUE_OAUTH_SERVER_AUTHORIZATION_PATH": "/oauth/consent",
+    },
 }

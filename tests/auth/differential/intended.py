@@ -74,7 +74,7 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "A refusal names nobody in its headers.",
         place=r"\.headers\.sb-auth-(user|session)-id",
-        request=r"POST /(token\?grant_type=(refresh_token|password)|signup).*",
+        request=r"POST /(token\?grant_type=(refresh_token|password)|signup|oauth/token).*",
         ours="<absent>",
     ),
     Intended(
@@ -123,14 +123,14 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "A redirect to or from a provider has no page at all.",
         place=r"\.(body|headers\.content-type)",
-        request=r"GET /(authorize|callback|user/identities/authorize).*",
+        request=r"GET /((oauth/)?authorize|callback|user/identities/authorize).*",
         upstream=r"(<a href=.*|text/html; charset=utf-8)",
         ours=r"(|<absent>)",
     ),
     Intended(
-        "No cache may keep what a redirect's target holds.",
+        "No cache may keep what a redirect's target holds, nor a program's tokens (RFC 6749 section 5.1).",
         place=r"\.headers\.cache-control",
-        request=r"(GET|POST) /(verify|authorize|callback|user/identities/authorize).*",
+        request=r"(GET|POST) /(verify|(oauth/)?authorize|callback|user/identities/authorize|oauth/token).*",
         ours="no-store",
     ),
     Intended(
@@ -142,7 +142,7 @@ INTENDED: tuple[Intended, ...] = (
     Intended(
         "Refreshing writes no row of the user: it is no sign-in, and the row is the widest that auth has.",
         place=r"\.rows\.users",
-        request=r"POST /token\?grant_type=refresh_token.*",
+        request=r"POST /(token\?grant_type=refresh_token|oauth/token .*'grant_type': 'refresh_token').*",
         ours="<absent>",
     ),
     Intended(

@@ -35,6 +35,7 @@ _INSIDE = re.compile(
 _WHOLE = (
     ("refresh", re.compile(r"[a-z2-7]{12}")),
     ("secret", re.compile(r"[A-Z2-7]{32}")),
+    ("authorization", re.compile(r"[a-z2-7]{32}")),
     ("webauthn", re.compile(r"[A-Za-z0-9_-]{42,43}")),
 )
 _ALIKE = (

@@ -24,6 +24,7 @@ from isobase_platform.config_auth.external import ExternalProvider
 from isobase_platform.config_auth.mfa import MfaPhoneSettings, MfaSettings, MfaWebAuthnSettings
 from isobase_platform.config_auth.oauth_server import OAuthServerSettings
 from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettings
+from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.keys import generate_jwk
 from tests.auth.conftest import running_auth, with_auth, with_mailbox
 from tests.auth.receivers import Receiver, receiving
@@ -41,6 +42,7 @@ ALL_ON: dict[str, Any] = {
     "enable_manual_linking": True,
     "phone_enable_signup": True,
     "email": EmailSettings(max_frequency_s=0),
+    "sms": SmsSettings(max_frequency_s=0),
     "mfa": MfaSettings(
         phone=MfaPhoneSettings(enroll_enabled=True, verify_enabled=True, max_frequency_s=0),
         web_authn=MfaWebAuthnSettings(enroll_enabled=True, verify_enabled=True),

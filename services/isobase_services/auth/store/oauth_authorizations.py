@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 import secrets
-import string
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ __all__ = [
     "take_authorization",
 ]
 
-ID_CHARS = 32
+ID_BYTES = 20
 _COLUMNS = """a.id, a.authorization_id, a.client_id, a.user_id, a.redirect_uri, a.scope, a.state, a.resource,
   a.code_challenge, a.code_challenge_method::text as code_challenge_method, a.status::text as status, a.authorization_code,
   a.expires_at, a.nonce"""
@@ -95,8 +94,7 @@ class Authorization:
 
 async def insert_authorization(connection: Connection, wanted: NewAuthorization, expires_at: datetime) -> str:
     """Store a request and return the id that the consent page gets."""
-    alphabet = string.ascii_letters + string.digits
-    authorization_id = "".join(secrets.choice(alphabet) for _ in range(ID_CHARS))
+    authorization_id = base64.b32encode(secrets.token_bytes(ID_BYTES)).decode().lower()
     await connection.execute(
         """
         insert into auth.oauth_authorizations (id, authorization_id, client_id, redirect_uri, scope, state, resource,

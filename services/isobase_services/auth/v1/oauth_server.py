@@ -31,6 +31,7 @@ from isobase_services.auth.flows.token_refresh import refresh_session
 from isobase_services.auth.models import Grant, SessionTerms
 from isobase_services.auth.redirects import is_allowed_redirect
 from isobase_services.auth.request import Request, parse_body
+from isobase_services.auth.tokens import is_refresh_token_shaped
 from isobase_services.auth.v1.redirect_answers import redirect
 from isobase_services.auth.v1.render import grant_headers, json_response, rfc3339
 
@@ -62,7 +63,10 @@ async def get_authorization(core: AuthCore, request: Request) -> Response:
 async def post_consent(core: AuthCore, request: Request) -> Response:
     """The user's answer: ``{"action": "approve" or "deny"}``; 200 with where the browser goes."""
     signed_in = await _user_of_page(core, request)
-    action = (await request.body()).text("action")
+    try:
+        action = (await request.body()).text("action")
+    except AuthError as error:
+        raise bad_request(ErrorCode.BAD_JSON, "invalid JSON body") from error
     if action not in ("approve", "deny"):
         raise bad_request(ErrorCode.VALIDATION_FAILED, "action must be 'approve' or 'deny'")
     url = await oauth_authorize.answer_authorization(
@@ -75,10 +79,13 @@ async def post_token(core: AuthCore, request: Request) -> Response:
     """A code, or a refresh token, for tokens. A program shows who it is by Basic or in the body, a form or JSON."""
     check_oauth_server_enabled(core)
     fields = await _fields(request)
-    client = await authenticate_client(core, _credentials(request, fields))
+    credentials = _credentials(request, fields)
+    client = await authenticate_client(core, credentials) if credentials.client_id else None
     grant_type = fields.get("grant_type", "")
     if not grant_type:
         raise OAuthRefusal("invalid_request", "grant_type is required")
+    if client is None:
+        raise OAuthRefusal("invalid_client", "Client authentication required")
     if grant_type not in client.grant_types:
         raise OAuthRefusal("unsupported_grant_type", f"Client is not allowed to use grant type: {grant_type}")
     terms = SessionTerms(core.settings.jwt_expiry_s)
@@ -86,8 +93,10 @@ async def post_token(core: AuthCore, request: Request) -> Response:
         token = fields.get("refresh_token", "")
         if not token:
             raise OAuthRefusal("invalid_request", "refresh_token is required for refresh_token grant")
-        grant = await refresh_session(core, token, request.facts, terms, client_id=client.id)
-        return _tokens(grant, "")
+        if not is_refresh_token_shaped(token):
+            raise bad_request(ErrorCode.REFRESH_TOKEN_NOT_FOUND, "Invalid Refresh Token: Refresh Token Not Found")
+        refreshed = await refresh_session(core, token, request.facts, terms, client_id=client.id)
+        return _tokens(refreshed, is_refresh=True)
     wanted = CodeRequest(
         code=fields.get("code", ""),
         verifier=fields.get("code_verifier", ""),
@@ -144,7 +153,10 @@ async def _fields(request: Request) -> Mapping[str, str]:
     """The body's texts, from JSON or a form."""
     raw = await request.raw_body()
     if "application/json" in (header(request.scope, "content-type") or ""):
-        return {name: value for name, value in parse_body(raw).items() if isinstance(value, str)}
+        try:
+            return {name: value for name, value in parse_body(raw).items() if isinstance(value, str)}
+        except AuthError:
+            raise _unreadable("failed to parse JSON body") from None
     text = raw.decode("utf-8", "replace")
     return {name: value.replace("\x00", "") for name, value in reversed(parse_qsl(text, keep_blank_values=True))}
 
@@ -170,7 +182,7 @@ def _unreadable(reason: str) -> AuthError:
     return bad_request(ErrorCode.INVALID_CREDENTIALS, f"Invalid client credentials: {reason}")
 
 
-def _tokens(grant: Grant, id_token: str) -> Response:
+def _tokens(grant: Grant, id_token: str = "", *, is_refresh: bool = False) -> Response:
     """The answer of RFC 6749 section 5.1, without the user."""
     body: dict[str, Any] = {
         "access_token": grant.access_token,
@@ -180,7 +192,10 @@ def _tokens(grant: Grant, id_token: str) -> Response:
     }
     if id_token:
         body["id_token"] = id_token
-    return json_response(body, headers={**grant_headers(grant), "cache-control": "no-store"})
+    headers = {**grant_headers(grant), "cache-control": "no-store"}
+    if is_refresh and not grant.is_reuse:
+        headers["sb-auth-refresh-token-reuse"] = "false"
+    return json_response(body, headers=headers)
 
 
 def _details_body(details: Details) -> dict[str, Any]:
