@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ chaos-realtime-transactions: install ## overlapping, large and rolled back trans
 
 chaos-realtime-cluster: install ## kill realtime processes and their bus while members send and come and go (ROUNDS=10; 8 minutes)
 	ISOBASE_CHAOS_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest -n0 -s tests/realtime/chaos/test_cluster.py $(PYTEST_ARGS)
+
+chaos-sdk: install ## the Python client over a network that goes wrong at random, sync and async (SEEDS=40 FIRST_SEED=1 OPERATIONS=40; 10 minutes)
+	ISOBASE_SDK_CHAOS_SEEDS=$(or $(SEEDS),40) ISOBASE_SDK_CHAOS_FIRST_SEED=$(or $(FIRST_SEED),1) ISOBASE_SDK_CHAOS_OPERATIONS=$(or $(OPERATIONS),40) $(BIN)/python -m pytest -n0 -rP --timeout 600 tests/sdk/faults -k storm $(PYTEST_ARGS)
 
 check-realtime-policies: install ## random policies, users, filters and changes against SELECTs (EXAMPLES=500 SEED=1; 5 minutes)
 	ISOBASE_POLICY_EXAMPLES=$(or $(EXAMPLES),500) ISOBASE_POLICY_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n0 --timeout 3600 tests/realtime/test_policy_property.py $(PYTEST_ARGS)

@@ -107,7 +107,12 @@ class WireProxy:
             link = Link(self.accepted, client, server)
             self.links.append(link)
             for is_request in (True, False):
-                thread = threading.Thread(target=self._forward, args=(link, is_request), daemon=True)
+                thread = threading.Thread(
+                    target=self._forward,
+                    args=(link, is_request),
+                    name=f"link-{link.number}-{'request' if is_request else 'answer'}",
+                    daemon=True,
+                )
                 thread.start()
                 self._threads.append(thread)
 
