@@ -417,3 +417,22 @@ async def test_rights_end_with_the_token_that_had_them(service: Service, topic: 
         await states.until(states.count(2))
     assert states.seen[1][0] == CHANNEL_ERROR
     assert isinstance(states.seen[1][1], AuthorizationError)
+
+
+async def test_what_cannot_be_written_as_json_is_told_at_once_and_harms_nothing_else(
+    client: AsyncRealtimeClient, relay: Cutter, topic: str
+) -> None:
+    states = Events()
+    odd = client.channel(f"{topic}-odd", {"config": {"presence": {"key": object()}}})  # type: ignore[typeddict-item]
+    channel = await client.channel(topic).subscribe(states)
+    with pytest.raises(ValueError, match="JSON"):
+        await odd.subscribe()
+    with pytest.raises(ValueError, match="JSON"):
+        await channel.track({"what": object()})
+    await asyncio.to_thread(relay.refuse)
+    await states.until(lambda seen: len(seen) == 2)
+    with pytest.raises(ValueError, match="JSON"):
+        await channel.send_broadcast("e", {"what": object()})
+    await channel.send_broadcast("e", {"n": 1})
+    await asyncio.to_thread(relay.refuse, False)
+    await states.until(subscribed(2))

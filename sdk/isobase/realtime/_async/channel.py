@@ -12,23 +12,16 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from isobase.realtime import delays, joining
 from isobase.realtime._async.presence import AsyncRealtimePresence
 from isobase.realtime._async.push import AsyncPush
-from isobase.realtime._async.streams import AsyncEvents
+from isobase.realtime._async.sending import SendingChannel
 from isobase.realtime._async.timer import AsyncTimer
-from isobase.realtime.exceptions import NotConnectedError, RealtimeAckError, RealtimeBufferFullError, RealtimeHTTPError
-from isobase.realtime.http_broadcast import broadcast_request, check_answer
-from isobase.realtime.listeners import ChangeEvent, ChangeFilter, ChannelListeners
+from isobase.realtime.exceptions import NotConnectedError
 from isobase.realtime.message import ReplyPostgresChanges
-from isobase.realtime.transformers import http_endpoint_url
 from isobase.realtime.types import (
-    BroadcastPayload,
     ChannelEvents,
     ChannelStates,
-    PostgresChangesPayload,
     PresenceOnJoinCallback,
     PresenceOnLeaveCallback,
     RealtimeAcknowledgementStatus,
@@ -36,7 +29,7 @@ from isobase.realtime.types import (
     RealtimePresenceState,
     RealtimeSubscribeStates,
 )
-from isobase.realtime.wire import Frame
+from isobase.realtime.wire import Frame, WireError
 
 if TYPE_CHECKING:
     from isobase.realtime._async.client import AsyncRealtimeClient
@@ -48,15 +41,12 @@ logger = logging.getLogger("isobase.realtime")
 Status = RealtimeAcknowledgementStatus
 States = RealtimeSubscribeStates
 SubscribeCallback = Callable[[RealtimeSubscribeStates, Exception | None], Awaitable[None] | None]
-MAX_WAITING_PUSHES = 100
-"""Messages of one channel that wait until it is joined."""
-MAX_WAITING_EVENTS = 10_000
 SUBSCRIBE_GRACE_S = 1.0
 """A subscribe waits so much longer than its join, so that the join's own end is what it reports."""
 MISMATCH = "mismatch between server and client bindings for postgres changes"
 
 
-class AsyncRealtimeChannel(ChannelListeners):
+class AsyncRealtimeChannel(SendingChannel):
     """A topic to listen to and to send on; made by ``AsyncRealtimeClient.channel(topic)`` alone.
 
     Once subscribed it stays so until it is left: it joins again after a lost connection, an error of the server or a
@@ -64,24 +54,15 @@ class AsyncRealtimeChannel(ChannelListeners):
     """
 
     def __init__(self, socket: AsyncRealtimeClient, topic: str, params: RealtimeChannelOptions | None = None) -> None:
-        super().__init__(topic, params or joining.default_options(), AsyncRealtimePresence())
-        self.socket = socket
-        self.state = ChannelStates.CLOSED
-        self.timeout = socket.timeout
+        super().__init__(socket, topic, params or joining.default_options(), AsyncRealtimePresence())
         self.subscribe_callback: SubscribeCallback | None = None
-        self._joined_once = False
         self._joins = 0
-        self._is_over = False
         self._token_ended = False
         self._presence_enabled = False
-        self._tracked: dict[str, Any] | None = None
-        self._push_buffer: list[AsyncPush] = []
-        self._streams: list[AsyncEvents[Any]] = []
         self._subscribe_waiter: asyncio.Future[None] | None = None
         self._face: object | None = None  # the sync channel that shows this one
-        self.join_push: AsyncPush = self._create_join_push()
+        self.join_push = self._create_join_push()
         self.rejoin_timer = AsyncTimer(self._rejoin_if_connected, delays.rejoin_delay)
-        self.broadcast_endpoint_url = f"{http_endpoint_url(socket.http_endpoint)}/api/broadcast"
 
     # state
 
@@ -121,8 +102,8 @@ class AsyncRealtimeChannel(ChannelListeners):
             exception or None; later ones too, as after a lost connection. After an error or timeout it goes on
             joining by itself.
 
-        Raises what ``connect`` raises, ``NotConnectedError`` when the client is closed meanwhile, and ``Exception`` when it
-        was subscribed before. Source: realtime-py.
+        Raises what ``connect`` raises, ``ValueError`` for options that JSON has no form for, ``NotConnectedError`` when
+        the client is closed meanwhile, and ``Exception`` when it was subscribed before. Source: realtime-py.
         """
         self._check_first_subscribe()
         if not self.socket.is_connected:
@@ -134,7 +115,11 @@ class AsyncRealtimeChannel(ChannelListeners):
         self._joined_once = True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._subscribe_waiter = waiter
-        await self._rejoin()
+        try:
+            await self._rejoin()
+        except WireError:
+            self.state, self._joined_once = ChannelStates.CLOSED, False
+            raise
         await asyncio.wait([waiter], timeout=self.timeout + SUBSCRIBE_GRACE_S)
         return self
 
@@ -343,131 +328,7 @@ class AsyncRealtimeChannel(ChannelListeners):
         else:  # row changes do not come as asked; the channel itself goes on
             self._notify(States.CHANNEL_ERROR, joining.error_of(payload))
 
-    # what goes out
-
-    async def push(self, event: str, payload: dict[str, Any], timeout: float | None = None) -> AsyncPush:
-        """Send a message of any event; gives it, to hear of the reply (``receive``, ``result``).
-
-        timeout: seconds for the reply, default the client's. While the channel is not joined the message waits, as
-            long as that.
-
-        Raises ``Exception`` before ``subscribe``, ``RealtimeBufferFullError`` when 100 wait. Source: realtime-py.
-        """
-        if not self._joined_once:
-            raise Exception(
-                f"tried to push '{event}' to '{self.topic}' before joining."
-                " Use channel.subscribe() before pushing events"
-            )
-        push = AsyncPush(self, event, payload, timeout or self.timeout)
-        if self._can_push():
-            await push.send()
-        else:
-            self._wait_to_push(push)
-        return push
-
-    def _can_push(self) -> bool:
-        return self.socket.is_connected and self.is_joined
-
-    def _wait_to_push(self, push: AsyncPush) -> None:
-        self._push_buffer = [waiting for waiting in self._push_buffer if waiting.received_resp is None]
-        if len(self._push_buffer) >= MAX_WAITING_PUSHES:
-            raise RealtimeBufferFullError(f"{MAX_WAITING_PUSHES} messages wait until {self.topic} is joined")
-        push.start_timeout()
-        self._push_buffer.append(push)
-
-    def _not_sent(self, push: AsyncPush) -> None:
-        """Keep what could not be sent because the connection was lost.
-
-        Joins and leaves are made anew or needless then.
-        """
-        if push is self.join_push or self._is_over:
-            return
-        if push.event == ChannelEvents.leave:
-            self.on_close()
-            return
-        self._wait_to_push(push)
-
-    async def send_broadcast(self, event: str, data: Any, *, ack: bool = False, timeout: float | None = None) -> None:
-        """Broadcast ``data`` to everybody else on the channel (and back, with ``self``).
-
-        data: a dictionary; with ``vsn="2.0.0"`` also bytes.
-        ack: wait until the server confirms it; the channel must have been made with ``broadcast: {"ack": True}``.
-        timeout: seconds for the confirmation, default the client's.
-
-        Without ``ack`` it returns once the message is on its way; while the channel is not joined it waits to be
-        sent, at most ``timeout``. Raises ``RealtimeAckError`` where the server refuses or does not confirm,
-        ``ValueError`` for ``ack`` on a channel without it, and what ``push`` raises. Source: realtime-py; ``ack``
-        after realtime-js.
-        """
-        payload = {"type": "broadcast", "event": event, "payload": data}
-        if ack:
-            await self._send_confirmed(payload, timeout)
-        elif self._can_push():
-            frame = Frame(self.topic, "broadcast", payload, self.socket._make_ref(), self.join_push.ref)
-            if not await self.socket._transmit(frame):
-                self._wait_to_push(AsyncPush(self, ChannelEvents.broadcast, payload, timeout or self.timeout))
-        else:
-            await self.push(ChannelEvents.broadcast, payload, timeout)
-
-    async def _send_confirmed(self, payload: dict[str, Any], timeout: float | None) -> None:
-        if not (self.params.get("config", {}).get("broadcast") or {}).get("ack"):
-            raise ValueError('ack=True needs a channel with {"config": {"broadcast": {"ack": True}}}')
-        status, reply = await (await self.push(ChannelEvents.broadcast, payload, timeout)).result()
-        if status == Status.Timeout:
-            raise RealtimeAckError("the server did not confirm the broadcast in time", is_timeout=True)
-        if status == Status.Error:
-            response = reply if isinstance(reply, dict) else {}
-            raise RealtimeAckError(f"the server refused the broadcast: {response}", response=response)
-
-    async def http_send(self, event: str, payload: Any, *, timeout: float | None = None) -> None:
-        """Broadcast over HTTP, whether or not the channel is subscribed or the client connected.
-
-        payload: JSON, or bytes.
-        timeout: seconds, default the client's.
-
-        Raises ``ValueError`` where the payload is None, ``RealtimeHTTPError`` when it is refused or no answer comes.
-        Source: realtime-py; realtime-js ``httpSend``.
-        """
-        request = broadcast_request(
-            self.broadcast_endpoint_url,
-            self.topic,
-            event,
-            payload,
-            is_private=bool(self.params.get("config", {}).get("private")),
-            apikey=self.socket.apikey,
-            token=self.socket.access_token,
-        )
-        try:
-            response = await self.socket._http().request(
-                "POST",
-                request.url,
-                headers=request.headers,
-                params=request.params,
-                content=request.content,
-                timeout=timeout or self.timeout,
-            )
-        except httpx.TimeoutException as error:
-            raise RealtimeHTTPError(f"Request timeout: {error}") from error
-        check_answer(response.status_code, response.reason_phrase, response.content)
-
     # presence
-
-    async def track(self, user_status: dict[str, Any]) -> None:
-        """Show oneself as present with ``user_status``.
-
-        A second call replaces it. It is told again after a reconnection.
-        """
-        self._tracked = user_status
-        await self.send_presence("track", user_status)
-
-    async def untrack(self) -> None:
-        """Be present no longer."""
-        self._tracked = None
-        await self.send_presence("untrack", {})
-
-    async def send_presence(self, event: str, data: Any) -> None:
-        """Send a presence message: ``track`` or ``untrack``."""
-        await self.push(ChannelEvents.presence, {"type": "presence", "event": event, "payload": data})
 
     def presence_state(self) -> RealtimePresenceState:
         """Who is present: keys to lists of what was tracked, each with its ``presence_ref``."""
@@ -499,34 +360,6 @@ class AsyncRealtimeChannel(ChannelListeners):
             self._presence_enabled = True
             self.socket._run_in_background(self._resubscribe())
         return self
-
-    # iterators
-
-    def changes(
-        self,
-        event: ChangeEvent = "*",
-        *,
-        table: str | None = None,
-        schema: str | None = None,
-        filter: ChangeFilter = None,
-        select: list[str] | None = None,
-        max_waiting: int = MAX_WAITING_EVENTS,
-    ) -> AsyncEvents[PostgresChangesPayload]:
-        """Give row changes for ``async for``.
-
-        Arguments as ``on_postgres_changes``. To be called before ``subscribe``. Ours.
-
-        The first step subscribes where nobody has. It ends when the channel is closed.
-        """
-        stream: AsyncEvents[PostgresChangesPayload] = AsyncEvents(self, max_waiting)
-        self.on_postgres_changes(event, stream.put, table, schema, filter, select)
-        return stream
-
-    def broadcasts(self, event: str = "*", *, max_waiting: int = MAX_WAITING_EVENTS) -> AsyncEvents[BroadcastPayload]:
-        """Give broadcasts for ``async for``. The first step subscribes where nobody has. Ours."""
-        stream: AsyncEvents[BroadcastPayload] = AsyncEvents(self, max_waiting)
-        self.on_broadcast(event, stream.put)
-        return stream
 
     def _run_awaitable(self, awaitable: Awaitable[object]) -> None:
         self.socket._run_in_background(awaitable)

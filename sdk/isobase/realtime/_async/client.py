@@ -1,64 +1,46 @@
-"""The async realtime client: one socket, its channels, and coming back after every loss.
-
-``connect`` opens the socket; a task reads it (``_listen``), one sends signs of life (``_beat``), and after a loss one
-opens it again (``_reconnect``), for ever, until ``close``. No task outlives ``close``.
-"""
+"""The async realtime client: its channels, tokens and what it sends; the connection below is ``socket``'s."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Self
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
-from websockets.asyncio.client import connect as websocket_connect
 
 from isobase._http import AsyncSession
-from isobase.realtime import delays
 from isobase.realtime._async.channel import AsyncRealtimeChannel
+from isobase.realtime._async.heartbeat import HeartbeatCallback
 from isobase.realtime._async.push import AsyncPush
+from isobase.realtime._async.socket import DISCONNECTED_TEXT, RealtimeSocket
 from isobase.realtime.exceptions import RealtimeBufferFullError
+from isobase.realtime.logs import ClientLog, LogFunction
 from isobase.realtime.message import Message
 from isobase.realtime.transformers import http_endpoint_url, socket_url, with_parameters, without_secrets
 from isobase.realtime.types import (
     DEFAULT_HEARTBEAT_INTERVAL,
     DEFAULT_TIMEOUT,
-    PHOENIX_CHANNEL,
     ChannelEvents,
     RealtimeAcknowledgementStatus,
     RealtimeChannelOptions,
-    RealtimeConnectionState,
-    RealtimeHeartbeatStatus,
     WebSocketFactory,
-    WebSocketLike,
 )
 from isobase.realtime.utils import is_ws_url
-from isobase.realtime.wire import VSN_1, VSN_2, Frame, WireError, decode, encode
+from isobase.realtime.wire import VSN_1, VSN_2, Frame, WireError
 
 __all__ = ["AsyncRealtimeClient"]
 
 logger = logging.getLogger("isobase.realtime")
 
 AccessToken = Callable[[], Awaitable[str | None] | str | None]
-HeartbeatCallback = Callable[[RealtimeHeartbeatStatus, float | None], Awaitable[None] | None]
-LogFunction = Callable[[str, str, object], None]
-Heartbeat = RealtimeHeartbeatStatus
-Connection = RealtimeConnectionState
-
-CLOSE_TIMEOUT_S = 2.0
-"""How long the closing of a socket may take before it is cut."""
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_WAITING_MESSAGES = 1_000
 """Messages of ``send`` that wait for a connection."""
-DISCONNECTED_TEXT = "the connection was lost"
 OPAQUE_KEYS = ("sb_publishable_", "sb_secret_")
-KINDS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-class AsyncRealtimeClient:
+class AsyncRealtimeClient(RealtimeSocket):
     """A client of the realtime service at ``url`` (``…/realtime/v1``).
 
     token: the API key; also the access token until ``set_auth`` says else.
@@ -119,77 +101,41 @@ class AsyncRealtimeClient:
             raise ValueError("url must be a valid WebSocket URL or HTTP URL string")
         if vsn not in (VSN_1, VSN_2):
             raise ValueError(f"vsn must be {VSN_1} or {VSN_2}")
-        if log_level is not None and log_level not in KINDS:
-            raise ValueError(f"log_level must be one of {', '.join(KINDS)}")
         address = socket_url(url)
-        self.url = with_parameters(address, {}, apikey=token) if token else address
+        super().__init__(
+            with_parameters(address, {}, apikey=token) if token else address,
+            params=params or {},
+            auto_reconnect=auto_reconnect,
+            hb_interval=hb_interval,
+            max_retries=max_retries,
+            initial_backoff=initial_backoff,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            heartbeat_callback=heartbeat_callback,
+            reconnect_after=reconnect_after,
+            vsn=vsn,
+            websocket_factory=websocket_factory,
+            log=ClientLog(logger, log_level),
+            log_level=log_level,
+            headers=headers or {},
+        )
         self.http_endpoint = http_endpoint_url(url)
-        self.params = params or {}
         self.apikey = token
         self.access_token = token
-        self.auto_reconnect = auto_reconnect
-        self.hb_interval = hb_interval
-        self.max_retries = max_retries
-        self.initial_backoff = initial_backoff
-        self.timeout = timeout
-        self.connect_timeout = connect_timeout
-        self.vsn = vsn
-        self.headers = headers or {}
         self.replay = replay
         self.disconnect_on_empty_channels_after = disconnect_on_empty_channels_after
-        self.reconnect_after = reconnect_after
-        self.heartbeat_callback = heartbeat_callback
         self.channels: dict[str, AsyncRealtimeChannel] = {}
         self.send_buffer: list[Frame] = []
-        self.ref = 0
         self._access_token_callback = access_token
-        self._log_function = logger
-        self._log_level = log_level
-        self._websocket_factory = websocket_factory
         self._http_client = http_client
         self._own_http_client: httpx.AsyncClient | None = None
-        self._ws_connection: WebSocketLike | None = None
-        self._state = Connection.CLOSED
-        self._connect_lock = asyncio.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._generation = 0
         self._pushes: dict[str, AsyncPush] = {}
-        self._tasks: set[asyncio.Future[Any]] = set()
-        self._listen_task: asyncio.Task[None] | None = None
-        self._heartbeat_task: asyncio.Task[None] | None = None
-        self._reconnect_task: asyncio.Task[None] | None = None
         self._deferred_close: asyncio.TimerHandle | None = None
-        self._heartbeat_ref: str | None = None
-        self._heartbeat_sent_at = 0.0
-        self._heartbeat_answered: asyncio.Event | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {without_secrets(self.url)} {self._state.value}, {len(self.channels)} channels>"
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    # connecting
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the socket is open, as far as is known."""
-        return self._ws_connection is not None
-
-    def connection_state(self) -> RealtimeConnectionState:
-        """Where the socket stands.
-
-        Connecting (also while it is opened again), open, closing or closed. Ours, after realtime-js.
-        """
-        return Connection.OPEN if self.is_connected else self._state
-
-    def endpoint_url(self) -> str:
-        """Give the socket's URL with all its parameters, the API key among them."""
-        level = {} if self._log_level is None else {"log_level": self._log_level}
-        return with_parameters(self.url, {**level, **self.params}, vsn=self.vsn)
+    # the connection
 
     async def connect(self) -> None:
         """Open the socket; nothing happens where it is open.
@@ -198,283 +144,70 @@ class AsyncRealtimeClient:
         without ``auto_reconnect`` there is one. Raises the last one's error. Once it was open, a lost connection
         comes back by itself.
         """
-        if self.is_connected:
-            return
         self._cancel_deferred_close()
-        self._use_loop()
-        generation, failures = self._generation, 0
-        deadline = None if self.connect_timeout is None else time.monotonic() + self.connect_timeout
-        while generation == self._generation:
-            try:
-                await self._open(generation, deadline)
-                return
-            except Exception as error:
-                failures += 1
-                self._log("error", f"attempt {failures} to connect failed: {error}")
-                delay = delays.connect_delay(failures, self.initial_backoff)
-                is_last = failures >= self.max_retries if deadline is None else time.monotonic() + delay >= deadline
-                if is_last or not self.auto_reconnect:
-                    if self._reconnect_task is None:
-                        self._state = Connection.CLOSED
-                    raise
-                await asyncio.sleep(delay)
-
-    def _use_loop(self) -> None:
-        """Make what belongs to a loop anew where the client is used in another one than before."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop = loop
-            self._connect_lock = asyncio.Lock()
-
-    async def _open(self, generation: int, deadline: float | None = None) -> None:
-        async with self._connect_lock:
-            if self.is_connected or generation != self._generation:
-                return
-            self._state = Connection.CONNECTING
-            await self._refresh_token()
-            url = self.endpoint_url()
-            self._log("debug", f"connecting to {without_secrets(url)}")
-            timeout = self.timeout if deadline is None else max(0.001, min(self.timeout, deadline - time.monotonic()))
-            async with asyncio.timeout(timeout):
-                ws = await self._open_socket(url)
-            if generation != self._generation:  # closed meanwhile
-                await self._end_socket(ws)
-                return
-            self._ws_connection, self._state = ws, Connection.OPEN
-            self._start(ws)
-        await self._flush_send_buffer()
-        await self._rejoin_errored_channels()
-
-    async def _open_socket(self, url: str) -> WebSocketLike:
-        if self._websocket_factory is not None:
-            return await self._websocket_factory(url)
-        # Heartbeats of our own find dead connections; a second kind would only close busy ones.
-        return await websocket_connect(
-            url,
-            additional_headers=self.headers,
-            open_timeout=None,
-            close_timeout=CLOSE_TIMEOUT_S,
-            ping_interval=None,
-            max_size=MAX_MESSAGE_BYTES,
-        )
-
-    def _start(self, ws: WebSocketLike) -> None:
-        self._log("info", "connected")
-        self._cancel(self._heartbeat_task)
-        loop = asyncio.get_running_loop()
-        self._listen_task = loop.create_task(self._listen(ws), name="isobase-realtime-listen")
-        self._heartbeat_task = loop.create_task(self._beat(ws), name="isobase-realtime-heartbeat")
-
-    async def listen(self) -> None:
-        """Do nothing; kept for its name, as upstream. The client listens by itself."""
-        logger.warning("AsyncRealtimeClient.listen is deprecated: the client listens by itself")
-
-    async def _listen(self, ws: WebSocketLike) -> None:
-        error: Exception = ConnectionError(DISCONNECTED_TEXT)
-        try:
-            async for message in ws:
-                self._receive(message)
-            code = getattr(ws, "close_code", None)
-            error = ConnectionError(f"the server closed the connection (code {code})")
-        except Exception as problem:  # noqa: BLE001 - whatever ends the connection is answered by a new one
-            error = problem
-        self._lost(ws, error)
-
-    def _receive(self, message: str | bytes) -> None:
-        try:
-            frame = decode(message)
-        except WireError as error:
-            self._log("error", f"a message that cannot be read: {error}")
-            return
-        if logger.isEnabledFor(logging.DEBUG) or self._log_function is not None:
-            self._log("debug", f"receive: {frame.topic} {frame.event} {frame.ref or ''}", frame.payload)
-        if frame.event == ChannelEvents.reply and frame.ref is not None:
-            self._take_reply(frame)
-        elif (channel := self.channels.get(frame.topic)) is not None:
-            try:
-                channel._receive(frame)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                self._log("error", f"a message of {frame.topic} that cannot be read: {error!r}")
-
-    def _take_reply(self, frame: Frame) -> None:
-        if frame.ref == self._heartbeat_ref:
-            self._heartbeat_ref = None
-            if self._heartbeat_answered is not None:
-                self._heartbeat_answered.set()
-            status = Heartbeat.OK if frame.payload.get("status") == "ok" else Heartbeat.ERROR
-            self._tell_heartbeat(status, time.monotonic() - self._heartbeat_sent_at)
-        elif frame.ref is not None and (push := self._pushes.pop(frame.ref, None)) is not None:
-            push.replied(frame.payload)
-
-    # signs of life
-
-    def on_heartbeat(self, callback: HeartbeatCallback) -> None:
-        """Call ``callback(status, latency)`` for heartbeats.
-
-        Sent, ok or error (``latency`` in seconds), timeout, disconnected. Ours, after realtime-js.
-        """
-        self.heartbeat_callback = callback
-
-    async def send_heartbeat(self) -> None:
-        """Send a heartbeat now. Ours, after realtime-js."""
-        if self._ws_connection is None:
-            self._tell_heartbeat(Heartbeat.DISCONNECTED)
-            return
-        self._heartbeat_ref = self._make_ref()
-        self._heartbeat_sent_at = time.monotonic()
-        self._tell_heartbeat(Heartbeat.SENT)
-        await self._transmit(Frame(PHOENIX_CHANNEL, ChannelEvents.heartbeat, {}, self._heartbeat_ref))
-
-    async def _beat(self, ws: WebSocketLike) -> None:
-        """Send a heartbeat every interval; give the connection up when one is not answered in time."""
-        while self._ws_connection is ws:
-            began = time.monotonic()
-            self._heartbeat_answered = asyncio.Event()
-            try:
-                async with asyncio.timeout(self.timeout):
-                    await self.send_heartbeat()
-                    if self._ws_connection is not ws:
-                        return
-                    await self._heartbeat_answered.wait()
-            except TimeoutError:
-                if self._ws_connection is ws:
-                    self._tell_heartbeat(Heartbeat.TIMEOUT)
-                    self._log("error", "the heartbeat was not answered: connecting again")
-                    self._give_up(ws, ConnectionError("the heartbeat was not answered"))
-                return
-            await self._refresh_token()
-            await asyncio.sleep(max(0.0, self.hb_interval - (time.monotonic() - began)))
-
-    def _tell_heartbeat(self, status: RealtimeHeartbeatStatus, latency: float | None = None) -> None:
-        if self.heartbeat_callback is None:
-            return
-        try:
-            result = self.heartbeat_callback(status, latency)
-            if inspect.isawaitable(result):
-                self._run_in_background(result)
-        except Exception:  # it is the app's, and must not end the connection
-            logger.exception("the heartbeat callback failed")
-
-    # losing the connection, and coming back
-
-    def _give_up(self, ws: WebSocketLike, error: Exception) -> None:
-        """Take a connection for lost that may not know it yet, and cut it."""
-        if self._ws_connection is not ws:
-            return
-        listening = self._listen_task
-        self._lost(ws, error)
-        self._cancel(listening)
-        self._run_in_background(self._end_socket(ws, code=4000))
-
-    def _lost(self, ws: WebSocketLike, error: Exception) -> None:
-        if self._ws_connection is not ws:
-            return
-        self._log("info", f"{DISCONNECTED_TEXT}: {error}")
-        self._ws_connection, self._state = None, Connection.CLOSED
-        self._heartbeat_ref = None
-        self._cancel(self._heartbeat_task)
-        self._tell_heartbeat(Heartbeat.DISCONNECTED)
-        if self.auto_reconnect:
-            self._state = Connection.CONNECTING
-            self._reconnect_task = asyncio.get_running_loop().create_task(
-                self._reconnect(self._generation), name="isobase-realtime-reconnect"
-            )
-        for channel in list(self.channels.values()):
-            channel._connection_lost(error)
-        for push in list(self._pushes.values()):
-            push.trigger(RealtimeAcknowledgementStatus.Error, {"reason": DISCONNECTED_TEXT})
-
-    async def _reconnect(self, generation: int) -> None:
-        """Open the socket again: soon, then after growing delays, until it is open or the client is closed."""
-        failures = 0
-        await asyncio.sleep(delays.first_delay(self.initial_backoff))
-        while generation == self._generation and self._is_coming_back():
-            try:
-                await self._open(generation)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next attempt follows
-                failures += 1
-                delay = self._delay_after(failures)
-                self._log("warning", f"attempt {failures} to come back failed, the next in {delay:.1f} s: {error}")
-                await asyncio.sleep(delay)
-        if self._reconnect_task is asyncio.current_task():
-            self._reconnect_task = None
-
-    def _is_coming_back(self) -> bool:
-        """Whether the task that asks is still the one that opens the socket.
-
-        A loss while it joined channels began another.
-        """
-        return not self.is_connected and self._reconnect_task is asyncio.current_task()
-
-    def _delay_after(self, failures: int) -> float:
-        if self.reconnect_after is None:
-            return delays.reconnect_delay(failures, self.initial_backoff)
-        return max(0.0, self.reconnect_after(failures))
-
-    async def _rejoin_errored_channels(self) -> None:
-        for channel in list(self.channels.values()):
-            if channel.is_errored and channel._joined_once:
-                channel.rejoin_timer.reset()
-                await channel._rejoin()
-
-    # closing
+        await super().connect()
 
     async def close(self) -> None:
         """Close the socket and end every task.
 
         Channels stay known, and ``connect`` joins them again. Safe to call twice.
         """
-        self._generation += 1
         self._cancel_deferred_close()
-        ws, self._ws_connection = self._ws_connection, None
-        if ws is not None or self._reconnect_task is not None:
-            self._log("info", "closing")
-        self._state = Connection.CLOSING
-        for channel in list(self.channels.values()):
-            channel._connection_lost(None)
-        for push in list(self._pushes.values()):
-            push.trigger(RealtimeAcknowledgementStatus.Error, {"reason": "the client was closed"})
-        named = (self._listen_task, self._heartbeat_task, self._reconnect_task)
-        self._listen_task = self._heartbeat_task = self._reconnect_task = None
-        loop, current = asyncio.get_running_loop(), asyncio.current_task()
-        tasks = [
-            task
-            for task in (*named, *self._tasks)
-            if task is not None and task is not current and task.get_loop() is loop
-        ]
-        for task in tasks:
-            task.cancel()
-        if ws is not None:
-            await self._end_socket(ws)
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the channels' timers end
+        await super().close()
         own, self._own_http_client = self._own_http_client, None
         if own is not None:
             await own.aclose()
-        if self._ws_connection is None:
-            self._state = Connection.CLOSED
 
-    async def _end_socket(self, ws: WebSocketLike, code: int = 1000) -> None:
-        """Close a socket, and cut it where that takes too long."""
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S if code == 1000 else CLOSE_TIMEOUT_S / 4):
-                await (ws.close() if code == 1000 else ws.close(code))
-        except Exception as error:  # noqa: BLE001 - it is closed in any case
-            logger.debug("closing the socket failed: %r", error)
-        finally:
-            abort = getattr(getattr(ws, "transport", None), "abort", None)
-            if callable(abort) and inspect.isroutine(abort):
-                abort()
+    async def listen(self) -> None:
+        """Do nothing; kept for its name, as upstream. The client listens by itself."""
+        logger.warning("AsyncRealtimeClient.listen is deprecated: the client listens by itself")
 
-    def _cancel(self, task: asyncio.Task[None] | None) -> None:
-        if task is not None and not task.done() and task is not asyncio.current_task():
-            task.cancel()
+    async def _opened(self) -> None:
+        while self.send_buffer and self.is_connected:
+            frame = self.send_buffer.pop(0)
+            if not await self._transmit(frame):
+                self.send_buffer.insert(0, frame)
+        for channel in list(self.channels.values()):
+            if channel.is_errored and channel._joined_once:
+                channel.rejoin_timer.reset()
+                try:
+                    await channel._rejoin()
+                except WireError as error:  # one channel's options must not keep the others away
+                    self._log("error", f"{channel.topic} cannot be joined: {error}")
 
-    def _run_in_background(self, awaitable: Awaitable[object]) -> None:
-        coroutine: Coroutine[Any, Any, object] = _awaited(awaitable)
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _connection_ended(self, error: Exception | None) -> None:
+        for channel in list(self.channels.values()):
+            channel._connection_lost(error)
+        reason = "the client was closed" if error is None else DISCONNECTED_TEXT
+        for push in list(self._pushes.values()):
+            push.trigger(RealtimeAcknowledgementStatus.Error, {"reason": reason})
+
+    def _receive(self, frame: Frame) -> None:
+        if frame.event == ChannelEvents.reply and frame.ref is not None:
+            push = self._pushes.pop(frame.ref, None)
+            if push is not None:
+                push.replied(frame.payload)
+        elif (channel := self.channels.get(frame.topic)) is not None:
+            try:
+                channel._receive(frame)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                self._log("error", f"a message of {frame.topic} that cannot be read: {error!r}")
+
+    @property
+    def heartbeat_callback(self) -> HeartbeatCallback | None:
+        """What hears of heartbeats."""
+        return self._heart.callback
+
+    def on_heartbeat(self, callback: HeartbeatCallback) -> None:
+        """Call ``callback(status, latency)`` for heartbeats.
+
+        Sent, ok or error (``latency`` in seconds), timeout, disconnected. Ours, after realtime-js.
+        """
+        self._heart.callback = callback
+
+    async def send_heartbeat(self) -> None:
+        """Send a heartbeat now. Ours, after realtime-js."""
+        await self._heart.send()
 
     # channels
 
@@ -583,10 +316,6 @@ class AsyncRealtimeClient:
 
     # sending
 
-    def _make_ref(self) -> str:
-        self.ref += 1
-        return str(self.ref)
-
     async def send(self, message: Message | dict[str, Any]) -> None:
         """Send a message as it is; while the client is not connected it waits.
 
@@ -602,30 +331,6 @@ class AsyncRealtimeClient:
                 raise RealtimeBufferFullError(f"{MAX_WAITING_MESSAGES} messages wait for a connection")
             self.send_buffer.append(frame)
 
-    async def _transmit(self, frame: Frame) -> bool:
-        """Send a frame; False where there is no connection, or where it turns out to be lost."""
-        data = encode(frame, self.vsn)
-        ws = self._ws_connection
-        if ws is None:
-            return False
-        if logger.isEnabledFor(logging.DEBUG) or self._log_function is not None:
-            kept = {key: "***" if key == "access_token" else value for key, value in frame.payload.items()}
-            self._log("debug", f"send: {frame.topic} {frame.event} {frame.ref or ''}", kept)
-        try:
-            async with asyncio.timeout(self.timeout):
-                await ws.send(data)
-        except Exception as error:  # noqa: BLE001 - other sockets than websockets' have errors of their own
-            self._give_up(ws, error)
-            return False
-        return True
-
-    async def _flush_send_buffer(self) -> None:
-        while self.send_buffer and self.is_connected:
-            frame = self.send_buffer.pop(0)
-            if not await self._transmit(frame):
-                self.send_buffer.insert(0, frame)
-                return
-
     def _http(self) -> httpx.AsyncClient:
         """Give the client for HTTP, made at its first use where none was given."""
         if self._http_client is not None:
@@ -634,25 +339,6 @@ class AsyncRealtimeClient:
             self._own_http_client = AsyncSession()
         return self._own_http_client
 
-    # logging
-
     def log(self, kind: str, message: str, data: object = None) -> None:
         """Write a line to the client's logs; ``kind`` is debug, info, warning or error. Ours, after realtime-js."""
         self._log(kind, message, data)
-
-    def _log(self, kind: str, message: str, data: object = None) -> None:
-        level = KINDS.get(kind, logging.INFO)
-        logger.log(level, "%s" if data is None else "%s %r", message, *(() if data is None else (data,)))
-        if self._log_function is not None and level >= KINDS[self._log_level or "debug"]:
-            try:
-                self._log_function(kind, message, data)
-            except Exception:  # it is the app's, and must not end the connection
-                logger.exception("the logger that was given failed")
-
-
-async def _awaited(awaitable: Awaitable[object]) -> object:
-    try:
-        return await awaitable
-    except Exception:  # what runs beside must not end in silence
-        logger.exception("a task of the realtime client failed")
-        return None

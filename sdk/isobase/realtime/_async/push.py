@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from isobase.realtime.message import ReplyPostgresChanges
 from isobase.realtime.types import DEFAULT_TIMEOUT, RealtimeAcknowledgementStatus
-from isobase.realtime.wire import Frame
+from isobase.realtime.wire import Frame, WireError
 
 if TYPE_CHECKING:
     from isobase.realtime._async.channel import AsyncRealtimeChannel
@@ -76,7 +76,12 @@ class AsyncPush:
         self.start_timeout()
         self.sent = True
         frame = Frame(self.channel.topic, self.event, dict(self.payload), self.ref, self.channel.join_push.ref)
-        if not await socket._transmit(frame):
+        try:
+            is_sent = await socket._transmit(frame)
+        except WireError:
+            self.destroy()
+            raise
+        if not is_sent:
             socket._pushes.pop(self.ref, None)
             self.sent = False
             self.channel._not_sent(self)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from isobase.realtime._async.channel import MAX_WAITING_EVENTS, AsyncRealtimeChannel
+from isobase.realtime._async.channel import AsyncRealtimeChannel
+from isobase.realtime._async.sending import MAX_WAITING_EVENTS
 from isobase.realtime._sync.presence import SyncRealtimePresence
 from isobase.realtime._sync.push import SyncPush
 from isobase.realtime._sync.streams import SyncEvents

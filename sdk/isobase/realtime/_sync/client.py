@@ -14,9 +14,10 @@ import httpx
 
 from isobase._http import SyncSession
 from isobase.realtime._async.channel import AsyncRealtimeChannel
-from isobase.realtime._async.client import AsyncRealtimeClient, LogFunction
+from isobase.realtime._async.client import AsyncRealtimeClient
 from isobase.realtime._sync.channel import SyncRealtimeChannel
 from isobase.realtime._sync.threads import Threads, in_thread
+from isobase.realtime.logs import LogFunction
 from isobase.realtime.message import Message
 from isobase.realtime.types import (
     DEFAULT_TIMEOUT,
