@@ -193,16 +193,20 @@ class RequestConfig(Generic[C]):
 
         ``additional_headers``: sent too where the request has none of that name. Raises what httpx raises.
         """
+        url, arguments = self.arguments(additional_headers)
+        return self.session.request(self.http_method, url, **arguments)
+
+    def arguments(self, additional_headers: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """Give the URL and what else an httpx client's ``request`` or ``stream`` takes."""
         headers = self._sent_headers(additional_headers)
         auth: Auth | None = self.auth
         if auth is None and "authorization" not in headers:
             auth = self.session.auth
         content = None if self.json is None else encode_body(self.json)
+        arguments: dict[str, Any] = {"content": content, "headers": headers, "auth": auth}
         if self.session.params:  # httpx puts a client's parameters in the place of a URL's own
-            return self.session.request(
-                self.http_method, str(self.path), content=content, params=self.params, headers=headers, auth=auth
-            )
-        return self.session.request(self.http_method, self.url(), content=content, headers=headers, auth=auth)
+            return str(self.path), {**arguments, "params": self.params}
+        return self.url(), arguments
 
     def _can_retry(self, attempt_count: int) -> bool:
         return self.retry_enabled and attempt_count < MAX_RETRIES and self.http_method in READS

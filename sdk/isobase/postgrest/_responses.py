@@ -140,6 +140,23 @@ def maybe_single_answer(request: RequestConfig[Any], response: Response) -> Sing
     return SingleAPIResponse.model_construct(data=data, count=found.count)
 
 
+def row_of(request: RequestConfig[Any], value: Any, text: str) -> Any:
+    """Make one row of an answer that is read while it arrives. Raises RowValidationError."""
+    if request.model is None:
+        return value
+    return typed(text.encode(), request.model, table=request.table, many=False)
+
+
+def key_of_last(response: Response, key: str) -> Any:
+    """Give the column ``key`` of an answer's last row, where the next page begins. Raises ValueError where it is not
+    selected.
+    """
+    last = json.loads(response.content)[-1]
+    if last.get(key) is None:
+        raise ValueError(f"pages() needs the column {key!r} in what is selected, and no row without it")
+    return last[key]
+
+
 def text_answer(response: Response) -> str:
     """Make what a plan as text gives. Raises APIError."""
     if not response.is_success:

@@ -75,3 +75,9 @@ def test_a_wrong_type_is_seen(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text("import isobase\n\nversion: int = isobase.__version__\n")
     (said,) = complaints(pyright(".", folder=tmp_path))
     assert said.startswith("wrong.py:3: ")
+
+
+def test_what_type_checkers_know_of_the_client_is_what_the_examples_say(tmp_path: Path) -> None:
+    for example in Path(__file__).parent.glob("*_example.py"):
+        shutil.copy(example, tmp_path)
+    assert complaints(pyright(".", folder=tmp_path)) == []

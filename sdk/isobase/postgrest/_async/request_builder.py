@@ -14,19 +14,23 @@ from typing_extensions import TypeVar
 
 from isobase._http import call_options
 from isobase.postgrest._filters import BaseFilterRequestBuilder, CopyableBuilder
+from isobase.postgrest._incremental import AsyncRows, RowReader
 from isobase.postgrest._modifiers import BaseRPCRequestBuilder, BaseSelectRequestBuilder, cleaned_columns
 from isobase.postgrest._request import MAX_RETRY_DELAY_S, RequestConfig
 from isobase.postgrest._responses import (
     APIResponse,
     Row,
     SingleAPIResponse,
+    key_of_last,
     maybe_single_answer,
+    row_of,
     rows_answer,
     single_answer,
     text_answer,
 )
 from isobase.postgrest._writes import Asked, ask_delete, ask_insert, ask_select, ask_update, ask_upsert
 from isobase.postgrest.constants import CSV, GEOJSON, PLAN, SINGLE_ROW
+from isobase.postgrest.exceptions import api_error
 from isobase.postgrest.types import JSON, CountMethod, ReturnMethod, Writable
 
 ReqConfig = RequestConfig[AsyncClient]
@@ -143,6 +147,47 @@ class AsyncSelectRequestBuilder(BaseSelectRequestBuilder[AsyncClient], AsyncQuer
 
     def __init__(self, request: ReqConfig) -> None:
         super().__init__(request)
+
+    async def stream(self) -> AsyncRows[Row]:
+        """Send the query and give its rows one by one while they arrive, however many there are: ``async for row in
+        query.stream()``.
+
+        Whoever ends early closes the iterator (``contextlib.aclosing``), which ends the answer. Raises as ``execute``
+        does, and ValueError where the answer is no array of rows or ends before its end.
+        """
+        url, arguments = self.request.arguments({})
+        reader = RowReader()
+        async with self.request.session.stream(self.request.http_method, url, **arguments) as response:
+            if not response.is_success:
+                await response.aread()
+                raise api_error(response)
+            async for piece in response.aiter_bytes():
+                for value, text in reader.feed(piece):
+                    yield row_of(self.request, value, text)
+        if not reader.is_done:
+            raise ValueError("the answer ended before its last row")
+
+    async def pages(self, size: int = 1000, *, key: str = "id") -> AsyncRows[list[Row]]:
+        """Give all rows in pages of ``size``, in the order of a unique column: ``async for page in query.pages(500)``.
+
+        Each page begins behind the last row of the one before (no offset), so that rows which come and go meanwhile
+        shift none, and a late page costs what an early one does. ``key``: the column, unique, never null, and among
+        those selected. Raises as ``execute`` does, and ValueError for a query that has an order or a limit of its
+        own.
+        """
+        if size < 1:
+            raise ValueError("size has to be 1 or more")
+        if any(self.request.param(name) is not None for name in ("order", "limit", "offset")):
+            raise ValueError("pages() has an order and a limit of its own")
+        query = self.copy().order(key).limit(size)
+        while True:
+            response = await send_with_retry(query.request)
+            rows = rows_answer(query.request, response).data
+            if rows:
+                yield rows
+            if len(rows) < size:
+                return
+            query = self.copy().order(key).limit(size).gt(key, key_of_last(response, key))
 
     def single(self) -> AsyncSingleRequestBuilder[Row]:
         """Ask for one row; the call raises APIError (PGRST116) for none and for several."""
