@@ -59,7 +59,8 @@ class RowReader:
             except ValueError:
                 self._tried = 2 * (len(text) - at)
                 break
-            if end == len(text):  # a number may go on in the next piece
+            after = text[end:].lstrip(_WHITE)[:1] if text[end : end + 1] in _WHITE else text[end : end + 1]
+            if after not in (",", "]"):  # a number may go on in the next piece
                 break
             found.append((value, text[at:end]))
             at = end
