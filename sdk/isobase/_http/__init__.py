@@ -4,11 +4,11 @@
 call may be told, ``retry`` the decisions, ``errors`` the few errors that httpx has no name for.
 """
 
-from ._async.session import AsyncSession
-from ._sync.session import SyncSession
-from .errors import CallCancelled, DeadlineExceeded
-from .options import CallOptions, CallPolicy, Cancellation, call_options, current_options
-from .retry import READ
+from isobase._http._async.session import AsyncSession
+from isobase._http._sync.session import SyncSession
+from isobase._http.errors import CallCancelled, DeadlineExceeded
+from isobase._http.options import CallOptions, CallPolicy, Cancellation, call_options, current_options
+from isobase._http.retry import READ
 
 __all__ = [
     "READ",

@@ -10,6 +10,11 @@ from collections.abc import AsyncIterator
 
 from httpx import AsyncClient, QueryParams
 
+from isobase.auth._async.gotrue_admin_custom_providers_api import AsyncGoTrueAdminCustomProvidersAPI
+from isobase.auth._async.gotrue_admin_mfa_api import AsyncGoTrueAdminMFAAPI
+from isobase.auth._async.gotrue_admin_oauth_api import AsyncGoTrueAdminOAuthAPI
+from isobase.auth._async.gotrue_admin_passkey_api import AsyncGoTrueAdminPasskeyAPI
+from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth.admin_requests import link_body, user_path
 from isobase.auth.helpers import parse_link_response, parse_user_response
 from isobase.auth.paging import MAX_PER_PAGE, page_query, place_of
@@ -24,12 +29,6 @@ from isobase.auth.types import (
     UserPage,
     UserResponse,
 )
-
-from .gotrue_admin_custom_providers_api import AsyncGoTrueAdminCustomProvidersAPI
-from .gotrue_admin_mfa_api import AsyncGoTrueAdminMFAAPI
-from .gotrue_admin_oauth_api import AsyncGoTrueAdminOAuthAPI
-from .gotrue_admin_passkey_api import AsyncGoTrueAdminPasskeyAPI
-from .gotrue_base_api import AsyncGoTrueBaseAPI
 
 __all__ = ["AsyncGoTrueAdminAPI"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from httpx import QueryParams, Response
 
+from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth.admin_requests import provider_path
 from isobase.auth.types import (
     CreateCustomProviderParams,
@@ -13,8 +14,6 @@ from isobase.auth.types import (
     ListCustomProvidersParams,
     UpdateCustomProviderParams,
 )
-
-from .gotrue_base_api import AsyncGoTrueBaseAPI
 
 __all__ = ["AsyncGoTrueAdminCustomProvidersAPI"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth.admin_requests import user_path
 from isobase.auth.helpers import validate_uuid
 from isobase.auth.types import (
@@ -11,8 +12,6 @@ from isobase.auth.types import (
     AuthMFAAdminListFactorsResponse,
     AuthMFAAdminListFactorsResponseParser,
 )
-
-from .gotrue_base_api import AsyncGoTrueBaseAPI
 
 __all__ = ["AsyncGoTrueAdminMFAAPI"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from httpx import Response
 
+from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth.admin_requests import oauth_client_body, oauth_client_path
 from isobase.auth.paging import page_query, place_of
 from isobase.auth.types import (
@@ -14,8 +15,6 @@ from isobase.auth.types import (
     PageParams,
     UpdateOAuthClientParams,
 )
-
-from .gotrue_base_api import AsyncGoTrueBaseAPI
 
 __all__ = ["AsyncGoTrueAdminOAuthAPI"]
 

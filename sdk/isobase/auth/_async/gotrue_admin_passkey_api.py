@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth.admin_requests import passkey_path, user_path
 from isobase.auth.types import AuthPasskeyAdminDeleteParams, AuthPasskeyAdminListParams, AuthPasskeyListResponse
-
-from .gotrue_base_api import AsyncGoTrueBaseAPI
 
 __all__ = ["AsyncGoTrueAdminPasskeyAPI"]
 

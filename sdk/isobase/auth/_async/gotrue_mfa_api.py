@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isobase.auth._async.signed_in import AsyncSignedIn, token_of
 from isobase.auth.helpers import parse_auth_response, validate_uuid
 from isobase.auth.mfa_rules import (
     assurance_level,
@@ -25,8 +26,6 @@ from isobase.auth.types import (
     MFAVerifyParams,
     MFAVerifyWebauthnParams,
 )
-
-from .signed_in import AsyncSignedIn, token_of
 
 __all__ = ["AsyncGoTrueMFAAPI"]
 

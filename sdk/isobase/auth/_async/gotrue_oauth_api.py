@@ -7,6 +7,7 @@ from urllib.parse import quote
 from httpx import QueryParams, Response
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase.auth._async.signed_in import AsyncSignedIn, token_of
 from isobase.auth.helpers import validate_uuid
 from isobase.auth.types import (
     AuthOAuthAuthorizationDetailsResponse,
@@ -16,8 +17,6 @@ from isobase.auth.types import (
     OAuthRedirect,
     OAuthRevokeGrantParams,
 )
-
-from .signed_in import AsyncSignedIn, token_of
 
 __all__ = ["AsyncGoTrueOAuthAPI"]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase.auth._async.signed_in import AsyncSignedIn, token_of
 from isobase.auth.helpers import parse_auth_response, validate_uuid
 from isobase.auth.types import (
     AsyncPasskeyAuthenticator,
@@ -29,8 +30,6 @@ from isobase.auth.types import (
     VerifyPasskeyAuthenticationParams,
     VerifyPasskeyRegistrationParams,
 )
-
-from .signed_in import AsyncSignedIn, token_of
 
 __all__ = ["AsyncGoTruePasskeyAPI"]
 

@@ -11,6 +11,11 @@ from collections.abc import Iterator
 
 from httpx import Client, QueryParams
 
+from isobase.auth._sync.gotrue_admin_custom_providers_api import SyncGoTrueAdminCustomProvidersAPI
+from isobase.auth._sync.gotrue_admin_mfa_api import SyncGoTrueAdminMFAAPI
+from isobase.auth._sync.gotrue_admin_oauth_api import SyncGoTrueAdminOAuthAPI
+from isobase.auth._sync.gotrue_admin_passkey_api import SyncGoTrueAdminPasskeyAPI
+from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
 from isobase.auth.admin_requests import link_body, user_path
 from isobase.auth.helpers import parse_link_response, parse_user_response
 from isobase.auth.paging import MAX_PER_PAGE, page_query, place_of
@@ -25,12 +30,6 @@ from isobase.auth.types import (
     UserPage,
     UserResponse,
 )
-
-from .gotrue_admin_custom_providers_api import SyncGoTrueAdminCustomProvidersAPI
-from .gotrue_admin_mfa_api import SyncGoTrueAdminMFAAPI
-from .gotrue_admin_oauth_api import SyncGoTrueAdminOAuthAPI
-from .gotrue_admin_passkey_api import SyncGoTrueAdminPasskeyAPI
-from .gotrue_base_api import SyncGoTrueBaseAPI
 
 __all__ = ["SyncGoTrueAdminAPI"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from httpx import QueryParams, Response
 
+from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
 from isobase.auth.admin_requests import provider_path
 from isobase.auth.types import (
     CreateCustomProviderParams,
@@ -14,8 +15,6 @@ from isobase.auth.types import (
     ListCustomProvidersParams,
     UpdateCustomProviderParams,
 )
-
-from .gotrue_base_api import SyncGoTrueBaseAPI
 
 __all__ = ["SyncGoTrueAdminCustomProvidersAPI"]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
 from isobase.auth.admin_requests import user_path
 from isobase.auth.helpers import validate_uuid
 from isobase.auth.types import (
@@ -12,8 +13,6 @@ from isobase.auth.types import (
     AuthMFAAdminListFactorsResponse,
     AuthMFAAdminListFactorsResponseParser,
 )
-
-from .gotrue_base_api import SyncGoTrueBaseAPI
 
 __all__ = ["SyncGoTrueAdminMFAAPI"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from httpx import Response
 
+from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
 from isobase.auth.admin_requests import oauth_client_body, oauth_client_path
 from isobase.auth.paging import page_query, place_of
 from isobase.auth.types import (
@@ -15,8 +16,6 @@ from isobase.auth.types import (
     PageParams,
     UpdateOAuthClientParams,
 )
-
-from .gotrue_base_api import SyncGoTrueBaseAPI
 
 __all__ = ["SyncGoTrueAdminOAuthAPI"]
 

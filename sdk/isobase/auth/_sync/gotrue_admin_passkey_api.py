@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
 from isobase.auth.admin_requests import passkey_path, user_path
 from isobase.auth.types import AuthPasskeyAdminDeleteParams, AuthPasskeyAdminListParams, AuthPasskeyListResponse
-
-from .gotrue_base_api import SyncGoTrueBaseAPI
 
 __all__ = ["SyncGoTrueAdminPasskeyAPI"]
 

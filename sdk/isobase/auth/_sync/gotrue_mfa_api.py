@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from isobase.auth._sync.signed_in import SyncSignedIn, token_of
 from isobase.auth.helpers import parse_auth_response, validate_uuid
 from isobase.auth.mfa_rules import (
     assurance_level,
@@ -26,8 +27,6 @@ from isobase.auth.types import (
     MFAVerifyParams,
     MFAVerifyWebauthnParams,
 )
-
-from .signed_in import SyncSignedIn, token_of
 
 __all__ = ["SyncGoTrueMFAAPI"]
 

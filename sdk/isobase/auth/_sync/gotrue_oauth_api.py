@@ -8,6 +8,7 @@ from urllib.parse import quote
 from httpx import QueryParams, Response
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase.auth._sync.signed_in import SyncSignedIn, token_of
 from isobase.auth.helpers import validate_uuid
 from isobase.auth.types import (
     AuthOAuthAuthorizationDetailsResponse,
@@ -17,8 +18,6 @@ from isobase.auth.types import (
     OAuthRedirect,
     OAuthRevokeGrantParams,
 )
-
-from .signed_in import SyncSignedIn, token_of
 
 __all__ = ["SyncGoTrueOAuthAPI"]
 

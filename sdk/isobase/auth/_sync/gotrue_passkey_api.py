@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase.auth._sync.signed_in import SyncSignedIn, token_of
 from isobase.auth.helpers import parse_auth_response, validate_uuid
 from isobase.auth.types import (
     AuthPasskeyAuthenticationOptionsResponse,
@@ -26,8 +27,6 @@ from isobase.auth.types import (
     VerifyPasskeyAuthenticationParams,
     VerifyPasskeyRegistrationParams,
 )
-
-from .signed_in import SyncSignedIn, token_of
 
 __all__ = ["SyncGoTruePasskeyAPI"]
 

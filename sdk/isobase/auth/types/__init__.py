@@ -6,9 +6,7 @@ and supabase-py cannot (passkeys, webauthn, OAuth consent, custom providers).
 
 from __future__ import annotations
 
-from isobase.auth.types.web3 import Web3Chain, Web3Credentials, Web3CredentialsOptions, Web3Message
-
-from .admin import (
+from isobase.auth.types.admin import (
     AdminUserAttributes,
     CreateCustomProviderParams,
     CustomOAuthProvider,
@@ -34,7 +32,7 @@ from .admin import (
     UserList,
     UserPage,
 )
-from .mfa import (
+from isobase.auth.types.mfa import (
     AuthMFAAdminDeleteFactorParams,
     AuthMFAAdminDeleteFactorResponse,
     AuthMFAAdminListFactorsParams,
@@ -61,7 +59,7 @@ from .mfa import (
     MFAWebauthnOrigin,
     UpdatableFactorAttributes,
 )
-from .oauth import (
+from isobase.auth.types.oauth import (
     AuthOAuthAuthorizationDetailsResponse,
     AuthOAuthConsentResponse,
     CreateOAuthClientParams,
@@ -81,7 +79,7 @@ from .oauth import (
     OAuthRevokeGrantParams,
     UpdateOAuthClientParams,
 )
-from .passkeys import (
+from isobase.auth.types.passkeys import (
     AsyncPasskeyAuthenticator,
     AuthPasskeyAdminDeleteParams,
     AuthPasskeyAdminListParams,
@@ -98,7 +96,7 @@ from .passkeys import (
     VerifyPasskeyAuthenticationParams,
     VerifyPasskeyRegistrationParams,
 )
-from .sign_in import (
+from isobase.auth.types.sign_in import (
     CodeExchangeParams,
     ResendCredentials,
     ResendEmailCredentials,
@@ -133,7 +131,7 @@ from .sign_in import (
     VerifyOtpParamsOptions,
     VerifyTokenHashParams,
 )
-from .tokens import (
+from isobase.auth.types.tokens import (
     JWK,
     AuthenticatorAssuranceLevels,
     ClaimsResponse,
@@ -143,7 +141,7 @@ from .tokens import (
     JWTPayload,
     RequiredClaims,
 )
-from .users import (
+from isobase.auth.types.users import (
     AMREntry,
     AMREntryDict,
     AuthChangeEvent,
@@ -169,6 +167,7 @@ from .users import (
     UserIdentity,
     UserResponse,
 )
+from isobase.auth.types.web3 import Web3Chain, Web3Credentials, Web3CredentialsOptions, Web3Message
 
 __all__ = [
     "JWK",

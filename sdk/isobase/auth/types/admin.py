@@ -10,8 +10,8 @@ from typing import Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ._model import Model
-from .users import User, UserAttributes
+from isobase.auth.types._model import Model
+from isobase.auth.types.users import User, UserAttributes
 
 __all__ = [
     "AdminUserAttributes",

@@ -11,9 +11,9 @@ from typing import Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from typing_extensions import TypedDict
 
-from ._model import Model
-from .tokens import AuthenticatorAssuranceLevels
-from .users import AMREntry, Factor, User
+from isobase.auth.types._model import Model
+from isobase.auth.types.tokens import AuthenticatorAssuranceLevels
+from isobase.auth.types.users import AMREntry, Factor, User
 
 __all__ = [
     "AuthMFAAdminDeleteFactorParams",

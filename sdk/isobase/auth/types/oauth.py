@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ._model import Model
+from isobase.auth.types._model import Model
 
 __all__ = [
     "AuthOAuthAuthorizationDetailsResponse",

@@ -13,7 +13,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from ._model import Model
+from isobase.auth.types._model import Model
 
 __all__ = [
     "AsyncPasskeyAuthenticator",

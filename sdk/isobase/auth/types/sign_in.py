@@ -9,7 +9,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from .users import EmailOtpType, Provider
+from isobase.auth.types.users import EmailOtpType, Provider
 
 __all__ = [
     "CodeExchangeParams",

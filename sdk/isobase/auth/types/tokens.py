@@ -10,7 +10,7 @@ from typing import Literal, NotRequired
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from .users import AMREntry, AMREntryDict
+from isobase.auth.types.users import AMREntry, AMREntryDict
 
 __all__ = [
     "JWK",

@@ -14,7 +14,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from ._model import Model
+from isobase.auth.types._model import Model
 
 __all__ = [
     "AMREntry",
