@@ -423,7 +423,7 @@ async def test_what_cannot_be_written_as_json_is_told_at_once_and_harms_nothing_
     client: AsyncRealtimeClient, relay: Cutter, topic: str
 ) -> None:
     states = Events()
-    odd = client.channel(f"{topic}-odd", {"config": {"presence": {"key": object()}}})  # type: ignore[typeddict-item]
+    odd = client.channel(f"{topic}-odd", {"config": {"presence": {"key": object()}}})  # type: ignore[arg-type]
     channel = await client.channel(topic).subscribe(states)
     with pytest.raises(ValueError, match="JSON"):
         await odd.subscribe()
