@@ -89,6 +89,7 @@ RENAMED = {
     "aspawn": "spawn",
     "agather": "gather",
     "ablocking": "blocking",
+    "abounded": "bounded",
     # the client's own names
     "AsyncClient": "Client",
     "AsyncClientOptions": "SyncClientOptions",

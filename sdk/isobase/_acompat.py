@@ -9,12 +9,28 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["AEvent", "ALock", "Event", "Lock", "ablocking", "asleep", "aspawn", "blocking", "sleep", "spawn"]
+__all__ = [
+    "AEvent",
+    "ALock",
+    "Event",
+    "Lock",
+    "ablocking",
+    "abounded",
+    "asleep",
+    "aspawn",
+    "blocking",
+    "bounded",
+    "sleep",
+    "spawn",
+]
 
 Given = ParamSpec("Given")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ALock = asyncio.Lock
@@ -53,3 +69,53 @@ async def ablocking(work: Callable[Given, Result], *arguments: Given.args, **nam
 def blocking(work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
     """Do what blocks; gives its result."""
     return work(*arguments, **named)
+
+
+async def abounded(work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], limit: int) -> list[Result]:
+    """Do ``work`` with every item, ``limit`` at a time; gives the results in order. The first error ends the others."""
+    done: dict[int, Result] = {}
+    waiting = iter(enumerate(items))
+
+    async def take() -> None:
+        for at, item in waiting:
+            done[at] = await work(item)
+
+    tasks = [asyncio.get_running_loop().create_task(take()) for _ in range(limit)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [done[at] for at in sorted(done)]
+
+
+def bounded(work: Callable[[Item], Result], items: Iterable[Item], limit: int) -> list[Result]:
+    """Do ``work`` with every item, ``limit`` at a time; gives the results in order.
+
+    After the first error no further item is begun; those that have begun are waited for, because a thread cannot be ended.
+    """
+    done: dict[int, Result] = {}
+    waiting = iter(enumerate(items))
+    lock = threading.Lock()
+    stopped = threading.Event()
+
+    def take() -> None:
+        try:
+            while not stopped.is_set():
+                with lock:
+                    following = next(waiting, None)
+                if following is None:
+                    return
+                done[following[0]] = work(following[1])
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(limit) as threads:
+        try:
+            for future in [threads.submit(copy_context().run, take) for _ in range(limit)]:
+                future.result()
+        finally:
+            stopped.set()
+    return [done[at] for at in sorted(done)]

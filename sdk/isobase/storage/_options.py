@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import base64
 import json
+import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from isobase.storage.constants import DEFAULT_FILE_OPTIONS
-from isobase.storage.types import DownloadOptions, TransformOptions, URLOptions, transform_to_dict
+from isobase.storage.types import DownloadOptions, FileOptions, TransformOptions, URLOptions, transform_to_dict
 
-__all__ = ["FileSettings", "download_query", "file_settings", "json_text", "read_path", "url_query", "wants_transform"]
+__all__ = [
+    "FileSettings",
+    "download_query",
+    "file_settings",
+    "json_text",
+    "read_path",
+    "url_query",
+    "wants_transform",
+    "with_guessed_type",
+]
 
 SETTINGS: Final = ("cache-control", "content-type", "metadata", "headers", "upsert", "x-upsert")
 
@@ -104,3 +114,9 @@ def download_query(options: DownloadOptions | None, query_params: Mapping[str, s
 def read_path(options: DownloadOptions | None) -> list[str]:
     """Give where an object is read: as it is, or rendered."""
     return ["render", "image", "authenticated"] if wants_transform(options) else ["object"]
+
+
+def with_guessed_type(path: str, options: FileOptions | None) -> FileOptions:
+    """Give the options of a file with its type, guessed by the path's ending where they do not say it."""
+    guessed: FileOptions = {"content-type": mimetypes.guess_type(path)[0] or "application/octet-stream"}
+    return {**guessed, **(options or {})}

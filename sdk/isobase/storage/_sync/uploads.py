@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from isobase.storage._options import FileSettings, file_settings
+from isobase._acompat import bounded
+from isobase.storage._options import FileSettings, file_settings, with_guessed_type
 from isobase.storage._resumable import ResumableTarget
 from isobase.storage._source import FileInput, SeekableSource, Source, source_of
 from isobase.storage._sync._requests import SyncObjectRequests
@@ -96,6 +99,31 @@ class SyncUploads(SyncObjectRequests):
         """Upload with the ``token`` of :meth:`create_signed_upload_url`; other arguments and errors as for :meth:`upload`."""
         wishes = _Wishes(on_progress, size, resumable, store)
         return self._upload("PUT", path, file, file_settings(file_options), token, wishes)
+
+    def upload_many(
+        self,
+        files: Mapping[str, FileInput] | Iterable[tuple[str, FileInput]],
+        file_options: FileOptions | None = None,
+        *,
+        parallel: int = 4,
+        on_progress: Callable[[str, int, int | None], object] | None = None,
+        store: UploadStore | None = None,
+    ) -> list[UploadResponse]:
+        """Upload several files, ``parallel`` at a time; gives their answers in order.
+
+        files: paths in the bucket and what goes there, as for :meth:`upload`; an iterable is read as it is needed.
+        file_options: for all of them; where no ``content-type`` is given, it is guessed by the path's ending. on_progress:
+        called with the path, the bytes that are sent of it, and their number. The first error ends the others and is raised:
+        files that are up stay.
+        """
+        pairs: Iterable[tuple[str, FileInput]] = files.items() if isinstance(files, Mapping) else files
+
+        def one(pair: tuple[str, FileInput]) -> UploadResponse:
+            path, file = pair
+            progress = None if on_progress is None else partial(on_progress, path)
+            return self.upload(path, file, with_guessed_type(path, file_options), on_progress=progress, store=store)
+
+        return bounded(one, pairs, parallel)
 
     def _upload(
         self,

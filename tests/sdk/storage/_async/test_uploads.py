@@ -265,3 +265,20 @@ async def test_an_upload_survives_a_restart_of_the_server(
     await bucket.upload("a", large, on_progress=restart)
     assert restarted
     assert md5(await bucket.download("a")) == content_of(large)
+
+
+async def test_many_files_go_up_side_by_side(bucket: AsyncBucketProxy, large: Path) -> None:
+    seen: dict[str, int] = {}
+    files: dict[str, bytes | Path] = {f"f/{number}.json": b"1" * number for number in range(1, 8)} | {
+        "f/film.mp4": large
+    }
+    answers = await bucket.upload_many(files, on_progress=lambda path, sent, _total: seen.update({path: sent}))
+    assert [answer.path for answer in answers] == list(files)
+    assert seen["f/film.mp4"] == SIZE
+    rows = {row["name"]: row["metadata"] for row in await bucket.list("f")}
+    assert (rows["film.mp4"]["mimetype"], rows["1.json"]["mimetype"]) == ("video/mp4", "application/json")
+    with pytest.raises(StorageApiError) as caught:
+        await bucket.upload_many([("new", b"1"), ("f/1.json", b"2"), ("newer", b"1")], parallel=1)
+    assert caught.value.code == "Duplicate"
+    assert await bucket.exists("new")
+    assert not await bucket.exists("newer")
