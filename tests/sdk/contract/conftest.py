@@ -12,6 +12,7 @@ import pytest
 
 from tests.plugins.stack import Stack, StackProcess
 from tests.sdk.contract.kit import Place
+from tests.sdk.functions.server import function_server
 
 CONFIG = """
 project_id = "contract"
@@ -74,10 +75,12 @@ def contract_stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def contract_place(contract_stack: Stack) -> Place:
-    """Where it is."""
+def contract_place(contract_stack: Stack) -> Iterator[Place]:
+    """Where it is, and where functions are."""
     stack = contract_stack
-    return Place(stack.url, stack.anon_key, stack.service_role_key, stack.jwt_secret)
+    with function_server() as functions:
+        base = functions.url.removesuffix("/functions/v1")
+        yield Place(stack.url, stack.anon_key, stack.service_role_key, stack.jwt_secret, base)
 
 
 @pytest.fixture(scope="session")

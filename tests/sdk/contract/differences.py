@@ -29,6 +29,16 @@ class Allowed:
 
 
 ALLOWED: tuple[Allowed, ...] = (
+    Allowed("client.errors", "data copied", "/*", "errors can be copied, and sent between processes"),
+    *(
+        Allowed(
+            "client.kept",
+            call,
+            path,
+            "a code verifier for each flow beside the newest one, so that two sign-ins at once do not undo each other",
+        )
+        for call, path in {"stored": "*-code-verifier", "stored verifier": "/gives", "stored after": "/gives"}.items()
+    ),
     Allowed(
         "data.r[ep][ac]*",
         "maybe_single of none",
@@ -41,13 +51,6 @@ ALLOWED: tuple[Allowed, ...] = (
         "*",
         "the server's own words; upstream makes up code 406 and a hint to look for a traceback",
     ),
-    Allowed(
-        "*.refuse",
-        "nobody there",
-        "/*",
-        "the operating system's reason; httpcore's asyncio connections leave it out",
-        modes=("async",),
-    ),
     Allowed("storage.files", "upload a file object", "/*", "any readable file goes up; upstream takes some kinds only"),
     Allowed(
         "storage.files",
@@ -57,6 +60,33 @@ ALLOWED: tuple[Allowed, ...] = (
     ),
     Allowed(
         "data.refuse", "select of a number", "/*", "TypeError either way, in Python's words for another line of code"
+    ),
+    Allowed(
+        "functions.invoke",
+        "no functions",
+        "/*",
+        "a message is a text, as its type says, also where the server sent more",
+    ),
+    Allowed(
+        "realtime.changes", "*", "*/data/position", "a further key, by which a client that comes back asks for the rest"
+    ),
+    Allowed(
+        "realtime.broadcast",
+        "what cannot be sent",
+        "/*",
+        "ValueError either way; ours says that it is about the payload",
+    ),
+    Allowed("realtime.refuse", "refused", "/gives/0/1/0", "the error has a class of its own that can be caught"),
+    Allowed("realtime.refuse", "an event that is none", "/*", "refused at once; upstream waits for what never comes"),
+    *(
+        Allowed(
+            name,
+            "nobody there",
+            "/*",
+            "the operating system's reason; httpcore's asyncio connections leave it out",
+            modes=("async",),
+        )
+        for name in ("data.refuse", "auth.refuse", "functions.invoke")
     ),
 )
 

@@ -27,6 +27,7 @@ class Place:
     anon_key: str
     service_key: str
     jwt_secret: str
+    functions_url: str
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ _MASKS = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?"), "<time>"),
     (re.compile(r"(?<=code_challenge=)[\w-]+|(?<=token=)[\w.-]+|(?<=code=)[\w-]+"), "<secret>"),
-    (re.compile(r"\b[0-9a-f]{40,}\b"), "<hash>"),
+    (re.compile(r"\b[0-9a-f]{32,}\b"), "<hash>"),
     (re.compile(r"pkce_[0-9a-f]+"), "<pkce>"),
     (re.compile(r" at 0x[0-9a-f]+"), " at <place>"),
 )
@@ -32,7 +32,7 @@ _SECRET = frozenset(
         "access_token", "refresh_token", "expires_at", "email_otp", "hashed_token", "secret", "uri", "qr_code",
         "verification_type_token", "iat", "exp", "session_id", "code_verifier", "etag", "eTag", "version", "ETag",
         "signature", "timestamp", "otp_expiry", "client_secret", "latency_ms", "commit_timestamp", "phx_ref",
-        "presence_ref", "join_ref", "ref", "expires_in",
+        "presence_ref", "join_ref", "ref", "expires_in", "user-agent", "x-client-info",
     }
 )  # fmt: skip
 
@@ -81,7 +81,8 @@ def _entries(values: dict[Any, Any], depth: int) -> dict[str, Any]:
 
 
 def _entry(name: str, value: object, depth: int) -> Any:
-    if name in _SECRET and value is not None and not isinstance(value, dict | list):
+    is_secret = name in _SECRET or name.endswith("-code-verifier")
+    if is_secret and value is not None and not isinstance(value, dict | list):
         return f"<{type(value).__name__}>"
     return shown(value, depth + 1)
 
@@ -95,7 +96,7 @@ def masked(text: str) -> str:
 
 def shown_error(error: BaseException) -> Shown:
     """An exception: its class with those it inherits from, its text, its attributes and arguments."""
-    classes = [one.__name__ for one in type(error).__mro__ if one not in {object, BaseException, Exception}]
+    classes = [one.__name__ for one in type(error).__mro__ if one not in {object, BaseException}]
     names = {name for name in vars(error) if not name.startswith("_")}
     names |= {"code", "message", "details", "hint", "status", "name"}
     attributes = {name: getattr(error, name) for name in names if hasattr(error, name)}
