@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream bench-sdk
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -109,6 +109,9 @@ bench-storage: install ## measure storage beside the real server (needs wrk; UPS
 
 bench-realtime: install ## measure realtime: broadcasts, row changes, joins, presence, memory (about 8 minutes; parts: BENCH_ARGS="--only changes")
 	$(BIN)/python -m benchmarks.realtime $(BENCH_ARGS)
+
+bench-sdk: install ## measure the Python client beside supabase-py: calls, memory of channels, streams (about 12 minutes; BENCH_ARGS="--only calls")
+	$(BIN)/python -m benchmarks.sdk $(BENCH_ARGS)
 
 bench-images: install ## measure transformed images, beside a running imgproxy where BENCH_ARGS names one (needs wrk; under a minute)
 	$(BIN)/python -m benchmarks.images $(BENCH_ARGS)

@@ -1,0 +1,1 @@
+"""The Python client measured beside supabase-py; see ``__main__``."""
