@@ -7,7 +7,7 @@ call may be told, ``retry`` the decisions, ``errors`` the few errors that httpx 
 from isobase._http._async.session import AsyncSession
 from isobase._http._sync.session import SyncSession
 from isobase._http.errors import CallCancelled, DeadlineExceeded
-from isobase._http.options import CallOptions, CallPolicy, Cancellation, call_options, current_options
+from isobase._http.options import CallOptions, CallPolicy, Cancellation, call_options, current_options, shared_context
 from isobase._http.retry import READ
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "SyncSession",
     "call_options",
     "current_options",
+    "shared_context",
 ]

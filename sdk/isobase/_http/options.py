@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token, copy_context
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-__all__ = ["DEFAULT_RETRIES", "CallOptions", "CallPolicy", "Cancellation", "call_options", "current_options"]
+__all__ = [
+    "DEFAULT_RETRIES",
+    "CallOptions",
+    "CallPolicy",
+    "Cancellation",
+    "call_options",
+    "current_options",
+    "shared_context",
+]
 
 DEFAULT_RETRIES = 3
 
@@ -90,6 +98,19 @@ _current: ContextVar[CallOptions] = ContextVar("isobase_call_options", default=N
 def current_options() -> CallOptions:
     """Give the options that surround the caller."""
     return _current.get()
+
+
+def shared_context(*, is_limited: bool) -> Context:
+    """Give a copy of the context for work that is done once for several callers, such as the refresh of a session.
+
+    The options of the one who happened to ask first do not hold in it; with ``is_limited`` its time limit and its
+    cancellation do, but never the idempotency key, which names another write.
+    """
+    options = current_options()
+    held = CallOptions(timeout=options.timeout, cancel=options.cancel) if is_limited else NO_OPTIONS
+    context = copy_context()
+    context.run(_current.set, held)
+    return context
 
 
 class call_options:  # noqa: N801  (it is used as a function: `with call_options(...):`)

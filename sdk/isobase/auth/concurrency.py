@@ -8,11 +8,17 @@ session while an exchange is on its way waits for that one and gets its result, 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+
+from isobase._http import DeadlineExceeded, current_options, shared_context
 
 __all__ = ["AsyncMutex", "AsyncSingleFlight", "SyncMutex", "SyncSingleFlight"]
 
@@ -22,23 +28,32 @@ T = TypeVar("T")
 class AsyncSingleFlight(Generic[T]):
     """Work by key, at most one of a key at a time.
 
-    The work runs in a task of its own: a caller that is cancelled leaves it running, because what the server has handed
-    out by then would be lost otherwise.
+    The work runs in a task of its own, without the call options of who asked first: a caller whose time is over, or who is
+    cancelled, leaves it running, because what the server has handed out by then would be lost otherwise.
     """
 
     def __init__(self) -> None:
         self._flights: dict[tuple[str, asyncio.AbstractEventLoop], asyncio.Task[T]] = {}
 
     async def run(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Give the result of the work that runs for ``key``; begin ``work()`` when none does. Raises what the work
-        raises.
+        """Give the result of the work that runs for ``key``; begin ``work()`` when none does. Raises what the work raises.
+
+        Raises ``DeadlineExceeded`` when the caller's own time (``call_options(timeout=...)``) is over first.
         """
         place = (key, asyncio.get_running_loop())
         task = self._flights.get(place)
         if task is None:
-            task = self._flights[place] = place[1].create_task(work(), name="isobase-auth-refresh")
+            context = shared_context(is_limited=False)
+            task = place[1].create_task(work(), name="isobase-auth-refresh", context=context)
+            self._flights[place] = task
             task.add_done_callback(lambda done: self._landed(place, done))
-        return await asyncio.shield(task)
+        timeout = current_options().timeout
+        if timeout is None:
+            return await asyncio.shield(task)
+        done, _ = await asyncio.wait([task], timeout=timeout if timeout < math.inf else None)
+        if not done:
+            raise DeadlineExceeded(timeout)
+        return task.result()
 
     def _landed(self, place: tuple[str, asyncio.AbstractEventLoop], task: asyncio.Task[T]) -> None:
         self._flights.pop(place, None)
@@ -52,37 +67,58 @@ class AsyncSingleFlight(Generic[T]):
             await asyncio.wait(tasks)
 
 
+@dataclass(slots=True, eq=False)
+class _Flight(Generic[T]):
+    """Work that a thread does; ``is_limited``: as long as that thread's own time limit or cancellation allows."""
+
+    leader: int
+    is_limited: bool
+    future: Future[T] = field(default_factory=Future)
+
+
 class SyncSingleFlight(Generic[T]):
     """Work by key, at most one of a key at a time: the first thread does it, the others wait for its result."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[str, tuple[Future[T], int]] = {}
+        self._flights: dict[str, _Flight[T]] = {}
 
     def run(self, key: str, work: Callable[[], T]) -> T:
-        """Give the result of the work that runs for ``key``; do ``work()`` here when none does. Raises what the work
-        raises.
+        """Give the result of the work that runs for ``key``; do ``work()`` here when none does. Raises what the work raises.
 
-        Raises ``RuntimeError`` when the work itself asks for its own result, which nobody could answer.
+        Who waits does the work itself when the other thread gave up for reasons of its own. Raises ``DeadlineExceeded`` when
+        the caller's own time is over first, and ``RuntimeError`` when the work itself asks for its own result.
         """
-        with self._lock:
-            flight = self._flights.get(key)
-            if flight is None:
-                mine: Future[T] = Future()
-                self._flights[key] = (mine, threading.get_ident())
-        if flight is not None:
-            future, leader = flight
-            if leader == threading.get_ident():
+        options = current_options()
+        ends_at = math.inf if options.timeout is None else time.monotonic() + options.timeout
+        while True:
+            with self._lock:
+                flight = self._flights.get(key)
+                is_mine = flight is None
+                if flight is None:
+                    is_limited = options.timeout is not None or options.cancel is not None
+                    flight = self._flights[key] = _Flight(threading.get_ident(), is_limited)
+            if is_mine:
+                return self._do(key, work, flight)
+            if flight.leader == threading.get_ident():
                 raise RuntimeError("this work is being done by the thread that asks for its result")
-            return future.result()
+            left_s = ends_at - time.monotonic()
+            done, _ = wait_for_futures([flight.future], timeout=left_s if left_s < math.inf else None)
+            if not done:
+                raise DeadlineExceeded(options.timeout or 0.0)
+            error = flight.future.exception()
+            if error is None or (isinstance(error, Exception) and not flight.is_limited):
+                return flight.future.result()
+
+    def _do(self, key: str, work: Callable[[], T], flight: _Flight[T]) -> T:
         try:
-            result = work()
+            result = shared_context(is_limited=True).run(work)
         except BaseException as error:
             self._land(key)
-            mine.set_exception(error)
+            flight.future.set_exception(error)
             raise
         self._land(key)
-        mine.set_result(result)
+        flight.future.set_result(result)
         return result
 
     def _land(self, key: str) -> None:
@@ -92,9 +128,8 @@ class SyncSingleFlight(Generic[T]):
     def wait(self) -> None:
         """Wait until nothing runs, whatever comes of it. What this thread does itself is not waited for."""
         with self._lock:
-            flights = [future for future, leader in self._flights.values() if leader != threading.get_ident()]
-        for future in flights:
-            future.exception()
+            futures = [one.future for one in self._flights.values() if one.leader != threading.get_ident()]
+        wait_for_futures(futures)
 
 
 class AsyncMutex:

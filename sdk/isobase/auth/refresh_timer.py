@@ -15,6 +15,8 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from isobase._http import shared_context
+
 __all__ = ["AsyncRefreshTimer", "SyncRefreshTimer"]
 
 LONGEST_WAIT_S = 30.0
@@ -58,12 +60,15 @@ class AsyncRefreshTimer:
             self._handle = None
             self._begin()
         else:
-            self._handle = self._loop.call_later(min(left_s, LONGEST_WAIT_S), self._wait)
+            # Not in the context of who armed it: a time limit that holds for their calls is none of this one's.
+            context = shared_context(is_limited=False)
+            self._handle = self._loop.call_later(min(left_s, LONGEST_WAIT_S), self._wait, context=context)
 
     def _begin(self) -> None:
         work = self._work()
         if work is not None and self._loop is not None:
-            self._task = self._loop.create_task(_logged(work), name="isobase-auth-refresh-timer")
+            context = shared_context(is_limited=False)
+            self._task = self._loop.create_task(_logged(work), name="isobase-auth-refresh-timer", context=context)
 
     async def close(self) -> None:
         """Call nothing more, and end what runs."""

@@ -24,6 +24,7 @@ from typing import cast
 from httpx import AsyncClient, QueryParams
 
 from isobase._acompat import asleep
+from isobase._http import DeadlineExceeded, call_options
 from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
 from isobase.auth._async.storage import AsyncMemoryStorage, AsyncSupportedStorage, get_item, remove_item, set_item
 from isobase.auth._sync.storage import SyncSupportedStorage
@@ -31,7 +32,7 @@ from isobase.auth.concurrency import AsyncMutex, AsyncSingleFlight
 from isobase.auth.constants import STORAGE_KEY
 from isobase.auth.errors import AuthError, AuthSessionMissingError
 from isobase.auth.events import SignedOut, SignOutReason, Subscribers
-from isobase.auth.helpers import parse_auth_response
+from isobase.auth.helpers import handle_exception, parse_auth_response
 from isobase.auth.refresh_timer import AsyncRefreshTimer
 from isobase.auth.session_rules import (
     is_expired,
@@ -46,6 +47,8 @@ from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, Subscript
 
 __all__ = ["AsyncSessions"]
 
+BACKGROUND_TIMEOUT_S = 20.0
+"""A refresh in the background that takes longer is tried again later; closing the client waits that long at most."""
 LOCK_POLL_S = 0.05
 LOCK_WAIT_S = 30.0
 """How long to wait for another process that refreshes the same session, before asking the server all the same."""
@@ -244,7 +247,10 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         """
         if not refresh_token:
             raise AuthSessionMissingError()
-        return await self._refreshes.run(refresh_token, partial(self._refresh, refresh_token, may_adopt=may_adopt))
+        try:
+            return await self._refreshes.run(refresh_token, partial(self._refresh, refresh_token, may_adopt=may_adopt))
+        except DeadlineExceeded as error:
+            raise handle_exception(error) from error
 
     async def _refresh(self, refresh_token: str, *, may_adopt: bool) -> Session:
         async with self._alone():
@@ -353,7 +359,8 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
             self._arm(session)
             return
         try:
-            await self._call_refresh_token(session.refresh_token)
+            with call_options(timeout=BACKGROUND_TIMEOUT_S):
+                await self._call_refresh_token(session.refresh_token)
         except AuthError as error:
             logger.debug("the refresh in the background failed: %s", error)  # told of, and armed again, where it failed
 

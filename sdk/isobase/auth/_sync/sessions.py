@@ -25,13 +25,14 @@ from typing import cast
 from httpx import Client, QueryParams
 
 from isobase._acompat import sleep
+from isobase._http import DeadlineExceeded, call_options
 from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
 from isobase.auth._sync.storage import SyncMemoryStorage, SyncSupportedStorage, get_item, remove_item, set_item
 from isobase.auth.concurrency import SyncMutex, SyncSingleFlight
 from isobase.auth.constants import STORAGE_KEY
 from isobase.auth.errors import AuthError, AuthSessionMissingError
 from isobase.auth.events import SignedOut, SignOutReason, Subscribers
-from isobase.auth.helpers import parse_auth_response
+from isobase.auth.helpers import handle_exception, parse_auth_response
 from isobase.auth.refresh_timer import SyncRefreshTimer
 from isobase.auth.session_rules import (
     is_expired,
@@ -46,6 +47,8 @@ from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, Subscript
 
 __all__ = ["SyncSessions"]
 
+BACKGROUND_TIMEOUT_S = 20.0
+"""A refresh in the background that takes longer is tried again later; closing the client waits that long at most."""
 LOCK_POLL_S = 0.05
 LOCK_WAIT_S = 30.0
 """How long to wait for another process that refreshes the same session, before asking the server all the same."""
@@ -241,7 +244,10 @@ class SyncSessions(SyncGoTrueBaseAPI):
         """
         if not refresh_token:
             raise AuthSessionMissingError()
-        return self._refreshes.run(refresh_token, partial(self._refresh, refresh_token, may_adopt=may_adopt))
+        try:
+            return self._refreshes.run(refresh_token, partial(self._refresh, refresh_token, may_adopt=may_adopt))
+        except DeadlineExceeded as error:
+            raise handle_exception(error) from error
 
     def _refresh(self, refresh_token: str, *, may_adopt: bool) -> Session:
         with self._alone():
@@ -350,7 +356,8 @@ class SyncSessions(SyncGoTrueBaseAPI):
             self._arm(session)
             return
         try:
-            self._call_refresh_token(session.refresh_token)
+            with call_options(timeout=BACKGROUND_TIMEOUT_S):
+                self._call_refresh_token(session.refresh_token)
         except AuthError as error:
             logger.debug("the refresh in the background failed: %s", error)  # told of, and armed again, where it failed
 

@@ -9,6 +9,7 @@ import asyncio
 
 # [/async]
 # [sync] import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from isobase._acompat import AEvent, aspawn
+from isobase._http import AsyncSession, call_options
 from isobase.auth import AsyncGoTrueClient, FileStorage, Session
 from isobase.auth._async.storage import set_item
 from isobase.auth.errors import AuthApiError, AuthRetryableError, AuthSessionMissingError
@@ -261,6 +263,48 @@ async def test_a_caller_that_gives_up_leaves_the_refresh_running(auth_service: A
 # [sync] def is_running(work: threading.Thread) -> bool:
 # [sync]     """Whether it goes on."""
 # [sync]     return work.is_alive()
+
+
+# The options of the call that happened to ask
+
+
+async def test_a_caller_waits_for_a_refresh_no_longer_than_its_own_time(
+    auth_service: AuthService, network: Network
+) -> None:
+    async with (
+        AsyncSession(timeout=1.0) as http,
+        opened(auth_service, url=network.url, http_client=http) as client,
+    ):
+        first = await signed_up(client)
+        await expire(client)
+        network.breaks(Break.HANG)
+        begun = time.monotonic()
+        with call_options(timeout=0.2), pytest.raises(AuthRetryableError):
+            await client.get_session()
+        assert time.monotonic() - begun < 10
+        network.heals()
+        await until(lambda: client._failures > 0)  # what hung has ended too
+        found = await client.get_session()
+        assert found is not None
+        assert found.refresh_token != first.refresh_token
+
+
+async def test_a_refresh_does_not_take_the_idempotency_key_of_a_write_along(auth_service: AuthService) -> None:
+    seen: list[httpx.Headers] = []
+
+    async def look(request: httpx.Request) -> None:
+        seen.append(request.headers)
+
+    async with (
+        AsyncSession(event_hooks={"request": [look]}) as http,
+        opened(auth_service, http_client=http) as client,
+    ):
+        await signed_up(client)
+        await expire(client)
+        with call_options(idempotency_key="of-an-insert"):
+            await client.get_session()
+        assert len(seen) == 2
+        assert "idempotency-key" not in seen[-1]
 
 
 # The background

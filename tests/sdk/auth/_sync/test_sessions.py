@@ -6,6 +6,7 @@ alone.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from isobase._acompat import Event, spawn
+from isobase._http import SyncSession, call_options
 from isobase.auth import FileStorage, Session, SyncGoTrueClient
 from isobase.auth._sync.storage import set_item
 from isobase.auth.errors import AuthApiError, AuthRetryableError, AuthSessionMissingError
@@ -228,6 +230,46 @@ def test_a_change_of_the_user_does_not_bring_back_tokens_that_were_replaced(auth
 def is_running(work: threading.Thread) -> bool:
     """Whether it goes on."""
     return work.is_alive()
+
+
+# The options of the call that happened to ask
+
+
+def test_a_caller_waits_for_a_refresh_no_longer_than_its_own_time(auth_service: AuthService, network: Network) -> None:
+    with (
+        SyncSession(timeout=1.0) as http,
+        opened(auth_service, url=network.url, http_client=http) as client,
+    ):
+        first = signed_up(client)
+        expire(client)
+        network.breaks(Break.HANG)
+        begun = time.monotonic()
+        with call_options(timeout=0.2), pytest.raises(AuthRetryableError):
+            client.get_session()
+        assert time.monotonic() - begun < 10
+        network.heals()
+        until(lambda: client._failures > 0)  # what hung has ended too
+        found = client.get_session()
+        assert found is not None
+        assert found.refresh_token != first.refresh_token
+
+
+def test_a_refresh_does_not_take_the_idempotency_key_of_a_write_along(auth_service: AuthService) -> None:
+    seen: list[httpx.Headers] = []
+
+    def look(request: httpx.Request) -> None:
+        seen.append(request.headers)
+
+    with (
+        SyncSession(event_hooks={"request": [look]}) as http,
+        opened(auth_service, http_client=http) as client,
+    ):
+        signed_up(client)
+        expire(client)
+        with call_options(idempotency_key="of-an-insert"):
+            client.get_session()
+        assert len(seen) == 2
+        assert "idempotency-key" not in seen[-1]
 
 
 # The background
