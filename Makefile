@@ -137,7 +137,7 @@ suite-storage-acceptance: install ## run supabase/storage's own acceptance suite
 suite-storage-js: install ## run storage-js's own suite; CHECKOUT=a supabase-js checkout
 	scripts/suite-storage-js $(CHECKOUT) $(SUITE_ARGS)
 
-test-sdk-auth-upstream: install ## test the client's sign-ins with wallets and companies with the real GoTrue; GOTRUE=path of its program
+test-sdk-auth-upstream: install ## test the client's sign-ins with wallets and companies, and custom providers, with the real GoTrue; GOTRUE=path of its program
 	scripts/test-sdk-auth-upstream $(GOTRUE) $(PYTEST_ARGS)
 
 test-sdk-storage-upstream: install ## test the client's vector and analytics buckets with the real supabase/storage; URL=its address KEY=a service token

@@ -187,3 +187,9 @@ async def test_what_is_no_id_is_refused_before_it_is_sent(admin: AsyncGoTrueAdmi
     ):
         with pytest.raises(ValueError, match="is not a valid uuid"):
             await call()
+
+
+async def test_isobase_says_that_it_keeps_no_providers(admin: AsyncGoTrueAdminAPI) -> None:
+    with pytest.raises(AuthApiError) as off:
+        await admin.custom_providers.list_providers()
+    assert (off.value.status, off.value.code) == (404, "feature_disabled")

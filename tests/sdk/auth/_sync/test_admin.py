@@ -186,3 +186,9 @@ def test_what_is_no_id_is_refused_before_it_is_sent(admin: SyncGoTrueAdminAPI) -
     ):
         with pytest.raises(ValueError, match="is not a valid uuid"):
             call()
+
+
+def test_isobase_says_that_it_keeps_no_providers(admin: SyncGoTrueAdminAPI) -> None:
+    with pytest.raises(AuthApiError) as off:
+        admin.custom_providers.list_providers()
+    assert (off.value.status, off.value.code) == (404, "feature_disabled")

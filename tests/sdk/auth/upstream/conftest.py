@@ -1,4 +1,4 @@
-"""The real GoTrue with wallets and SAML switched on; ``GOTRUE_BINARY`` names the program.
+"""The real GoTrue with wallets, SAML and custom providers switched on; ``GOTRUE_BINARY`` names the program.
 
 ``make test-sdk-auth-upstream`` sets it; ``make test`` leaves these tests out.
 """
@@ -42,6 +42,7 @@ class Upstream:
     app: str
     domain: str
     sign_in_page: str
+    admin_headers: dict[str, str]
 
 
 def new_key() -> rsa.RSAPrivateKey:
@@ -87,16 +88,17 @@ def upstream(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory)
         "GOTRUE_EXTERNAL_WEB3_ETHEREUM_ENABLED": "true",
         "GOTRUE_SAML_ENABLED": "true",
         "GOTRUE_SAML_PRIVATE_KEY": base64.b64encode(private).decode(),
+        "GOTRUE_CUSTOM_OAUTH_ENABLED": "true",
         "GOTRUE_DB_AUTOMIGRATE": "false",
         "API_EXTERNAL_URL": EXTERNAL_URL,
     }
     dsn = upstream_database(postgres, binary, folder)
     with running_side("upstream", [str(binary)], dsn, postgres.dsn("gotrue_upstream"), environment, folder) as side:
-        admin = jwt.encode({"role": "service_role"}, SECRET, algorithm="HS256")
+        admin_headers = {"Authorization": f"Bearer {jwt.encode({'role': 'service_role'}, SECRET, algorithm='HS256')}"}
         answer = side.client.post(
             "/admin/sso/providers",
             json={"type": "saml", "metadata_xml": metadata_of_the_company(), "domains": [DOMAIN]},
-            headers={"Authorization": f"Bearer {admin}"},
+            headers=admin_headers,
         )
         assert answer.status_code == 201, answer.text
-        yield Upstream(str(side.client.base_url).rstrip("/"), APP, DOMAIN, SIGN_IN_PAGE)
+        yield Upstream(str(side.client.base_url).rstrip("/"), APP, DOMAIN, SIGN_IN_PAGE, admin_headers)
