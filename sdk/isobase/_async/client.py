@@ -476,6 +476,7 @@ class AsyncClient:
         self._use_session(session)
         if self._realtime is not None:
             token = session.access_token if session else self.supabase_key
+            self._realtime.access_token = token  # at once, for joins that begin before channels were told
             # [async]
             task = aspawn(self._realtime.set_auth, token, name="isobase-realtime-token")
             self._background_tasks.add(task)

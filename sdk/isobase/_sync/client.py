@@ -472,6 +472,7 @@ class Client:
         self._use_session(session)
         if self._realtime is not None:
             token = session.access_token if session else self.supabase_key
+            self._realtime.access_token = token  # at once, for joins that begin before channels were told
             self._realtime.set_auth(token)
 
     # The sub-clients' making; names and arguments are upstream's, which apps override.

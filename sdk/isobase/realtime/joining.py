@@ -139,7 +139,12 @@ def is_token_ended(payload: Mapping[str, Any]) -> bool:
     return reason_of(payload).startswith(TOKEN_CODES)
 
 
+def is_refusal(payload: Mapping[str, Any]) -> bool:
+    """Tell whether a channel was refused for the caller's rights, so that another token may help."""
+    return reason_of(payload).startswith(REFUSAL_CODES)
+
+
 def error_of(payload: Mapping[str, Any]) -> Exception:
     """Give the exception that callbacks of ``subscribe`` are told: its text is the payload as JSON, as upstream's."""
     text = json.dumps(dict(payload), default=str)
-    return AuthorizationError(text) if reason_of(payload).startswith(REFUSAL_CODES) else Exception(text)
+    return AuthorizationError(text) if is_refusal(payload) else Exception(text)

@@ -58,6 +58,7 @@ class AsyncRealtimeChannel(SendingChannel):
         self.subscribe_callback: SubscribeCallback | None = None
         self._joins = 0
         self._token_ended = False
+        self._waits_for_token = False
         self._presence_enabled = False
         self._subscribe_waiter: asyncio.Future[None] | None = None
         self._face: object | None = None  # the sync channel that shows this one
@@ -190,7 +191,7 @@ class AsyncRealtimeChannel(SendingChannel):
             self._notify(States.CHANNEL_ERROR, Exception(MISMATCH))
             return
         self.state = ChannelStates.JOINED
-        self._token_ended = False
+        self._token_ended = self._waits_for_token = False
         self.rejoin_timer.reset()
         self._joins += 1
         waiting, self._push_buffer = self._push_buffer, []
@@ -205,6 +206,7 @@ class AsyncRealtimeChannel(SendingChannel):
         if not self.is_joining:
             return
         self.socket._log("error", f"{self.topic}: the join was refused", payload)
+        self._waits_for_token = joining.is_refusal(payload)
         self.state = ChannelStates.ERRORED
         self._schedule_rejoin(payload)
         self._notify(States.CHANNEL_ERROR, joining.error_of(payload))
@@ -323,7 +325,7 @@ class AsyncRealtimeChannel(SendingChannel):
         if self._deliver_system(payload):
             return
         if payload.get("extension") == "system":  # the server closes the channel now
-            self._token_ended = joining.is_token_ended(payload)
+            self._token_ended = self._waits_for_token = joining.is_token_ended(payload)
             self.on_error(payload)
         else:  # row changes do not come as asked; the channel itself goes on
             self._notify(States.CHANNEL_ERROR, joining.error_of(payload))

@@ -122,6 +122,7 @@ class AsyncRealtimeClient(RealtimeSocket):
         self.http_endpoint = http_endpoint_url(url)
         self.apikey = token
         self.access_token = token
+        self._told_token = token  # what channels were told; `access_token` may be set before
         self.replay = replay
         self.disconnect_on_empty_channels_after = disconnect_on_empty_channels_after
         self.channels: dict[str, AsyncRealtimeChannel] = {}
@@ -278,7 +279,7 @@ class AsyncRealtimeClient(RealtimeSocket):
         """Take a new access token, for joins from now on and for the channels that are joined.
 
         None: asks the ``access_token`` callback, and without one joins go with the API key alone. A channel that
-        waits because its token had ended joins again at once.
+        was refused, or whose token has ended, joins again at once.
         """
         if token is None and self._access_token_callback is not None:
             await self._refresh_token()
@@ -300,7 +301,8 @@ class AsyncRealtimeClient(RealtimeSocket):
             await self._take_token(token)
 
     async def _take_token(self, token: str | None) -> None:
-        changed, self.access_token = token != self.access_token, token
+        changed = token != self._told_token
+        self.access_token = self._told_token = token
         if not self.is_connected:
             return
         for channel in list(self.channels.values()):
@@ -309,7 +311,7 @@ class AsyncRealtimeClient(RealtimeSocket):
                 await self._transmit(
                     Frame(channel.topic, ChannelEvents.access_token, payload, self._make_ref(), channel.join_push.ref)
                 )
-            elif changed and (channel.is_joined or (channel.is_errored and channel._token_ended)):
+            elif changed and (channel.is_joined or (channel.is_errored and channel._waits_for_token)):
                 # Servers ignore a key in the place of a token: without a new join the former user's rights would stay.
                 channel.rejoin_timer.reset()
                 await channel._rejoin()
