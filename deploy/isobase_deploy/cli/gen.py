@@ -25,7 +25,7 @@ def types(parsed: argparse.Namespace) -> int:
     url = parsed.db_url
     if url is None:
         settings = target_settings(project_of(parsed))
-        url = settings.database.url.get_secret_value() if settings.database.url is not None else ""
+        url = settings.dsn("postgres") if settings.is_embedded else settings.dsn()
         schemas = schemas or _exposed(settings)
     text = asyncio.run(_text(url, schemas or ["public"], language, parsed.rows))
     if parsed.output is None:

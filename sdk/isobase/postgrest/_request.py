@@ -9,6 +9,7 @@ client. Headers and parameters are plain lists until somebody asks for them as h
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import quote_plus
 
@@ -25,6 +26,12 @@ RETRIED_STATUSES = frozenset({503, 520})
 READS = frozenset({"GET", "HEAD"})
 
 Pairs = list[tuple[str, str]]
+
+
+@lru_cache(maxsize=256)
+def _decoded(raw: tuple[tuple[bytes, bytes], ...]) -> dict[str, str]:
+    """Give a client's headers by lower-case name; they are the same for most of its calls. Not to be changed."""
+    return {name.decode().lower(): value.decode() for name, value in raw}
 
 
 class RequestConfig(Generic[C]):
@@ -168,9 +175,12 @@ class RequestConfig(Generic[C]):
 
     def _sent_headers(self, additional: Mapping[str, str]) -> dict[str, str]:
         """What goes out, by lower-case name: the client's headers, this request's own, then what the attempt adds."""
-        sent = {name.decode().lower(): value.decode() for name, value in self._raw} if self._headers is None else {}
-        for name, value in (self._own if self._headers is None else self._headers).items():
-            sent[name.lower()] = value
+        if self._headers is None:
+            sent = _decoded(tuple(self._raw)).copy()
+            for name, value in self._own.items():
+                sent[name.lower()] = value
+        else:
+            sent = dict(self._headers)
         for name, value in additional.items():
             sent.setdefault(name.lower(), value)
         if self.strip_nulls:
