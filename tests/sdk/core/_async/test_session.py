@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import pickle
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -210,3 +211,36 @@ async def test_log_lines_tell_the_path_and_no_secret(wire: WireServer, caplog: p
     assert "sent again" in lines[1]
     assert "200" in lines[2]
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(
+            answer(b'{"a": 1}', "200 OK", "Content-Type: application/json", "X-Many: 1", "X-Many: 2"), id="json"
+        ),
+        pytest.param(answer(b"", "204 No Content"), id="empty"),
+        pytest.param(
+            answer("grüß".encode("latin-1"), "200 OK", "Content-Type: text/plain; charset=latin-1"), id="text"
+        ),
+        pytest.param(answer(gzip.compress(b"x" * 1000), "404 Gone Away", "Content-Encoding: gzip"), id="compressed"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", id="chunks"),
+    ],
+)
+async def test_an_answer_that_came_the_short_way_is_as_httpx_gives_it(wire: WireServer, sent: bytes) -> None:
+    wire.answer = lambda _heard, _number: sent
+    async with AsyncSession() as session, httpx.AsyncClient() as plain:
+        ours, theirs = (
+            await session.request("GET", wire.url + "/a?b=c"),
+            await plain.request("GET", wire.url + "/a?b=c"),
+        )
+    assert ours.headers.raw == theirs.headers.raw
+    for name in (
+        *("status_code", "reason_phrase", "http_version", "url", "content", "text", "encoding", "charset_encoding"),
+        *("is_closed", "is_stream_consumed", "num_bytes_downloaded", "history", "next_request", "is_success"),
+    ):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.elapsed.total_seconds() > 0
+    assert await ours.aread() == theirs.content
+    await ours.aclose()
+    assert pickle.loads(pickle.dumps(ours)).content == theirs.content
