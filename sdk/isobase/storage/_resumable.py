@@ -163,6 +163,13 @@ def _ask(ask: Ask) -> Steps[Answer | httpx.TransportError]:
     return cast("Answer | httpx.TransportError", outcome)
 
 
+def _header(answer: Answer, name: str) -> str:
+    value = answer.headers.get(name)
+    if not value:
+        raise TransferError(f"The server's answer has no {name}; it speaks no resumable uploads")
+    return value
+
+
 def _trouble(outcome: Answer | httpx.TransportError) -> Wait | None:
     """Give the wait that follows a lost connection, or an answer that says that the server is down; else None."""
     if not isinstance(outcome, Answer):
@@ -183,7 +190,7 @@ def _begin(target: ResumableTarget, size: int | None) -> Steps[str | StorageApiE
             continue
         answer = cast("Answer", outcome)
         if answer.status == HTTPStatus.CREATED:
-            return target.url_of(answer.headers["location"])
+            return target.url_of(_header(answer, "location"))
         refusal = resumable_error(answer.status, answer.text)
         if answer.status == HTTPStatus.CONFLICT:
             return refusal
@@ -205,7 +212,7 @@ def _position(target: ResumableTarget, url: str, size: int | None) -> Steps[int 
         length = answer.headers.get("upload-length")
         if length is not None and size is not None and int(length) != size:
             return None
-        return int(answer.headers["upload-offset"])
+        return int(_header(answer, "upload-offset"))
 
 
 def _look() -> Steps[bool]:

@@ -60,10 +60,14 @@ class Attempts:
         """Whether another attempt is allowed."""
         return self.failed < (self.default_retries if self.wished_retries is None else self.wished_retries)
 
-    def once(self) -> call_options:
-        """Give the options of a single attempt: the time that is left, and no repetition by the transport."""
+    def check(self) -> None:
+        """Raise when the time is over."""
         if self.left <= 0:
             raise DeadlineExceeded(self.timeout or 0.0)
+
+    def once(self) -> call_options:
+        """Give the options of a single attempt: the time that is left, and no repetition by the transport."""
+        self.check()
         return call_options(timeout=self.left, retries=0)
 
     def moved(self) -> None:

@@ -91,8 +91,16 @@ class FileUploadStore:
             with tempfile.NamedTemporaryFile("w", dir=self.directory, suffix=".tmp", delete=False) as file:
                 json.dump({"url": url, "saved_at": time.time()}, file)
             os.replace(file.name, self._path(fingerprint))
+            self._forget_old()
         except OSError as error:
             log.debug("the upload's URL is not kept: %s", error)
+
+    def _forget_old(self) -> None:
+        """Remove what nobody came back for."""
+        for path in self.directory.glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > LIFE_S:
+                    path.unlink()
 
     def remove(self, fingerprint: str) -> None:
         """Forget an upload that is finished or lost."""

@@ -33,7 +33,7 @@ class AsyncDownload:
     Once it is open it knows ``size`` (bytes, None where the server does not say), ``content_type``, ``etag`` and ``headers``.
     A connection that is cut is opened again for what is missing, as long as the object is the same. Errors while opening:
     ``StorageApiError``; while reading: httpx's errors when trying again does not help, ``TransferError`` where the object was
-    replaced meanwhile.
+    replaced meanwhile. What ``call_options`` says counts where the download is opened.
     """
 
     def __init__(self, requests: AsyncObjectRequests, url: str, on_progress: Progress | None) -> None:
@@ -69,6 +69,7 @@ class AsyncDownload:
     async def open(self) -> Self:
         """Ask for the object and wait for the begin of the answer; gives the download itself. Again: does nothing."""
         if self._response is None:
+            self._attempts = Attempts(STALLED_RETRIES)
             await self._open()
         return self
 
@@ -100,6 +101,7 @@ class AsyncDownload:
                 try:
                     async for block in self._rest():
                         self._attempts.moved()
+                        self._attempts.check()
                         yield block
                     if self._reception.is_complete:
                         return

@@ -34,7 +34,7 @@ class SyncDownload:
     Once it is open it knows ``size`` (bytes, None where the server does not say), ``content_type``, ``etag`` and ``headers``.
     A connection that is cut is opened again for what is missing, as long as the object is the same. Errors while opening:
     ``StorageApiError``; while reading: httpx's errors when trying again does not help, ``TransferError`` where the object was
-    replaced meanwhile.
+    replaced meanwhile. What ``call_options`` says counts where the download is opened.
     """
 
     def __init__(self, requests: SyncObjectRequests, url: str, on_progress: Progress | None) -> None:
@@ -70,6 +70,7 @@ class SyncDownload:
     def open(self) -> Self:
         """Ask for the object and wait for the begin of the answer; gives the download itself. Again: does nothing."""
         if self._response is None:
+            self._attempts = Attempts(STALLED_RETRIES)
             self._open()
         return self
 
@@ -101,6 +102,7 @@ class SyncDownload:
                 try:
                     for block in self._rest():
                         self._attempts.moved()
+                        self._attempts.check()
                         yield block
                     if self._reception.is_complete:
                         return
