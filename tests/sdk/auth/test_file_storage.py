@@ -12,7 +12,7 @@ import pytest
 
 from isobase.auth import FileStorage
 
-PROCESSES, ROUNDS = 4, 25
+PROCESSES, ROUNDS = 3, 10
 
 
 def write_often(path: str, name: str) -> None:
