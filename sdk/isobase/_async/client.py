@@ -12,6 +12,7 @@ import contextlib
 import copy
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
@@ -283,7 +284,7 @@ class AsyncClient:
     def rpc(
         self,
         fn: str,
-        params: dict[Any, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,
@@ -292,7 +293,7 @@ class AsyncClient:
     def rpc(
         self,
         fn: str,
-        params: dict[Any, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,
@@ -303,7 +304,7 @@ class AsyncClient:
     def rpc(
         self,
         fn: str,
-        params: dict[Any, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
@@ -279,7 +280,7 @@ class Client:
     def rpc(
         self,
         fn: str,
-        params: dict[Any, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,
@@ -288,7 +289,7 @@ class Client:
     def rpc(
         self,
         fn: str,
-        params: dict[Any, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,
@@ -299,7 +300,7 @@ class Client:
     def rpc(
         self,
         fn: str,
-        params: dict[Any, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         count: CountMethod | None = None,
         head: bool = False,
         get: bool = False,

@@ -76,6 +76,16 @@ def data_api(sdk_data_server: DataApi) -> DataApi:
     return sdk_data_server
 
 
+@pytest.fixture
+def slow_calls(data_api: DataApi) -> Iterator[dict[str, int]]:
+    """The arguments of a call that outlasts its test; what still runs in the database is cancelled after it."""
+    yield {"seconds": 60}
+    data_api.rows(
+        "select pg_cancel_backend(pid) from pg_stat_activity"
+        f" where datname = '{DATABASE_NAME}' and state = 'active' and pid <> pg_backend_pid()"
+    )
+
+
 @dataclass(slots=True, frozen=True)
 class Broken:
     """A proxy before the data API, in a thread of its own, so that clients of both forms can be broken."""

@@ -68,6 +68,24 @@ export async function main() {
 """
 
 
+PROGRAM = """
+from decimal import Decimal
+
+from isobase.postgrest import SyncPostgrestClient
+from MODULE import PublicAddArgs, PublicAddReturns, PublicBooks, PublicBooksInsert, PublicCheapReturns
+
+
+def titles(client: SyncPostgrestClient) -> list[str]:
+    new: PublicBooksInsert = {"title": "t", "price": Decimal("1"), "shelf": "stack"}
+    client.table("books", model=PublicBooks).insert(new).execute()
+    arguments: PublicAddArgs = {"a": 1}
+    total: int = client.rpc("add", arguments, model=PublicAddReturns).execute().data
+    cheap = client.rpc("cheap", {"up_to": total}, model=PublicCheapReturns).execute().data
+    books = client.table("books", model=PublicBooks).select().execute().data
+    return [TITLE for book in books + cheap]
+"""
+
+
 @pytest.fixture(scope="module")
 def typed_url(sdk_data_server: DataApi) -> str:
     """The database of the data API, with a schema of everything that types have to tell."""
@@ -95,31 +113,25 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("rows", ["pydantic", "typeddict"])
-def test_a_python_module_is_formatted_and_passes_mypy_as_a_users_program(
-    typed_url: str, tmp_path: Path, rows: str
-) -> None:
-    path = generated(typed_url, tmp_path, "--lang", "python", "--schema", "public,typed", "--rows", rows)
-    again = generated(typed_url, tmp_path, "python", "-s", "typed", "-s", "public", "--rows", rows, name="again.py")
-    assert path.read_text() == again.read_text()
-    ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--isolated", "--line-length", "100", "--check"]
-    assert subprocess.run([*ruff, str(path)], capture_output=True, check=False).returncode == 0
-    title = "book.title" if rows == "pydantic" else "book['title']"
-    program = tmp_path / "program.py"
-    program.write_text(
-        "from decimal import Decimal\n"
-        "from isobase.postgrest import SyncPostgrestClient\n"
-        "from db_types import PublicAddArgs, PublicAddReturns, PublicBooks, PublicBooksInsert, PublicCheapReturns\n\n\n"
-        "def titles(client: SyncPostgrestClient) -> list[str]:\n"
-        "    new: PublicBooksInsert = {'title': 't', 'price': Decimal('1'), 'shelf': 'stack'}\n"
-        "    client.table('books', model=PublicBooks).insert(new).execute()\n"
-        "    arguments: PublicAddArgs = {'a': 1}\n"
-        "    total: int = client.rpc('add', arguments, model=PublicAddReturns).execute().data\n"
-        "    cheap = client.rpc('cheap', {'up_to': total}, model=PublicCheapReturns).execute().data\n"
-        "    books = client.table('books', model=PublicBooks).select().execute().data\n"
-        f"    return [{title} for book in books + cheap]\n"
-    )
-    mypy = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "program.py"]
+def test_a_python_module_is_formatted_and_passes_mypy_as_a_users_program(typed_url: str, tmp_path: Path) -> None:
+    for rows, title in (("pydantic", "book.title"), ("typeddict", "book['title']")):
+        flags = ("--schema", "public,typed", "--rows", rows)
+        path = generated(typed_url, tmp_path, "--lang", "python", *flags, name=f"{rows}_types.py")
+        again = generated(typed_url, tmp_path, "python", "-s", "typed", *flags[2:], "-s", "public", name="again.py")
+        assert path.read_text() == again.read_text()
+        again.unlink()
+        ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--isolated", "--line-length", "100", "--check"]
+        assert subprocess.run([*ruff, str(path)], capture_output=True, check=False).returncode == 0
+        (tmp_path / f"{rows}_program.py").write_text(PROGRAM.replace("MODULE", path.stem).replace("TITLE", title))
+    mypy = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-error-summary",
+        "pydantic_program.py",
+        "typeddict_program.py",
+    ]
     environment = {**os.environ, "MYPYPATH": str(ROOT / "sdk")}
     checked = subprocess.run(mypy, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert checked.stdout == ""

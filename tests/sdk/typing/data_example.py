@@ -27,6 +27,10 @@ class Row(TypedDict):
     id: int
 
 
+class Arguments(TypedDict):
+    a: int
+
+
 async def asynchronous(client: AsyncClient) -> None:
     todos = client.table("todos", model=Todo)
     assert_type((await todos.select("*", count=CountMethod.exact).eq("id", 1).order("id").execute()).data, list[Todo])
@@ -59,6 +63,7 @@ def synchronous(client: Client) -> None:
     assert_type(todos.select().maybe_single().execute().data, Todo | None)
     assert_type(todos.upsert([Todo(id=1, task="t")]).execute().data, list[Todo])
     assert_type(client.rpc("add", {"a": 1}, model=int).execute().data, int)
+    assert_type(client.rpc("add", Arguments(a=1)).execute().data, JSON)
     assert_type(client.table("todos").select().copy().execute(), APIResponse[JSON])
     for page in todos.select().pages(10):
         assert_type(page, list[Todo])

@@ -115,26 +115,28 @@ async def test_a_write_that_would_touch_too_many_rows_is_refused(data: AsyncPost
 
 
 @pytest.mark.capability("database.configuration.request_timeout")
-async def test_a_call_ends_when_its_time_is_over(data: AsyncPostgrestClient) -> None:
+async def test_a_call_ends_when_its_time_is_over(data: AsyncPostgrestClient, slow_calls: dict[str, int]) -> None:
     with pytest.raises(DeadlineExceeded), call_options(timeout=0.3):
-        await data.rpc("slow", {"seconds": 3}).execute()
+        await data.rpc("slow", slow_calls).execute()
     with call_options(timeout=math.inf):
         assert (await data.rpc("slow", {"seconds": 0}).execute()).data == 1
 
 
 @pytest.mark.capability("database.configuration.request_timeout")
-async def test_a_client_has_a_time_limit_for_every_call(data_api: DataApi) -> None:
+async def test_a_client_has_a_time_limit_for_every_call(data_api: DataApi, slow_calls: dict[str, int]) -> None:
     with pytest.warns(DeprecationWarning, match="timeout"):
         client = AsyncPostgrestClient(data_api.url, headers=data_api.headers, timeout=0.3)
     async with client:
         with pytest.raises(DeadlineExceeded):
-            await client.rpc("slow", {"seconds": 3}).execute()
+            await client.rpc("slow", slow_calls).execute()
 
 
 # [async]
 @pytest.mark.capability(USING + "request_cancellation")
-async def test_a_cancelled_task_ends_its_call_and_the_client_goes_on(data: AsyncPostgrestClient) -> None:
-    call = asyncio.create_task(data.rpc("slow", {"seconds": 3}).execute())
+async def test_a_cancelled_task_ends_its_call_and_the_client_goes_on(
+    data: AsyncPostgrestClient, slow_calls: dict[str, int]
+) -> None:
+    call = asyncio.create_task(data.rpc("slow", slow_calls).execute())
     await asyncio.sleep(0.2)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -146,11 +148,11 @@ async def test_a_cancelled_task_ends_its_call_and_the_client_goes_on(data: Async
 
 
 @pytest.mark.capability(USING + "request_cancellation")
-async def test_a_call_is_ended_by_its_cancellation(data: AsyncPostgrestClient) -> None:
+async def test_a_call_is_ended_by_its_cancellation(data: AsyncPostgrestClient, slow_calls: dict[str, int]) -> None:
     cancellation = Cancellation()
     timer = threading.Timer(0.2, cancellation.cancel)
     timer.start()
     with pytest.raises(CallCancelled), call_options(cancel=cancellation):
-        await data.rpc("slow", {"seconds": 3}).execute()
+        await data.rpc("slow", slow_calls).execute()
     timer.join()
     assert len((await data.from_("books").select("id").execute()).data) == 4

@@ -115,28 +115,28 @@ def test_a_write_that_would_touch_too_many_rows_is_refused(data: SyncPostgrestCl
 
 
 @pytest.mark.capability("database.configuration.request_timeout")
-def test_a_call_ends_when_its_time_is_over(data: SyncPostgrestClient) -> None:
+def test_a_call_ends_when_its_time_is_over(data: SyncPostgrestClient, slow_calls: dict[str, int]) -> None:
     with pytest.raises(DeadlineExceeded), call_options(timeout=0.3):
-        data.rpc("slow", {"seconds": 3}).execute()
+        data.rpc("slow", slow_calls).execute()
     with call_options(timeout=math.inf):
         assert (data.rpc("slow", {"seconds": 0}).execute()).data == 1
 
 
 @pytest.mark.capability("database.configuration.request_timeout")
-def test_a_client_has_a_time_limit_for_every_call(data_api: DataApi) -> None:
+def test_a_client_has_a_time_limit_for_every_call(data_api: DataApi, slow_calls: dict[str, int]) -> None:
     with pytest.warns(DeprecationWarning, match="timeout"):
         client = SyncPostgrestClient(data_api.url, headers=data_api.headers, timeout=0.3)
     with client:
         with pytest.raises(DeadlineExceeded):
-            client.rpc("slow", {"seconds": 3}).execute()
+            client.rpc("slow", slow_calls).execute()
 
 
 @pytest.mark.capability(USING + "request_cancellation")
-def test_a_call_is_ended_by_its_cancellation(data: SyncPostgrestClient) -> None:
+def test_a_call_is_ended_by_its_cancellation(data: SyncPostgrestClient, slow_calls: dict[str, int]) -> None:
     cancellation = Cancellation()
     timer = threading.Timer(0.2, cancellation.cancel)
     timer.start()
     with pytest.raises(CallCancelled), call_options(cancel=cancellation):
-        data.rpc("slow", {"seconds": 3}).execute()
+        data.rpc("slow", slow_calls).execute()
     timer.join()
     assert len((data.from_("books").select("id").execute()).data) == 4
