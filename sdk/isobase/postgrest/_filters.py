@@ -292,6 +292,6 @@ def _range(bounds: Range) -> str:
 def _contained(value: Contained) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
         return json.dumps(value)
     return sanitize_array_param(value)

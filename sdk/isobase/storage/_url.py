@@ -6,7 +6,7 @@ It has the few methods of ``yarl.URL`` that users of storage3 reach for (``joinp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -34,8 +34,11 @@ class StorageUrl:
         return cls(base, query)
 
     def joinpath(self, *parts: str) -> StorageUrl:
-        """Give the URL of something below; each part is encoded, slashes inside one divide it further."""
-        path = "/".join(quote(part, safe=PATH_SAFE + "/") for part in parts)
+        """Give the URL of something below; each part is encoded, slashes inside one divide it further.
+
+        Empty parts are left out, but for a last one, as ``yarl`` and storage-js do: doubled slashes name nothing.
+        """
+        path = "/".join(quote(part, safe=PATH_SAFE) for part in _without_empty("/".join(parts).split("/")))
         return StorageUrl(f"{self.base.rstrip('/')}/{path}" if self.base else path)
 
     def with_query(self, values: Mapping[str, object] | None) -> StorageUrl:
@@ -92,4 +95,8 @@ def object_parts(path: str) -> tuple[str, ...]:
 
 def object_key(path: str) -> str:
     """Give the key that a path names."""
-    return "/".join(object_parts(path))
+    return "/".join(_without_empty(object_parts(path)))
+
+
+def _without_empty(parts: Sequence[str]) -> list[str]:
+    return [*(part for part in parts[:-1] if part), *parts[-1:]]

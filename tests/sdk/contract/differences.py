@@ -29,6 +29,27 @@ class Allowed:
 
 
 ALLOWED: tuple[Allowed, ...] = (
+    *(
+        Allowed(scenario, call, path, "TypeError either way, in Python's words for another line of code")
+        for scenario, call, path in (
+            ("wrong.data", "table None", "/*"),
+            ("wrong.storage", "from None", "/*"),
+            ("wrong.storage", "upload None", "/*"),
+        )
+    ),
+    Allowed(
+        "wrong.data", "rpc None", "/*", "the server says that there is no such function; upstream's TypeError says less"
+    ),
+    Allowed(
+        "wrong.storage",
+        "upload to nowhere",
+        "/*",
+        "refused for its name; upstream's form is refused for its content",
+    ),
+    Allowed("wrong.auth", "oauth with an unknown one", "/*", "custom providers have names of their own"),
+    Allowed(
+        "wrong.auth", "*enroll nothing", "/*", "KeyError for a factor without a kind or id, with or without a session"
+    ),
     Allowed("client.errors", "data copied", "/*", "errors can be copied, and sent between processes"),
     *(
         Allowed(

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.sdk.contract.kit import Call, Kit, Scenario, scenario
 
-__all__ = ["SCENARIOS"]
+__all__ = ["ANN", "BEN", "NOBODY", "SCENARIOS", "expired_token"]
 
 ANN = {"email": "ann@example.com", "password": "ann's password"}
 BEN = {"email": "ben@example.com", "password": "ben's password"}

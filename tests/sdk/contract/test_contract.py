@@ -13,12 +13,21 @@ from tests.sdk.contract import (
     scenarios_files,
     scenarios_functions,
     scenarios_realtime,
+    scenarios_wrong,
 )
 from tests.sdk.contract.differences import allowed_for
 from tests.sdk.contract.kit import Call, Kit, Library, Mode, Place, Scenario, run
 from tests.sdk.contract.shown import Shown, differences
 
-TABLES = (scenarios_client, scenarios_data, scenarios_auth, scenarios_files, scenarios_functions, scenarios_realtime)
+TABLES = (
+    scenarios_wrong,
+    scenarios_client,
+    scenarios_data,
+    scenarios_auth,
+    scenarios_files,
+    scenarios_functions,
+    scenarios_realtime,
+)
 SCENARIOS: tuple[Scenario, ...] = tuple(one for table in TABLES for one in table.SCENARIOS)
 RUNS = [pytest.param(one, mode, id=f"{one.name}-{mode}") for one in SCENARIOS for mode in one.modes]
 
