@@ -153,7 +153,11 @@ class AsyncClient:
             self._realtime = self._init_realtime_client(
                 self.realtime_url,
                 self.supabase_key,
-                {"access_token": self.options.access_token or self._current_token, **(self.options.realtime or {})},
+                {
+                    "access_token": self.options.access_token or self._current_token,
+                    "http_client": self._session(OWN_STEP_TIMEOUT_S),
+                    **(self.options.realtime or {}),
+                },
             )
         return self._realtime
 

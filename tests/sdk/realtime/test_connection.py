@@ -389,11 +389,17 @@ async def test_a_channel_is_subscribed_once(service: Service, topic: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"url": "ftp://x"}, {"url": "http://x", "vsn": "3.0.0"}, {"url": "http://x", "log_level": "loud"}]
+    "arguments",
+    [
+        {"url": "ftp://x"},
+        {"url": "http://x", "vsn": "3.0.0"},
+        {"url": "http://x", "log_level": "loud"},
+        {"url": "http://x", "hb_interval": 0},
+    ],
 )
-def test_arguments_that_cannot_be_are_refused(arguments: dict[str, str]) -> None:
+def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        AsyncRealtimeClient(**arguments)  # type: ignore[arg-type]
+        AsyncRealtimeClient(**arguments)
 
 
 async def test_a_thousand_channels_join_and_join_again(client: AsyncRealtimeClient, relay: Cutter, topic: str) -> None:

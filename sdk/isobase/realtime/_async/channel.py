@@ -228,9 +228,8 @@ class AsyncRealtimeChannel(SendingChannel):
         """Leave the channel; the callback of ``subscribe`` is told ``CLOSED`` when the server has replied."""
         if self._is_over or self.is_leaving:
             return
-        was_there = self.is_joined or self.is_joining
         self._stop(ChannelStates.LEAVING)
-        if not was_there or not self.socket.is_connected:
+        if not self._joined_once or not self.socket.is_connected:
             self.on_close()
             return
         leave = AsyncPush(self, ChannelEvents.leave, {}, self.timeout)

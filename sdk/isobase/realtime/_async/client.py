@@ -70,7 +70,7 @@ class AsyncRealtimeClient(RealtimeSocket):
     replay: ask the server for positions of row changes, and after a reconnection for what was missed (Isobase; others
         ignore it).
 
-    Raises ``ValueError`` for a URL of another scheme or an unknown version.
+    Raises ``ValueError`` for a URL of another scheme, an unknown version or level, or an interval of 0.
     """
 
     def __init__(
@@ -101,6 +101,8 @@ class AsyncRealtimeClient(RealtimeSocket):
             raise ValueError("url must be a valid WebSocket URL or HTTP URL string")
         if vsn not in (VSN_1, VSN_2):
             raise ValueError(f"vsn must be {VSN_1} or {VSN_2}")
+        if hb_interval <= 0:
+            raise ValueError("hb_interval must be more than 0 seconds")
         address = socket_url(url)
         super().__init__(
             with_parameters(address, {}, apikey=token) if token else address,
