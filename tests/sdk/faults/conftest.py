@@ -45,10 +45,11 @@ class Ledger:
 
 @pytest.fixture(scope="session")
 def fault_table(stack: Stack) -> str:
-    """A table without any unique column, so that a repeated insert shows."""
+    """A table that numbers its rows itself, so that a repeated insert shows."""
     with closing(psycopg2.connect(stack.db_url)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "create table if not exists public.fault_rows (id bigint generated always as identity, tag text not null);"
+            "create table if not exists public.fault_rows"
+            " (id bigint generated always as identity primary key, tag text not null);"
             "grant all on public.fault_rows to anon, authenticated, service_role;"
             "alter publication supabase_realtime add table public.fault_rows"
         )
