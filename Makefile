@@ -140,8 +140,8 @@ suite-storage-js: install ## run storage-js's own suite; CHECKOUT=a supabase-js 
 test-sdk-auth-upstream: install ## test the client's sign-ins with wallets and companies, and custom providers, with the real GoTrue; GOTRUE=path of its program
 	scripts/test-sdk-auth-upstream $(GOTRUE) $(PYTEST_ARGS)
 
-test-sdk-storage-upstream: install ## test the client's vector and analytics buckets with the real supabase/storage; URL=its address KEY=a service token
-	scripts/test-sdk-storage-upstream $(URL) $(KEY) $(TEST_ARGS)
+test-sdk-storage-upstream: install ## test the Python client's storage with the real supabase/storage; URL=its address KEY=service token ANON_KEY=anon token
+	scripts/test-sdk-storage-upstream $(URL) $(KEY) $(ANON_KEY) $(TEST_ARGS)
 
 suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout, CLIENT=isobase for this client
 	CLIENT="$(CLIENT)" scripts/suite-storage-py $(CHECKOUT) $(SUITE_ARGS)

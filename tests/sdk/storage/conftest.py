@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pyvips
 
 from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.stack import Stack, StackProcess
+
+UPSTREAM_URL = os.environ.get("STORAGE_UPSTREAM_URL", "")
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +67,19 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def api(server: Server) -> Api:
-    """Its storage API."""
-    stack = server.stack
+def api(request: pytest.FixtureRequest) -> Api:
+    """The storage API of that server; of the real supabase/storage where ``make test-sdk-storage-upstream`` names one."""
+    if UPSTREAM_URL:
+        return Api(UPSTREAM_URL, os.environ["STORAGE_UPSTREAM_KEY"], os.environ["STORAGE_UPSTREAM_ANON_KEY"])
+    stack = request.getfixturevalue("server").stack
     return Api(f"{stack.url}/storage/v1/", stack.service_role_key, stack.anon_key)
+
+
+@pytest.fixture
+def renderer_and_network() -> None:
+    """What a supabase/storage alone does not bring: imgproxy, and a delivery network to tell of changes."""
+    if UPSTREAM_URL and not os.environ.get("STORAGE_UPSTREAM_IS_WHOLE"):
+        pytest.skip("STORAGE_UPSTREAM_IS_WHOLE does not say that the server has imgproxy and CDN_PURGE_ENDPOINT_URL")
 
 
 class Proxy:
@@ -75,7 +88,7 @@ class Proxy:
     def __init__(self, api: Api, inner: FaultProxy) -> None:
         self.api = api
         self._inner = inner
-        self.api_url = f"{inner.url}/storage/v1/"
+        self.api_url = inner.url + urlsplit(api.url).path
 
     @property
     def seen(self) -> list[str]:
@@ -97,12 +110,12 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(api: Api, server: Server) -> Iterator[Proxy]:
+def proxy(api: Api) -> Iterator[Proxy]:
     """A proxy that breaks what a test says."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    manager = fault_proxy(server.stack.url)
+    manager = fault_proxy(api.url)
     inner = asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
     yield Proxy(api, inner)
     asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result()

@@ -60,6 +60,7 @@ async def test_emptying_removes_every_object_and_keeps_the_bucket(
 
 
 @pytest.mark.capability("storage.file_buckets.purge_bucket_cache", "storage.file_buckets.purge_cache")
+@pytest.mark.usefixtures("renderer_and_network")
 async def test_copies_in_the_delivery_network_are_dropped(
     bucket: AsyncBucketProxy, storage: AsyncStorageClient
 ) -> None:

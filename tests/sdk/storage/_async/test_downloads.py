@@ -62,6 +62,7 @@ async def test_a_stream_of_an_absent_object_is_refused_when_it_is_opened(bucket:
     assert (caught.value.code, caught.value.error_code) == ("not_found", "NoSuchKey")
 
 
+@pytest.mark.usefixtures("renderer_and_network")
 async def test_a_picture_is_streamed_rendered(bucket: AsyncBucketProxy, picture: bytes) -> None:
     await bucket.upload("p.png", picture, {"content-type": "image/png"})
     rendered = await bucket.download_stream("p.png", {"transform": {"width": 10, "height": 5}}).read()

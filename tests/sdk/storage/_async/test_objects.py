@@ -126,6 +126,7 @@ async def test_objects_move_and_are_copied_also_to_another_bucket(
 
 
 @pytest.mark.capability("storage.file_buckets.create_signed_url", "storage.file_buckets.create_signed_urls")
+@pytest.mark.usefixtures("renderer_and_network")
 async def test_signed_urls_open_objects_for_anybody(bucket: AsyncBucketProxy, picture: bytes) -> None:
     await bucket.upload("a b.txt", b"1")
     await bucket.upload("p.png", picture, {"content-type": "image/png"})
@@ -158,6 +159,7 @@ async def test_a_signed_url_takes_one_upload(bucket: AsyncBucketProxy, storage: 
 
 
 @pytest.mark.capability("storage.file_buckets.get_public_url", "storage.file_buckets.url_cache_nonce")
+@pytest.mark.usefixtures("renderer_and_network")
 async def test_public_and_signed_urls_carry_their_options(public_bucket: AsyncBucketProxy, picture: bytes) -> None:
     await public_bucket.upload("a b/p.png", picture, {"content-type": "image/png"})
     plain = await public_bucket.get_public_url("a b/p.png")
@@ -177,6 +179,7 @@ async def test_public_and_signed_urls_carry_their_options(public_bucket: AsyncBu
 
 
 @pytest.mark.capability("storage.file_buckets.download_with_transform")
+@pytest.mark.usefixtures("renderer_and_network")
 async def test_a_picture_comes_down_rendered(bucket: AsyncBucketProxy, picture: bytes) -> None:
     await bucket.upload("p.png", picture, {"content-type": "image/png"})
     small = await bucket.download("p.png", {"transform": {"width": 10, "height": 10, "resize": "fill"}})

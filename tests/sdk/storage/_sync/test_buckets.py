@@ -57,6 +57,7 @@ def test_emptying_removes_every_object_and_keeps_the_bucket(
 
 
 @pytest.mark.capability("storage.file_buckets.purge_bucket_cache", "storage.file_buckets.purge_cache")
+@pytest.mark.usefixtures("renderer_and_network")
 def test_copies_in_the_delivery_network_are_dropped(bucket: SyncBucketProxy, storage: SyncStorageClient) -> None:
     bucket.upload("a.txt", b"1")
     assert bucket.purge_cache("a.txt") == {"message": "success"}

@@ -127,6 +127,7 @@ def test_objects_move_and_are_copied_also_to_another_bucket(
 
 
 @pytest.mark.capability("storage.file_buckets.create_signed_url", "storage.file_buckets.create_signed_urls")
+@pytest.mark.usefixtures("renderer_and_network")
 def test_signed_urls_open_objects_for_anybody(bucket: SyncBucketProxy, picture: bytes) -> None:
     bucket.upload("a b.txt", b"1")
     bucket.upload("p.png", picture, {"content-type": "image/png"})
@@ -159,6 +160,7 @@ def test_a_signed_url_takes_one_upload(bucket: SyncBucketProxy, storage: SyncSto
 
 
 @pytest.mark.capability("storage.file_buckets.get_public_url", "storage.file_buckets.url_cache_nonce")
+@pytest.mark.usefixtures("renderer_and_network")
 def test_public_and_signed_urls_carry_their_options(public_bucket: SyncBucketProxy, picture: bytes) -> None:
     public_bucket.upload("a b/p.png", picture, {"content-type": "image/png"})
     plain = public_bucket.get_public_url("a b/p.png")
@@ -178,6 +180,7 @@ def test_public_and_signed_urls_carry_their_options(public_bucket: SyncBucketPro
 
 
 @pytest.mark.capability("storage.file_buckets.download_with_transform")
+@pytest.mark.usefixtures("renderer_and_network")
 def test_a_picture_comes_down_rendered(bucket: SyncBucketProxy, picture: bytes) -> None:
     bucket.upload("p.png", picture, {"content-type": "image/png"})
     small = bucket.download("p.png", {"transform": {"width": 10, "height": 10, "resize": "fill"}})

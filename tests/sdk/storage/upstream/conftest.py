@@ -2,7 +2,7 @@
 
 ``STORAGE_UPSTREAM_URL`` is its address (with a slash at the end), ``STORAGE_UPSTREAM_KEY`` a token of service_role, and
 ``STORAGE_CATALOG_URL`` the Iceberg REST catalog that it uses, for what the catalog can and supabase/storage has no route for.
-``make test-sdk-storage-upstream`` sets the first two; ``make test`` leaves these tests out.
+scripts/test-sdk-storage-upstream sets the first two; ``make test`` leaves these tests out.
 """
 
 from __future__ import annotations
