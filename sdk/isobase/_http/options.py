@@ -12,6 +12,8 @@ from contextvars import Context, ContextVar, Token, copy_context
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+import httpx
+
 __all__ = [
     "DEFAULT_RETRIES",
     "CallOptions",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 DEFAULT_RETRIES = 3
+LEAST_WHOLE_TIMEOUT_S = 60.0
 
 
 class Cancellation:
@@ -163,12 +166,24 @@ class call_options:  # noqa: N801  (it is used as a function: `with call_options
         _current.reset(self._tokens.pop())
 
 
+def whole_timeout_s(step: float | httpx.Timeout | None) -> float | None:
+    """Give the whole time of a call for which only the time of a step is known: as long, and a minute at least.
+
+    None where the wait for an answer may take for ever.
+    """
+    longest = step.read if isinstance(step, httpx.Timeout) else step
+    return None if longest is None else max(LEAST_WHOLE_TIMEOUT_S, longest)
+
+
 @dataclass(slots=True, frozen=True)
 class CallPolicy:
     """What holds for every call of a session unless ``call_options`` says else."""
 
     timeout: float | None = None
     """The whole time of a call in seconds, None: no limit beside httpx's own (for each step of it)."""
+    unsaid_timeout: float | None = None
+    """The whole time, in seconds, of a call for which nobody said one; not of an answer that is read while it arrives.
+    """
     retries: int = DEFAULT_RETRIES
     automatic_keys: bool = False
     """Whether every write gets an idempotency key of its own, where the server keeps them."""

@@ -19,7 +19,7 @@ import httpx
 
 from isobase._http._sync.features import SyncFeatures
 from isobase._http._sync.session import SessionParts, SyncSession
-from isobase._http.options import CallPolicy
+from isobase._http.options import CallPolicy, whole_timeout_s
 from isobase._http.tracing import tracing_of
 from isobase._keys import bearer, check_arguments, is_opaque_key, is_secret_key, warn_of_unknown_key
 from isobase.errors import SupabaseException
@@ -172,6 +172,7 @@ class Client:
                 http_client=self._session(
                     self.options.postgrest_client_timeout,
                     retries=self.options.retries if self.options.postgrest_client_retry else 0,
+                    unsaid_timeout=whole_timeout_s(self.options.postgrest_client_timeout),
                     may_have_keys=True,
                 ),
                 retry_enabled=self.options.postgrest_client_retry,
@@ -203,7 +204,11 @@ class Client:
             self._functions = SyncFunctionsClient(
                 url=str(self.functions_url),
                 headers=headers,
-                http_client=self._session(self.options.function_client_timeout, headers=headers),
+                http_client=self._session(
+                    self.options.function_client_timeout,
+                    headers=headers,
+                    unsaid_timeout=whole_timeout_s(self.options.function_client_timeout),
+                ),
             )
         return self._functions
 
@@ -388,16 +393,19 @@ class Client:
         *,
         headers: dict[str, str] | None = None,
         retries: int | None = None,
+        unsaid_timeout: float | None = None,
         authorize: bool = True,
         may_have_keys: bool = False,
     ) -> SyncSession:
         """Give the session of one sub-client: its headers and limits, on the client's connections.
 
+        unsaid_timeout: the whole seconds of a call for which nobody said any.
         authorize: whether it follows the signed-in user. may_have_keys: whether its writes may carry idempotency keys.
         """
         options = self.options
         policy = CallPolicy(
             timeout=options.timeout,
+            unsaid_timeout=unsaid_timeout,
             retries=options.retries if retries is None else retries,
             automatic_keys=options.idempotency_keys,
         )
@@ -514,7 +522,9 @@ class Client:
             storage_key=client_options.storage_key,
             append_flow_id_to_redirects=client_options.append_flow_id_to_redirects,
             flow_type=client_options.flow_type,
-            http_client=self._session(AUTH_STEP_TIMEOUT_S, authorize=False),
+            http_client=self._session(
+                AUTH_STEP_TIMEOUT_S, authorize=False, unsaid_timeout=whole_timeout_s(AUTH_STEP_TIMEOUT_S)
+            ),
             detect_session_in_url=client_options.detect_session_in_url,
         )
 

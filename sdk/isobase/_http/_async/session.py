@@ -209,6 +209,8 @@ class AsyncSession(httpx.AsyncClient):
         """Give the answer, and how often the request was sent again for it."""
         options = current_options()
         timeout = self._policy.timeout if options.timeout is None else options.timeout
+        if timeout is None and not how.get("stream"):
+            timeout = self._policy.unsaid_timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         if deadline != math.inf:
             request.extensions[DEADLINE_EXTENSION] = (deadline, timeout)
@@ -298,11 +300,18 @@ class AsyncSession(httpx.AsyncClient):
             and not self._event_hooks["response"]
             and (isinstance(request, ShortRequest) or not request.url.userinfo)
         ):
-            response = await self._exchange(transport, request, is_streamed=stream)
             follows = how.get("follow_redirects", self.follow_redirects)
-            if not (follows and response.has_redirect_location):
-                return response
-            await response.aclose()  # httpx knows how to follow it; asking for it once more is rare
+            history: list[httpx.Response] = []
+            while True:
+                response = await self._exchange(transport, request, is_streamed=stream)
+                response.history = history[:]
+                if not (follows and response.has_redirect_location):
+                    return response
+                await response.aread()
+                history.append(response)
+                if len(history) > self.max_redirects:
+                    raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
+                request = self._build_redirect_request(request, response)
         return await super().send(request, stream=stream, **how)
 
     async def _exchange(self, pool: AsyncPool, request: httpx.Request, *, is_streamed: bool) -> httpx.Response:

@@ -209,8 +209,8 @@ class SyncPool(httpx.BaseTransport):
             idle = self._idle.setdefault(origin, deque())
             now = time.monotonic()
             idle.append((now, stream))
-            if now - idle[0][0] > self._keepalive_expiry:
-                with contextlib.suppress(IndexError):  # another thread was quicker
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
         else:
             stream.close()

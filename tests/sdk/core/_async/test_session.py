@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from isobase._acompat import asleep
-from isobase._http import AsyncSession, DeadlineExceeded, call_options
+from isobase._http import AsyncSession, CallPolicy, DeadlineExceeded, call_options
 from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -244,3 +244,46 @@ async def test_an_answer_that_came_the_short_way_is_as_httpx_gives_it(wire: Wire
     assert await ours.aread() == theirs.content
     await ours.aclose()
     assert pickle.loads(pickle.dumps(ours)).content == theirs.content
+
+
+async def test_a_write_that_is_redirected_is_sent_once(wire: WireServer) -> None:
+    def redirect(heard: Heard, _number: int) -> bytes:
+        return answer(b"done") if heard.target == "/done" else answer(b"", "303 See Other", "Location: /done")
+
+    wire.answer = redirect
+    async with AsyncSession() as session:
+        response = await session.request("POST", wire.url + "/write", json={})
+    assert response.text == "done"
+    assert [each.status_code for each in response.history] == [303]
+    assert [(heard.method, heard.target) for heard in wire.heard] == [("POST", "/write"), ("GET", "/done")]
+
+
+async def test_a_redirect_in_circles_ends(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"", "302 Found", "Location: /again")
+    async with AsyncSession(max_redirects=3) as session:
+        with pytest.raises(httpx.TooManyRedirects):
+            await session.request("GET", wire.url)
+    assert len(wire.heard) == 4
+
+
+async def test_a_redirect_is_given_where_it_is_not_to_be_followed(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"", "302 Found", "Location: /there")
+    async with AsyncSession() as session:
+        response = await session.request("GET", wire.url, follow_redirects=False)
+    assert response.headers["location"] == "/there"
+
+
+async def test_an_answer_for_which_nobody_said_a_time_ends_all_the_same(wire: WireServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
+    async with AsyncSession(policy=CallPolicy(unsaid_timeout=0.3)) as session:
+        with pytest.raises(DeadlineExceeded):
+            await session.request("GET", wire.url)
+
+
+async def test_a_proxy_of_the_environment_is_used(wire: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", wire.url)
+    monkeypatch.setenv("http_proxy", wire.url)
+    async with AsyncSession() as session:
+        await session.request("GET", "http://isobase.example/rows")
+    assert wire.heard[0].target == "http://isobase.example/rows"
