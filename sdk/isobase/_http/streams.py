@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections import deque
+from typing import Any
 
 from isobase._http.errors import CallCancelled
 from isobase._http.options import Cancellation
@@ -26,7 +27,7 @@ READ_BYTES = 64 * 1024
 PAUSE_READING_BYTES = 1024 * 1024
 """More than this is not taken from the network while nobody reads it."""
 HAPPY_EYEBALLS_DELAY_S = 0.25
-"""When a second address is tried beside the first; RFC 8305's recommendation."""
+"""When a second address is tried beside the first; RFC 8305's recommendation. uvloop tries one after the other."""
 POLL_S = 0.05
 """How often a connect looks whether it was cancelled."""
 
@@ -71,13 +72,17 @@ class AsyncStream(asyncio.Protocol):
     ) -> AsyncStream:
         """Connect to a host, with TLS where a context is given. ``cancel`` ends the wait."""
         loop = asyncio.get_running_loop()
+        more: dict[str, Any] = {}
+        if isinstance(loop, asyncio.BaseEventLoop):
+            more["happy_eyeballs_delay"] = HAPPY_EYEBALLS_DELAY_S
+        stream: AsyncStream
         connecting = loop.create_connection(
             lambda: cls(loop),
             host,
             port,
             ssl=context,
             server_hostname=host if context is not None else None,
-            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S,
+            **more,
         )
         async with asyncio.timeout(timeout):
             if cancel is None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from isobase._http import SyncSession
-from tests.sdk.core.conftest import WireServer
+from tests.sdk.core.conftest import Heard, WireServer, answer
 
 
 def test_one_async_client_serves_one_event_loop_after_the_other(wire: WireServer) -> None:
@@ -28,6 +28,37 @@ print([asyncio.run(read()) for _ in range(3)])
     assert shown.stdout.strip() == "[[], [], []]"
     assert shown.stderr == ""
     assert wire.connections == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not exist for Windows")
+def test_a_client_works_on_uvloop(wire: WireServer) -> None:
+    script = """
+import sys, uvloop
+from isobase import Cancellation, CallCancelled, DeadlineExceeded, call_options, create_async_client
+async def main():
+    async with await create_async_client(sys.argv[1], "key") as client:
+        for _ in range(3):
+            print((await client.table("t").select("*").execute()).data)
+        async with client.postgrest.session.stream("GET", sys.argv[1] + "/long") as response:
+            async for part in response.aiter_bytes():
+                break
+        try:
+            with call_options(timeout=0.3):
+                await client.table("hangs").select("*").execute()
+        except DeadlineExceeded:
+            print("in time")
+uvloop.run(main())
+"""
+
+    def reply(heard: Heard, _number: int) -> bytes:
+        if "hangs" in heard.target:
+            wire.closing.wait()
+        return answer(b"x" * 1_000_000) if heard.target == "/long" else answer()
+
+    wire.answer = reply
+    shown = subprocess.run([sys.executable, "-c", script, wire.url], timeout=60, capture_output=True, text=True)
+    assert shown.stderr == ""
+    assert shown.stdout.split("\n")[:4] == ["[]", "[]", "[]", "in time"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
