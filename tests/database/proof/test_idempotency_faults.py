@@ -15,6 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
+from isobase_platform.runtime import Platform
+from isobase_services.database import idempotency
 from tests.database.proof.conftest import ALICE, BOB, DataApi, run_sql, serving
 from tests.database.proof.test_pooler import pooled
 
@@ -133,3 +135,18 @@ def test_a_connection_that_postgres_ended_while_idle_costs_nothing(things: Setti
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and application_name = 'isobase authenticator'",
             )
+
+
+async def test_expired_answers_are_swept_in_parts_and_others_stay(
+    things: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "SWEEP_ROWS", 10)
+    run_sql(
+        things,
+        "insert into isobase.idempotency_keys select n::text::bytea, '', 200, '[]', null, now() + n * interval '1 s'"
+        " from generate_series(-24, 5) as n where n <> 0",
+    )
+    async with Platform.open(things) as platform:
+        once = idempotency.IdempotentWrites(platform.pools, life_s=60, max_answer_bytes=1)
+        assert (await once.sweep(), await once.sweep()) == (24, 0)
+    assert run_sql(things, "select count(*) from isobase.idempotency_keys") == [(5,)]

@@ -94,7 +94,7 @@ class RestApp:
                 return await self._answer_once(engine, job, prepared, given, caller)
             except DatabaseError as error:
                 # Nothing was kept. Where the schema has changed meanwhile, the request is planned anew, once.
-                if job.is_last_try or error.sqlstate not in _STALE or not await self._keeper.catch_up(plans.cache):
+                if job.is_last_try or not _is_stale(error) or not await self._keeper.catch_up(plans.cache):
                     raise
                 job.is_last_try = True
 
@@ -227,6 +227,11 @@ class _Job:
         except RequestError:
             return False
         return prepared.is_like(other, given, other_given)
+
+
+def _is_stale(error: DatabaseError) -> bool:
+    """Whether PostgreSQL speaks of what is not there, or was dropped while it planned the statement."""
+    return error.sqlstate in _STALE or (error.sqlstate == "XX000" and error.message.startswith("cache lookup failed"))
 
 
 def _prepared(engine: Engine, request: ApiRequest, cache: SchemaCache, body: Body | None) -> Prepared:
