@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         AuthUnknownError,
         AuthWeakPasswordError,
     )
-    from isobase.errors import CallCancelled, DeadlineExceeded, SupabaseException
+    from isobase.errors import CallCancelled, DeadlineExceeded, IsobaseAPIError, SupabaseException
     from isobase.errors import SupabaseException as ASupabaseException
     from isobase.errors import SupabaseException as AsyncSupabaseException
     from isobase.errors import SupabaseException as SyncSupabaseException
@@ -84,6 +84,7 @@ _PLACES = {
     "CallCancelled": ("errors", "CallCancelled"),
     "Cancellation": ("_http.options", "Cancellation"),
     "DeadlineExceeded": ("errors", "DeadlineExceeded"),
+    "IsobaseAPIError": ("errors", "IsobaseAPIError"),
     "call_options": ("_http.options", "call_options"),
 }
 
@@ -113,6 +114,7 @@ __all__ = (
     "FunctionsError",
     "FunctionsHttpError",
     "FunctionsRelayError",
+    "IsobaseAPIError",
     "NotConnectedError",
     "PostgrestAPIError",
     "PostgrestAPIResponse",

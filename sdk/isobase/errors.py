@@ -5,9 +5,10 @@ Each class is defined once, for the sync and the async client alike, so one ``ex
 
 from __future__ import annotations
 
+from isobase._face.errors import IsobaseAPIError
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 
-__all__ = ["CallCancelled", "DeadlineExceeded", "SupabaseException"]
+__all__ = ["CallCancelled", "DeadlineExceeded", "IsobaseAPIError", "SupabaseException"]
 
 
 class SupabaseException(Exception):

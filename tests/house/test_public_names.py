@@ -32,7 +32,7 @@ def test_every_listed_name_can_be_imported(package: str) -> None:
 
 
 def test_the_clients_public_names_are_these() -> None:
-    own = {"CallCancelled", "Cancellation", "DeadlineExceeded", "SyncClientOptions", "call_options"}
+    own = {"CallCancelled", "Cancellation", "DeadlineExceeded", "IsobaseAPIError", "SyncClientOptions", "call_options"}
     assert set(isobase.__all__) == set(supabase.__all__) | own
     assert set(isobase_adapter.__all__) == {"Stage"}
 
