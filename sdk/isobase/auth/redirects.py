@@ -6,12 +6,12 @@ import platform
 import time
 from dataclasses import dataclass
 
-from isobase.auth.errors import AuthImplicitGrantRedirectError
+from isobase.auth.errors import AuthImplicitGrantRedirectError, AuthRetryableError
 from isobase.auth.helpers import _parse_url_params
 from isobase.auth.pkce import FLOW_ID_PARAM
 from isobase.auth.version import __version__
 
-__all__ = ["RedirectSession", "client_info", "is_implicit_grant", "pkce_code", "redirect_session"]
+__all__ = ["RedirectSession", "client_info", "is_implicit_grant", "leaves_session", "pkce_code", "redirect_session"]
 
 
 def client_info() -> str:
@@ -34,6 +34,16 @@ def pkce_code(url: str) -> tuple[str, str | None] | None:
     if "code" not in params:
         return None
     return params["code"][0], params.get(FLOW_ID_PARAM, [None])[0]
+
+
+_OF_LINKING = frozenset({"identity_already_exists", "identity_not_found", "single_identity_not_deletable"})
+
+
+def leaves_session(error: Exception) -> bool:
+    """Tell whether a redirect that failed says nothing about who is signed in. Source: auth-js, ``_initialize``."""
+    if isinstance(error, AuthImplicitGrantRedirectError):
+        return error.details is not None and error.details["code"] in _OF_LINKING
+    return isinstance(error, AuthRetryableError)
 
 
 @dataclass(slots=True, frozen=True, repr=False)

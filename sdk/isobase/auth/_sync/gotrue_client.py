@@ -23,7 +23,7 @@ from isobase.auth._sync.gotrue_passkey_api import SyncGoTruePasskeyAPI
 from isobase.auth._sync.storage import SyncSupportedStorage
 from isobase.auth.constants import GOTRUE_URL
 from isobase.auth.errors import AuthError, UserDoesntExist
-from isobase.auth.redirects import client_info, is_implicit_grant, pkce_code, redirect_session
+from isobase.auth.redirects import client_info, is_implicit_grant, leaves_session, pkce_code, redirect_session
 from isobase.auth.session_rules import is_refresh_due
 from isobase.auth.types import *  # noqa: F403 - upstream's module has these names too
 from isobase.auth.types import (
@@ -135,16 +135,19 @@ class SyncGoTrueClient(SyncClaims):
         """Take up the session in an address (implicit flow); tells ``SIGNED_IN``, then ``PASSWORD_RECOVERY`` for such a
         link.
 
-        Raises ``AuthImplicitGrantRedirectError`` when the address carries an error, or not all of a session; a session
-        that was there before is removed then, as nobody knows any more who sits there. An address that carries neither
-        is left alone.
+        Raises ``AuthImplicitGrantRedirectError`` when the address carries an error, or not all of a session. A session
+        that was there before is removed then (``SIGNED_OUT``), as nobody knows any more who sits there; it stays when
+        no server was reached, and when the error is about linking an identity to its user. An address that carries
+        neither is left alone.
         """
         if not is_implicit_grant(url):
             return
         try:
             session, redirect_type = self._get_session_from_url(url)
-        except (AuthError, ValueError):
-            self._remove_session()
+        except (AuthError, ValueError) as error:
+            if not leaves_session(error) and self._load_session() is not None:
+                self._remove_session()
+                self._notify_signed_out("session_missing")
             raise
         self._save_session(session, is_fresh=True)
         self._notify_all_subscribers("SIGNED_IN", session)

@@ -175,15 +175,25 @@ async def test_a_code_is_sent_to_who_is_to_prove_themselves(auth_service: AuthSe
         assert session.user == changed.user
 
 
-async def test_a_redirect_that_carries_an_error_raises_it(auth_service: AuthService) -> None:
+@pytest.mark.parametrize(
+    ("code", "stays"), [("otp_expired", False), ("identity_already_exists", True)], ids=["of a link", "of an identity"]
+)
+async def test_a_redirect_that_carries_an_error_raises_it(auth_service: AuthService, code: str, stays: bool) -> None:
     async with opened(auth_service) as client:
         await signed_up(client)
-        with pytest.raises(AuthImplicitGrantRedirectError) as failed:
-            await client.initialize_from_url(f"{APP}#error=access_denied&error_code=otp_expired&error_description=Late")
-        assert failed.value.details == {"error": "access_denied", "code": "otp_expired"}
-        assert await client.get_session() is None
+        events = Events(client)
+        with pytest.raises(AuthImplicitGrantRedirectError, match="Late") as failed:
+            await client.initialize(url=f"{APP}#error=denied&error_code={code}&error_description=Late")
+        assert failed.value.details == {"error": "denied", "code": code}
+        assert (await client.get_session() is not None) is stays
+        assert events == ([] if stays else [("SIGNED_OUT", "session_missing")])
+
+
+async def test_half_a_session_in_a_redirect_is_refused(auth_service: AuthService) -> None:
+    async with opened(auth_service) as client:
         with pytest.raises(AuthImplicitGrantRedirectError, match="No refresh_token detected"):
             await client.initialize_from_url(f"{APP}#access_token=a&expires_in=60&token_type=bearer")
+        await client.initialize_from_url(APP)  # neither session nor error
 
 
 # The PKCE flow
