@@ -393,12 +393,15 @@ class WebSocketLike(Protocol):
 
     async def send(self, message: str | bytes, /) -> None:
         """Send one text or binary message; raises once the socket is closed."""
+        ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the socket."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Give the messages that come in, until the socket is closed."""
+        ...
 
 
 WebSocketFactory: TypeAlias = Callable[[str], Awaitable[WebSocketLike]]

@@ -442,3 +442,18 @@ async def test_what_cannot_be_written_as_json_is_told_at_once_and_harms_nothing_
     await channel.send_broadcast("e", {"n": 1})
     await asyncio.to_thread(relay.refuse, False)
     await states.until(subscribed(2))
+
+
+async def test_a_silent_network_holds_up_neither_closing_nor_connecting(
+    service: Service, relay: Cutter, topic: str
+) -> None:
+    url = f"{relay.url}/realtime/v1"
+    client = AsyncRealtimeClient(url, service.anon_key)
+    await client.channel(topic).subscribe()
+    await asyncio.to_thread(relay.freeze)
+    async with asyncio.timeout(30):
+        await client.close()
+        other = AsyncRealtimeClient(url, service.anon_key, timeout=0.2, max_retries=2, initial_backoff=0.01)
+        with pytest.raises(TimeoutError):
+            await other.connect()
+    await asyncio.to_thread(relay.thaw)
