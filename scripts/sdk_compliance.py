@@ -1,6 +1,6 @@
 """Write sdk-compliance.yaml, by which an SDK tells Supabase's capability matrix what it has, from what the tests showed.
 
-    scripts/sdk_compliance.py REPORT       write the file; REPORT is what pytest's ``--capabilities-report`` wrote
+    scripts/sdk_compliance.py REPORT ...   write the file; a REPORT is what pytest's ``--capabilities-report`` wrote
     scripts/sdk_compliance.py --check      change nothing; exit 1 where the file and the tests' markers disagree
 
 A feature is implemented where every test that is marked with it passed. What is left out on purpose stands with its reason in
@@ -9,10 +9,11 @@ sdk/capabilities-left-out.toml. Source: the README of github.com/supabase/sdk ("
 
 from __future__ import annotations
 
-import ast
 import json
 import re
+import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -41,18 +42,16 @@ def left_out() -> dict[str, str]:
 
 
 def marked() -> dict[str, list[str]]:
-    """Give the features that tests are marked with, and the files of these tests."""
-    found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        source = path.read_text()
-        if "capability(" not in source:
-            continue
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "capability":
-                for argument in node.args:
-                    if isinstance(argument, ast.Constant):
-                        found.setdefault(str(argument.value), []).append(str(path.relative_to(ROOT)))
-    return found
+    """Give the features that tests are marked with, and these tests; pytest lists them without running any."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "listed.json")
+        listing = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-n0", "-m", "capability", "tests/sdk"]
+        done = subprocess.run(
+            [*listing, "--capabilities-report", str(report)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"the tests cannot be listed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return {feature: sorted(tests) for feature, tests in json.loads(report.read_text()).items()}
 
 
 def compliance(outcomes: dict[str, dict[str, str]]) -> str:
@@ -100,7 +99,10 @@ def main() -> int:
         found = problems()
         print("\n".join(found))
         return 1 if found else 0
-    outcomes = json.loads(Path(sys.argv[1]).read_text())
+    outcomes: dict[str, dict[str, str]] = {}
+    for report in sys.argv[1:]:
+        for feature, ends in json.loads(Path(report).read_text()).items():
+            outcomes.setdefault(feature, {}).update(ends)
     COMPLIANCE.write_text(compliance(outcomes))
     failed = {feature: ends for feature, ends in outcomes.items() if set(ends.values()) != {"passed"}}
     for feature, ends in failed.items():

@@ -37,6 +37,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where tests are only listed, report which features they are marked with."""
+    if session.config.option.collectonly:
+        for item in session.items:
+            for marker in item.iter_markers("capability"):
+                for feature in marker.args:
+                    session.config.stash[_OUTCOMES][str(feature)][item.nodeid] = "listed"
+
+
 class _Collector:
     def __init__(self, config: pytest.Config) -> None:
         self._outcomes = config.stash[_OUTCOMES]
