@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
@@ -93,29 +93,33 @@ async def abounded(work: Callable[[Item], Awaitable[Result]], items: Iterable[It
 def bounded(work: Callable[[Item], Result], items: Iterable[Item], limit: int) -> list[Result]:
     """Do ``work`` with every item, ``limit`` at a time; gives the results in order.
 
-    After the first error no further item is begun; those that have begun are waited for, because a thread cannot be ended.
+    The first error ends the others' calls, so that no thread goes on behind the caller's back.
     """
+    from isobase._http.options import Cancellation, call_options, current_options  # the transport stands on this module
+
     done: dict[int, Result] = {}
     waiting = iter(enumerate(items))
     lock = threading.Lock()
-    stopped = threading.Event()
+    ending = Cancellation()
+    outer = current_options().cancel
+    forget = outer.on_cancel(ending.cancel) if outer is not None else None
 
     def take() -> None:
-        try:
-            while not stopped.is_set():
-                with lock:
-                    following = next(waiting, None)
-                if following is None:
-                    return
-                done[following[0]] = work(following[1])
-        except BaseException:
-            stopped.set()
-            raise
+        while not ending.cancelled:
+            with lock:
+                following = next(waiting, None)
+            if following is None:
+                return
+            done[following[0]] = work(following[1])
 
-    with ThreadPoolExecutor(limit) as threads:
+    with ThreadPoolExecutor(limit) as threads, call_options(cancel=ending):
+        running = [threads.submit(copy_context().run, take) for _ in range(limit)]
         try:
-            for future in [threads.submit(copy_context().run, take) for _ in range(limit)]:
+            ended, _ = wait(running, return_when=FIRST_EXCEPTION)
+            for future in ended:
                 future.result()
         finally:
-            stopped.set()
+            ending.cancel()
+            if forget is not None:
+                forget()
     return [done[at] for at in sorted(done)]

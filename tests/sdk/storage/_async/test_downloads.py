@@ -122,10 +122,10 @@ async def test_a_download_that_falls_silent_ends_at_its_time(proxy: Proxy, bucke
     await bucket.upload("a.bin", CONTENT)
     proxy.breaks(Break.HANG_ANSWER, is_read)
     async with AsyncStorageClient(proxy.api_url, proxy.api.service) as client:
-        with call_options(timeout=1.0), pytest.raises(httpx.TimeoutException):
+        with call_options(timeout=0.4), pytest.raises(httpx.TimeoutException):
             await client.from_(bucket.id).download_stream("a.bin").read()
         stream = client.from_(bucket.id).download_stream("a.bin")
-        with call_options(timeout=1.0), pytest.raises(httpx.TimeoutException):
+        with call_options(timeout=0.4), pytest.raises(httpx.TimeoutException):
             await stream.read()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -195,7 +196,7 @@ async def test_without_retries_a_lost_upload_is_told_at_once(
 async def test_a_silent_server_ends_an_upload_at_its_time(proxy: Proxy, bucket: AsyncBucketProxy, large: Path) -> None:
     async with AsyncStorageClient(proxy.api_url, proxy.api.service) as client:
         proxy.breaks(Break.HANG, is_patch)
-        with call_options(timeout=1.0), pytest.raises(httpx.TimeoutException):
+        with call_options(timeout=0.4), pytest.raises(httpx.TimeoutException):
             await client.from_(bucket.id).upload("a", large, store=MemoryUploadStore())
 
 
@@ -284,3 +285,14 @@ async def test_many_files_go_up_side_by_side(bucket: AsyncBucketProxy, large: Pa
     assert caught.value.code == "Duplicate"
     assert await bucket.exists("new")
     assert not await bucket.exists("newer")
+
+
+async def test_the_first_error_of_many_uploads_ends_the_others(proxy: Proxy, bucket: AsyncBucketProxy) -> None:
+    await bucket.upload("taken", b"1")
+    proxy.breaks(Break.HANG, lambda _method, target: target.endswith("/slow"))
+    began = time.monotonic()
+    async with AsyncStorageClient(proxy.api_url, proxy.api.service) as client:
+        with pytest.raises(StorageApiError) as caught:
+            await client.from_(bucket.id).upload_many({"slow": b"1", "taken": b"2"})
+    assert caught.value.code == "Duplicate"
+    assert time.monotonic() - began < 15  # a silent server is waited for 20 s

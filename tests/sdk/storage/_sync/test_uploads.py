@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,7 +186,7 @@ def test_without_retries_a_lost_upload_is_told_at_once(proxy: Proxy, bucket: Syn
 def test_a_silent_server_ends_an_upload_at_its_time(proxy: Proxy, bucket: SyncBucketProxy, large: Path) -> None:
     with SyncStorageClient(proxy.api_url, proxy.api.service) as client:
         proxy.breaks(Break.HANG, is_patch)
-        with call_options(timeout=1.0), pytest.raises(httpx.TimeoutException):
+        with call_options(timeout=0.4), pytest.raises(httpx.TimeoutException):
             client.from_(bucket.id).upload("a", large, store=MemoryUploadStore())
 
 
@@ -272,3 +273,14 @@ def test_many_files_go_up_side_by_side(bucket: SyncBucketProxy, large: Path) -> 
     assert caught.value.code == "Duplicate"
     assert bucket.exists("new")
     assert not bucket.exists("newer")
+
+
+def test_the_first_error_of_many_uploads_ends_the_others(proxy: Proxy, bucket: SyncBucketProxy) -> None:
+    bucket.upload("taken", b"1")
+    proxy.breaks(Break.HANG, lambda _method, target: target.endswith("/slow"))
+    began = time.monotonic()
+    with SyncStorageClient(proxy.api_url, proxy.api.service) as client:
+        with pytest.raises(StorageApiError) as caught:
+            client.from_(bucket.id).upload_many({"slow": b"1", "taken": b"2"})
+    assert caught.value.code == "Duplicate"
+    assert time.monotonic() - began < 15  # a silent server is waited for 20 s
