@@ -23,6 +23,7 @@ from isobase._http._async.session import AsyncSession, SessionParts
 from isobase._http.options import CallPolicy, whole_timeout_s
 from isobase._http.tracing import tracing_of
 from isobase._keys import bearer, check_arguments, is_opaque_key, is_secret_key, warn_of_unknown_key
+from isobase.auth._async.storage import AsyncMemoryStorage
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import AsyncClientOptions
 
@@ -84,6 +85,7 @@ class AsyncClient:
         self._own_session: AsyncSession | None = None
         self._own_features: AsyncFeatures | None = None
         self._owner: AsyncClient | None = None
+        self._followed: AsyncClient | None = None
 
     def _set_options(self, options: AsyncClientOptions) -> None:
         """Begin with ``options``: no sub-client, no session."""
@@ -135,6 +137,8 @@ class AsyncClient:
     @property
     def auth(self) -> AsyncSupabaseAuthClient:
         """The auth client. Raises ``SupabaseException`` where tokens come from ``options.access_token``."""
+        if self._followed is not None:
+            return self._followed.auth
         if self._auth is None:
             if self.options.access_token is not None:
                 raise SupabaseException("auth cannot be used by a client whose tokens come from access_token")
@@ -353,17 +357,22 @@ class AsyncClient:
         ends with this client.
         """
         headers = {**self.options.headers, "Authorization": bearer(access_token)}
-        view = self._view(self.options.replace(headers=headers, persist_session=False, auto_refresh_token=False))
+        options = self.options.replace(headers=headers, persist_session=False, auto_refresh_token=False)
+        options.storage = AsyncMemoryStorage()
+        view = self._view(options)
         view._follows_session = False
+        view._followed = None
         return view
 
     def with_options(self, **changes: Any) -> Self:
         """Give a client with other options (``timeout=2.0``, ``schema="other"`` ...) on this client's connections.
 
-        The session of this client is not taken along, its present ``Authorization`` is. Raises ``TypeError``
-        for an unknown option.
+        It acts as this client does, whoever signs in or out, and has the same ``auth``, so auth's options cannot differ.
+        Raises ``TypeError`` for an unknown option.
         """
-        return self._view(self.options.replace(**changes))
+        view = self._view(self.options.replace(**changes))
+        view._followed = self
+        return view
 
     def _view(self, options: AsyncClientOptions) -> Self:
         view = copy.copy(self)
@@ -432,6 +441,8 @@ class AsyncClient:
 
         Only what this client once put there is replaced: a header that the app set itself stays.
         """
+        if self._followed is not None:
+            return await self._followed._authorize(present)
         if (ask := self.options.access_token) is not None:
             if present is not None and present not in self._earlier:
                 return None
@@ -451,6 +462,8 @@ class AsyncClient:
 
     def _current_token(self) -> str:
         """The token that a call made now would carry: the user's, or the key."""
+        if self._followed is not None:
+            return self._followed._current_token()
         return self.options.headers["Authorization"].removeprefix("Bearer ")
 
     # The auth client's events.
@@ -476,7 +489,8 @@ class AsyncClient:
         if self._storage is not None:
             self._storage._headers["Authorization"] = authorization
         if self._functions is not None:
-            for headers in (self._functions.headers, self._functions._client.headers):
+            own = [each.headers for each in self._sessions if each is self._functions._client]
+            for headers in (self._functions.headers, *own):
                 if session is None and is_opaque_key(self.supabase_key):
                     headers.pop("Authorization", None)
                 else:
@@ -559,7 +573,7 @@ class AsyncClient:
         """
         if self._realtime is not None:
             await self._realtime.close()
-        if self._auth is not None:
+        if self._auth is not None and self._followed is None:
             await self._auth.close()
         # [async]
         for task in self._background_tasks:

@@ -22,6 +22,7 @@ from isobase._http._sync.session import SessionParts, SyncSession
 from isobase._http.options import CallPolicy, whole_timeout_s
 from isobase._http.tracing import tracing_of
 from isobase._keys import bearer, check_arguments, is_opaque_key, is_secret_key, warn_of_unknown_key
+from isobase.auth._sync.storage import SyncMemoryStorage
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import SyncClientOptions
 
@@ -83,6 +84,7 @@ class Client:
         self._own_session: SyncSession | None = None
         self._own_features: SyncFeatures | None = None
         self._owner: Client | None = None
+        self._followed: Client | None = None
 
     def _set_options(self, options: SyncClientOptions) -> None:
         """Begin with ``options``: no sub-client, no session."""
@@ -131,6 +133,8 @@ class Client:
     @property
     def auth(self) -> SyncSupabaseAuthClient:
         """The auth client. Raises ``SupabaseException`` where tokens come from ``options.access_token``."""
+        if self._followed is not None:
+            return self._followed.auth
         if self._auth is None:
             if self.options.access_token is not None:
                 raise SupabaseException("auth cannot be used by a client whose tokens come from access_token")
@@ -349,17 +353,22 @@ class Client:
         ends with this client.
         """
         headers = {**self.options.headers, "Authorization": bearer(access_token)}
-        view = self._view(self.options.replace(headers=headers, persist_session=False, auto_refresh_token=False))
+        options = self.options.replace(headers=headers, persist_session=False, auto_refresh_token=False)
+        options.storage = SyncMemoryStorage()
+        view = self._view(options)
         view._follows_session = False
+        view._followed = None
         return view
 
     def with_options(self, **changes: Any) -> Self:
         """Give a client with other options (``timeout=2.0``, ``schema="other"`` ...) on this client's connections.
 
-        The session of this client is not taken along, its present ``Authorization`` is. Raises ``TypeError``
-        for an unknown option.
+        It acts as this client does, whoever signs in or out, and has the same ``auth``, so auth's options cannot differ.
+        Raises ``TypeError`` for an unknown option.
         """
-        return self._view(self.options.replace(**changes))
+        view = self._view(self.options.replace(**changes))
+        view._followed = self
+        return view
 
     def _view(self, options: SyncClientOptions) -> Self:
         view = copy.copy(self)
@@ -428,6 +437,8 @@ class Client:
 
         Only what this client once put there is replaced: a header that the app set itself stays.
         """
+        if self._followed is not None:
+            return self._followed._authorize(present)
         if (ask := self.options.access_token) is not None:
             if present is not None and present not in self._earlier:
                 return None
@@ -447,6 +458,8 @@ class Client:
 
     def _current_token(self) -> str:
         """The token that a call made now would carry: the user's, or the key."""
+        if self._followed is not None:
+            return self._followed._current_token()
         return self.options.headers["Authorization"].removeprefix("Bearer ")
 
     # The auth client's events.
@@ -472,7 +485,8 @@ class Client:
         if self._storage is not None:
             self._storage._headers["Authorization"] = authorization
         if self._functions is not None:
-            for headers in (self._functions.headers, self._functions._client.headers):
+            own = [each.headers for each in self._sessions if each is self._functions._client]
+            for headers in (self._functions.headers, *own):
                 if session is None and is_opaque_key(self.supabase_key):
                     headers.pop("Authorization", None)
                 else:
@@ -550,7 +564,7 @@ class Client:
         """
         if self._realtime is not None:
             self._realtime.close()
-        if self._auth is not None:
+        if self._auth is not None and self._followed is None:
             self._auth.close()
         if self._own_session is not None and self._owner is None:
             self._own_session.close()

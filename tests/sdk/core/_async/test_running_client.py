@@ -227,3 +227,26 @@ async def test_keys_of_the_new_kind_work(stack: Stack, key: str) -> None:
         await client.table("profiles").select("id").limit(1).execute()
         await client.storage.list_buckets()
         assert "Authorization" not in client.functions.headers
+
+
+async def test_a_view_with_other_options_follows_its_client(stack: Stack, email: str) -> None:
+    async with AsyncClient(stack.url, stack.anon_key) as client:
+        view = client.with_options(timeout=30.0)
+        assert not await sees_profiles(view)
+        await signed_in(client, email)
+        assert await sees_profiles(view)
+        assert view.auth is client.auth
+        await view.aclose()
+        assert await sees_profiles(client)
+        await client.auth.sign_out({"scope": "local"})
+        assert not await sees_profiles(view)
+
+
+async def test_a_token_never_reaches_the_apps_own_http_client(stack: Stack, email: str) -> None:
+    async with httpx.AsyncClient() as given:
+        async with AsyncClient(stack.url, stack.anon_key, AsyncClientOptions(httpx_client=given)) as client:
+            assert client.functions.headers["Authorization"]
+            await signed_in(client, email)
+            assert await sees_profiles(client)
+        assert "Authorization" not in given.headers
+        assert "apikey" not in given.headers

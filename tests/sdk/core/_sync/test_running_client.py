@@ -226,3 +226,26 @@ def test_keys_of_the_new_kind_work(stack: Stack, key: str) -> None:
         client.table("profiles").select("id").limit(1).execute()
         client.storage.list_buckets()
         assert "Authorization" not in client.functions.headers
+
+
+def test_a_view_with_other_options_follows_its_client(stack: Stack, email: str) -> None:
+    with Client(stack.url, stack.anon_key) as client:
+        view = client.with_options(timeout=30.0)
+        assert not sees_profiles(view)
+        signed_in(client, email)
+        assert sees_profiles(view)
+        assert view.auth is client.auth
+        view.close()
+        assert sees_profiles(client)
+        client.auth.sign_out({"scope": "local"})
+        assert not sees_profiles(view)
+
+
+def test_a_token_never_reaches_the_apps_own_http_client(stack: Stack, email: str) -> None:
+    with httpx.Client() as given:
+        with Client(stack.url, stack.anon_key, SyncClientOptions(httpx_client=given)) as client:
+            assert client.functions.headers["Authorization"]
+            signed_in(client, email)
+            assert sees_profiles(client)
+        assert "Authorization" not in given.headers
+        assert "apikey" not in given.headers
