@@ -86,6 +86,7 @@ def upstream(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory)
     environment = {
         "GOTRUE_EXTERNAL_WEB3_SOLANA_ENABLED": "true",
         "GOTRUE_EXTERNAL_WEB3_ETHEREUM_ENABLED": "true",
+        "GOTRUE_MAILER_AUTOCONFIRM": "true",
         "GOTRUE_SAML_ENABLED": "true",
         "GOTRUE_SAML_PRIVATE_KEY": base64.b64encode(private).decode(),
         "GOTRUE_CUSTOM_OAUTH_ENABLED": "true",
