@@ -53,7 +53,7 @@ class ClientOptions:
     schema: str = "public"
     """The PostgreSQL schema of tables and functions; it has to be exposed by the server."""
 
-    headers: dict[str, str] = field(default_factory=DEFAULT_HEADERS.copy)
+    headers: dict[str, str] = field(default_factory=DEFAULT_HEADERS.copy, repr=False)  # they may hold keys
     """Headers of every request of every sub-client."""
 
     auto_refresh_token: bool = True

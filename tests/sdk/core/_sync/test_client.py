@@ -73,3 +73,18 @@ def test_importing_the_package_loads_no_heavy_part() -> None:
     script = "import sys, isobase; print([m for m in ('pydantic', 'websockets', 'httpx', 'jwt') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_no_key_is_shown_by_a_client_or_its_options() -> None:
+    client = Client(URL, "sb_secret_abcdef", SyncClientOptions(headers={"Authorization": "Bearer abcdef"}))
+    for shown in (
+        client,
+        client.options,
+        client.postgrest,
+        client.storage,
+        client.functions,
+        client.auth,
+        client.realtime,
+    ):
+        assert "abcdef" not in repr(shown)
+        assert "abcdef" not in str(shown)
