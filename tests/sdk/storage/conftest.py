@@ -17,7 +17,7 @@ import pyvips
 from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.stack import Stack, StackProcess
 
-UPSTREAM_URL = os.environ.get("STORAGE_UPSTREAM_URL", "")
+UPSTREAM_URL = os.environ.get("STORAGE_UPSTREAM_URL", "") if os.environ.get("STORAGE_UPSTREAM_FILES") else ""
 
 
 @pytest.fixture(autouse=True)
