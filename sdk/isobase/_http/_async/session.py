@@ -43,6 +43,15 @@ Authorize = Callable[[str | None], Awaitable[str | None]]
 # [sync] Authorize = Callable[[str | None], str | None]
 
 
+class GivenCookies(httpx.Cookies):
+    """The cookies that the app gave. Those of answers are not kept: no service needs them, and they would tie its
+    users together.
+    """
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keep nothing."""
+
+
 class SessionParts(TypedDict):
     """What a composed client gives each of its sessions."""
 
@@ -86,6 +95,7 @@ class AsyncSession(httpx.AsyncClient):
             transport=transport,
             **arguments,
         )
+        self._cookies = GivenCookies(self._cookies)
         self._begin(policy, authorize)
 
     def _begin(
@@ -330,8 +340,8 @@ class AsyncSession(httpx.AsyncClient):
             extensions={"http_version": head.version, "reason_phrase": head.reason},
             default_encoding=self._default_encoding,
         )
+        response.elapsed = timedelta(seconds=time.perf_counter() - began)
         if isinstance(body, bytes):
-            response.elapsed = timedelta(seconds=time.perf_counter() - began)
             if head.is_encoded:
                 response.read()
             else:

@@ -287,3 +287,14 @@ async def test_a_proxy_of_the_environment_is_used(wire: WireServer, monkeypatch:
     async with AsyncSession() as session:
         await session.request("GET", "http://isobase.example/rows")
     assert wire.heard[0].target == "http://isobase.example/rows"
+
+
+async def test_cookies_of_answers_are_not_kept_and_given_ones_are_sent(wire: WireServer) -> None:
+    wire.answer = lambda _heard, _number: answer(b"[]", "200 OK", "Set-Cookie: a=1; Path=/")
+    async with AsyncSession() as session, AsyncSession(cookies={"b": "2"}) as other:
+        for auth in (None, httpx.BasicAuth("ada", "word")):  # straight, and through httpx
+            for _ in range(2):
+                await session.request("GET", wire.url, auth=auth)
+        await other.request("GET", wire.url)
+    assert [heard.headers.get("cookie") for heard in wire.heard] == [None] * 4 + ["b=2"]
+    assert "authorization" in wire.heard[2].headers
