@@ -8,6 +8,7 @@ to wait).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from isobase._http import DeadlineExceeded, call_options, current_options
 from isobase._http.retry import RETRIED_STATUSES, delay_s
 
 __all__ = ["STALLED_RETRIES", "WHOLE_RETRIES", "Attempts", "is_lost", "is_passing_status"]
+
+logger = logging.getLogger("isobase.storage")
 
 WHOLE_RETRIES = 3
 """How often a transfer that must begin anew is tried again."""
@@ -80,4 +83,5 @@ class Attempts:
         wait = delay_s(self.failed, retry_after)
         if wait >= self.left:
             raise DeadlineExceeded(self.timeout or 0.0)
+        logger.info("a transfer was interrupted, %d times in a row; it goes on in %.2f s", self.failed, wait)
         return wait

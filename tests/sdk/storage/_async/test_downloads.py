@@ -90,7 +90,10 @@ async def test_a_file_appears_when_it_is_whole(bucket: AsyncBucketProxy, tmp_pat
     assert entries(tmp_path) == ["a.bin"]
 
 
-async def test_a_download_goes_on_after_cut_connections(proxy: Proxy, bucket: AsyncBucketProxy, tmp_path: Path) -> None:
+async def test_a_download_goes_on_after_cut_connections(
+    proxy: Proxy, bucket: AsyncBucketProxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "isobase.storage")
     await bucket.upload("a.bin", CONTENT)
     proxy.breaks(Break.CUT_ANSWER, is_read, times=2)
     proxy.breaks(Break.REFUSE, is_read, times=1)
@@ -99,6 +102,7 @@ async def test_a_download_goes_on_after_cut_connections(proxy: Proxy, bucket: As
         await client.from_(bucket.id).download_to("a.bin", tmp_path / "a.bin")
         assert bytes_of(tmp_path / "a.bin") == CONTENT
         assert len(proxy.seen) == 5
+        assert len([record for record in caplog.records if record.name == "isobase.storage"]) == 4
         proxy.breaks(Break.CUT_ANSWER, is_read, times=1)
         with call_options(retries=0), pytest.raises(httpx.TransportError):
             await client.from_(bucket.id).download_to("a.bin", tmp_path / "b.bin")
