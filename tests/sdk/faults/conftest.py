@@ -19,7 +19,7 @@ from tests.plugins.wire_proxy import WireProxy, wire_proxy
 _runs = itertools.count(1)
 SEEDS = range(int(os.environ.get("ISOBASE_SDK_CHAOS_SEEDS", "1")))
 FIRST_SEED = int(os.environ.get("ISOBASE_SDK_CHAOS_FIRST_SEED", "1"))
-OPERATIONS = int(os.environ.get("ISOBASE_SDK_CHAOS_OPERATIONS", "12"))
+OPERATIONS = int(os.environ.get("ISOBASE_SDK_CHAOS_OPERATIONS", "8"))
 """Of each of five workers."""
 
 
