@@ -87,10 +87,10 @@ format: install ## rewrite the sources in the house format
 sync: install ## write the SDK's sync client from its async one (sdk/isobase/**/_sync, tests/sdk/**/_sync)
 	$(BIN)/python scripts/async_to_sync.py
 
-sdk-compliance: test-deps ## write sdk-compliance.yaml from the tests that show each feature of Supabase's SDK matrix
+sdk-compliance: test-deps ## write sdk-compliance.yaml from the tests that show each feature of Supabase's SDK matrix (after the two test-sdk-...-upstream)
 	@mkdir -p build
 	$(BIN)/python -m pytest -q -m capability --numprocesses $(TEST_PROCESSES) --dist loadfile --capabilities-report build/capabilities.json $(PYTEST_ARGS)
-	$(BIN)/python scripts/sdk_compliance.py build/capabilities.json
+	$(BIN)/python scripts/sdk_compliance.py build/capabilities.json build/capabilities-auth-upstream.json build/capabilities-storage-upstream.json
 
 docs: install ## write the pages that are generated from the code (docs/settings.md)
 	$(BIN)/python scripts/settings_page.py

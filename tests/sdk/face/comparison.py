@@ -45,12 +45,13 @@ class Row:
 
 
 def listed() -> list[Row]:
-    """Give the rows of the page's tables whose first cell names places in backticks."""
+    """Give the rows of the page's tables of places: those whose head begins with ``place``."""
     rows = []
+    of_places = False
     for line in DIFFERENCES_PAGE.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        patterns = tuple(re.findall(r"`([^`]+)`", cells[0])) if line.startswith("|") else ()
-        if patterns and not re.sub(r"`[^`]+`|[, ]", "", cells[0]):
+        of_places = line.startswith("|") and (of_places or cells[0] == "place")
+        if of_places and (patterns := tuple(re.findall(r"`([^`]+)`", cells[0]))):
             rows.append(Row(patterns, cells[-1]))
     return rows
 
