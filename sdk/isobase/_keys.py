@@ -11,10 +11,19 @@ import binascii
 import json
 import logging
 import re
+from collections.abc import Mapping
 
 from isobase.errors import SupabaseException
 
-__all__ = ["bearer", "check_arguments", "is_opaque_key", "is_secret_key", "warn_of_unknown_key"]
+__all__ = [
+    "bearer",
+    "check_arguments",
+    "given_authorization",
+    "is_opaque_key",
+    "is_secret_key",
+    "project_headers",
+    "warn_of_unknown_key",
+]
 
 logger = logging.getLogger("isobase")
 
@@ -37,6 +46,20 @@ def check_arguments(url: object, key: object) -> None:
 def bearer(token: str) -> str:
     """Give the ``Authorization`` header's value for a token."""
     return f"Bearer {token}"
+
+
+def given_authorization(headers: Mapping[str, str]) -> str | None:
+    """Give the ``Authorization`` among headers, however it is written; None without one."""
+    return next((value for name, value in headers.items() if name.lower() == "authorization"), None)
+
+
+def project_headers(headers: Mapping[str, str], key: str) -> dict[str, str]:
+    """Give a client's headers: those of the app, the API key, and ``Authorization``, which is the key's unless given.
+
+    Each is there once, whatever case the app wrote it in: of two tokens in one request, nobody could say which counts.
+    """
+    others = {name: value for name, value in headers.items() if name.lower() not in ("apikey", "authorization")}
+    return {**others, "apiKey": key, "Authorization": given_authorization(headers) or bearer(key)}
 
 
 def is_opaque_key(key: str) -> bool:

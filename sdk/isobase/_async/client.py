@@ -22,7 +22,15 @@ from isobase._http._async.features import AsyncFeatures
 from isobase._http._async.session import AsyncSession, SessionParts
 from isobase._http.options import CallPolicy, whole_timeout_s
 from isobase._http.tracing import tracing_of
-from isobase._keys import bearer, check_arguments, is_opaque_key, is_secret_key, warn_of_unknown_key
+from isobase._keys import (
+    bearer,
+    check_arguments,
+    given_authorization,
+    is_opaque_key,
+    is_secret_key,
+    project_headers,
+    warn_of_unknown_key,
+)
 from isobase.auth._async.storage import AsyncMemoryStorage
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import AsyncClientOptions
@@ -90,11 +98,7 @@ class AsyncClient:
     def _set_options(self, options: AsyncClientOptions) -> None:
         """Begin with ``options``: no sub-client, no session."""
         self.options = copy.copy(options)
-        self.options.headers = {
-            **options.headers,
-            "apiKey": self.supabase_key,
-            "Authorization": options.headers.get("Authorization", bearer(self.supabase_key)),
-        }
+        self.options.headers = project_headers(options.headers, self.supabase_key)
         follows = options.session_authorization
         self._follows_session = not is_secret_key(self.supabase_key) if follows is None else follows
         self._earlier: deque[str] = deque([bearer(self.supabase_key)], maxlen=REMEMBERED_TOKENS)
@@ -123,7 +127,7 @@ class AsyncClient:
         the class.
         """
         client = cls(supabase_url, supabase_key, options)
-        if options is not None and options.access_token is None and "Authorization" not in options.headers:
+        if options is not None and options.access_token is None and given_authorization(options.headers) is None:
             from isobase.auth.errors import AuthError
 
             with contextlib.suppress(AuthError, httpx.HTTPError):
@@ -157,17 +161,21 @@ class AsyncClient:
             self._realtime = self._init_realtime_client(
                 self.realtime_url,
                 self.supabase_key,
-                {
-                    "access_token": self.options.access_token or self._current_token,
-                    "http_client": self._session(OWN_STEP_TIMEOUT_S),
-                    **(self.options.realtime or {}),
-                },
+                self._realtime_options(),
             )
+            self._realtime.access_token = self._current_token()  # what is sent over HTTP before anything was joined
         return self._realtime
 
     @realtime.setter
     def realtime(self, client: AsyncRealtimeClient) -> None:
         self._realtime = client
+
+    def _realtime_options(self) -> dict[str, Any]:
+        return {
+            "access_token": self.options.access_token or self._current_token,
+            "http_client": self._session(OWN_STEP_TIMEOUT_S),
+            **(self.options.realtime or {}),
+        }
 
     @property
     def postgrest(self) -> AsyncPostgrestClient:
@@ -354,11 +362,18 @@ class AsyncClient:
         """Give a client that acts as the user of ``access_token``, on this client's connections.
 
         Made for web servers: it costs microseconds, keeps no session, renews none, and needs no closing. It
-        ends with this client.
+        ends with this client. Raises ``ValueError`` for an empty token, with which servers would look at the key.
         """
+        if not access_token or access_token.isspace():
+            raise ValueError("access_token must be a user's token, not empty")
         headers = {**self.options.headers, "Authorization": bearer(access_token)}
         options = self.options.replace(headers=headers, persist_session=False, auto_refresh_token=False)
         options.storage = AsyncMemoryStorage()
+        # Where the client's own tokens come from is not the user's business.
+        options.access_token = None
+        if options.realtime is not None:
+            options.realtime = {**options.realtime}
+            options.realtime.pop("access_token", None)
         view = self._view(options)
         view._follows_session = False
         view._followed = None
@@ -370,7 +385,11 @@ class AsyncClient:
         It acts as this client does, whoever signs in or out, and has the same ``auth``, so auth's options cannot differ.
         Raises ``TypeError`` for an unknown option.
         """
-        view = self._view(self.options.replace(**changes))
+        options = self.options.replace(**changes)
+        if given_authorization(options.headers) is None:
+            # Other headers are no other rights: else a user's view would become the key's.
+            options.headers = {**options.headers, "Authorization": self.options.headers["Authorization"]}
+        view = self._view(options)
         view._followed = self
         return view
 

@@ -54,10 +54,10 @@ def _again(request: httpx.Request, *, reached: bool) -> Again:
 
 def again_after_error(request: httpx.Request, error: httpx.TransportError) -> Again:
     """Decide after a network error. A timeout is not tried again unless it was that of connecting: the time was the
-    caller's.
+    caller's. One that befell the request which a redirect asked for came after an answer: the write has been done.
     """
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return _again(request, reached=False)
+        return _again(request, reached=getattr(error, "_request", None) not in (None, request))
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
         return _again(request, reached=True)
     return Again.NO

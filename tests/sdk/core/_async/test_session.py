@@ -258,6 +258,17 @@ async def test_a_write_that_is_redirected_is_sent_once(wire: WireServer) -> None
     assert [(heard.method, heard.target) for heard in wire.heard] == [("POST", "/write"), ("GET", "/done")]
 
 
+@pytest.mark.parametrize("is_special", [False, True], ids=["short way", "httpx's way"])
+async def test_a_write_whose_redirect_leads_nowhere_is_sent_once(wire: WireServer, is_special: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"http://127.0.0.1:{listener.getsockname()[1]}/done"
+    wire.answer = lambda _heard, _number: answer(b"", "303 See Other", f"Location: {nowhere}")
+    async with AsyncSession(limits=httpx.Limits() if is_special else None) as session:
+        with pytest.raises(httpx.ConnectError):
+            await session.request("POST", wire.url + "/write", json={})
+    assert [heard.method for heard in wire.heard] == ["POST"]
+
+
 async def test_a_redirect_in_circles_ends(wire: WireServer) -> None:
     wire.answer = lambda _heard, _number: answer(b"", "302 Found", "Location: /again")
     async with AsyncSession(max_redirects=3) as session:
