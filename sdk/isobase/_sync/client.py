@@ -79,16 +79,16 @@ class Client:
         """
         check_arguments(supabase_url, supabase_key)
         warn_of_unknown_key(supabase_key)
-        self.supabase_url = httpx.URL(supabase_url if supabase_url.endswith("/") else f"{supabase_url}/")
+        self.supabase_url: httpx.URL = httpx.URL(supabase_url if supabase_url.endswith("/") else f"{supabase_url}/")
         self.supabase_key = supabase_key
         self._set_options(options or SyncClientOptions())
-        self.rest_url = self.supabase_url.join("rest/v1")
-        self.realtime_url = self.supabase_url.join("realtime/v1").copy_with(
+        self.rest_url: httpx.URL = self.supabase_url.join("rest/v1")
+        self.realtime_url: httpx.URL = self.supabase_url.join("realtime/v1").copy_with(
             scheme="wss" if self.supabase_url.scheme == "https" else "ws"
         )
-        self.auth_url = self.supabase_url.join("auth/v1")
-        self.storage_url = self.supabase_url.join("storage/v1/")
-        self.functions_url = self.supabase_url.join("functions/v1")
+        self.auth_url: httpx.URL = self.supabase_url.join("auth/v1")
+        self.storage_url: httpx.URL = self.supabase_url.join("storage/v1/")
+        self.functions_url: httpx.URL = self.supabase_url.join("functions/v1")
         self._own_session: SyncSession | None = None
         self._own_features: SyncFeatures | None = None
         self._owner: Client | None = None
@@ -96,7 +96,7 @@ class Client:
 
     def _set_options(self, options: SyncClientOptions) -> None:
         """Begin with ``options``: no sub-client, no session."""
-        self.options = copy.copy(options)
+        self.options: SyncClientOptions = copy.copy(options)
         self.options.headers = project_headers(options.headers, self.supabase_key)
         follows = options.session_authorization
         self._follows_session = not is_secret_key(self.supabase_key) if follows is None else follows

@@ -25,7 +25,7 @@ session.
 """
 
 
-logger = logging.getLogger("isobase.auth")
+logger: logging.Logger = logging.getLogger("isobase.auth")
 
 
 class SignedOut(str):

@@ -37,7 +37,7 @@ class FileStorage(SyncSupportedStorage):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser()
+        self.path: Path = Path(path).expanduser()
         self._guard = threading.Lock()
         self._refreshing: dict[str, int] = {}  # the descriptors of locks that are held, by the key they are for
 

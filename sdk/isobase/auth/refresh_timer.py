@@ -21,7 +21,7 @@ __all__ = ["AsyncRefreshTimer", "SyncRefreshTimer"]
 
 LONGEST_WAIT_S = 30.0
 
-logger = logging.getLogger("isobase.auth")
+logger: logging.Logger = logging.getLogger("isobase.auth")
 
 
 class AsyncRefreshTimer:

@@ -43,8 +43,8 @@ class BaseFilterRequestBuilder(CopyableBuilder[C]):
     """The filters. Values are written as PostgreSQL reads them: None is null, True is true, dicts and lists are JSON."""
 
     def __init__(self, request: RequestConfig[C]) -> None:
-        self.request = request
-        self.negate_next = False
+        self.request: RequestConfig[C] = request
+        self.negate_next: bool = False
 
     @property
     def not_(self: Self) -> Self:

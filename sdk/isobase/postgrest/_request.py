@@ -74,14 +74,14 @@ class RequestConfig(Generic[C]):
         table: str = "",
     ) -> None:
         self.session: C = session
-        self.path = path
-        self.http_method = http_method
-        self.auth = auth
-        self.json = None if http_method in READS else json
-        self.retry_enabled = retry_enabled
-        self.strip_nulls = False
-        self.model = model
-        self.table = table
+        self.path: object = path
+        self.http_method: str = http_method
+        self.auth: BasicAuth | None = auth
+        self.json: Any = None if http_method in READS else json
+        self.retry_enabled: bool = retry_enabled
+        self.strip_nulls: bool = False
+        self.model: Any = model
+        self.table: str = table
         self._pairs: Pairs = params if isinstance(params, list) else params.multi_items()
         self._raw = headers.raw
         self._own: dict[str, str] = {}  # headers of this request alone

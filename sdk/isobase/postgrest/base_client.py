@@ -33,10 +33,10 @@ class BasePostgrestClient:
         verify: bool = True,
         proxy: str | None = None,
     ) -> None:
-        self.base_url = base_url if isinstance(base_url, URL) else URL(str(base_url))
+        self.base_url: URL = base_url if isinstance(base_url, URL) else URL(str(base_url))
         if not is_http_url(self.base_url):
             raise ValueError("base_url must be a valid HTTP URL string")
-        self.headers = Headers(headers)
+        self.headers: Headers = Headers(headers)
         self.headers["Accept-Profile"] = schema
         self.headers["Content-Profile"] = schema
         self.timeout = timeout

@@ -67,5 +67,5 @@ class RealtimeAckError(Exception):
 
     def __init__(self, message: str, *, response: dict[str, object] | None = None, is_timeout: bool = False) -> None:
         super().__init__(message)
-        self.response = response or {}
+        self.response: dict[str, object] = response or {}
         self.is_timeout = is_timeout

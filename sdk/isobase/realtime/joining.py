@@ -11,6 +11,7 @@ from isobase.realtime.message import ReplyPostgresChanges
 from isobase.realtime.types import (
     PostgresChangesCallback,
     PostgresChangesPayload,
+    RealtimeChannelConfig,
     RealtimeChannelOptions,
     RealtimePostgresChangesListenEvent,
 )
@@ -25,7 +26,7 @@ RATE_LIMIT_CODES = (
 )
 TOKEN_CODES = ("Token has expired", "InvalidJWTToken", "JwtSignatureError", "MalformedJWT")
 REFUSAL_CODES = (*TOKEN_CODES, "Unauthorized", "You no longer have permission")
-DEFAULT_CONFIG = {
+DEFAULT_CONFIG: RealtimeChannelConfig = {
     "broadcast": {"ack": False, "self": False},
     "presence": {"key": "", "enabled": False},
     "private": False,

@@ -27,7 +27,7 @@ from isobase.realtime.wire import Frame
 
 __all__ = ["ChangeEvent", "ChangeFilter", "ChannelListeners"]
 
-logger = logging.getLogger("isobase.realtime")
+logger: logging.Logger = logging.getLogger("isobase.realtime")
 
 ChangeEvent: TypeAlias = RealtimePostgresChangesListenEvent | Literal["*", "INSERT", "UPDATE", "DELETE"]
 ChangeFilter: TypeAlias = str | PostgresChangesFilter | Sequence[str | PostgresChangesFilter] | None

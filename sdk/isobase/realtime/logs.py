@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["ClientLog", "LogFunction"]
 
-logger = logging.getLogger("isobase.realtime")
+logger: logging.Logger = logging.getLogger("isobase.realtime")
 
 LogFunction = Callable[[str, str, object], None]
 KINDS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -18,8 +18,8 @@ class RoomState:
     """The messages of one joined room. ``last_seq`` is the number of the last one that was given."""
 
     def __init__(self, last_seq: int = 0) -> None:
-        self.last_seq = last_seq
-        self.is_fetching = True
+        self.last_seq: int = last_seq
+        self.is_fetching: bool = True
         """Whether messages were asked for; what comes meanwhile waits behind them. So it is before the room is
         joined."""
         self._early: dict[int, Message] = {}

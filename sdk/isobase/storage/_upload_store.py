@@ -66,7 +66,7 @@ class FileUploadStore:
 
     def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self.directory = Path(directory) if directory is not None else Path(cache, "isobase", "uploads")
+        self.directory: Path = Path(directory) if directory is not None else Path(cache, "isobase", "uploads")
 
     def _path(self, fingerprint: str) -> Path:
         return self.directory / f"{fingerprint}.json"

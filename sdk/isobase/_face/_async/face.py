@@ -25,10 +25,10 @@ class AsyncFace:
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], http_client: httpx.AsyncClient | None = None) -> None:
-        self.url = url.rstrip("/")
-        self.headers = dict(headers)
+        self.url: str = url.rstrip("/")
+        self.headers: dict[str, str] = dict(headers)
         self._owns_client = http_client is None
-        self.session = http_client or AsyncSession(timeout=TIMEOUT_S)
+        self.session: httpx.AsyncClient = http_client or AsyncSession(timeout=TIMEOUT_S)
 
     async def ask(
         self,

@@ -26,10 +26,10 @@ class SyncFace:
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], http_client: httpx.Client | None = None) -> None:
-        self.url = url.rstrip("/")
-        self.headers = dict(headers)
+        self.url: str = url.rstrip("/")
+        self.headers: dict[str, str] = dict(headers)
         self._owns_client = http_client is None
-        self.session = http_client or SyncSession(timeout=TIMEOUT_S)
+        self.session: httpx.Client = http_client or SyncSession(timeout=TIMEOUT_S)
 
     def ask(
         self,

@@ -52,10 +52,10 @@ class AsyncGoTrueAdminAPI(AsyncGoTrueBaseAPI):
         proxy: str | None = None,
     ) -> None:
         super().__init__(url=url, headers=headers or {}, http_client=http_client, verify=verify, proxy=proxy)
-        self.mfa = AsyncGoTrueAdminMFAAPI(self)
-        self.oauth = AsyncGoTrueAdminOAuthAPI(self)
-        self.custom_providers = AsyncGoTrueAdminCustomProvidersAPI(self)
-        self.passkey = AsyncGoTrueAdminPasskeyAPI(self)
+        self.mfa: AsyncGoTrueAdminMFAAPI = AsyncGoTrueAdminMFAAPI(self)
+        self.oauth: AsyncGoTrueAdminOAuthAPI = AsyncGoTrueAdminOAuthAPI(self)
+        self.custom_providers: AsyncGoTrueAdminCustomProvidersAPI = AsyncGoTrueAdminCustomProvidersAPI(self)
+        self.passkey: AsyncGoTrueAdminPasskeyAPI = AsyncGoTrueAdminPasskeyAPI(self)
 
     async def sign_out(self, jwt: str, scope: SignOutScope = "global") -> None:
         """End sessions of a user whose access token ``jwt`` is: this one, the others, or all of them."""

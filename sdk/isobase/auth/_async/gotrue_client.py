@@ -93,10 +93,12 @@ class AsyncGoTrueClient(AsyncClaims):
         self._jwks: JWKSet = {"keys": []}
         self._jwks_ttl = JWKS_TTL_S
         self._jwks_cached_at: float | None = None
-        self.admin = AsyncGoTrueAdminAPI(url=self._url, headers=self._headers, http_client=self._http_client)
-        self.mfa = AsyncGoTrueMFAAPI(self)
-        self.passkey = AsyncGoTruePasskeyAPI(self)
-        self.oauth = AsyncGoTrueOAuthAPI(self)
+        self.admin: AsyncGoTrueAdminAPI = AsyncGoTrueAdminAPI(
+            url=self._url, headers=self._headers, http_client=self._http_client
+        )
+        self.mfa: AsyncGoTrueMFAAPI = AsyncGoTrueMFAAPI(self)
+        self.passkey: AsyncGoTruePasskeyAPI = AsyncGoTruePasskeyAPI(self)
+        self.oauth: AsyncGoTrueOAuthAPI = AsyncGoTrueOAuthAPI(self)
 
     # Passkeys in one step
 

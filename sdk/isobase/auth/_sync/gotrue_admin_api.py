@@ -53,10 +53,10 @@ class SyncGoTrueAdminAPI(SyncGoTrueBaseAPI):
         proxy: str | None = None,
     ) -> None:
         super().__init__(url=url, headers=headers or {}, http_client=http_client, verify=verify, proxy=proxy)
-        self.mfa = SyncGoTrueAdminMFAAPI(self)
-        self.oauth = SyncGoTrueAdminOAuthAPI(self)
-        self.custom_providers = SyncGoTrueAdminCustomProvidersAPI(self)
-        self.passkey = SyncGoTrueAdminPasskeyAPI(self)
+        self.mfa: SyncGoTrueAdminMFAAPI = SyncGoTrueAdminMFAAPI(self)
+        self.oauth: SyncGoTrueAdminOAuthAPI = SyncGoTrueAdminOAuthAPI(self)
+        self.custom_providers: SyncGoTrueAdminCustomProvidersAPI = SyncGoTrueAdminCustomProvidersAPI(self)
+        self.passkey: SyncGoTrueAdminPasskeyAPI = SyncGoTrueAdminPasskeyAPI(self)
 
     def sign_out(self, jwt: str, scope: SignOutScope = "global") -> None:
         """End sessions of a user whose access token ``jwt`` is: this one, the others, or all of them."""

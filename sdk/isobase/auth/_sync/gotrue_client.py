@@ -90,10 +90,12 @@ class SyncGoTrueClient(SyncClaims):
         self._jwks: JWKSet = {"keys": []}
         self._jwks_ttl = JWKS_TTL_S
         self._jwks_cached_at: float | None = None
-        self.admin = SyncGoTrueAdminAPI(url=self._url, headers=self._headers, http_client=self._http_client)
-        self.mfa = SyncGoTrueMFAAPI(self)
-        self.passkey = SyncGoTruePasskeyAPI(self)
-        self.oauth = SyncGoTrueOAuthAPI(self)
+        self.admin: SyncGoTrueAdminAPI = SyncGoTrueAdminAPI(
+            url=self._url, headers=self._headers, http_client=self._http_client
+        )
+        self.mfa: SyncGoTrueMFAAPI = SyncGoTrueMFAAPI(self)
+        self.passkey: SyncGoTruePasskeyAPI = SyncGoTruePasskeyAPI(self)
+        self.oauth: SyncGoTrueOAuthAPI = SyncGoTrueOAuthAPI(self)
 
     # Passkeys in one step
 

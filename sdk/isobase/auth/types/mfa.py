@@ -154,8 +154,6 @@ class AuthMFAEnrollResponse(Model):
     friendly_name: str
     phone: str | None = None
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
     @model_validator(mode="after")
     def validate_phone_required_for_phone_type(self) -> AuthMFAEnrollResponse:
         if self.type == "phone" and not self.phone:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from time import time
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired, TypeAlias
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
@@ -75,7 +75,7 @@ Provider = (
 
 EmailOtpType = Literal["signup", "invite", "magiclink", "recovery", "email_change", "email"]
 AuthChangeEventMFA = Literal["MFA_CHALLENGE_VERIFIED"]
-AuthFlowType = Literal["pkce", "implicit"]
+AuthFlowType: TypeAlias = Literal["pkce", "implicit"]
 AuthChangeEvent = Literal[
     "PASSWORD_RECOVERY",
     "SIGNED_IN",

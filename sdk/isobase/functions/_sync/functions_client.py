@@ -70,8 +70,8 @@ class SyncFunctionsClient:
     ) -> None:
         if not is_http_url(url):
             raise ValueError("url must be a valid HTTP URL string")
-        self.url = httpx.URL(url)
-        self.headers = client_headers(headers)
+        self.url: httpx.URL = httpx.URL(url)
+        self.headers: httpx.Headers = client_headers(headers)
         for name, value in (("timeout", timeout), ("verify", verify), ("proxy", proxy)):
             if value is not None:
                 warn(
@@ -79,8 +79,8 @@ class SyncFunctionsClient:
                     DeprecationWarning,
                     stacklevel=2,
                 )
-        self.verify = True if verify is None else bool(verify)
-        self.timeout = DEFAULT_TIMEOUT_S if timeout is None else int(abs(timeout))
+        self.verify: bool = True if verify is None else bool(verify)
+        self.timeout: int = DEFAULT_TIMEOUT_S if timeout is None else int(abs(timeout))
         self._region = region
         self._client = http_client or SyncSession(
             verify=self.verify, timeout=self.timeout, proxy=proxy, follow_redirects=True

@@ -53,6 +53,8 @@ class AsyncRealtimeChannel(SendingChannel):
     refused join, with the client's token of that moment. ``state`` says where it stands.
     """
 
+    state: ChannelStates
+
     def __init__(self, socket: AsyncRealtimeClient, topic: str, params: RealtimeChannelOptions | None = None) -> None:
         super().__init__(socket, topic, params or joining.default_options(), AsyncRealtimePresence())
         self.subscribe_callback: SubscribeCallback | None = None
@@ -62,8 +64,8 @@ class AsyncRealtimeChannel(SendingChannel):
         self._presence_enabled = False
         self._subscribe_waiter: asyncio.Future[None] | None = None
         self._face: object | None = None  # the sync channel that shows this one
-        self.join_push = self._create_join_push()
-        self.rejoin_timer = AsyncTimer(self._rejoin_if_connected, delays.rejoin_delay)
+        self.join_push: AsyncPush = self._create_join_push()
+        self.rejoin_timer: AsyncTimer = AsyncTimer(self._rejoin_if_connected, delays.rejoin_delay)
 
     # state
 

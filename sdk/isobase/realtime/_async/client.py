@@ -121,7 +121,7 @@ class AsyncRealtimeClient(RealtimeSocket):
             log_level=log_level,
             headers=headers or {},
         )
-        self.http_endpoint = http_endpoint_url(url)
+        self.http_endpoint: str = http_endpoint_url(url)
         self.apikey = token
         self.access_token = token
         self._told_token = token  # what channels were told; `access_token` may be set before

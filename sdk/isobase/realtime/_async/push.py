@@ -46,13 +46,13 @@ class AsyncPush:
         payload: Mapping[str, Any] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
-        self.channel = channel
-        self.event = event
+        self.channel: AsyncRealtimeChannel = channel
+        self.event: str = event
         self.payload: Mapping[str, Any] = payload or {}
-        self.timeout = timeout
+        self.timeout: float = timeout
         self.ref: str | None = None
         self.received_resp: tuple[Status, dict[str, Any] | ReplyPostgresChanges] | None = None
-        self.sent = False
+        self.sent: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self._callbacks: list[tuple[Status, Callable[..., object]]] = []
 

@@ -46,9 +46,9 @@ class SendingChannel(ChannelListeners):
     ) -> None:
         super().__init__(topic, params, presence)
         self.socket = socket
-        self.state = ChannelStates.CLOSED
-        self.timeout = socket.timeout
-        self.broadcast_endpoint_url = f"{http_endpoint_url(socket.http_endpoint)}/api/broadcast"
+        self.state: ChannelStates = ChannelStates.CLOSED
+        self.timeout: float = socket.timeout
+        self.broadcast_endpoint_url: str = f"{http_endpoint_url(socket.http_endpoint)}/api/broadcast"
         self._joined_once = False
         self._is_over = False
         self._tracked: dict[str, Any] | None = None

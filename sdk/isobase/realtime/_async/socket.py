@@ -69,7 +69,7 @@ class RealtimeSocket:
         self.reconnect_after = reconnect_after
         self.vsn = vsn
         self.headers = headers
-        self.ref = 0
+        self.ref: int = 0
         self._log = log
         self._log_level = log_level
         self._websocket_factory = websocket_factory

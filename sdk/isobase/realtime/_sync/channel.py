@@ -49,7 +49,7 @@ class SyncRealtimeChannel:
         self.socket = socket
         self._core = AsyncRealtimeChannel(socket._core, topic, params)
         self._threads = socket._threads
-        self.presence = SyncRealtimePresence(self)
+        self.presence: SyncRealtimePresence = SyncRealtimePresence(self)
         self.presence._use(self._core._call)
         self._core.presence = self.presence
         self._streams: list[SyncEvents[Any]] = []

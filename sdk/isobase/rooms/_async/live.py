@@ -32,10 +32,10 @@ class AsyncLiveRoom:
         self.room_id = room_id
         self.status = status
         self.after = after
-        self.state = RoomState(after or 0)
+        self.state: RoomState = RoomState(after or 0)
         self.room: Room | None = None
         self.recent: list[Message] = []
-        self.is_over = False
+        self.is_over: bool = False
         self._events: AsyncMailbox[RoomEvent | BaseException | None] = AsyncMailbox(MAX_WAITING_EVENTS)
 
     async def events(self) -> AsyncIterator[RoomEvent]:

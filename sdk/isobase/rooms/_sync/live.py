@@ -33,10 +33,10 @@ class SyncLiveRoom:
         self.room_id = room_id
         self.status = status
         self.after = after
-        self.state = RoomState(after or 0)
+        self.state: RoomState = RoomState(after or 0)
         self.room: Room | None = None
         self.recent: list[Message] = []
-        self.is_over = False
+        self.is_over: bool = False
         self._events: SyncMailbox[RoomEvent | BaseException | None] = SyncMailbox(MAX_WAITING_EVENTS)
 
     def events(self) -> Iterator[RoomEvent]:

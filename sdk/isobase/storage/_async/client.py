@@ -49,8 +49,8 @@ class AsyncStorageClient(AsyncStorageBucketAPI):
         _warn_of("verify", verify)
         _warn_of("proxy", proxy)
         all_headers = {"X-Client-Info": client_info(), **headers}
-        self.verify = bool(verify) if verify is not None else True
-        self.timeout = int(abs(timeout)) if timeout is not None else DEFAULT_TIMEOUT
+        self.verify: bool = bool(verify) if verify is not None else True
+        self.timeout: int = int(abs(timeout)) if timeout is not None else DEFAULT_TIMEOUT
         self.session: httpx.AsyncClient = (
             AsyncSession.of(http_client)
             if http_client is not None

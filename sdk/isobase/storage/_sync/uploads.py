@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import overload
 
 from isobase._acompat import bounded
 from isobase.storage._options import FileSettings, file_settings, with_guessed_type
@@ -99,6 +100,29 @@ class SyncUploads(SyncObjectRequests):
         """Upload with the ``token`` of :meth:`create_signed_upload_url`; other arguments and errors as for :meth:`upload`."""
         wishes = _Wishes(on_progress, size, resumable, store)
         return self._upload("PUT", path, file, file_settings(file_options), token, wishes)
+
+    # Two forms, because type checkers read a dictionary of files of several kinds in the light of one expected type alone.
+    @overload
+    def upload_many(
+        self,
+        files: Mapping[str, FileInput],
+        file_options: FileOptions | None = None,
+        *,
+        parallel: int = 4,
+        on_progress: Callable[[str, int, int | None], object] | None = None,
+        store: UploadStore | None = None,
+    ) -> list[UploadResponse]: ...
+
+    @overload
+    def upload_many(
+        self,
+        files: Iterable[tuple[str, FileInput]],
+        file_options: FileOptions | None = None,
+        *,
+        parallel: int = 4,
+        on_progress: Callable[[str, int, int | None], object] | None = None,
+        store: UploadStore | None = None,
+    ) -> list[UploadResponse]: ...
 
     def upload_many(
         self,
