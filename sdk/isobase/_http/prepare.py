@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import httpx
 
-__all__ = ["SHORT_ARGUMENTS", "Origin", "ShortRequest", "origin_of", "place_of", "short_request"]
+__all__ = ["Origin", "ShortRequest", "origin_of", "place_of", "short_arguments", "short_request"]
 
 SHORT_ARGUMENTS = frozenset({"headers", "params", "json", "content", "extensions"})
 """The arguments of httpx's ``request`` that a request made the short way may have."""
+IDLE_WHEN_NONE = frozenset({"data", "files", "cookies"})
+"""The arguments that say nothing where they are None."""
 
 # What httpx leaves as it is in a URL; anything else (spaces, quotes, letters beyond ASCII, dot segments) is for httpx
 # to normalise.
@@ -121,6 +123,14 @@ def merged_headers(
         for header in _encoded(given):
             merged[header[0].lower()] = header
     return merged
+
+
+def short_arguments(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Give those of httpx's arguments that say something; None where one is not for a request made the short way."""
+    if arguments.keys() <= SHORT_ARGUMENTS:
+        return arguments
+    said = {name: value for name, value in arguments.items() if value is not None or name not in IDLE_WHEN_NONE}
+    return said if said.keys() <= SHORT_ARGUMENTS else None
 
 
 def short_request(

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from isobase._http.prepare import place_of, short_request
+from isobase._http.prepare import place_of, short_arguments, short_request
 
 BASE = {"apikey": "k", "Content-Type": "application/json", "Accept-Profile": "public"}
 
@@ -69,3 +69,13 @@ def test_a_url_that_httpx_would_change_is_left_to_httpx(url: str) -> None:
 
 def test_bodies_that_are_read_piece_by_piece_are_left_to_httpx() -> None:
     assert short_request("POST", "http://a.example/", httpx.Headers(), {}, content=iter([b"a"])) is None
+
+
+def test_arguments_that_say_nothing_keep_the_short_way() -> None:
+    said = {"json": None, "headers": {"a": "b"}}
+    assert short_arguments({**said, "files": None, "data": None, "cookies": None}) == said
+
+
+@pytest.mark.parametrize("argument", [{"files": {"a": b"b"}}, {"data": {"a": "b"}}, {"timeout": None}])
+def test_arguments_that_only_httpx_knows_are_left_to_it(argument: dict[str, Any]) -> None:
+    assert short_arguments({"headers": None, **argument}) is None

@@ -27,7 +27,7 @@ from isobase._http._sync.pool import MAX_CONNECTIONS, SyncPool
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.limits import DEADLINE_EXTENSION
 from isobase._http.options import CallOptions, CallPolicy, current_options
-from isobase._http.prepare import SHORT_ARGUMENTS, ShortRequest, short_request
+from isobase._http.prepare import ShortRequest, short_arguments, short_request
 from isobase._http.redirects import keeps_keys
 from isobase._http.retry import Again, again_after_answer, again_after_error, delay_s, is_read
 from isobase._http.tracing import TRACE_HEADERS, Tracing, finish
@@ -165,10 +165,10 @@ class SyncSession(httpx.Client):
             and self._inner is None
             and not self._params
             and not self._cookies
-            and arguments.keys() <= SHORT_ARGUMENTS
+            and (short := short_arguments(arguments)) is not None
         ):
             steps = self._timeout.as_dict()
-            request = short_request(method.upper(), str(url), self._headers, steps, **arguments)
+            request = short_request(method.upper(), str(url), self._headers, steps, **short)
             if request is not None:
                 return request
         return self.build_request(method, url, **arguments)

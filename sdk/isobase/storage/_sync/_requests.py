@@ -44,8 +44,10 @@ class SyncObjectRequests:
         return response
 
     def _all_headers(self, headers: Mapping[str, Any] | None) -> httpx.Headers:
+        if not headers:
+            return self._headers
         merged = httpx.Headers(self._headers)
-        merged.update(headers or {})
+        merged.update(headers)
         return merged
 
     def info(self, path: str) -> dict[str, Any]:
