@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from httpx import AsyncClient
 
 from isobase.auth import AsyncGoTrueClient, AsyncSupportedStorage, AuthFlowType, SyncSupportedStorage
+from isobase.auth.types import JWK, JWKSet
 from isobase.types import SessionInUrl
 
 __all__ = ["AsyncSupabaseAuthClient"]
@@ -60,6 +61,19 @@ class AsyncSupabaseAuthClient(AsyncGoTrueClient):
             append_flow_id_to_redirects=append_flow_id_to_redirects,
         )
         self._session_in_url = detect_session_in_url
+        self._keys_of: AsyncSupabaseAuthClient | None = None
+
+    def _act_for(self, access_token: str, *, keys_of: AsyncSupabaseAuthClient) -> None:
+        """Speak of the user of a token while nobody signs in here; the server's public keys are those that ``keys_of``
+        keeps.
+        """
+        self._given_token = access_token
+        self._keys_of = keys_of
+
+    async def _fetch_jwks(self, kid: str, jwks: JWKSet) -> JWK:
+        if self._keys_of is not None:
+            return await self._keys_of._fetch_jwks(kid, jwks)
+        return await super()._fetch_jwks(kid, jwks)
 
     async def initialize(self, *, url: str | None = None) -> None:
         """Load the session of a redirect's URL, where the options allow it, or else the stored one; errors are the

@@ -31,6 +31,7 @@ from isobase._keys import (
     project_headers,
     warn_of_unknown_key,
 )
+from isobase._making import MAKING
 from isobase.auth._async.storage import AsyncMemoryStorage
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import AsyncClientOptions
@@ -94,6 +95,7 @@ class AsyncClient:
         self._own_features: AsyncFeatures | None = None
         self._owner: AsyncClient | None = None
         self._followed: AsyncClient | None = None
+        self._user_token: str | None = None
 
     def _set_options(self, options: AsyncClientOptions) -> None:
         """Begin with ``options``: no sub-client, no session."""
@@ -146,8 +148,13 @@ class AsyncClient:
         if self._auth is None:
             if self.options.access_token is not None:
                 raise SupabaseException("auth cannot be used by a client whose tokens come from access_token")
-            self._auth = self._init_supabase_auth_client(str(self.auth_url), self.options)
-            self._auth.on_auth_state_change(self._listen_to_auth_events)
+            with MAKING:
+                if self._auth is None:
+                    auth = self._init_supabase_auth_client(str(self.auth_url), self.options)
+                    auth.on_auth_state_change(self._listen_to_auth_events)
+                    if self._user_token is not None and self._owner is not None:
+                        auth._act_for(self._user_token, keys_of=self._owner.auth)
+                    self._auth = auth
         return self._auth
 
     @auth.setter
@@ -158,12 +165,15 @@ class AsyncClient:
     def realtime(self) -> AsyncRealtimeClient:
         """The realtime client."""
         if self._realtime is None:
-            self._realtime = self._init_realtime_client(
-                self.realtime_url,
-                self.supabase_key,
-                self._realtime_options(),
-            )
-            self._realtime.access_token = self._current_token()  # what is sent over HTTP before anything was joined
+            with MAKING:
+                if self._realtime is None:
+                    realtime = self._init_realtime_client(
+                        self.realtime_url,
+                        self.supabase_key,
+                        self._realtime_options(),
+                    )
+                    realtime.access_token = self._current_token()  # what is sent over HTTP before anything was joined
+                    self._realtime = realtime
         return self._realtime
 
     @realtime.setter
@@ -181,29 +191,33 @@ class AsyncClient:
     def postgrest(self) -> AsyncPostgrestClient:
         """The data client."""
         if self._postgrest is None:
-            self._postgrest = self._init_postgrest_client(
-                rest_url=str(self.rest_url),
-                headers=self.options.headers,
-                schema=self.options.schema,
-                http_client=self._session(
-                    self.options.postgrest_client_timeout,
-                    retries=self.options.retries if self.options.postgrest_client_retry else 0,
-                    unsaid_timeout=whole_timeout_s(self.options.postgrest_client_timeout),
-                    may_have_keys=True,
-                ),
-                retry_enabled=self.options.postgrest_client_retry,
-            )
+            with MAKING:
+                if self._postgrest is None:
+                    self._postgrest = self._init_postgrest_client(
+                        rest_url=str(self.rest_url),
+                        headers=self.options.headers,
+                        schema=self.options.schema,
+                        http_client=self._session(
+                            self.options.postgrest_client_timeout,
+                            retries=self.options.retries if self.options.postgrest_client_retry else 0,
+                            unsaid_timeout=whole_timeout_s(self.options.postgrest_client_timeout),
+                            may_have_keys=True,
+                        ),
+                        retry_enabled=self.options.postgrest_client_retry,
+                    )
         return self._postgrest
 
     @property
     def storage(self) -> AsyncStorageClient:
         """The storage client."""
         if self._storage is None:
-            self._storage = self._init_storage_client(
-                storage_url=str(self.storage_url),
-                headers=self.options.headers,
-                http_client=self._session(self.options.storage_client_timeout),
-            )
+            with MAKING:
+                if self._storage is None:
+                    self._storage = self._init_storage_client(
+                        storage_url=str(self.storage_url),
+                        headers=self.options.headers,
+                        http_client=self._session(self.options.storage_client_timeout),
+                    )
         return self._storage
 
     @property
@@ -212,20 +226,22 @@ class AsyncClient:
         could check.
         """
         if self._functions is None:
-            from isobase.functions import AsyncFunctionsClient
+            with MAKING:
+                if self._functions is None:
+                    from isobase.functions import AsyncFunctionsClient
 
-            headers = dict(self.options.headers)
-            if is_opaque_key(self.supabase_key) and headers["Authorization"] == bearer(self.supabase_key):
-                del headers["Authorization"]
-            self._functions = AsyncFunctionsClient(
-                url=str(self.functions_url),
-                headers=headers,
-                http_client=self._session(
-                    self.options.function_client_timeout,
-                    headers=headers,
-                    unsaid_timeout=whole_timeout_s(self.options.function_client_timeout),
-                ),
-            )
+                    headers = dict(self.options.headers)
+                    if is_opaque_key(self.supabase_key) and headers["Authorization"] == bearer(self.supabase_key):
+                        del headers["Authorization"]
+                    self._functions = AsyncFunctionsClient(
+                        url=str(self.functions_url),
+                        headers=headers,
+                        http_client=self._session(
+                            self.options.function_client_timeout,
+                            headers=headers,
+                            unsaid_timeout=whole_timeout_s(self.options.function_client_timeout),
+                        ),
+                    )
         return self._functions
 
     # Isobase's own.
@@ -234,20 +250,24 @@ class AsyncClient:
     def db(self) -> AsyncDatabases:
         """Databases and tables made at run time; Isobase alone has them."""
         if self._db is None:
-            from isobase.db import AsyncDatabases
+            with MAKING:
+                if self._db is None:
+                    from isobase.db import AsyncDatabases
 
-            self._db = AsyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
+                    self._db = AsyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
         return self._db
 
     @property
     def rooms(self) -> AsyncRooms:
         """Chat rooms; Isobase alone has them."""
         if self._rooms is None:
-            from isobase.rooms import AsyncRooms
+            with MAKING:
+                if self._rooms is None:
+                    from isobase.rooms import AsyncRooms
 
-            self._rooms = AsyncRooms(
-                str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
-            )
+                    self._rooms = AsyncRooms(
+                        str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
+                    )
         return self._rooms
 
     async def _bearer(self) -> str:
@@ -259,19 +279,22 @@ class AsyncClient:
     def uploads(self) -> AsyncUploads:
         """Uploads of users by kind; Isobase alone has them."""
         if self._uploads is None:
-            from isobase.uploads import AsyncUploads
+            with MAKING:
+                if self._uploads is None:
+                    from isobase.uploads import AsyncUploads
 
-            # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its signature.
-            store = (
-                AsyncSession.sharing(
-                    self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
-                )
-                if self.options.httpx_client is None
-                else self.options.httpx_client
-            )
-            self._uploads = AsyncUploads(
-                str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
-            )
+                    # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its
+                    # signature.
+                    store = (
+                        AsyncSession.sharing(
+                            self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
+                        )
+                        if self.options.httpx_client is None
+                        else self.options.httpx_client
+                    )
+                    self._uploads = AsyncUploads(
+                        str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
+                    )
         return self._uploads
 
     # Short ways to them.
@@ -362,7 +385,8 @@ class AsyncClient:
         """Give a client that acts as the user of ``access_token``, on this client's connections.
 
         Made for web servers: it costs microseconds, keeps no session, renews none, and needs no closing. It
-        ends with this client. Raises ``ValueError`` for an empty token, with which servers would look at the key.
+        ends with this client. Its ``auth`` speaks of that user: ``get_user()``, ``get_claims()`` and what else needs a user
+        work without a session. Raises ``ValueError`` for an empty token, with which servers would look at the key.
         """
         if not access_token or access_token.isspace():
             raise ValueError("access_token must be a user's token, not empty")
@@ -377,6 +401,7 @@ class AsyncClient:
         view = self._view(options)
         view._follows_session = False
         view._followed = None
+        view._user_token = access_token
         return view
 
     def with_options(self, **changes: Any) -> Self:
@@ -406,7 +431,9 @@ class AsyncClient:
         if self._owner is not None:
             return self._owner._pool()
         if self._own_session is None:
-            self._own_session = AsyncSession(http2=self.options.http2)
+            with MAKING:
+                if self._own_session is None:
+                    self._own_session = AsyncSession(http2=self.options.http2)
         return self._own_session
 
     def _features(self) -> AsyncFeatures:
@@ -414,9 +441,11 @@ class AsyncClient:
         if self._owner is not None:
             return self._owner._features()
         if self._own_features is None:
-            given = self.options.httpx_client
-            session = self._pool() if given is None else AsyncSession.of(given)
-            self._own_features = AsyncFeatures(session, str(self.supabase_url.join(".well-known/isobase")))
+            with MAKING:
+                if self._own_features is None:
+                    given = self.options.httpx_client
+                    session = self._pool() if given is None else AsyncSession.of(given)
+                    self._own_features = AsyncFeatures(session, str(self.supabase_url.join(".well-known/isobase")))
         return self._own_features
 
     def _session(

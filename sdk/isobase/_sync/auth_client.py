@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from httpx import Client
 
 from isobase.auth import AuthFlowType, SyncGoTrueClient, SyncSupportedStorage
+from isobase.auth.types import JWK, JWKSet
 from isobase.types import SessionInUrl
 
 __all__ = ["SyncSupabaseAuthClient"]
@@ -58,6 +59,19 @@ class SyncSupabaseAuthClient(SyncGoTrueClient):
             append_flow_id_to_redirects=append_flow_id_to_redirects,
         )
         self._session_in_url = detect_session_in_url
+        self._keys_of: SyncSupabaseAuthClient | None = None
+
+    def _act_for(self, access_token: str, *, keys_of: SyncSupabaseAuthClient) -> None:
+        """Speak of the user of a token while nobody signs in here; the server's public keys are those that ``keys_of``
+        keeps.
+        """
+        self._given_token = access_token
+        self._keys_of = keys_of
+
+    def _fetch_jwks(self, kid: str, jwks: JWKSet) -> JWK:
+        if self._keys_of is not None:
+            return self._keys_of._fetch_jwks(kid, jwks)
+        return super()._fetch_jwks(kid, jwks)
 
     def initialize(self, *, url: str | None = None) -> None:
         """Load the session of a redirect's URL, where the options allow it, or else the stored one; errors are the

@@ -30,6 +30,7 @@ from isobase._keys import (
     project_headers,
     warn_of_unknown_key,
 )
+from isobase._making import MAKING
 from isobase.auth._sync.storage import SyncMemoryStorage
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import SyncClientOptions
@@ -93,6 +94,7 @@ class Client:
         self._own_features: SyncFeatures | None = None
         self._owner: Client | None = None
         self._followed: Client | None = None
+        self._user_token: str | None = None
 
     def _set_options(self, options: SyncClientOptions) -> None:
         """Begin with ``options``: no sub-client, no session."""
@@ -142,8 +144,13 @@ class Client:
         if self._auth is None:
             if self.options.access_token is not None:
                 raise SupabaseException("auth cannot be used by a client whose tokens come from access_token")
-            self._auth = self._init_supabase_auth_client(str(self.auth_url), self.options)
-            self._auth.on_auth_state_change(self._listen_to_auth_events)
+            with MAKING:
+                if self._auth is None:
+                    auth = self._init_supabase_auth_client(str(self.auth_url), self.options)
+                    auth.on_auth_state_change(self._listen_to_auth_events)
+                    if self._user_token is not None and self._owner is not None:
+                        auth._act_for(self._user_token, keys_of=self._owner.auth)
+                    self._auth = auth
         return self._auth
 
     @auth.setter
@@ -154,12 +161,15 @@ class Client:
     def realtime(self) -> SyncRealtimeClient:
         """The realtime client."""
         if self._realtime is None:
-            self._realtime = self._init_realtime_client(
-                self.realtime_url,
-                self.supabase_key,
-                self._realtime_options(),
-            )
-            self._realtime.access_token = self._current_token()  # what is sent over HTTP before anything was joined
+            with MAKING:
+                if self._realtime is None:
+                    realtime = self._init_realtime_client(
+                        self.realtime_url,
+                        self.supabase_key,
+                        self._realtime_options(),
+                    )
+                    realtime.access_token = self._current_token()  # what is sent over HTTP before anything was joined
+                    self._realtime = realtime
         return self._realtime
 
     @realtime.setter
@@ -177,29 +187,33 @@ class Client:
     def postgrest(self) -> SyncPostgrestClient:
         """The data client."""
         if self._postgrest is None:
-            self._postgrest = self._init_postgrest_client(
-                rest_url=str(self.rest_url),
-                headers=self.options.headers,
-                schema=self.options.schema,
-                http_client=self._session(
-                    self.options.postgrest_client_timeout,
-                    retries=self.options.retries if self.options.postgrest_client_retry else 0,
-                    unsaid_timeout=whole_timeout_s(self.options.postgrest_client_timeout),
-                    may_have_keys=True,
-                ),
-                retry_enabled=self.options.postgrest_client_retry,
-            )
+            with MAKING:
+                if self._postgrest is None:
+                    self._postgrest = self._init_postgrest_client(
+                        rest_url=str(self.rest_url),
+                        headers=self.options.headers,
+                        schema=self.options.schema,
+                        http_client=self._session(
+                            self.options.postgrest_client_timeout,
+                            retries=self.options.retries if self.options.postgrest_client_retry else 0,
+                            unsaid_timeout=whole_timeout_s(self.options.postgrest_client_timeout),
+                            may_have_keys=True,
+                        ),
+                        retry_enabled=self.options.postgrest_client_retry,
+                    )
         return self._postgrest
 
     @property
     def storage(self) -> SyncStorageClient:
         """The storage client."""
         if self._storage is None:
-            self._storage = self._init_storage_client(
-                storage_url=str(self.storage_url),
-                headers=self.options.headers,
-                http_client=self._session(self.options.storage_client_timeout),
-            )
+            with MAKING:
+                if self._storage is None:
+                    self._storage = self._init_storage_client(
+                        storage_url=str(self.storage_url),
+                        headers=self.options.headers,
+                        http_client=self._session(self.options.storage_client_timeout),
+                    )
         return self._storage
 
     @property
@@ -208,20 +222,22 @@ class Client:
         could check.
         """
         if self._functions is None:
-            from isobase.functions import SyncFunctionsClient
+            with MAKING:
+                if self._functions is None:
+                    from isobase.functions import SyncFunctionsClient
 
-            headers = dict(self.options.headers)
-            if is_opaque_key(self.supabase_key) and headers["Authorization"] == bearer(self.supabase_key):
-                del headers["Authorization"]
-            self._functions = SyncFunctionsClient(
-                url=str(self.functions_url),
-                headers=headers,
-                http_client=self._session(
-                    self.options.function_client_timeout,
-                    headers=headers,
-                    unsaid_timeout=whole_timeout_s(self.options.function_client_timeout),
-                ),
-            )
+                    headers = dict(self.options.headers)
+                    if is_opaque_key(self.supabase_key) and headers["Authorization"] == bearer(self.supabase_key):
+                        del headers["Authorization"]
+                    self._functions = SyncFunctionsClient(
+                        url=str(self.functions_url),
+                        headers=headers,
+                        http_client=self._session(
+                            self.options.function_client_timeout,
+                            headers=headers,
+                            unsaid_timeout=whole_timeout_s(self.options.function_client_timeout),
+                        ),
+                    )
         return self._functions
 
     # Isobase's own.
@@ -230,20 +246,24 @@ class Client:
     def db(self) -> SyncDatabases:
         """Databases and tables made at run time; Isobase alone has them."""
         if self._db is None:
-            from isobase.db import SyncDatabases
+            with MAKING:
+                if self._db is None:
+                    from isobase.db import SyncDatabases
 
-            self._db = SyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
+                    self._db = SyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
         return self._db
 
     @property
     def rooms(self) -> SyncRooms:
         """Chat rooms; Isobase alone has them."""
         if self._rooms is None:
-            from isobase.rooms import SyncRooms
+            with MAKING:
+                if self._rooms is None:
+                    from isobase.rooms import SyncRooms
 
-            self._rooms = SyncRooms(
-                str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
-            )
+                    self._rooms = SyncRooms(
+                        str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
+                    )
         return self._rooms
 
     def _bearer(self) -> str:
@@ -255,19 +275,22 @@ class Client:
     def uploads(self) -> SyncUploads:
         """Uploads of users by kind; Isobase alone has them."""
         if self._uploads is None:
-            from isobase.uploads import SyncUploads
+            with MAKING:
+                if self._uploads is None:
+                    from isobase.uploads import SyncUploads
 
-            # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its signature.
-            store = (
-                SyncSession.sharing(
-                    self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
-                )
-                if self.options.httpx_client is None
-                else self.options.httpx_client
-            )
-            self._uploads = SyncUploads(
-                str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
-            )
+                    # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its
+                    # signature.
+                    store = (
+                        SyncSession.sharing(
+                            self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
+                        )
+                        if self.options.httpx_client is None
+                        else self.options.httpx_client
+                    )
+                    self._uploads = SyncUploads(
+                        str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
+                    )
         return self._uploads
 
     # Short ways to them.
@@ -358,7 +381,8 @@ class Client:
         """Give a client that acts as the user of ``access_token``, on this client's connections.
 
         Made for web servers: it costs microseconds, keeps no session, renews none, and needs no closing. It
-        ends with this client. Raises ``ValueError`` for an empty token, with which servers would look at the key.
+        ends with this client. Its ``auth`` speaks of that user: ``get_user()``, ``get_claims()`` and what else needs a user
+        work without a session. Raises ``ValueError`` for an empty token, with which servers would look at the key.
         """
         if not access_token or access_token.isspace():
             raise ValueError("access_token must be a user's token, not empty")
@@ -373,6 +397,7 @@ class Client:
         view = self._view(options)
         view._follows_session = False
         view._followed = None
+        view._user_token = access_token
         return view
 
     def with_options(self, **changes: Any) -> Self:
@@ -402,7 +427,9 @@ class Client:
         if self._owner is not None:
             return self._owner._pool()
         if self._own_session is None:
-            self._own_session = SyncSession(http2=self.options.http2)
+            with MAKING:
+                if self._own_session is None:
+                    self._own_session = SyncSession(http2=self.options.http2)
         return self._own_session
 
     def _features(self) -> SyncFeatures:
@@ -410,9 +437,11 @@ class Client:
         if self._owner is not None:
             return self._owner._features()
         if self._own_features is None:
-            given = self.options.httpx_client
-            session = self._pool() if given is None else SyncSession.of(given)
-            self._own_features = SyncFeatures(session, str(self.supabase_url.join(".well-known/isobase")))
+            with MAKING:
+                if self._own_features is None:
+                    given = self.options.httpx_client
+                    session = self._pool() if given is None else SyncSession.of(given)
+                    self._own_features = SyncFeatures(session, str(self.supabase_url.join(".well-known/isobase")))
         return self._own_features
 
     def _session(

@@ -35,12 +35,9 @@ class AsyncClaims(AsyncUsers):
         ``AuthInvalidJwtError`` for a token that is none, has ended, or was not signed by the server; ``AuthApiError``
         when the server refuses it.
         """
-        token = jwt
+        token = jwt or await self._user_token()
         if not token:
-            session = await self.get_session()
-            if session is None:
-                return None
-            token = session.access_token
+            return None
         decoded = decode_jwt(token)
         if not allow_expired:
             validate_exp(decoded["payload"].get("exp"))

@@ -102,10 +102,10 @@ class AsyncGoTrueMFAAPI:
         With ``jwt``, a user's access token, tell it of that one, whose factors the server is asked for. Without a session
         both levels are None.
         """
-        if jwt:
-            response = await self._client.get_user(jwt)
-            return assurance_level(jwt, response.user.factors if response else None)
-        session = await self._client.get_session()
+        session = None if jwt else await self._client.get_session()
+        if session is None and (token := jwt or await self._client._user_token()):
+            response = await self._client.get_user(token)
+            return assurance_level(token, response.user.factors if response else None)
         if session is None:
             return AuthMFAGetAuthenticatorAssuranceLevelResponse(current_authentication_methods=[])
         return assurance_level(session.access_token, session.user.factors)

@@ -82,6 +82,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         self._persist_session = persist_session
         self._storage = storage if storage is not None else AsyncMemoryStorage()
         self._in_memory_session: Session | None = None
+        self._given_token: str | None = None
         self._subscribers = Subscribers()
 
         self._writing = AsyncMutex()
@@ -131,6 +132,18 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
             if is_refusal(error) or is_expired(session, time.time(), self._skew_s):
                 raise
             return session
+
+    async def _user_token(self) -> str | None:
+        """Give the access token of calls that need a user: the session's, else the one that the client was made for."""
+        session = await self.get_session()
+        return session.access_token if session is not None else self._given_token
+
+    async def _token_needed(self) -> str:
+        """Give that token; AuthSessionMissingError when there is none."""
+        token = await self._user_token()
+        if token is None:
+            raise AuthSessionMissingError()
+        return token
 
     async def _load_session(self) -> Session | None:
         """Read the session as it is kept, due or not. What another process has changed is told to the subscribers."""

@@ -6,7 +6,6 @@ from typing import Any, Literal, Protocol
 
 from httpx import QueryParams, Response
 
-from isobase.auth.errors import AuthSessionMissingError
 from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, UserResponse
 
 __all__ = ["AsyncSignedIn", "token_of"]
@@ -17,6 +16,13 @@ class AsyncSignedIn(Protocol):
 
     async def get_session(self) -> Session | None:
         """Give the session, refreshed when it is about to end."""
+
+    async def _token_needed(self) -> str:
+        """Give the access token of the user; AuthSessionMissingError when nobody is signed in."""
+        ...
+
+    async def _user_token(self) -> str | None:
+        """Give that token, or None."""
 
     async def get_user(self, jwt: str | None = None) -> UserResponse | None:
         """Ask the server for the user."""
@@ -39,7 +45,4 @@ class AsyncSignedIn(Protocol):
 
 async def token_of(client: AsyncSignedIn) -> str:
     """Give the access token of the signed-in user; AuthSessionMissingError when nobody is."""
-    session = await client.get_session()
-    if session is None:
-        raise AuthSessionMissingError()
-    return session.access_token
+    return await client._token_needed()

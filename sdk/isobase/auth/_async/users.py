@@ -24,7 +24,6 @@ from isobase.auth.types import (
     AuthResponse,
     IdentitiesResponse,
     OAuthResponse,
-    Session,
     SignInWithIdTokenCredentials,
     SignInWithOAuthCredentials,
     SignOutOptions,
@@ -58,12 +57,13 @@ class AsyncUsers(AsyncSignIn):
         if jwt:
             return parse_user_response(await self._request("GET", "user", jwt=jwt))
         session = await self.get_session()
-        if session is None:
+        token = session.access_token if session is not None else self._given_token
+        if token is None:
             return None
         try:
-            return parse_user_response(await self._request("GET", "user", jwt=session.access_token))
+            return parse_user_response(await self._request("GET", "user", jwt=token))
         except AuthApiError as error:
-            if error.code == "session_not_found" and await self._remove_if_current(session):
+            if session is not None and error.code == "session_not_found" and await self._remove_if_current(session):
                 self._notify_signed_out("session_expired")
             raise
 
@@ -73,7 +73,7 @@ class AsyncUsers(AsyncSignIn):
         A new address or number counts once it is confirmed; until then the user shows it as ``new_email`` or
         ``new_phone``.
         """
-        session = await self._session_needed()
+        token = await self._token_needed()
         response = await self._send(
             Call(
                 "user",
@@ -82,7 +82,7 @@ class AsyncUsers(AsyncSignIn):
                 with_pkce=attributes.get("email") is not None,
                 method="PUT",
             ),
-            jwt=session.access_token,
+            jwt=token,
         )
         changed = parse_user_response(response)
         self._notify_all_subscribers("USER_UPDATED", await self._save_user(changed.user))
@@ -92,8 +92,8 @@ class AsyncUsers(AsyncSignIn):
         """Send the user a code, which ``update_user({"password": ..., "nonce": code})`` may need. The answer is
         empty.
         """
-        session = await self._session_needed()
-        await self._request("GET", "reauthenticate", jwt=session.access_token)
+        token = await self._token_needed()
+        await self._request("GET", "reauthenticate", jwt=token)
         return AuthResponse(user=None, session=None)
 
     # The session
@@ -140,8 +140,7 @@ class AsyncUsers(AsyncSignIn):
         scope = (options or {}).get("scope", "global")
         access_token: str | None = None
         try:
-            session = await self.get_session()
-            access_token = session.access_token if session else None
+            access_token = await self._user_token()
         except AuthApiError:  # the session has been refused, so there is nothing to revoke here; the others live on
             if scope == "others":
                 raise
@@ -163,12 +162,6 @@ class AsyncUsers(AsyncSignIn):
     async def _forget_user(self) -> None:
         await self._remove_session()
         self._notify_signed_out("user_initiated")
-
-    async def _session_needed(self) -> Session:
-        session = await self.get_session()
-        if session is None:
-            raise AuthSessionMissingError()
-        return session
 
     # Identities
 
@@ -195,16 +188,16 @@ class AsyncUsers(AsyncSignIn):
         supabase-js for ID tokens.
         """
         if "token" in credentials:
-            session = await self._session_needed()
+            token = await self._token_needed()
             call = id_token_call(cast("SignInWithIdTokenCredentials", credentials), links=True)
-            response = await self._send(call, jwt=session.access_token)
+            response = await self._send(call, jwt=token)
             return await self._signed_in(parse_auth_response(response), "USER_UPDATED")
-        session = await self._session_needed()
+        token = await self._token_needed()
         path, flow = "user/identities/authorize", await self._begin_flow()
         params = {**oauth_params(credentials), "skip_http_redirect": "true"}
         _, query = await self._get_url_for_provider(path, credentials["provider"], params, flow=flow)
         try:
-            response = await self._request("GET", path, query=query, jwt=session.access_token)
+            response = await self._request("GET", path, query=query, jwt=token)
         except AuthError:
             if flow is not None:
                 await self._end_flow(flow.flow_id, flow.stored)
@@ -214,5 +207,5 @@ class AsyncUsers(AsyncSignIn):
 
     async def unlink_identity(self, identity: UserIdentity) -> Response:
         """Take an identity from the user, who must have another one; gives the server's answer."""
-        session = await self._session_needed()
-        return await self._request("DELETE", f"user/identities/{identity.identity_id}", jwt=session.access_token)
+        token = await self._token_needed()
+        return await self._request("DELETE", f"user/identities/{identity.identity_id}", jwt=token)

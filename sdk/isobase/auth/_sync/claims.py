@@ -36,12 +36,9 @@ class SyncClaims(SyncUsers):
         ``AuthInvalidJwtError`` for a token that is none, has ended, or was not signed by the server; ``AuthApiError``
         when the server refuses it.
         """
-        token = jwt
+        token = jwt or self._user_token()
         if not token:
-            session = self.get_session()
-            if session is None:
-                return None
-            token = session.access_token
+            return None
         decoded = decode_jwt(token)
         if not allow_expired:
             validate_exp(decoded["payload"].get("exp"))

@@ -97,10 +97,10 @@ class SyncGoTrueMFAAPI:
         With ``jwt``, a user's access token, tell it of that one, whose factors the server is asked for. Without a session
         both levels are None.
         """
-        if jwt:
-            response = self._client.get_user(jwt)
-            return assurance_level(jwt, response.user.factors if response else None)
-        session = self._client.get_session()
+        session = None if jwt else self._client.get_session()
+        if session is None and (token := jwt or self._client._user_token()):
+            response = self._client.get_user(token)
+            return assurance_level(token, response.user.factors if response else None)
         if session is None:
             return AuthMFAGetAuthenticatorAssuranceLevelResponse(current_authentication_methods=[])
         return assurance_level(session.access_token, session.user.factors)

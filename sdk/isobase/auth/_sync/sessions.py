@@ -79,6 +79,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
         self._persist_session = persist_session
         self._storage = storage if storage is not None else SyncMemoryStorage()
         self._in_memory_session: Session | None = None
+        self._given_token: str | None = None
         self._subscribers = Subscribers()
 
         self._writing = SyncMutex()
@@ -128,6 +129,18 @@ class SyncSessions(SyncGoTrueBaseAPI):
             if is_refusal(error) or is_expired(session, time.time(), self._skew_s):
                 raise
             return session
+
+    def _user_token(self) -> str | None:
+        """Give the access token of calls that need a user: the session's, else the one that the client was made for."""
+        session = self.get_session()
+        return session.access_token if session is not None else self._given_token
+
+    def _token_needed(self) -> str:
+        """Give that token; AuthSessionMissingError when there is none."""
+        token = self._user_token()
+        if token is None:
+            raise AuthSessionMissingError()
+        return token
 
     def _load_session(self) -> Session | None:
         """Read the session as it is kept, due or not. What another process has changed is told to the subscribers."""

@@ -7,7 +7,6 @@ from typing import Any, Literal, Protocol
 
 from httpx import QueryParams, Response
 
-from isobase.auth.errors import AuthSessionMissingError
 from isobase.auth.types import AuthChangeEvent, AuthResponse, Session, UserResponse
 
 __all__ = ["SyncSignedIn", "token_of"]
@@ -18,6 +17,13 @@ class SyncSignedIn(Protocol):
 
     def get_session(self) -> Session | None:
         """Give the session, refreshed when it is about to end."""
+
+    def _token_needed(self) -> str:
+        """Give the access token of the user; AuthSessionMissingError when nobody is signed in."""
+        ...
+
+    def _user_token(self) -> str | None:
+        """Give that token, or None."""
 
     def get_user(self, jwt: str | None = None) -> UserResponse | None:
         """Ask the server for the user."""
@@ -40,7 +46,4 @@ class SyncSignedIn(Protocol):
 
 def token_of(client: SyncSignedIn) -> str:
     """Give the access token of the signed-in user; AuthSessionMissingError when nobody is."""
-    session = client.get_session()
-    if session is None:
-        raise AuthSessionMissingError()
-    return session.access_token
+    return client._token_needed()

@@ -25,7 +25,6 @@ from isobase.auth.types import (
     AuthResponse,
     IdentitiesResponse,
     OAuthResponse,
-    Session,
     SignInWithIdTokenCredentials,
     SignInWithOAuthCredentials,
     SignOutOptions,
@@ -59,12 +58,13 @@ class SyncUsers(SyncSignIn):
         if jwt:
             return parse_user_response(self._request("GET", "user", jwt=jwt))
         session = self.get_session()
-        if session is None:
+        token = session.access_token if session is not None else self._given_token
+        if token is None:
             return None
         try:
-            return parse_user_response(self._request("GET", "user", jwt=session.access_token))
+            return parse_user_response(self._request("GET", "user", jwt=token))
         except AuthApiError as error:
-            if error.code == "session_not_found" and self._remove_if_current(session):
+            if session is not None and error.code == "session_not_found" and self._remove_if_current(session):
                 self._notify_signed_out("session_expired")
             raise
 
@@ -74,7 +74,7 @@ class SyncUsers(SyncSignIn):
         A new address or number counts once it is confirmed; until then the user shows it as ``new_email`` or
         ``new_phone``.
         """
-        session = self._session_needed()
+        token = self._token_needed()
         response = self._send(
             Call(
                 "user",
@@ -83,7 +83,7 @@ class SyncUsers(SyncSignIn):
                 with_pkce=attributes.get("email") is not None,
                 method="PUT",
             ),
-            jwt=session.access_token,
+            jwt=token,
         )
         changed = parse_user_response(response)
         self._notify_all_subscribers("USER_UPDATED", self._save_user(changed.user))
@@ -93,8 +93,8 @@ class SyncUsers(SyncSignIn):
         """Send the user a code, which ``update_user({"password": ..., "nonce": code})`` may need. The answer is
         empty.
         """
-        session = self._session_needed()
-        self._request("GET", "reauthenticate", jwt=session.access_token)
+        token = self._token_needed()
+        self._request("GET", "reauthenticate", jwt=token)
         return AuthResponse(user=None, session=None)
 
     # The session
@@ -141,8 +141,7 @@ class SyncUsers(SyncSignIn):
         scope = (options or {}).get("scope", "global")
         access_token: str | None = None
         try:
-            session = self.get_session()
-            access_token = session.access_token if session else None
+            access_token = self._user_token()
         except AuthApiError:  # the session has been refused, so there is nothing to revoke here; the others live on
             if scope == "others":
                 raise
@@ -164,12 +163,6 @@ class SyncUsers(SyncSignIn):
     def _forget_user(self) -> None:
         self._remove_session()
         self._notify_signed_out("user_initiated")
-
-    def _session_needed(self) -> Session:
-        session = self.get_session()
-        if session is None:
-            raise AuthSessionMissingError()
-        return session
 
     # Identities
 
@@ -196,16 +189,16 @@ class SyncUsers(SyncSignIn):
         supabase-js for ID tokens.
         """
         if "token" in credentials:
-            session = self._session_needed()
+            token = self._token_needed()
             call = id_token_call(cast("SignInWithIdTokenCredentials", credentials), links=True)
-            response = self._send(call, jwt=session.access_token)
+            response = self._send(call, jwt=token)
             return self._signed_in(parse_auth_response(response), "USER_UPDATED")
-        session = self._session_needed()
+        token = self._token_needed()
         path, flow = "user/identities/authorize", self._begin_flow()
         params = {**oauth_params(credentials), "skip_http_redirect": "true"}
         _, query = self._get_url_for_provider(path, credentials["provider"], params, flow=flow)
         try:
-            response = self._request("GET", path, query=query, jwt=session.access_token)
+            response = self._request("GET", path, query=query, jwt=token)
         except AuthError:
             if flow is not None:
                 self._end_flow(flow.flow_id, flow.stored)
@@ -215,5 +208,5 @@ class SyncUsers(SyncSignIn):
 
     def unlink_identity(self, identity: UserIdentity) -> Response:
         """Take an identity from the user, who must have another one; gives the server's answer."""
-        session = self._session_needed()
-        return self._request("DELETE", f"user/identities/{identity.identity_id}", jwt=session.access_token)
+        token = self._token_needed()
+        return self._request("DELETE", f"user/identities/{identity.identity_id}", jwt=token)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from isobase import AsyncClient, AsyncClientOptions, SupabaseException, create_async_client
+from isobase import AsyncClient, AsyncClientOptions, AuthApiError, SupabaseException, create_async_client
 from isobase.auth import AsyncMemoryStorage
 from isobase.types import SessionInUrl
 from tests.plugins.stack import Stack
@@ -178,6 +178,28 @@ async def test_a_view_acts_as_its_user_and_leaves_the_client_what_it_is(stack: S
         user = await view.auth.get_user(token)
         assert user is not None
         assert view._pool() is client._pool()
+
+
+async def test_a_views_auth_speaks_of_its_user_without_a_session(stack: Stack, email: str) -> None:
+    async with AsyncClient(stack.url, stack.anon_key) as other, AsyncClient(stack.url, stack.anon_key) as client:
+        token = await signed_in(other, email)
+        view = client.as_user(token)
+        user = await view.auth.get_user()
+        assert user is not None
+        assert user.user.email == email
+        claims = await view.auth.get_claims()
+        assert claims is not None
+        assert claims["claims"]["sub"] == user.user.id
+        changed = await view.auth.update_user({"data": {"colour": "green"}})
+        assert changed.user.user_metadata["colour"] == "green"
+        assert (await view.auth.mfa.list_factors()).all == []
+        assert (await view.auth.mfa.get_authenticator_assurance_level()).current_level == "aal1"
+        assert len((await view.auth.get_user_identities()).identities) == 1
+        assert await view.auth.get_session() is None
+        assert await client.auth.get_user() is None
+        await view.auth.sign_out()
+        with pytest.raises(AuthApiError):
+            await client.as_user(token).auth.get_user()
 
 
 async def test_a_view_with_other_options_keeps_the_rights(stack: Stack) -> None:

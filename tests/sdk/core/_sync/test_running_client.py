@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from isobase import Client, SupabaseException, SyncClientOptions, create_client
+from isobase import AuthApiError, Client, SupabaseException, SyncClientOptions, create_client
 from isobase.auth import SyncMemoryStorage
 from isobase.types import SessionInUrl
 from tests.plugins.stack import Stack
@@ -177,6 +177,28 @@ def test_a_view_acts_as_its_user_and_leaves_the_client_what_it_is(stack: Stack, 
         user = view.auth.get_user(token)
         assert user is not None
         assert view._pool() is client._pool()
+
+
+def test_a_views_auth_speaks_of_its_user_without_a_session(stack: Stack, email: str) -> None:
+    with Client(stack.url, stack.anon_key) as other, Client(stack.url, stack.anon_key) as client:
+        token = signed_in(other, email)
+        view = client.as_user(token)
+        user = view.auth.get_user()
+        assert user is not None
+        assert user.user.email == email
+        claims = view.auth.get_claims()
+        assert claims is not None
+        assert claims["claims"]["sub"] == user.user.id
+        changed = view.auth.update_user({"data": {"colour": "green"}})
+        assert changed.user.user_metadata["colour"] == "green"
+        assert (view.auth.mfa.list_factors()).all == []
+        assert (view.auth.mfa.get_authenticator_assurance_level()).current_level == "aal1"
+        assert len((view.auth.get_user_identities()).identities) == 1
+        assert view.auth.get_session() is None
+        assert client.auth.get_user() is None
+        view.auth.sign_out()
+        with pytest.raises(AuthApiError):
+            client.as_user(token).auth.get_user()
 
 
 def test_a_view_with_other_options_keeps_the_rights(stack: Stack) -> None:
