@@ -79,6 +79,7 @@ RENAMED = {
     "aiter_text": "iter_text",
     # httpcore
     "AsyncConnectionPool": "ConnectionPool",
+    "AsyncHTTPConnection": "HTTPConnection",
     "AsyncNetworkBackend": "NetworkBackend",
     "AsyncNetworkStream": "NetworkStream",
     # isobase._acompat

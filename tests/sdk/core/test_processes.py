@@ -97,3 +97,19 @@ def test_many_threads_share_one_session(wire: WireServer) -> None:
         statuses = list(pool.map(lambda _: session.request("GET", wire.url).status_code, range(200)))
     assert statuses == [200] * 200
     assert wire.connections <= 8
+
+
+def test_a_monitor_that_came_before_the_client_is_seen_too() -> None:
+    program = """
+import asyncio, httpx
+async def watched(self, request, **how):
+    return httpx.Response(200, json=["seen"], request=request)
+def watched_sync(self, request, **how):
+    return httpx.Response(200, json=["seen"], request=request)
+httpx.AsyncClient.send, httpx.Client.send = watched, watched_sync
+from isobase._http import AsyncSession, SyncSession
+print(SyncSession().request("GET", "http://nowhere.invalid").json())
+print(asyncio.run(AsyncSession().request("GET", "http://nowhere.invalid")).json())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["['seen']"] * 2, done.stderr

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 
+from isobase._http._async.patched import is_transport_patched
 from isobase._http.errors import CallCancelled
 from isobase._http.limits import Limits
 from isobase._http.options import Cancellation, current_options
@@ -152,6 +153,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         self._idle: dict[Origin, deque[tuple[float, AsyncStream]]] = {}
         self._slots: dict[Origin, AsyncSlots] = {}
         self._is_closed = False
+        self._ordinary: httpx.AsyncHTTPTransport | None = None
 
     # Connections.
 
@@ -189,6 +191,14 @@ class AsyncPool(httpx.AsyncBaseTransport):
                 self._context = self._make_context()
             return self._context
 
+    def _httpx_transport(self) -> httpx.AsyncHTTPTransport:
+        """Give httpx's own transport, for requests that somebody's functions in httpx are to see."""
+        context = self._tls_context()
+        with self._context_lock:
+            if self._ordinary is None:
+                self._ordinary = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+            return self._ordinary
+
     def _take_idle(self, origin: Origin) -> AsyncStream | None:
         idle = self._idle.get(origin)
         while idle:
@@ -221,6 +231,9 @@ class AsyncPool(httpx.AsyncBaseTransport):
         for idle in self._idle.values():
             while idle:
                 idle.pop()[1].close()
+        ordinary, self._ordinary = self._ordinary, None
+        if ordinary is not None:
+            await ordinary.aclose()
 
     # Exchanges.
 
@@ -312,7 +325,11 @@ class AsyncPool(httpx.AsyncBaseTransport):
                 raise httpx.RemoteProtocolError("the server changed the protocol unasked")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request for httpx's own client (redirects, authentication, hooks)."""
+        """Send a request for httpx's own client (redirects, authentication, hooks, mocks)."""
+        if is_transport_patched():
+            if self._is_closed:
+                raise RuntimeError("Cannot send a request, as the client has been closed.")
+            return await self._httpx_transport().handle_async_request(request)
         head, body = await self.exchange(request, is_streamed=True, cancel=current_options().cancel)
         extensions = {"http_version": head.version, "reason_phrase": head.reason}
         return httpx.Response(head.status, headers=head.headers, stream=body, extensions=extensions)  # type: ignore[arg-type]

@@ -23,6 +23,8 @@ import httpx
 
 from isobase._acompat import asleep
 from isobase._http._async.features import AsyncFeatures
+from isobase._http._async.in_time import send_in_time
+from isobase._http._async.patched import handed_on, is_call_patched, is_handed_on, is_send_patched
 from isobase._http._async.pool import MAX_CONNECTIONS, AsyncPool
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.limits import DEADLINE_EXTENSION
@@ -178,12 +180,24 @@ class AsyncSession(httpx.AsyncClient):
 
     async def request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Response:
         """Send a request and read its answer whole; arguments and errors are httpx's, and ``DeadlineExceeded``."""
+        if is_call_patched():
+            with handed_on():
+                return await super().request(method, url, **arguments)
         how: dict[str, Any] = {name: arguments.pop(name) for name in ("auth", "follow_redirects") if name in arguments}
         return await self._call(self._request(method, url, arguments), how)
 
     @asynccontextmanager
     async def stream(self, method: str, url: httpx.URL | str, **arguments: Any) -> AsyncIterator[httpx.Response]:
         """Send a request and hand out its answer while it arrives; arguments and errors are those of ``request``."""
+        if is_call_patched():
+            opened = super().stream(method, url, **arguments)
+            with handed_on():
+                response = await opened.__aenter__()
+            try:
+                yield response
+            finally:
+                await opened.__aexit__(None, None, None)
+            return
         how: dict[str, Any] = {name: arguments.pop(name) for name in ("auth", "follow_redirects") if name in arguments}
         response = await self._call(self._request(method, url, arguments), {**how, "stream": True})
         try:
@@ -298,8 +312,11 @@ class AsyncSession(httpx.AsyncClient):
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:
         """Send a request once; arguments and errors are httpx's."""
+        if is_handed_on.get():
+            with handed_on(False):
+                return await self._call(request, {**how, "stream": stream})
         if self._inner is not None:
-            return await self._send_through(self._inner, request, stream=stream, **how)
+            return await send_in_time(self._inner.send, request, stream=stream, **how)
         transport = self._transport
         if (
             isinstance(transport, AsyncPool)
@@ -309,6 +326,7 @@ class AsyncSession(httpx.AsyncClient):
             and not self._event_hooks["request"]
             and not self._event_hooks["response"]
             and (isinstance(request, ShortRequest) or not request.url.userinfo)
+            and not is_send_patched(transport)
         ):
             follows = how.get("follow_redirects", self.follow_redirects)
             history: list[httpx.Response] = []
@@ -322,7 +340,7 @@ class AsyncSession(httpx.AsyncClient):
                 if len(history) > self.max_redirects:
                     raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
                 request = self._build_redirect_request(request, response)
-        return await super().send(request, stream=stream, **how)
+        return await send_in_time(super().send, request, stream=stream, **how)
 
     async def _exchange(self, pool: AsyncPool, request: httpx.Request, *, is_streamed: bool) -> httpx.Response:
         """Send a request straight on a connection of the pool."""
@@ -350,30 +368,6 @@ class AsyncSession(httpx.AsyncClient):
                 response.is_closed = response.is_stream_consumed = True
                 response._num_bytes_downloaded = len(body)
         return response
-
-    async def _send_through(self, inner: httpx.AsyncClient, request: httpx.Request, **how: Any) -> httpx.Response:
-        """Send through the app's client, whose steps get no more time than the call has left."""
-        deadline, whole_s = request.extensions.get(DEADLINE_EXTENSION, (math.inf, None))
-        if deadline == math.inf:
-            return await inner.send(request, **how)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded(whole_s, request=request)
-        steps = request.extensions.get("timeout") or {}
-        request.extensions["timeout"] = {
-            step: left if (limit := steps.get(step)) is None else min(limit, left)
-            for step in ("connect", "read", "write", "pool")
-        }
-        try:
-            # [async]
-            async with asyncio.timeout(left):
-                return await inner.send(request, **how)
-            # [/async]
-            # [sync] return inner.send(request, **how)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            if isinstance(error, httpx.TimeoutException) and time.monotonic() < deadline:
-                raise
-            raise DeadlineExceeded(whole_s, request=request) from error
 
     # The end.
 

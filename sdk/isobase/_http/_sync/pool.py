@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
+from isobase._http._sync.patched import is_transport_patched
 from isobase._http.errors import CallCancelled
 from isobase._http.limits import Limits
 from isobase._http.options import Cancellation, current_options
@@ -153,6 +154,7 @@ class SyncPool(httpx.BaseTransport):
         self._idle: dict[Origin, deque[tuple[float, SyncStream]]] = {}
         self._slots: dict[Origin, SyncSlots] = {}
         self._is_closed = False
+        self._ordinary: httpx.HTTPTransport | None = None
 
     # Connections.
 
@@ -190,6 +192,14 @@ class SyncPool(httpx.BaseTransport):
                 self._context = self._make_context()
             return self._context
 
+    def _httpx_transport(self) -> httpx.HTTPTransport:
+        """Give httpx's own transport, for requests that somebody's functions in httpx are to see."""
+        context = self._tls_context()
+        with self._context_lock:
+            if self._ordinary is None:
+                self._ordinary = httpx.HTTPTransport(verify=context, trust_env=False)
+            return self._ordinary
+
     def _take_idle(self, origin: Origin) -> SyncStream | None:
         idle = self._idle.get(origin)
         while idle:
@@ -222,6 +232,9 @@ class SyncPool(httpx.BaseTransport):
         for idle in self._idle.values():
             while idle:
                 idle.pop()[1].close()
+        ordinary, self._ordinary = self._ordinary, None
+        if ordinary is not None:
+            ordinary.close()
 
     # Exchanges.
 
@@ -313,7 +326,11 @@ class SyncPool(httpx.BaseTransport):
                 raise httpx.RemoteProtocolError("the server changed the protocol unasked")
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request for httpx's own client (redirects, authentication, hooks)."""
+        """Send a request for httpx's own client (redirects, authentication, hooks, mocks)."""
+        if is_transport_patched():
+            if self._is_closed:
+                raise RuntimeError("Cannot send a request, as the client has been closed.")
+            return self._httpx_transport().handle_request(request)
         head, body = self.exchange(request, is_streamed=True, cancel=current_options().cancel)
         extensions = {"http_version": head.version, "reason_phrase": head.reason}
         return httpx.Response(head.status, headers=head.headers, stream=body, extensions=extensions)  # type: ignore[arg-type]
