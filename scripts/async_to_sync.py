@@ -86,10 +86,9 @@ RENAMED = {
     "asleep": "sleep",
     "ALock": "Lock",
     "AEvent": "Event",
-    "AQueue": "Queue",
     "aspawn": "spawn",
-    "agather": "gather",
     "ablocking": "blocking",
+    # isobase._bounded
     "abounded": "bounded",
     # the client's own names
     "AsyncClient": "Client",

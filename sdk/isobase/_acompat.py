@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 __all__ = [
@@ -20,17 +18,14 @@ __all__ = [
     "Event",
     "Lock",
     "ablocking",
-    "abounded",
     "asleep",
     "aspawn",
     "blocking",
-    "bounded",
     "sleep",
     "spawn",
 ]
 
 Given = ParamSpec("Given")
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ALock = asyncio.Lock
@@ -69,57 +64,3 @@ async def ablocking(work: Callable[Given, Result], *arguments: Given.args, **nam
 def blocking(work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
     """Do what blocks; gives its result."""
     return work(*arguments, **named)
-
-
-async def abounded(work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], limit: int) -> list[Result]:
-    """Do ``work`` with every item, ``limit`` at a time; gives the results in order. The first error ends the others."""
-    done: dict[int, Result] = {}
-    waiting = iter(enumerate(items))
-
-    async def take() -> None:
-        for at, item in waiting:
-            done[at] = await work(item)
-
-    tasks = [asyncio.get_running_loop().create_task(take()) for _ in range(limit)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [done[at] for at in sorted(done)]
-
-
-def bounded(work: Callable[[Item], Result], items: Iterable[Item], limit: int) -> list[Result]:
-    """Do ``work`` with every item, ``limit`` at a time; gives the results in order.
-
-    The first error ends the others' calls, so that no thread goes on behind the caller's back.
-    """
-    from isobase._http.options import Cancellation, call_options, current_options  # the transport stands on this module
-
-    done: dict[int, Result] = {}
-    waiting = iter(enumerate(items))
-    lock = threading.Lock()
-    ending = Cancellation()
-    outer = current_options().cancel
-    forget = outer.on_cancel(ending.cancel) if outer is not None else None
-
-    def take() -> None:
-        while not ending.cancelled:
-            with lock:
-                following = next(waiting, None)
-            if following is None:
-                return
-            done[following[0]] = work(following[1])
-
-    with ThreadPoolExecutor(limit) as threads, call_options(cancel=ending):
-        running = [threads.submit(copy_context().run, take) for _ in range(limit)]
-        try:
-            ended, _ = wait(running, return_when=FIRST_EXCEPTION)
-            for future in ended:
-                future.result()
-        finally:
-            ending.cancel()
-            if forget is not None:
-                forget()
-    return [done[at] for at in sorted(done)]

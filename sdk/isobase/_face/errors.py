@@ -35,6 +35,10 @@ class IsobaseAPIError(Exception):
         self.request_id = request_id
         self.status = status
 
+    def __reduce__(self) -> tuple[type[IsobaseAPIError], tuple[object, ...]]:
+        """Survive ``pickle`` and ``copy``: the constructor's arguments are not those of ``Exception``."""
+        return type(self), (self.code, self.message, self.details, self.hint, self.request_id, self.status)
+
 
 def error_of_body(body: Mapping[str, Any], status: int | None = None) -> IsobaseAPIError:
     """Read the ``error`` of a body or frame."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -21,9 +21,9 @@ def path(*segments: str) -> str:
     return "/" + "/".join(quote(segment, safe="~") for segment in segments)
 
 
-@cache
+@lru_cache(maxsize=512)  # an app may make models as it runs
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """Give the reader of a type; built once."""
+    """Give the reader of a type, kept for the next time."""
     return TypeAdapter(kind)
 
 

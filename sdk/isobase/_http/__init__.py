@@ -8,10 +8,11 @@ from isobase._http._async.session import AsyncSession
 from isobase._http._sync.session import SyncSession
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.options import CallOptions, CallPolicy, Cancellation, call_options, current_options, shared_context
-from isobase._http.retry import READ
+from isobase._http.retry import READ, RETRIED_STATUSES, delay_s
 
 __all__ = [
     "READ",
+    "RETRIED_STATUSES",
     "AsyncSession",
     "CallCancelled",
     "CallOptions",
@@ -21,5 +22,6 @@ __all__ = [
     "SyncSession",
     "call_options",
     "current_options",
+    "delay_s",
     "shared_context",
 ]

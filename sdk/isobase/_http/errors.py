@@ -23,9 +23,17 @@ class DeadlineExceeded(httpx.TimeoutException):
         super().__init__(f"the call did not end within {timeout:g} s", request=request)
         self.timeout = timeout
 
+    def __reduce__(self) -> tuple[type[DeadlineExceeded], tuple[float]]:
+        """Survive ``pickle`` and ``copy``, without the request, whose headers hold keys."""
+        return type(self), (self.timeout,)
+
 
 class CallCancelled(Exception):
     """The call was ended by its ``Cancellation``. Nothing is known about whether a write was carried out."""
 
     def __init__(self) -> None:
         super().__init__("the call was cancelled")
+
+    def __reduce__(self) -> tuple[type[CallCancelled], tuple[()]]:
+        """Survive ``pickle`` and ``copy``: the constructor takes nothing."""
+        return type(self), ()

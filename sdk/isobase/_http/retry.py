@@ -13,7 +13,16 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-__all__ = ["READ", "READ_EXTENSION", "Again", "again_after_answer", "again_after_error", "delay_s", "is_read"]
+__all__ = [
+    "READ",
+    "READ_EXTENSION",
+    "RETRIED_STATUSES",
+    "Again",
+    "again_after_answer",
+    "again_after_error",
+    "delay_s",
+    "is_read",
+]
 
 READ_EXTENSION = "isobase_read"
 READ: dict[str, object] = {READ_EXTENSION: True}

@@ -24,7 +24,6 @@ SignOutReason = Literal["user_initiated", "session_expired", "session_missing"]
 session.
 """
 
-
 logger: logging.Logger = logging.getLogger("isobase.auth")
 
 

@@ -96,9 +96,8 @@ class FileStorage(SyncSupportedStorage):
         return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
 
     def _write(self, texts: dict[str, str]) -> None:
-        descriptor, name = tempfile.mkstemp(
-            dir=self.path.parent, prefix=f".{self.path.name}."
-        )  # made for the owner alone
+        # mkstemp makes it for the owner alone.
+        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(texts, file)

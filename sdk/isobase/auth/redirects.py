@@ -1,25 +1,15 @@
-"""What stands in the address that a sign-in comes back to, and what a client says of itself; no I/O."""
+"""What stands in the address that a sign-in comes back to; no I/O."""
 
 from __future__ import annotations
 
-import platform
 import time
 from dataclasses import dataclass
 
 from isobase.auth.errors import AuthImplicitGrantRedirectError, AuthRetryableError
 from isobase.auth.helpers import _parse_url_params
 from isobase.auth.pkce import FLOW_ID_PARAM
-from isobase.auth.version import __version__
 
-__all__ = ["RedirectSession", "client_info", "is_implicit_grant", "leaves_session", "pkce_code", "redirect_session"]
-
-
-def client_info() -> str:
-    """Give the text of the header ``X-Client-Info``."""
-    return (
-        f"isobase-py/auth v{__version__}; platform={platform.system()}; platform-version={platform.release()}"
-        f"; runtime=python; runtime-version={platform.python_version()}"
-    )
+__all__ = ["RedirectSession", "is_implicit_grant", "leaves_session", "pkce_code", "redirect_session"]
 
 
 def is_implicit_grant(url: str) -> bool:

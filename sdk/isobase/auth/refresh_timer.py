@@ -99,17 +99,15 @@ class SyncRefreshTimer:
         self._thread: threading.Thread | None = None
 
     def _forget(self, _: object) -> None:
-        self._due_at = (
-            None  # no lock: this may run in the collector, inside any other code; the thread looks again in time
-        )
+        # No lock: this may run in the collector, inside any other code; the thread looks again in time.
+        self._due_at = None
 
     def arm(self, due_at: float) -> None:
         """Call the work at ``due_at``, in seconds of ``time.time()``, in the place of what was due before."""
         with self._changed:
             self._due_at = due_at
-            if (
-                self._thread is None or not self._thread.is_alive()
-            ):  # not alive: this process is a fork of the one that began it
+            # Not alive: this process is a fork of the one that began it.
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="isobase-auth-refresh", daemon=True)
                 self._thread.start()
             self._changed.notify_all()

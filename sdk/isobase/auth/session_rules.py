@@ -101,9 +101,8 @@ def is_refusal(error: BaseException) -> bool:
         return True
     if not isinstance(error, AuthApiError) or not 400 <= error.status < 500:
         return False
-    if (
-        error.code is None
-    ):  # GoTrue before it had codes answers 400 invalid_grant; gateways answer 401 and 404 without a code
+    if error.code is None:
+        # GoTrue before it had codes answers 400 invalid_grant; gateways answer 401 and 404 without a code.
         return error.status == 400
     return error.status not in _PASSING_STATUS and error.code not in _PASSING_CODES
 

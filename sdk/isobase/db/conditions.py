@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import TypeAlias
 
+from isobase._quoting import quoted
+
 __all__ = [
     "Condition",
     "Where",
@@ -95,12 +97,12 @@ def is_null() -> Condition:
 
 def in_(values: Iterable[object]) -> Condition:
     """Is one of some values."""
-    return Condition(f"in.({','.join(_quoted(_text(value)) for value in values)})")
+    return Condition(f"in.({','.join(quoted(_text(value)) for value in values)})")
 
 
 def contains(values: Iterable[object]) -> Condition:
     """A list column holds all of these values."""
-    return Condition(f"cs.{{{','.join(_quoted(_text(value)) for value in values)}}}")
+    return Condition(f"cs.{{{','.join(quoted(_text(value)) for value in values)}}}")
 
 
 def not_(wanted: Condition) -> Condition:
@@ -128,7 +130,7 @@ def _within_logic(text: str) -> str:
     operator, _, value = rest.partition(".")
     if operator in {"in", "is", "cs"}:
         return text
-    return f"{negation}{operator}.{_quoted(value)}"
+    return f"{negation}{operator}.{quoted(value)}"
 
 
 def _text(value: object) -> str:
@@ -139,8 +141,3 @@ def _text(value: object) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return str(value)
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from isobase._face.wire import path
+from isobase._quoting import quoted
 from isobase.db.conditions import Where, parameters
 from isobase.db.models import Access, Column, ColumnChange, Database, Index, Policy, Table
 
@@ -34,8 +35,7 @@ def row_path(table: Table | tuple[Database | str, str], row_id: object) -> str:
 def _key(text: str) -> str:
     if not {",", '"'} & set(text):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return quoted(text)
 
 
 def stated(value: Column | Index | Policy | ColumnChange) -> dict[str, object]:

@@ -43,9 +43,19 @@ class FunctionsError(Exception):
         self.status = status
         self.response: httpx.Response | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive ``pickle`` and ``copy``, without the response, whose request holds keys in its headers."""
+        return _restored, (type(self), self.message, self.name, self.status)
+
     def to_dict(self) -> FunctionsApiErrorDict:
         """Give name, message and status."""
         return {"name": self.name, "message": self.message, "status": self.status}
+
+
+def _restored(kind: type[FunctionsError], message: str, name: str, status: int) -> FunctionsError:
+    error = kind.__new__(kind, message)
+    FunctionsError.__init__(error, message, name, status)
+    return error
 
 
 class FunctionsHttpError(FunctionsError):

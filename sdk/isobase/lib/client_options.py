@@ -7,7 +7,6 @@ The two classes differ in the session storage and the httpx client they take.
 # Annotations are values here, as upstream's are: apps read the types of the options' fields.
 
 import dataclasses
-import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from httpx import Client as SyncHttpxClient
 from httpx import Timeout
 
 from isobase._http.options import DEFAULT_RETRIES
+from isobase._identity import client_info
 from isobase.auth._async.storage import AsyncMemoryStorage, AsyncSupportedStorage
 from isobase.auth._sync.storage import SyncMemoryStorage, SyncSupportedStorage
 from isobase.types import RealtimeClientOptions, SessionInUrl, TracePropagationOptions
@@ -38,12 +38,7 @@ DEFAULT_POSTGREST_CLIENT_TIMEOUT = 120
 DEFAULT_STORAGE_CLIENT_TIMEOUT = 20
 DEFAULT_FUNCTION_CLIENT_TIMEOUT = 5
 
-DEFAULT_HEADERS = {
-    "X-Client-Info": (
-        f"isobase-py/{__version__}; platform={platform.system()}; platform-version={platform.release()}"
-        f"; runtime=python; runtime-version={platform.python_version()}"
-    )
-}
+DEFAULT_HEADERS = {"X-Client-Info": client_info(f"isobase-py/{__version__}")}
 
 
 @dataclass

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from isobase.postgrest.utils import _quote
+from isobase._quoting import quoted
 
 __all__ = ["UNSET", "columns_parameter", "encode_body", "rows_to_send"]
 
@@ -65,14 +65,14 @@ def is_row_list(body: object) -> TypeGuard[Sequence[Mapping[str, object]]]:
 
 def columns_parameter(rows: Iterable[Mapping[str, object]]) -> str:
     """Give the ``columns`` of a bulk write: every key of any row, quoted, in the order of first appearance."""
-    return ",".join(_quote(key) for key in dict.fromkeys(key for row in rows for key in row))
+    return ",".join(quoted(key) for key in dict.fromkeys(key for row in rows for key in row))
 
 
 def encode_body(body: object) -> bytes:
     """Write a body as compact JSON.
 
     Dates and times are ISO 8601, UUIDs and Decimals text (PostgreSQL reads a number from it without loss), bytes
-    ``\\x`` and hexadecimal digits as PostgreSQL has ``bytea``, enums their value, sets lists, intervals seconds.
+    ``\\x`` and hexadecimal digits as PostgreSQL has ``bytea``, enums their value, sets lists, intervals days and seconds.
 
     Raises TypeError for what has no JSON form, ValueError for a float that is not finite.
     """

@@ -86,9 +86,8 @@ class RequestConfig(Generic[C]):
         self._raw = headers.raw
         self._own: dict[str, str] = {}  # headers of this request alone
         self._headers: Headers | None = None
-        if prefer and not any(
-            name.lower() == b"prefer" for name, _ in self._raw
-        ):  # the client's own word wins, as upstream
+        # The client's own word wins, as upstream.
+        if prefer and not any(name.lower() == b"prefer" for name, _ in self._raw):
             self._own["Prefer"] = prefer
 
     @property

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote
-from warnings import warn
 
 from httpx import URL, BasicAuth, Headers, Timeout
 
 from isobase.postgrest._request import Pairs
 from isobase.postgrest.constants import DEFAULT_POSTGREST_CLIENT_TIMEOUT
 from isobase.postgrest.utils import filter_value, is_http_url, rpc_query_param
-from isobase.postgrest.version import __version__
 
 
 class BasePostgrestClient:
@@ -75,30 +72,11 @@ class SyncNames:
         self.close()
 
 
-def client_info() -> str:
-    """Give what ``X-Client-Info`` tells the server."""
-    return (
-        f"isobase-py/postgrest v{__version__}; platform={platform.system()}; platform-version={platform.release()}"
-        f"; runtime=python; runtime-version={platform.python_version()}"
-    )
-
-
 def timeout_of(given: float | Timeout | None) -> float | Timeout:
     """Give the timeout that holds: what was given, else the default."""
     if given is None:
         return DEFAULT_POSTGREST_CLIENT_TIMEOUT
     return given if isinstance(given, Timeout) else abs(given)
-
-
-def warn_of_old_settings(stacklevel: int, **given: Any) -> None:
-    """Warn of settings that belong to the HTTP client now, as upstream does."""
-    for name, value in given.items():
-        if value is not None:
-            warn(
-                f"The '{name}' parameter is deprecated. Please configure it in the http client instead.",
-                DeprecationWarning,
-                stacklevel=stacklevel + 1,
-            )
 
 
 def rpc_pairs(params: Mapping[str, Any]) -> Pairs:

@@ -12,6 +12,8 @@ from warnings import warn
 
 from httpx import AsyncClient, Client
 
+from isobase._quoting import quoted
+
 __all__ = [
     "AsyncClient",
     "SyncClient",
@@ -45,15 +47,10 @@ class SyncClient(Client):
         self.close()
 
 
-def _quote(value: Any) -> str:
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
 def sanitize_param(param: Any) -> str:
     """Write one name or one value of a list: in double quotes where it holds a character with a meaning of its own."""
     text = param if isinstance(param, str) else str(param)
-    return text if _RESERVED.isdisjoint(text) else _quote(text)
+    return text if _RESERVED.isdisjoint(text) else quoted(text)
 
 
 def filter_value(value: Any) -> str:
@@ -83,7 +80,7 @@ def sanitize_array_element(element: Any) -> str:
         return "NULL"
     text = str(element.value if isinstance(element, Enum) else element)
     if text == "" or text.lower() == "null" or not _ARRAY_RESERVED.isdisjoint(text) or any(map(str.isspace, text)):
-        return _quote(text)
+        return quoted(text)
     return text
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from isobase import __version__
+from isobase.version import __version__
 
 __all__ = ["__version__"]

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
+from isobase._quoting import quoted
+
 __all__ = ["PostgresChangesFilter", "filter_text", "postgres_changes_filter"]
 
 FilterOperator: TypeAlias = Literal[
@@ -28,8 +30,7 @@ def _scalar(value: object) -> str:
         else str(value)
     )
     if _RESERVED.search(text) or text != text.strip():
-        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return quoted(text)
     return text
 
 

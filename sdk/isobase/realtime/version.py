@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from isobase.version import __version__
+
 __all__ = ["UPSTREAM_VERSION", "__version__"]
 
-__version__ = "0.1.0"
 UPSTREAM_VERSION = "2.34.1"
 """The release of realtime-py whose names, arguments and defaults these modules have."""

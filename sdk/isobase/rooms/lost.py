@@ -1,9 +1,11 @@
-"""The exceptions that mean that a connection was lost or could not be made."""
+"""The exceptions that mean that a connection was lost, could not be made, or stayed silent (``TimeoutError`` is an
+``OSError``).
+"""
 
 from __future__ import annotations
 
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import WebSocketException
 
 __all__ = ["LOST"]
 
-LOST = (ConnectionClosed, WebSocketException, OSError, TimeoutError)
+LOST: tuple[type[Exception], ...] = (WebSocketException, OSError)

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from isobase._http import DeadlineExceeded, call_options, current_options
-from isobase._http.retry import RETRIED_STATUSES, delay_s
+from isobase._http import RETRIED_STATUSES, DeadlineExceeded, call_options, current_options, delay_s
 
 __all__ = ["STALLED_RETRIES", "WHOLE_RETRIES", "Attempts", "is_lost", "is_passing_status"]
 

@@ -15,6 +15,7 @@ import time
 
 from httpx import Client
 
+from isobase._identity import client_info
 from isobase.auth._sync.claims import JWKS_TTL_S, SyncClaims
 from isobase.auth._sync.gotrue_admin_api import SyncGoTrueAdminAPI
 from isobase.auth._sync.gotrue_mfa_api import SyncGoTrueMFAAPI
@@ -23,7 +24,7 @@ from isobase.auth._sync.gotrue_passkey_api import SyncGoTruePasskeyAPI
 from isobase.auth._sync.storage import SyncSupportedStorage
 from isobase.auth.constants import GOTRUE_URL
 from isobase.auth.errors import AuthError, UserDoesntExist
-from isobase.auth.redirects import client_info, is_implicit_grant, leaves_session, pkce_code, redirect_session
+from isobase.auth.redirects import is_implicit_grant, leaves_session, pkce_code, redirect_session
 from isobase.auth.session_rules import is_refresh_due
 from isobase.auth.types import *  # noqa: F403 - upstream's module has these names too
 from isobase.auth.types import (
@@ -36,6 +37,7 @@ from isobase.auth.types import (
     StartPasskeyAuthenticationParams,
     SyncPasskeyAuthenticator,
 )
+from isobase.auth.version import __version__
 
 __all__ = ["SyncGoTrueClient"]
 
@@ -76,7 +78,7 @@ class SyncGoTrueClient(SyncClaims):
         """
         super().__init__(
             url=url or GOTRUE_URL,
-            headers={"X-Client-Info": client_info(), **(headers or {})},
+            headers={"X-Client-Info": client_info(f"isobase-py/auth v{__version__}"), **(headers or {})},
             storage_key=storage_key,
             auto_refresh_token=auto_refresh_token,
             persist_session=persist_session,

@@ -83,9 +83,8 @@ class SyncSessions(SyncGoTrueBaseAPI):
         self._subscribers = Subscribers()
 
         self._writing = SyncMutex()
-        self._epoch = (
-            0  # counts what was saved and removed, so that a refresh can tell whether its session is still the one
-        )
+        # Counts what was saved and removed, so that a refresh can tell whether its session is still the one.
+        self._epoch = 0
         self._known: Session | None = None  # the session as this client last saved or read it
         self._known_text: str | None = None
         self._replaced_token: str | None = None  # the refresh token whose exchange gave the known session

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from warnings import warn
 
 import httpx
 
+from isobase._deprecation import warn_of_http_settings
 from isobase._http import SyncSession, call_options
 from isobase.functions.calls import FunctionCall, FunctionInvokeOptions, call_of, client_headers, refusal
 from isobase.functions.events import EventReader, ServerSentEvent
@@ -72,13 +72,7 @@ class SyncFunctionsClient:
             raise ValueError("url must be a valid HTTP URL string")
         self.url: httpx.URL = httpx.URL(url)
         self.headers: httpx.Headers = client_headers(headers)
-        for name, value in (("timeout", timeout), ("verify", verify), ("proxy", proxy)):
-            if value is not None:
-                warn(
-                    f"The '{name}' parameter is deprecated. Please configure it in the http client instead.",
-                    DeprecationWarning,
-                    stacklevel=2,
-                )
+        warn_of_http_settings(stacklevel=2, timeout=timeout, verify=verify, proxy=proxy)
         self.verify: bool = True if verify is None else bool(verify)
         self.timeout: int = DEFAULT_TIMEOUT_S if timeout is None else int(abs(timeout))
         self._region = region

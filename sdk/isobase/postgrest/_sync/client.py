@@ -11,20 +11,16 @@ from warnings import warn
 from httpx import Client, Timeout
 from typing_extensions import TypeVar
 
+from isobase._deprecation import warn_of_http_settings
 from isobase._http import CallPolicy, SyncSession
+from isobase._identity import client_info
 from isobase.postgrest._bodies import rows_to_send
 from isobase.postgrest._request import RequestConfig
 from isobase.postgrest._sync.request_builder import SyncRequestBuilder, SyncRPCFilterRequestBuilder
-from isobase.postgrest.base_client import (
-    BasePostgrestClient,
-    SyncNames,
-    client_info,
-    rpc_pairs,
-    timeout_of,
-    warn_of_old_settings,
-)
+from isobase.postgrest.base_client import BasePostgrestClient, SyncNames, rpc_pairs, timeout_of
 from isobase.postgrest.constants import DEFAULT_POSTGREST_CLIENT_HEADERS
 from isobase.postgrest.types import JSON, CountMethod
+from isobase.postgrest.version import __version__
 
 Model = TypeVar("Model")
 
@@ -55,11 +51,11 @@ class SyncPostgrestClient(
         http_client: Client | None = None,
         retry_enabled: bool = True,
     ) -> None:
-        warn_of_old_settings(2, timeout=timeout, verify=verify, proxy=proxy)
+        warn_of_http_settings(stacklevel=2, timeout=timeout, verify=verify, proxy=proxy)
         super().__init__(
             base_url,
             schema=schema,
-            headers={"X-Client-Info": client_info(), **headers},
+            headers={"X-Client-Info": client_info(f"isobase-py/postgrest v{__version__}"), **headers},
             timeout=timeout_of(timeout),
             verify=True if verify is None else verify,
             proxy=proxy,

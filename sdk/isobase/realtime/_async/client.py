@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from isobase._http import AsyncSession
+from isobase._keys import is_opaque_key
 from isobase.realtime._async.channel import AsyncRealtimeChannel
 from isobase.realtime._async.heartbeat import HeartbeatCallback
 from isobase.realtime._async.push import AsyncPush
@@ -37,7 +38,6 @@ logger = logging.getLogger("isobase.realtime")
 AccessToken = Callable[[], Awaitable[str | None] | str | None]
 MAX_WAITING_MESSAGES = 1_000
 """Messages of ``send`` that wait for a connection."""
-OPAQUE_KEYS = ("sb_publishable_", "sb_secret_")
 
 
 class AsyncRealtimeClient(RealtimeSocket):
@@ -308,7 +308,7 @@ class AsyncRealtimeClient(RealtimeSocket):
         if not self.is_connected:
             return
         for channel in list(self.channels.values()):
-            if channel.is_joined and token and not token.startswith(OPAQUE_KEYS):
+            if channel.is_joined and token and not is_opaque_key(token):
                 payload = {"access_token": token}
                 await self._transmit(
                     Frame(channel.topic, ChannelEvents.access_token, payload, self._make_ref(), channel.join_push.ref)

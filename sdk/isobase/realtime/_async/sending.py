@@ -144,7 +144,8 @@ class SendingChannel(ChannelListeners):
         payload: JSON, or bytes.
         timeout: seconds, default the client's.
 
-        Raises ``ValueError`` where the payload is None, ``RealtimeHTTPError`` when it is refused or no answer comes.
+        Raises ``ValueError`` where the payload is None, ``RealtimeHTTPError`` when it is refused or not answered in time,
+        httpx's errors when the server is not reached.
         Source: realtime-py; realtime-js ``httpSend``.
         """
         request = broadcast_request(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 from isobase._acompat import asleep
+from isobase._keys import unverified_claim
 from isobase.storage._async._body import blocks_of, piece_of
 from isobase.storage._async._landed import landed
 from isobase.storage._async._requests import AsyncObjectRequests
@@ -25,7 +26,6 @@ from isobase.storage._resumable import (
     resumable_upload,
 )
 from isobase.storage._source import SeekableSource, Source, StreamSource, Tally
-from isobase.storage._subject import subject_of
 from isobase.storage._transfer import STALLED_RETRIES, Attempts, is_lost
 from isobase.storage._upload_store import FileUploadStore, UploadStore
 from isobase.storage.constants import RESUMABLE_CHUNK_BYTES
@@ -104,7 +104,8 @@ class AsyncResumableUpload:
         self._store = store or FileUploadStore()
         self._attempts = Attempts(STALLED_RETRIES)
         file = source.fingerprint if isinstance(source, SeekableSource) else None
-        self._fingerprint = None if file is None else target.fingerprint(file, subject_of(requests._headers))
+        token = requests._headers.get("authorization", "").removeprefix("Bearer ")
+        self._fingerprint = None if file is None else target.fingerprint(file, unverified_claim(token, "sub"))
 
     async def run(self) -> None:
         """Upload it."""

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from types import TracebackType
-from warnings import warn
 
 import httpx
 
+from isobase._deprecation import warn_of_http_settings
 from isobase._http import AsyncSession
+from isobase._identity import client_info
 from isobase.storage._async.analytics import AsyncStorageAnalyticsClient
 from isobase.storage._async.bucket import AsyncStorageBucketAPI
 from isobase.storage._async.file_api import AsyncBucketProxy
 from isobase.storage._async.request import AsyncRequestBuilder
 from isobase.storage._async.vectors import AsyncStorageVectorsClient
-from isobase.storage._identity import client_info
 from isobase.storage.constants import DEFAULT_TIMEOUT
+from isobase.storage.version import __version__
 
 __all__ = ["AsyncStorageClient"]
-
-
-def _warn_of(name: str, value: object) -> None:
-    if value is not None:
-        warn(
-            f"The '{name}' parameter is deprecated. Please configure it in the http client instead.",
-            DeprecationWarning,
-            stacklevel=3,
-        )
 
 
 class AsyncStorageClient(AsyncStorageBucketAPI):
@@ -45,10 +37,8 @@ class AsyncStorageClient(AsyncStorageBucketAPI):
         proxy: str | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
-        _warn_of("timeout", timeout)
-        _warn_of("verify", verify)
-        _warn_of("proxy", proxy)
-        all_headers = {"X-Client-Info": client_info(), **headers}
+        warn_of_http_settings(stacklevel=2, timeout=timeout, verify=verify, proxy=proxy)
+        all_headers = {"X-Client-Info": client_info(f"isobase-py/storage v{__version__}"), **headers}
         self.verify: bool = bool(verify) if verify is not None else True
         self.timeout: int = int(abs(timeout)) if timeout is not None else DEFAULT_TIMEOUT
         self.session: httpx.AsyncClient = (

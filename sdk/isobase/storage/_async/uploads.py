@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import overload
 
-from isobase._acompat import abounded
+from isobase._bounded import abounded
 from isobase.storage._async._requests import AsyncObjectRequests
 from isobase.storage._async._resumable import AsyncResumableUpload
 from isobase.storage._async._single import AsyncSingleUpload

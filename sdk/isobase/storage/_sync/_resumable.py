@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 
 from isobase._acompat import sleep
+from isobase._keys import unverified_claim
 from isobase.storage._resumable import (
     Answer,
     Ask,
@@ -23,7 +24,6 @@ from isobase.storage._resumable import (
     resumable_upload,
 )
 from isobase.storage._source import SeekableSource, Source, StreamSource, Tally
-from isobase.storage._subject import subject_of
 from isobase.storage._sync._body import blocks_of, piece_of
 from isobase.storage._sync._landed import landed
 from isobase.storage._sync._requests import SyncObjectRequests
@@ -105,7 +105,8 @@ class SyncResumableUpload:
         self._store = store or FileUploadStore()
         self._attempts = Attempts(STALLED_RETRIES)
         file = source.fingerprint if isinstance(source, SeekableSource) else None
-        self._fingerprint = None if file is None else target.fingerprint(file, subject_of(requests._headers))
+        token = requests._headers.get("authorization", "").removeprefix("Bearer ")
+        self._fingerprint = None if file is None else target.fingerprint(file, unverified_claim(token, "sub"))
 
     def run(self) -> None:
         """Upload it."""

@@ -4,29 +4,21 @@
 from __future__ import annotations
 
 from types import TracebackType
-from warnings import warn
 
 import httpx
 
+from isobase._deprecation import warn_of_http_settings
 from isobase._http import SyncSession
-from isobase.storage._identity import client_info
+from isobase._identity import client_info
 from isobase.storage._sync.analytics import SyncStorageAnalyticsClient
 from isobase.storage._sync.bucket import SyncStorageBucketAPI
 from isobase.storage._sync.file_api import SyncBucketProxy
 from isobase.storage._sync.request import SyncRequestBuilder
 from isobase.storage._sync.vectors import SyncStorageVectorsClient
 from isobase.storage.constants import DEFAULT_TIMEOUT
+from isobase.storage.version import __version__
 
 __all__ = ["SyncStorageClient"]
-
-
-def _warn_of(name: str, value: object) -> None:
-    if value is not None:
-        warn(
-            f"The '{name}' parameter is deprecated. Please configure it in the http client instead.",
-            DeprecationWarning,
-            stacklevel=3,
-        )
 
 
 class SyncStorageClient(SyncStorageBucketAPI):
@@ -46,10 +38,8 @@ class SyncStorageClient(SyncStorageBucketAPI):
         proxy: str | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
-        _warn_of("timeout", timeout)
-        _warn_of("verify", verify)
-        _warn_of("proxy", proxy)
-        all_headers = {"X-Client-Info": client_info(), **headers}
+        warn_of_http_settings(stacklevel=2, timeout=timeout, verify=verify, proxy=proxy)
+        all_headers = {"X-Client-Info": client_info(f"isobase-py/storage v{__version__}"), **headers}
         self.verify: bool = bool(verify) if verify is not None else True
         self.timeout: int = int(abs(timeout)) if timeout is not None else DEFAULT_TIMEOUT
         self.session: httpx.Client = (

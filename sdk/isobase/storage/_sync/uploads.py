@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import overload
 
-from isobase._acompat import bounded
+from isobase._bounded import bounded
 from isobase.storage._options import FileSettings, file_settings, with_guessed_type
 from isobase.storage._resumable import ResumableTarget
 from isobase.storage._source import FileInput, SeekableSource, Source, source_of
