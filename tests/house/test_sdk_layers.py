@@ -22,7 +22,7 @@ LAYERS = (
     {"_face"},
     {"_bounded"},
     {"_http"},
-    {"_acompat", "_deprecation", "_identity", "_quoting", "version"},
+    {"_acompat", "_deprecation", "_identity", "_making", "_quoting", "version"},
 )
 # What differs between tasks and threads where no generation can tell: both forms stand in one module.
 BOTH_FORMS = {
@@ -30,6 +30,7 @@ BOTH_FORMS = {
     "_bounded.py",
     "_http/options.py",
     "_http/streams.py",
+    "_making.py",
     "auth/concurrency.py",
     "auth/events.py",
     "auth/file_storage.py",
