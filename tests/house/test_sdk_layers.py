@@ -22,7 +22,7 @@ LAYERS = (
     {"_face"},
     {"_bounded"},
     {"_http"},
-    {"_acompat", "_deprecation", "_identity", "_making", "_quoting", "version"},
+    {"_acompat", "_deprecation", "_identity", "_making", "_quoting", "_segments", "version"},
 )
 # What differs between tasks and threads where no generation can tell: both forms stand in one module.
 BOTH_FORMS = {

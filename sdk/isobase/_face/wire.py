@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_json
+
+from isobase._segments import quoted_segment
 
 __all__ = ["adapter", "json_bytes", "path", "read", "written_row"]
 
@@ -17,8 +18,8 @@ T = TypeVar("T")
 
 
 def path(*segments: str) -> str:
-    """Give a path whose segments may hold any character."""
-    return "/" + "/".join(quote(segment, safe="~") for segment in segments)
+    """Give a path whose segments may hold any character; raises ValueError for ``.`` and ``..``."""
+    return "/" + "/".join(quoted_segment(segment) for segment in segments)
 
 
 @lru_cache(maxsize=512)  # an app may make models as it runs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import quote
 
+from isobase._segments import quoted_segment
 from isobase.auth.helpers import validate_uuid
 from isobase.auth.types import CreateOAuthClientParams, GenerateLinkParams, UpdateOAuthClientParams
 
@@ -43,5 +43,5 @@ def oauth_client_path(client_id: str, part: str = "") -> str:
 
 
 def provider_path(identifier: str) -> str:
-    """Give the path of a custom provider, whose identifier is ``custom:<name>``."""
-    return f"admin/custom-providers/{quote(identifier, safe=':')}"
+    """Give the path of a custom provider, whose identifier is ``custom:<name>``; ValueError for ``.`` and ``..``."""
+    return f"admin/custom-providers/{quoted_segment(identifier, safe=':')}"

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self
 
 from isobase.postgrest._request import C, RequestConfig
 from isobase.postgrest.types import JSON, Filters, FilterValue
-from isobase.postgrest.utils import filter_value, sanitize_array_param, sanitize_param
+from isobase.postgrest.utils import filter_key, filter_value, list_element, sanitize_array_param, sanitize_param
 
 Range = tuple[FilterValue, FilterValue] | str
 Contained = Iterable[FilterValue] | str | dict[str, JSON]
@@ -62,7 +62,7 @@ class BaseFilterRequestBuilder(CopyableBuilder[C]):
         if self.negate_next:
             self.negate_next = False
             operator = f"not.{operator}"
-        self.request.add(sanitize_param(column), f"{operator}.{criteria}")
+        self.request.add(filter_key(column), f"{operator}.{criteria}")
         return self
 
     def eq(self: Self, column: str, value: Any) -> Self:
@@ -282,7 +282,9 @@ def _patterns(pattern: Patterns) -> str:
 
 
 def _listed(values: Iterable[FilterValue]) -> str:
-    return "(" + ",".join([sanitize_param(filter_value(value)) for value in values]) + ")"
+    written = [list_element(value) for value in values]
+    # PostgREST takes a list of one empty text for an empty list.
+    return "(" + ",".join(written * 2 if written == ['""'] else written) + ")"
 
 
 def _range(bounds: Range) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Self
-from urllib.parse import quote
 
 from httpx import URL, BasicAuth, Headers, Timeout
 
+from isobase._segments import quoted_segment
 from isobase.postgrest._request import Pairs
 from isobase.postgrest.constants import DEFAULT_POSTGREST_CLIENT_TIMEOUT
 from isobase.postgrest.utils import filter_value, is_http_url, rpc_query_param
@@ -56,8 +56,12 @@ class BasePostgrestClient:
             raise ValueError("Neither bearer token or basic authentication scheme is provided")
         return self
 
-    def _url_of(self, name: str) -> str:
-        return f"{self._root}/{quote(name)}"
+    def _url_of(self, name: str, below: str = "") -> str:
+        """Give the address of a table or function: a name is one segment, whatever it holds.
+
+        Raises ValueError for ``.`` and ``..``, which would lead elsewhere.
+        """
+        return f"{self._root}/{below}{quoted_segment(name)}"
 
 
 class SyncNames:

@@ -5,6 +5,7 @@ PostgreSQL's array literals.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Protocol
@@ -17,8 +18,10 @@ from isobase._quoting import quoted
 __all__ = [
     "AsyncClient",
     "SyncClient",
+    "filter_key",
     "filter_value",
     "is_http_url",
+    "list_element",
     "rpc_query_param",
     "sanitize_array_element",
     "sanitize_array_param",
@@ -27,6 +30,11 @@ __all__ = [
 
 _RESERVED = frozenset(',:()"\\')
 _ARRAY_RESERVED = frozenset('{},"\\')
+_PLAIN_COLUMN = re.compile(r"[\w$.]+")
+_PLAIN_NAME = re.compile(r"[\w$](?:[\w $-]*[\w$])?")
+_PLAIN_STEP = re.compile(r"-?[0-9]+|[^\s\-.>](?:[^\-.>]|-(?=[^\-.>]))*(?<!\s)")
+# Parameters that are no filters, by themselves or behind the name of an embedded table.
+_TAKEN = re.compile(r"(?:^|\.)(?:limit|offset|order|and|or)$|^(?:select|columns|on_conflict|apikey)$")
 
 
 class _HasScheme(Protocol):
@@ -53,9 +61,35 @@ def sanitize_param(param: Any) -> str:
     return text if _RESERVED.isdisjoint(text) else quoted(text)
 
 
+def filter_key(column: str) -> str:
+    """Write the column of a filter as a parameter's name.
+
+    A column with a name that means something else there (``limit``, ``order``, ``or`` ...) or with characters that the
+    server would not read as part of it is quoted: else the filter would be lost, and an update or delete would reach
+    every row.
+    """
+    text = str(column)  # an enum of texts too
+    if _PLAIN_COLUMN.fullmatch(text) and not _TAKEN.search(text):
+        return text
+    if not _RESERVED.isdisjoint(text):
+        return quoted(text)
+    path, *steps = re.split("(->>?)", text)
+    *tables, name = path.split(".")
+    if _TAKEN.search(path) or not _PLAIN_NAME.fullmatch(name):
+        name = quoted(name)
+    written = (step if at % 2 == 0 or _PLAIN_STEP.fullmatch(step) else quoted(step) for at, step in enumerate(steps))
+    return ".".join([*tables, name]) + "".join(written)
+
+
+def list_element(value: Any) -> str:
+    """Write one value of a list (``in``), quoted where the server would read something else."""
+    text = filter_value(value)
+    return quoted(text) if not _RESERVED.isdisjoint(text) or text.strip() != text or not text else text
+
+
 def filter_value(value: Any) -> str:
     """Write the value of a filter: ``null``, ``true``, ``false``, compact JSON for dicts and lists, an enum's value,
-    else its text.
+    bytes as PostgreSQL has ``bytea``, else its text.
     """
     if type(value) is str:
         return value
@@ -69,6 +103,8 @@ def filter_value(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"))
     if isinstance(value, Enum):
         return filter_value(value.value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "\\x" + bytes(value).hex()
     return str(value)
 
 

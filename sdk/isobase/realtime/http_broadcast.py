@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
 
+from isobase._segments import quoted_segment
 from isobase.realtime.exceptions import RealtimeHTTPError
 from isobase.realtime.wire import is_bytes
 
@@ -30,7 +30,7 @@ class BroadcastRequest:
 def broadcast_request(
     endpoint: str, topic: str, event: str, payload: Any, *, is_private: bool, apikey: str | None, token: str | None
 ) -> BroadcastRequest:
-    """Make the request of one broadcast. Raises ``ValueError`` where the payload is None.
+    """Make the request of one broadcast. Raises ``ValueError`` where the payload is None, or a name is ``.`` or ``..``.
 
     ``endpoint`` is the service's ``…/api/broadcast``. Source: realtime-js ``httpSend``.
     """
@@ -42,7 +42,7 @@ def broadcast_request(
         headers["Authorization"] = f"Bearer {token}"
     name = topic.removeprefix("realtime:")
     return BroadcastRequest(
-        f"{endpoint}/{quote(name, safe='')}/events/{quote(event, safe='')}",
+        f"{endpoint}/{quoted_segment(name)}/events/{quoted_segment(event)}",
         headers,
         {"private": "true"} if is_private else {},
         bytes(cast("bytes", payload)) if raw else to_json(payload, inf_nan_mode="null"),

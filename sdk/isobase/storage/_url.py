@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from isobase._segments import quoted_segment
+
 __all__ = ["StorageUrl", "object_key", "object_parts"]
 
 PATH_SAFE = "!$&'()*+,;=:@~"
@@ -37,8 +39,9 @@ class StorageUrl:
         """Give the URL of something below; each part is encoded, slashes inside one divide it further.
 
         Empty parts are left out, but for a last one, as ``yarl`` and storage-js do: doubled slashes name nothing.
+        Raises ValueError for ``.`` and ``..``.
         """
-        path = "/".join(quote(part, safe=PATH_SAFE) for part in _without_empty("/".join(parts).split("/")))
+        path = "/".join(quoted_segment(part, safe=PATH_SAFE) for part in _without_empty("/".join(parts).split("/")))
         return StorageUrl(f"{self.base.rstrip('/')}/{path}" if self.base else path)
 
     def with_query(self, values: Mapping[str, object] | None) -> StorageUrl:

@@ -20,7 +20,7 @@ from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 DATABASE_NAME = "sdk_data"
 ROWS = r"""
-truncate public.authors, public.books, public.reviews, public.places, archive.books restart identity cascade;
+truncate public.authors, public.books, public.reviews, public.places, archive.books, archive.odd restart identity cascade;
 insert into public.authors values (1, 'Ada', '1815-12-10'), (2, 'Ben', null), (3, 'Cid', '1950-01-01');
 insert into public.books (id, title, author_id, price, shelf, tags, meta, pages, lent_at, cover, code) values
   (1, 'First Light', 1, 9.50, 'floor', '{new,short}', '{"lang": "en", "size": {"w": 1}}', '[1,10)', null, '\xdead',

@@ -17,6 +17,12 @@ create table public.books (
 create table public.reviews (id int primary key, book_id int references public.books, stars int not null, words text);
 create schema archive;
 create table archive.books (id int primary key, title text not null);
+-- Columns whose names are parameters of the data API, or hold what means something there.
+create table archive.odd (
+  id int primary key, "limit" text, "offset" text, "order" text, "select" text, "columns" text, "on_conflict" text, "and" text,
+  "or" text, "not" text, "apikey" text, "a,b" text, "x;y" text, "x&y" text, x text, " a" text, "*" text, "p(q)" text, "a:b" text,
+  "a""b" text, t text, l text[] not null default '{}', j jsonb, b bytea
+);
 create function public.add(a int, b int default 1) returns int immutable language sql as 'select a + b';
 create function public.cheap(up_to numeric) returns setof public.books stable language sql
   as 'select * from public.books where price <= up_to';

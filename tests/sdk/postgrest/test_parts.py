@@ -124,7 +124,7 @@ def test_a_request_can_be_read_and_changed_through_httpxs_types() -> None:
     with SyncPostgrestClient("http://127.0.0.1:1/rest/v1/", headers={"Prefer": "tx=commit"}) as client:
         builder = client.from_("odd table/x").select("id").eq("a b", "ü&=").limit(1)
         request = builder.request
-        assert request.url() == "http://127.0.0.1:1/rest/v1/odd%20table/x?select=id&a+b=eq.%C3%BC%26%3D&limit=1"
+        assert request.url() == "http://127.0.0.1:1/rest/v1/odd%20table%2Fx?select=id&a+b=eq.%C3%BC%26%3D&limit=1"
         assert request.headers["Prefer"] == "tx=commit"
         assert request.headers["Accept-Profile"] == "public"
         request.headers["Prefer"] = "handling=lenient"

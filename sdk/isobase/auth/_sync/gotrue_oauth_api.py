@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from httpx import QueryParams, Response
 from pydantic import ConfigDict, TypeAdapter
 
+from isobase._segments import quoted_segment
 from isobase.auth._sync.signed_in import SyncSignedIn, token_of
 from isobase.auth.helpers import validate_uuid
 from isobase.auth.types import (
@@ -71,7 +70,7 @@ class SyncGoTrueOAuthAPI:
 
 
 def _path(authorization_id: str) -> str:
-    return f"oauth/authorizations/{quote(authorization_id, safe='')}"
+    return f"oauth/authorizations/{quoted_segment(authorization_id)}"
 
 
 def _redirect(response: Response) -> OAuthRedirect:

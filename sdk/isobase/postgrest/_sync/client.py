@@ -177,7 +177,7 @@ class SyncPostgrestClient(
         method = "HEAD" if head else "GET" if get else "POST"
         request = RequestConfig(
             self.session,
-            self._url_of(f"rpc/{func}"),
+            self._url_of(func, "rpc/"),
             method,
             self.headers,
             [] if method == "POST" else rpc_pairs(params),
