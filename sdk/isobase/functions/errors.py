@@ -30,7 +30,8 @@ class FunctionsApiErrorDict(TypedDict):
 class FunctionsError(Exception):
     """A call that failed.
 
-    message: what the function said, or a sentence of the client's.
+    message: what the function said, or a sentence of the client's. Where a function sends an object as its ``error``,
+    that object.
     name: the class's name. status: the HTTP status.
     response: the whole answer (``FunctionsHttpError.response.json()``), where there was one; of a stream its body has
     been read.
@@ -75,12 +76,15 @@ class FunctionsRelayError(FunctionsError):
 
 
 def _error_message_from(response: httpx.Response) -> str | None:
-    """Give what an answer says went wrong: ``error`` of a JSON object, else its text, else None."""
+    """Give what an answer says went wrong: ``error`` of a JSON object, else its text, else None.
+
+    An ``error`` that is more than a text is passed on as it is, as supabase_functions does: apps read its parts.
+    """
     try:
         body = response.json()
     except ValueError:
         return response.text or None
     if isinstance(body, dict):
-        said = body.get("error")
-        return said if said is None or isinstance(said, str) else str(said)
+        said: str | None = body.get("error")
+        return said
     return response.text or None

@@ -47,9 +47,6 @@ ALLOWED: tuple[Allowed, ...] = (
         "refused for its name; upstream's form is refused for its content",
     ),
     Allowed("wrong.auth", "oauth with an unknown one", "/*", "custom providers have names of their own"),
-    Allowed(
-        "wrong.auth", "*enroll nothing", "/*", "KeyError for a factor without a kind or id, with or without a session"
-    ),
     Allowed("client.errors", "data copied", "/*", "errors can be copied, and sent between processes"),
     *(
         Allowed(
@@ -81,12 +78,6 @@ ALLOWED: tuple[Allowed, ...] = (
     ),
     Allowed(
         "data.refuse", "select of a number", "/*", "TypeError either way, in Python's words for another line of code"
-    ),
-    Allowed(
-        "functions.invoke",
-        "no functions",
-        "/*",
-        "a message is a text, as its type says, also where the server sent more",
     ),
     Allowed(
         "realtime.changes", "*", "*/data/position", "a further key, by which a client that comes back asks for the rest"

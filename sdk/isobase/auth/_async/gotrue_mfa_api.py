@@ -46,9 +46,8 @@ class AsyncGoTrueMFAAPI:
 
         For ``totp`` the answer holds the secret, and a QR code as an address for an image; both are shown only now.
         """
-        response = await self._client._request(
-            "POST", "factors", body=enroll_body(params), jwt=await token_of(self._client)
-        )
+        token = await token_of(self._client)
+        response = await self._client._request("POST", "factors", body=enroll_body(params), jwt=token)
         return with_shown_qr_code(AuthMFAEnrollResponse.model_validate_json(response.content))
 
     async def challenge(self, params: MFAChallengeParams) -> AuthMFAChallengeResponse:
@@ -84,9 +83,8 @@ class AsyncGoTrueMFAAPI:
 
     async def unenroll(self, params: MFAUnenrollParams) -> AuthMFAUnenrollResponse:
         """Give a factor up; a verified one only in a session at ``aal2``."""
-        response = await self._client._request(
-            "DELETE", f"factors/{_id_of(params['factor_id'])}", jwt=await token_of(self._client)
-        )
+        token = await token_of(self._client)
+        response = await self._client._request("DELETE", f"factors/{_id_of(params['factor_id'])}", jwt=token)
         return AuthMFAUnenrollResponse.model_validate_json(response.content)
 
     async def list_factors(self) -> AuthMFAListFactorsResponse:

@@ -47,7 +47,8 @@ class SyncGoTrueMFAAPI:
 
         For ``totp`` the answer holds the secret, and a QR code as an address for an image; both are shown only now.
         """
-        response = self._client._request("POST", "factors", body=enroll_body(params), jwt=token_of(self._client))
+        token = token_of(self._client)
+        response = self._client._request("POST", "factors", body=enroll_body(params), jwt=token)
         return with_shown_qr_code(AuthMFAEnrollResponse.model_validate_json(response.content))
 
     def challenge(self, params: MFAChallengeParams) -> AuthMFAChallengeResponse:
@@ -81,7 +82,8 @@ class SyncGoTrueMFAAPI:
 
     def unenroll(self, params: MFAUnenrollParams) -> AuthMFAUnenrollResponse:
         """Give a factor up; a verified one only in a session at ``aal2``."""
-        response = self._client._request("DELETE", f"factors/{_id_of(params['factor_id'])}", jwt=token_of(self._client))
+        token = token_of(self._client)
+        response = self._client._request("DELETE", f"factors/{_id_of(params['factor_id'])}", jwt=token)
         return AuthMFAUnenrollResponse.model_validate_json(response.content)
 
     def list_factors(self) -> AuthMFAListFactorsResponse:
