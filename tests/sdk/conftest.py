@@ -8,8 +8,8 @@ import httpx
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
-import isobase._async.client
-import isobase._sync.client
+import isobase._async.parts
+import isobase._sync.parts
 
 STALL_S = 30.0
 """Machines that run this suite beside other work stand still for longer than httpx's five seconds."""
@@ -21,6 +21,6 @@ def patient_defaults() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for step in httpx.Timeout(STALL_S).as_dict():
             patch.setattr(DEFAULT_TIMEOUT_CONFIG, step, STALL_S)
-        for module in (isobase._async.client, isobase._sync.client):
+        for module in (isobase._async.parts, isobase._sync.parts):
             patch.setattr(module, "AUTH_STEP_TIMEOUT_S", STALL_S)
         yield

@@ -2,65 +2,41 @@
 """The client: auth, data, storage, functions and realtime under one URL and key, on one pool of connections.
 
 Sub-clients are made when they are first used. All of them follow the signed-in user, except where the client was made
-with a secret key (docs/sdk/clients.md). What is decided about keys is in ``isobase._keys``; the transport is
-``isobase._http``.
+with a secret key (docs/sdk/clients.md). ``parts`` makes them and says whose rights they have, ``connections`` what they
+send through; what is decided about keys is in ``isobase._keys``, the transport is ``isobase._http``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import time
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
 
-from isobase._http._sync.features import SyncFeatures
-from isobase._http._sync.session import SessionParts, SyncSession
-from isobase._http.options import CallPolicy, whole_timeout_s
-from isobase._http.tracing import tracing_of
 from isobase._keys import (
     bearer,
     check_arguments,
     given_authorization,
-    is_opaque_key,
-    is_secret_key,
-    project_headers,
     warn_of_unknown_key,
 )
-from isobase._making import MAKING
+from isobase._sync.parts import SyncParts
 from isobase.auth._sync.storage import SyncMemoryStorage
 from isobase.errors import SupabaseException
 from isobase.lib.client_options import SyncClientOptions
 
 if TYPE_CHECKING:
-    from isobase._sync.auth_client import SyncSupabaseAuthClient
-    from isobase.auth.types import AuthChangeEvent, Session
-    from isobase.db import SyncDatabases
-    from isobase.functions import SyncFunctionsClient
     from isobase.postgrest import SyncPostgrestClient, SyncRequestBuilder, SyncRPCFilterRequestBuilder
     from isobase.postgrest.types import JSON, CountMethod
-    from isobase.realtime import RealtimeChannelOptions, SyncRealtimeChannel, SyncRealtimeClient
-    from isobase.rooms import SyncRooms
-    from isobase.storage import SyncStorageClient
-    from isobase.uploads import SyncUploads
+    from isobase.realtime import RealtimeChannelOptions, SyncRealtimeChannel
 
 __all__ = ["Client", "SupabaseException", "create_client"]
 
 Model = TypeVar("Model")
 
-EXPIRY_MARGIN_S = 10
-"""A session that ends within this time is renewed before a call, should the background renewal not have come to it."""
-REMEMBERED_TOKENS = 8
-AUTH_STEP_TIMEOUT_S = 5.0
-"""Limit of each step of an auth call: httpx's default, which upstream's auth client has."""
-OWN_STEP_TIMEOUT_S = 60.0
-"""Limit of each step of a call of ``db``, ``rooms`` and ``uploads``."""
 
-
-class Client:
+class Client(SyncParts):
     """A client of one Isobase or Supabase project.
 
     ``with`` closes it; without, ``client.close()`` does. One client may be used by many tasks; for
@@ -90,29 +66,11 @@ class Client:
         self.auth_url: httpx.URL = self.supabase_url.join("auth/v1")
         self.storage_url: httpx.URL = self.supabase_url.join("storage/v1/")
         self.functions_url: httpx.URL = self.supabase_url.join("functions/v1")
-        self._own_session: SyncSession | None = None
-        self._own_features: SyncFeatures | None = None
-        self._owner: Client | None = None
-        self._followed: Client | None = None
-        self._user_token: str | None = None
-
-    def _set_options(self, options: SyncClientOptions) -> None:
-        """Begin with ``options``: no sub-client, no session."""
-        self.options: SyncClientOptions = copy.copy(options)
-        self.options.headers = project_headers(options.headers, self.supabase_key)
-        follows = options.session_authorization
-        self._follows_session = not is_secret_key(self.supabase_key) if follows is None else follows
-        self._earlier: deque[str] = deque([bearer(self.supabase_key)], maxlen=REMEMBERED_TOKENS)
-        self._session_ends_at: float | None = None
-        self._auth: SyncSupabaseAuthClient | None = None
-        self._realtime: SyncRealtimeClient | None = None
-        self._postgrest: SyncPostgrestClient | None = None
-        self._storage: SyncStorageClient | None = None
-        self._functions: SyncFunctionsClient | None = None
-        self._db: SyncDatabases | None = None
-        self._rooms: SyncRooms | None = None
-        self._uploads: SyncUploads | None = None
-        self._sessions: list[SyncSession] = []
+        self._own_session = None
+        self._own_features = None
+        self._owner = None
+        self._followed = None
+        self._user_token = None
 
     @classmethod
     def create(
@@ -133,165 +91,6 @@ class Client:
                 if session is not None:
                     client._use_session(session)
         return client
-
-    # The sub-clients.
-
-    @property
-    def auth(self) -> SyncSupabaseAuthClient:
-        """The auth client. Raises ``SupabaseException`` where tokens come from ``options.access_token``."""
-        if self._followed is not None:
-            return self._followed.auth
-        if self._auth is None:
-            if self.options.access_token is not None:
-                raise SupabaseException("auth cannot be used by a client whose tokens come from access_token")
-            with MAKING:
-                if self._auth is None:
-                    auth = self._init_supabase_auth_client(str(self.auth_url), self.options)
-                    auth.on_auth_state_change(self._listen_to_auth_events)
-                    if self._user_token is not None and self._owner is not None:
-                        auth._act_for(self._user_token, keys_of=self._owner.auth)
-                    self._auth = auth
-        return self._auth
-
-    @auth.setter
-    def auth(self, client: SyncSupabaseAuthClient) -> None:
-        self._auth = client
-
-    @property
-    def realtime(self) -> SyncRealtimeClient:
-        """The realtime client."""
-        if self._realtime is None:
-            with MAKING:
-                if self._realtime is None:
-                    realtime = self._init_realtime_client(
-                        self.realtime_url,
-                        self.supabase_key,
-                        self._realtime_options(),
-                    )
-                    realtime.access_token = self._current_token()  # what is sent over HTTP before anything was joined
-                    self._realtime = realtime
-        return self._realtime
-
-    @realtime.setter
-    def realtime(self, client: SyncRealtimeClient) -> None:
-        self._realtime = client
-
-    def _realtime_options(self) -> dict[str, Any]:
-        return {
-            "access_token": self.options.access_token or self._current_token,
-            "http_client": self._session(OWN_STEP_TIMEOUT_S),
-            **(self.options.realtime or {}),
-        }
-
-    @property
-    def postgrest(self) -> SyncPostgrestClient:
-        """The data client."""
-        if self._postgrest is None:
-            with MAKING:
-                if self._postgrest is None:
-                    self._postgrest = self._init_postgrest_client(
-                        rest_url=str(self.rest_url),
-                        headers=self.options.headers,
-                        schema=self.options.schema,
-                        http_client=self._session(
-                            self.options.postgrest_client_timeout,
-                            retries=self.options.retries if self.options.postgrest_client_retry else 0,
-                            unsaid_timeout=whole_timeout_s(self.options.postgrest_client_timeout),
-                            may_have_keys=True,
-                        ),
-                        retry_enabled=self.options.postgrest_client_retry,
-                    )
-        return self._postgrest
-
-    @property
-    def storage(self) -> SyncStorageClient:
-        """The storage client."""
-        if self._storage is None:
-            with MAKING:
-                if self._storage is None:
-                    self._storage = self._init_storage_client(
-                        storage_url=str(self.storage_url),
-                        headers=self.options.headers,
-                        http_client=self._session(self.options.storage_client_timeout),
-                    )
-        return self._storage
-
-    @property
-    def functions(self) -> SyncFunctionsClient:
-        """The client of edge functions. A key of the new kind goes as ``apikey`` alone: it is no token that a function
-        could check.
-        """
-        if self._functions is None:
-            with MAKING:
-                if self._functions is None:
-                    from isobase.functions import SyncFunctionsClient
-
-                    headers = dict(self.options.headers)
-                    if is_opaque_key(self.supabase_key) and headers["Authorization"] == bearer(self.supabase_key):
-                        del headers["Authorization"]
-                    self._functions = SyncFunctionsClient(
-                        url=str(self.functions_url),
-                        headers=headers,
-                        http_client=self._session(
-                            self.options.function_client_timeout,
-                            headers=headers,
-                            unsaid_timeout=whole_timeout_s(self.options.function_client_timeout),
-                        ),
-                    )
-        return self._functions
-
-    # Isobase's own.
-
-    @property
-    def db(self) -> SyncDatabases:
-        """Databases and tables made at run time; Isobase alone has them."""
-        if self._db is None:
-            with MAKING:
-                if self._db is None:
-                    from isobase.db import SyncDatabases
-
-                    self._db = SyncDatabases(str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S))
-        return self._db
-
-    @property
-    def rooms(self) -> SyncRooms:
-        """Chat rooms; Isobase alone has them."""
-        if self._rooms is None:
-            with MAKING:
-                if self._rooms is None:
-                    from isobase.rooms import SyncRooms
-
-                    self._rooms = SyncRooms(
-                        str(self.supabase_url), token=self._bearer, http_client=self._session(OWN_STEP_TIMEOUT_S)
-                    )
-        return self._rooms
-
-    def _bearer(self) -> str:
-        """The token by which the client acts now."""
-        present = self.options.headers["Authorization"]
-        return (self._authorize(present) or present).removeprefix("Bearer ")
-
-    @property
-    def uploads(self) -> SyncUploads:
-        """Uploads of users by kind; Isobase alone has them."""
-        if self._uploads is None:
-            with MAKING:
-                if self._uploads is None:
-                    from isobase.uploads import SyncUploads
-
-                    # A store of its own (S3) must not see the project's keys, and refuses an Authorization beside its
-                    # signature.
-                    store = (
-                        SyncSession.sharing(
-                            self._pool(), headers={}, timeout=OWN_STEP_TIMEOUT_S, policy=CallPolicy(), authorize=None
-                        )
-                        if self.options.httpx_client is None
-                        else self.options.httpx_client
-                    )
-                    self._uploads = SyncUploads(
-                        str(self.supabase_url), http_client=self._session(OWN_STEP_TIMEOUT_S), store_client=store
-                    )
-        return self._uploads
 
     # Short ways to them.
 
@@ -419,190 +218,6 @@ class Client:
         view._set_options(options)
         view._owner = self._owner or self
         return view
-
-    # Connections.
-
-    def _pool(self) -> SyncSession:
-        """The session that holds the connections of this client and its views."""
-        if self._owner is not None:
-            return self._owner._pool()
-        if self._own_session is None:
-            with MAKING:
-                if self._own_session is None:
-                    self._own_session = SyncSession(http2=self.options.http2)
-        return self._own_session
-
-    def _features(self) -> SyncFeatures:
-        """What the server can do beyond Supabase's: one memory for this client and its views."""
-        if self._owner is not None:
-            return self._owner._features()
-        if self._own_features is None:
-            with MAKING:
-                if self._own_features is None:
-                    given = self.options.httpx_client
-                    session = self._pool() if given is None else SyncSession.of(given)
-                    self._own_features = SyncFeatures(session, str(self.supabase_url.join(".well-known/isobase")))
-        return self._own_features
-
-    def _session(
-        self,
-        timeout: float | httpx.Timeout,
-        *,
-        headers: dict[str, str] | None = None,
-        retries: int | None = None,
-        unsaid_timeout: float | None = None,
-        authorize: bool = True,
-        may_have_keys: bool = False,
-    ) -> SyncSession:
-        """Give the session of one sub-client: its headers and limits, on the client's connections.
-
-        unsaid_timeout: the whole seconds of a call for which nobody said any.
-        authorize: whether it follows the signed-in user. may_have_keys: whether its writes may carry idempotency keys.
-        """
-        options = self.options
-        policy = CallPolicy(
-            timeout=options.timeout,
-            unsaid_timeout=unsaid_timeout,
-            retries=options.retries if retries is None else retries,
-            automatic_keys=options.idempotency_keys,
-        )
-        more: SessionParts = {
-            "policy": policy,
-            "authorize": self._authorize if authorize else None,
-            "features": self._features() if may_have_keys else None,
-            "tracing": tracing_of(self.supabase_url.host, options.trace_propagation, options.trace_spans),
-        }
-        if options.httpx_client is not None:
-            return SyncSession.over(options.httpx_client, **more)
-        session = SyncSession.sharing(
-            self._pool(), headers=options.headers if headers is None else headers, timeout=timeout, **more
-        )
-        self._sessions.append(session)
-        return session
-
-    def _authorize(self, present: str | None) -> str | None:
-        """Say what a call's ``Authorization`` should be instead of ``present``; None: it may stay.
-
-        Only what this client once put there is replaced: a header that the app set itself stays.
-        """
-        if self._followed is not None:
-            return self._followed._authorize(present)
-        if (ask := self.options.access_token) is not None:
-            if present is not None and present not in self._earlier:
-                return None
-            token = ask()
-            return None if token is None else bearer(token)
-        if not self._follows_session:
-            return None
-        ends_at = self._session_ends_at
-        current = self.options.headers["Authorization"]
-        if ends_at is not None and ends_at - EXPIRY_MARGIN_S <= time.time() and present in (None, current):
-            from isobase.auth.errors import AuthError
-
-            with contextlib.suppress(AuthError):
-                self.auth.get_session()
-            current = self.options.headers["Authorization"]
-        return current if present != current and present in self._earlier else None
-
-    def _current_token(self) -> str:
-        """The token that a call made now would carry: the user's, or the key."""
-        if self._followed is not None:
-            return self._followed._current_token()
-        return self.options.headers["Authorization"].removeprefix("Bearer ")
-
-    # The auth client's events.
-
-    def _use_session(self, session: Session | None) -> None:
-        """Let every sub-client act as the session's user; without one, with the key again."""
-        if not self._follows_session:
-            return
-        token = session.access_token if session else self.supabase_key
-        ends_at = session.expires_at if session else None
-        self._session_ends_at = ends_at if isinstance(ends_at, int | float) else None
-        authorization = bearer(token)
-        if (former := self.options.headers["Authorization"]) != authorization:
-            if former not in self._earlier:
-                self._earlier.append(former)
-            self.options.headers["Authorization"] = authorization
-        for session_ in self._sessions:
-            session_.headers["Authorization"] = authorization
-        if self._auth is not None:
-            self._auth._headers["Authorization"] = authorization
-        if self._postgrest is not None:
-            self._postgrest.headers["Authorization"] = authorization
-        if self._storage is not None:
-            self._storage._headers["Authorization"] = authorization
-        if self._functions is not None:
-            own = [each.headers for each in self._sessions if each is self._functions._client]
-            for headers in (self._functions.headers, *own):
-                if session is None and is_opaque_key(self.supabase_key):
-                    headers.pop("Authorization", None)
-                else:
-                    headers["Authorization"] = authorization
-
-    def _listen_to_auth_events(self, event: AuthChangeEvent, session: Session | None) -> None:
-        """Follow the auth client: every event but SIGNED_OUT carries the session that holds from now on."""
-        if not self._follows_session:
-            return
-        self._use_session(session)
-        if self._realtime is not None:
-            token = session.access_token if session else self.supabase_key
-            self._realtime.access_token = token  # at once, for joins that begin before channels were told
-            self._realtime.set_auth(token)
-
-    # The sub-clients' making; names and arguments are upstream's, which apps override.
-
-    @staticmethod
-    def _init_realtime_client(
-        realtime_url: httpx.URL,
-        supabase_key: str,
-        options: Any = None,
-    ) -> SyncRealtimeClient:
-        from isobase.realtime import SyncRealtimeClient
-
-        return SyncRealtimeClient(str(realtime_url), token=supabase_key, **(options or {}))
-
-    @staticmethod
-    def _init_storage_client(
-        storage_url: str,
-        headers: dict[str, str],
-        http_client: httpx.Client | None = None,
-    ) -> SyncStorageClient:
-        from isobase.storage import SyncStorageClient
-
-        return SyncStorageClient(url=storage_url, headers=headers, http_client=http_client)
-
-    def _init_supabase_auth_client(self, auth_url: str, client_options: SyncClientOptions) -> SyncSupabaseAuthClient:
-        from isobase._sync.auth_client import SyncSupabaseAuthClient
-
-        return SyncSupabaseAuthClient(
-            url=auth_url,
-            auto_refresh_token=client_options.auto_refresh_token,
-            persist_session=client_options.persist_session,
-            storage=client_options.storage,
-            headers=client_options.headers,
-            storage_key=client_options.storage_key,
-            append_flow_id_to_redirects=client_options.append_flow_id_to_redirects,
-            flow_type=client_options.flow_type,
-            http_client=self._session(
-                AUTH_STEP_TIMEOUT_S, authorize=False, unsaid_timeout=whole_timeout_s(AUTH_STEP_TIMEOUT_S)
-            ),
-            detect_session_in_url=client_options.detect_session_in_url,
-        )
-
-    @staticmethod
-    def _init_postgrest_client(
-        rest_url: str,
-        headers: dict[str, str],
-        schema: str,
-        http_client: httpx.Client | None = None,
-        retry_enabled: bool = True,
-    ) -> SyncPostgrestClient:
-        from isobase.postgrest import SyncPostgrestClient
-
-        return SyncPostgrestClient(
-            rest_url, headers=headers, schema=schema, http_client=http_client, retry_enabled=retry_enabled
-        )
 
     # The end.
 
