@@ -103,14 +103,16 @@ def current_options() -> CallOptions:
     return _current.get()
 
 
-def shared_context(*, is_limited: bool) -> Context:
+def shared_context(*, is_limited: bool, timeout: float | None = None) -> Context:
     """Give a copy of the context for work that is done once for several callers, such as the refresh of a session.
 
     The options of the one who happened to ask first do not hold in it; with ``is_limited`` its time limit and its
-    cancellation do, but never the idempotency key, which names another write.
+    cancellation do, but never the idempotency key, which names another write. timeout: the seconds that are left of
+    that limit, where some have passed.
     """
     options = current_options()
-    held = CallOptions(timeout=options.timeout, cancel=options.cancel) if is_limited else NO_OPTIONS
+    left = options.timeout if timeout is None else timeout
+    held = CallOptions(timeout=left, cancel=options.cancel) if is_limited else NO_OPTIONS
     context = copy_context()
     context.run(_current.set, held)
     return context

@@ -98,11 +98,11 @@ class SyncSingleFlight(Generic[T]):
                 if flight is None:
                     is_limited = options.timeout is not None or options.cancel is not None
                     flight = self._flights[key] = _Flight(threading.get_ident(), is_limited)
+            left_s = ends_at - time.monotonic()
             if is_mine:
-                return self._do(key, work, flight)
+                return self._do(key, work, flight, max(left_s, 0.0) if left_s < math.inf else None)
             if flight.leader == threading.get_ident():
                 raise RuntimeError("this work is being done by the thread that asks for its result")
-            left_s = ends_at - time.monotonic()
             done, _ = wait_for_futures([flight.future], timeout=left_s if left_s < math.inf else None)
             if not done:
                 raise DeadlineExceeded(options.timeout or 0.0)
@@ -110,9 +110,9 @@ class SyncSingleFlight(Generic[T]):
             if error is None or (isinstance(error, Exception) and not flight.is_limited):
                 return flight.future.result()
 
-    def _do(self, key: str, work: Callable[[], T], flight: _Flight[T]) -> T:
+    def _do(self, key: str, work: Callable[[], T], flight: _Flight[T], left_s: float | None) -> T:
         try:
-            result = shared_context(is_limited=True).run(work)
+            result = shared_context(is_limited=True, timeout=left_s).run(work)
         except BaseException as error:
             self._land(key)
             flight.future.set_exception(error)

@@ -28,7 +28,7 @@ from isobase._http._async.patched import handed_on, is_call_patched, is_handed_o
 from isobase._http._async.pool import MAX_CONNECTIONS, AsyncPool
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.limits import DEADLINE_EXTENSION
-from isobase._http.options import CallOptions, CallPolicy, current_options
+from isobase._http.options import CallOptions, CallPolicy, call_options, current_options
 from isobase._http.prepare import ShortRequest, short_arguments, short_request
 from isobase._http.redirects import keeps_keys
 from isobase._http.retry import Again, again_after_answer, again_after_error, delay_s, is_read
@@ -217,30 +217,54 @@ class AsyncSession(httpx.AsyncClient):
 
     async def _call(self, request: httpx.Request, how: dict[str, Any]) -> httpx.Response:
         """Send a request as often as may be, until it is answered or its time is over."""
-        if self._authorize is not None:
-            authorization = await self._authorize(request.headers.get("Authorization"))
-            if authorization is not None:
-                request.headers["Authorization"] = authorization
-        if self._tracing is None:
-            response, _ = await self._attempts(request, how)
-            return response
-        with self._tracing.call(request) as span:
-            response, repeated = await self._attempts(request, how)
-            finish(span, response.status_code, repeated)
-            return response
-
-    async def _attempts(self, request: httpx.Request, how: dict[str, Any]) -> tuple[httpx.Response, int]:
-        """Give the answer, and how often the request was sent again for it."""
-        options = current_options()
-        timeout = self._policy.timeout if options.timeout is None else options.timeout
-        if timeout is None and not how.get("stream"):
-            timeout = self._policy.unsaid_timeout
+        timeout = self._whole_timeout(is_streamed=bool(how.get("stream")))
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         if deadline != math.inf:
             request.extensions[DEADLINE_EXTENSION] = (deadline, timeout)
+        if self._authorize is not None:
+            authorization = await self._authorization(self._authorize, request, timeout)
+            if authorization is not None:
+                request.headers["Authorization"] = authorization
+        if self._tracing is None:
+            response, _ = await self._attempts(request, how, deadline)
+            return response
+        with self._tracing.call(request) as span:
+            response, repeated = await self._attempts(request, how, deadline)
+            finish(span, response.status_code, repeated)
+            return response
+
+    def _whole_timeout(self, *, is_streamed: bool) -> float | None:
+        said = current_options().timeout
+        timeout = self._policy.timeout if said is None else said
+        return self._policy.unsaid_timeout if timeout is None and not is_streamed else timeout
+
+    @staticmethod
+    async def _authorization(authorize: Authorize, request: httpx.Request, timeout: float | None) -> str | None:
+        """Ask for the header to send, which may take a refresh of the session; it costs the call's own time."""
+        present = request.headers.get("Authorization")
+        if timeout is None or timeout == math.inf:
+            return await authorize(present)
+        with call_options(timeout=timeout):
+            # [async]
+            ending = asyncio.timeout(timeout)
+            try:
+                async with ending:
+                    return await authorize(present)
+            except TimeoutError as error:
+                if not ending.expired():
+                    raise
+                raise DeadlineExceeded(timeout, request=request) from error
+            # [/async]
+            # [sync] return authorize(present)
+
+    async def _attempts(
+        self, request: httpx.Request, how: dict[str, Any], deadline: float
+    ) -> tuple[httpx.Response, int]:
+        """Give the answer, and how often the request was sent again for it."""
+        options = current_options()
         retries = self._policy.retries if options.retries is None else options.retries
         if self._features is not None and not is_read(request):
-            await self._add_key(request, options.idempotency_key)
+            await self._add_key(request, options.idempotency_key, deadline)
         is_logged = logger.isEnabledFor(logging.DEBUG)
         repeated = 0
         while True:
@@ -254,14 +278,14 @@ class AsyncSession(httpx.AsyncClient):
                 if is_logged:
                     log_attempt(request, type(error).__name__, began, repeated)
                 again = again_after_error(request, error) if repeated < retries else Again.NO
-                if again is Again.NO or not await self._may_repeat(again):
+                if again is Again.NO or not await self._may_repeat(again, deadline):
                     raise
                 reason = type(error).__name__
             else:
                 if is_logged:
                     log_attempt(request, response.status_code, began, repeated)
                 again = again_after_answer(request, response) if repeated < retries else Again.NO
-                if again is Again.NO or not await self._may_repeat(again):
+                if again is Again.NO or not await self._may_repeat(again, deadline):
                     return response, repeated
                 await response.aclose()
                 retry_after = response.headers.get("retry-after")
@@ -272,19 +296,20 @@ class AsyncSession(httpx.AsyncClient):
             await self._pause(wait_s, deadline, options, request)
             request.headers["X-Retry-Count"] = str(repeated)
 
-    async def _add_key(self, request: httpx.Request, key: str | None) -> None:
+    async def _add_key(self, request: httpx.Request, key: str | None, deadline: float) -> None:
         """Give a write its idempotency key: the one of ``call_options``, or one of its own where the options say so."""
-        if key is None and self._policy.automatic_keys and await self._keeps_keys():
+        if key is None and self._policy.automatic_keys and await self._keeps_keys(deadline):
             key = str(uuid.uuid4())
         if key is not None:
-            await self._keeps_keys()  # asked now, because after a lost connection nobody may answer
+            await self._keeps_keys(deadline)  # asked now, because after a lost connection nobody may answer
             request.headers.setdefault("Idempotency-Key", key)
 
-    async def _keeps_keys(self) -> bool:
-        return self._features is not None and await self._features.has("idempotency-key")
+    async def _keeps_keys(self, deadline: float) -> bool:
+        left_s = deadline - time.monotonic()
+        return self._features is not None and await self._features.has("idempotency-key", left_s)
 
-    async def _may_repeat(self, again: Again) -> bool:
-        return again is Again.YES or await self._keeps_keys()
+    async def _may_repeat(self, again: Again, deadline: float) -> bool:
+        return again is Again.YES or await self._keeps_keys(deadline)
 
     async def _pause(self, wait_s: float, deadline: float, options: CallOptions, request: httpx.Request) -> None:
         """Wait before the next attempt; raises when the call's time would be over then, or it is cancelled."""

@@ -6,6 +6,7 @@ nothing.
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 import httpx
@@ -33,15 +34,18 @@ class SyncFeatures:
         self._url = url
         self._known: frozenset[str] | None = None
 
-    def has(self, name: str) -> bool:
-        """Whether the server has a feature; False also while it does not answer, and asked again then."""
+    def has(self, name: str, within_s: float = math.inf) -> bool:
+        """Whether the server has a feature; False also while it does not answer, and asked again then.
+
+        within_s: the seconds that the call has left for whose sake it is asked; half of them are waited at most.
+        """
         if self._known is None:
-            self._known = self._ask()
+            self._known = self._ask(min(ASKING_TIMEOUT_S, max(0.0, within_s / 2)))
         return self._known is not None and name in self._known
 
-    def _ask(self) -> frozenset[str] | None:
+    def _ask(self, timeout_s: float) -> frozenset[str] | None:
         try:
-            with call_options(timeout=ASKING_TIMEOUT_S, retries=0):
+            with call_options(timeout=timeout_s, retries=0):
                 response = self._session.request("GET", self._url)
         except httpx.TransportError as error:
             logger.debug("%s: %s", self._url, type(error).__name__)

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 
-from isobase._acompat import ablocking
+from isobase._acompat import ablocking, asleep
 from isobase.storage._async._requests import AsyncObjectRequests
 from isobase.storage._source import SeekableSource, Tally
-from isobase.storage._transfer import Attempts
+from isobase.storage._transfer import Attempts, is_lost, is_passing_status
 from isobase.storage._url import object_parts
 from isobase.storage.exceptions import StorageApiError
 
@@ -22,23 +22,37 @@ async def landed(
 ) -> dict[str, Any] | None:
     """Give what the server knows of the object ``key`` if it holds exactly ``content``, else None.
 
-    The etag settles it mostly; where it is no checksum of the bytes (parts,
-    encryption) and the size is right, the object is read and compared. None too where the caller may not see the object.
+    The etag settles it mostly; where it is no checksum of the bytes (parts, encryption) and the size is right, the object
+    is read and compared. None too where the caller may not see the object. Where the look itself is lost it is tried
+    again, and at last raises what it met: nothing is known then.
     """
     if isinstance(content, Tally) and not content.is_whole:
         return None
-    size = content.size if isinstance(content, SeekableSource) else content.sent
-    try:
-        with attempts.once():
-            info = await requests.info(key)
-        if info.get("size") != size:
-            return None
-        checksum = await ablocking(content.md5) if isinstance(content, SeekableSource) else content.md5
-        etag = str(info.get("etag", "")).strip('"')
-        if etag == checksum or await _md5_of_object(requests, key, attempts) == checksum:
-            return info
-    except (StorageApiError, httpx.TransportError):
+    while True:
+        try:
+            return await _look(requests, key, content, attempts)
+        except StorageApiError as error:
+            if not is_passing_status(error.http_status or 0):
+                return None
+            if not attempts.may_go_on:
+                raise
+        except httpx.TransportError as error:
+            if not (is_lost(error) and attempts.may_go_on):
+                raise
+        await asleep(attempts.pause())
+
+
+async def _look(
+    requests: AsyncObjectRequests, key: str, content: SeekableSource | Tally, attempts: Attempts
+) -> dict[str, Any] | None:
+    with attempts.once():
+        info = await requests.info(key)
+    if info.get("size") != (content.size if isinstance(content, SeekableSource) else content.sent):
         return None
+    checksum = await ablocking(content.md5) if isinstance(content, SeekableSource) else content.md5
+    etag = str(info.get("etag", "")).strip('"')
+    if etag == checksum or await _md5_of_object(requests, key, attempts) == checksum:
+        return info
     return None
 
 
@@ -46,9 +60,8 @@ async def _md5_of_object(requests: AsyncObjectRequests, key: str, attempts: Atte
     url = requests._base_url.joinpath("object", requests.id, *object_parts(key))
     digest = hashlib.md5(usedforsecurity=False)
     with attempts.once():
-        reading = requests._client.stream("GET", str(url), headers=requests._headers)
-    async with reading as response:
-        if response.is_success:
-            async for block in response.aiter_bytes():
-                digest.update(block)
+        async with requests._client.stream("GET", str(url), headers=requests._headers) as response:
+            if response.is_success:
+                async for block in response.aiter_bytes():
+                    digest.update(block)
     return digest.hexdigest()

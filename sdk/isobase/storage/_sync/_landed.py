@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 
-from isobase._acompat import blocking
+from isobase._acompat import blocking, sleep
 from isobase.storage._source import SeekableSource, Tally
 from isobase.storage._sync._requests import SyncObjectRequests
-from isobase.storage._transfer import Attempts
+from isobase.storage._transfer import Attempts, is_lost, is_passing_status
 from isobase.storage._url import object_parts
 from isobase.storage.exceptions import StorageApiError
 
@@ -23,23 +23,37 @@ def landed(
 ) -> dict[str, Any] | None:
     """Give what the server knows of the object ``key`` if it holds exactly ``content``, else None.
 
-    The etag settles it mostly; where it is no checksum of the bytes (parts,
-    encryption) and the size is right, the object is read and compared. None too where the caller may not see the object.
+    The etag settles it mostly; where it is no checksum of the bytes (parts, encryption) and the size is right, the object
+    is read and compared. None too where the caller may not see the object. Where the look itself is lost it is tried
+    again, and at last raises what it met: nothing is known then.
     """
     if isinstance(content, Tally) and not content.is_whole:
         return None
-    size = content.size if isinstance(content, SeekableSource) else content.sent
-    try:
-        with attempts.once():
-            info = requests.info(key)
-        if info.get("size") != size:
-            return None
-        checksum = blocking(content.md5) if isinstance(content, SeekableSource) else content.md5
-        etag = str(info.get("etag", "")).strip('"')
-        if etag == checksum or _md5_of_object(requests, key, attempts) == checksum:
-            return info
-    except (StorageApiError, httpx.TransportError):
+    while True:
+        try:
+            return _look(requests, key, content, attempts)
+        except StorageApiError as error:
+            if not is_passing_status(error.http_status or 0):
+                return None
+            if not attempts.may_go_on:
+                raise
+        except httpx.TransportError as error:
+            if not (is_lost(error) and attempts.may_go_on):
+                raise
+        sleep(attempts.pause())
+
+
+def _look(
+    requests: SyncObjectRequests, key: str, content: SeekableSource | Tally, attempts: Attempts
+) -> dict[str, Any] | None:
+    with attempts.once():
+        info = requests.info(key)
+    if info.get("size") != (content.size if isinstance(content, SeekableSource) else content.sent):
         return None
+    checksum = blocking(content.md5) if isinstance(content, SeekableSource) else content.md5
+    etag = str(info.get("etag", "")).strip('"')
+    if etag == checksum or _md5_of_object(requests, key, attempts) == checksum:
+        return info
     return None
 
 
@@ -47,9 +61,8 @@ def _md5_of_object(requests: SyncObjectRequests, key: str, attempts: Attempts) -
     url = requests._base_url.joinpath("object", requests.id, *object_parts(key))
     digest = hashlib.md5(usedforsecurity=False)
     with attempts.once():
-        reading = requests._client.stream("GET", str(url), headers=requests._headers)
-    with reading as response:
-        if response.is_success:
-            for block in response.iter_bytes():
-                digest.update(block)
+        with requests._client.stream("GET", str(url), headers=requests._headers) as response:
+            if response.is_success:
+                for block in response.iter_bytes():
+                    digest.update(block)
     return digest.hexdigest()

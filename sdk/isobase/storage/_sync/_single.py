@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -63,8 +64,12 @@ class SyncSingleUpload:
                     raise
                 is_open = is_open or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if not self._may_again(attempts):
-                    if is_open and (found := self._found(key, attempts)) is not None:
-                        return found
+                    if is_open:
+                        with contextlib.suppress(
+                            StorageApiError, httpx.TransportError
+                        ):  # then this is all there is to say
+                            if (found := self._found(key, attempts)) is not None:
+                                return found
                     raise
             sleep(attempts.pause())
 
@@ -93,7 +98,9 @@ class SyncSingleUpload:
             self.on_progress(sent, self.source.size)
 
     def _found(self, key: str, attempts: Attempts) -> Mapping[str, Any] | None:
-        """Give the answer that was lost, where the object is there with these bytes."""
+        """Give the answer that was lost, where the object is there with these bytes. Raises what a look without an
+        answer meets.
+        """
         content = self.source if isinstance(self.source, SeekableSource) else self.tally
         info = landed(self.requests, key, content, attempts)
         return None if info is None else {"Key": f"{self.requests.id}/{key}", "Id": info.get("id")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import httpx
 import pytest
@@ -115,3 +116,17 @@ async def test_the_option_of_the_client_gives_inserts_keys(wire: WireServer) -> 
     keys = {heard.headers["idempotency-key"] for heard in writes(wire)}
     assert len(writes(wire)) == 2
     assert len(keys) == 1
+
+
+async def test_a_server_that_says_nothing_of_keys_costs_a_write_no_more_than_its_time(wire: WireServer) -> None:
+    def act(peer: socket.socket, heard: Heard, _number: int) -> None:
+        if heard.target == WELL_KNOWN:
+            wire.closing.wait()
+        peer.sendall(answer(b"[]", "201 Created"))
+
+    wire.act = act
+    async with AsyncSession() as shared:
+        session = session_at(wire, shared)
+        with call_options(idempotency_key=KEY, timeout=3.0):  # asking alone may take 5 s where a call has them
+            response = await session.request("POST", wire.url + "/t", json={})
+        assert response.status_code == 201

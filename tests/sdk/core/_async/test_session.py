@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from isobase._acompat import asleep
-from isobase._http import AsyncSession, CallPolicy, DeadlineExceeded, call_options
+from isobase._http import AsyncSession, CallPolicy, DeadlineExceeded, call_options, current_options
 from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -309,3 +309,21 @@ async def test_cookies_of_answers_are_not_kept_and_given_ones_are_sent(wire: Wir
         await other.request("GET", wire.url)
     assert [heard.headers.get("cookie") for heard in wire.heard] == [None] * 4 + ["b=2"]
     assert "authorization" in wire.heard[2].headers
+
+
+async def test_the_time_of_asking_for_a_token_is_the_calls_own(wire: WireServer) -> None:
+    given: list[float | None] = []
+
+    async def authorize(_present: str | None) -> str:
+        given.append(current_options().timeout)
+        await asleep(0.3)
+        return "Bearer late"
+
+    async with AsyncSession(authorize=authorize, policy=CallPolicy(timeout=0.2)) as session:
+        with pytest.raises(DeadlineExceeded):
+            await session.request("GET", wire.url)
+        assert wire.heard == []
+        with call_options(timeout=30):
+            await session.request("GET", wire.url)
+    assert given == [0.2, 30]
+    assert wire.heard[0].headers["authorization"] == "Bearer late"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import httpx
 import pytest
@@ -116,3 +117,17 @@ def test_the_option_of_the_client_gives_inserts_keys(wire: WireServer) -> None:
     keys = {heard.headers["idempotency-key"] for heard in writes(wire)}
     assert len(writes(wire)) == 2
     assert len(keys) == 1
+
+
+def test_a_server_that_says_nothing_of_keys_costs_a_write_no_more_than_its_time(wire: WireServer) -> None:
+    def act(peer: socket.socket, heard: Heard, _number: int) -> None:
+        if heard.target == WELL_KNOWN:
+            wire.closing.wait()
+        peer.sendall(answer(b"[]", "201 Created"))
+
+    wire.act = act
+    with SyncSession() as shared:
+        session = session_at(wire, shared)
+        with call_options(idempotency_key=KEY, timeout=3.0):  # asking alone may take 5 s where a call has them
+            response = session.request("POST", wire.url + "/t", json={})
+        assert response.status_code == 201

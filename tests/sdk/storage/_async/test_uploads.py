@@ -171,6 +171,24 @@ async def test_an_upload_whose_last_answer_is_lost_is_no_duplicate(
     assert await bucket.download("cut") == b"2" * 100_000
 
 
+async def test_an_upload_is_no_duplicate_while_nobody_can_say_whose_object_is_there(
+    proxy: Proxy, bucket: AsyncBucketProxy
+) -> None:
+    def is_look(_method: str, target: str) -> bool:
+        return "/object/info/" in target
+
+    async with AsyncStorageClient(proxy.api_url, proxy.api.service) as client:
+        proxy.breaks(Break.LOSE_ANSWER, is_upload, times=1)
+        proxy.breaks(Break.LOSE_ANSWER, is_look, times=1)
+        proxy.breaks(Break.ERROR_503, is_look, times=1)
+        await client.from_(bucket.id).upload("late", b"1" * 1000)
+        proxy.heals()
+        proxy.breaks(Break.LOSE_ANSWER, is_upload, times=1)
+        proxy.breaks(Break.LOSE_ANSWER, is_look)
+        with pytest.raises(httpx.TransportError):
+            await client.from_(bucket.id).upload("never", b"1" * 1000)
+
+
 async def test_anothers_object_in_the_way_stays_a_duplicate(proxy: Proxy, bucket: AsyncBucketProxy) -> None:
     await bucket.upload("a", b"theirs")
     async with AsyncStorageClient(proxy.api_url, proxy.api.service) as client:
