@@ -51,17 +51,17 @@ async def _look(
         return None
     checksum = await ablocking(content.md5) if isinstance(content, SeekableSource) else content.md5
     etag = str(info.get("etag", "")).strip('"')
-    if etag == checksum or await _md5_of_object(requests, key, attempts) == checksum:
+    if etag == checksum:
         return info
-    return None
+    with attempts.once():
+        return info if await _md5_of_object(requests, key) == checksum else None
 
 
-async def _md5_of_object(requests: AsyncObjectRequests, key: str, attempts: Attempts) -> str:
+async def _md5_of_object(requests: AsyncObjectRequests, key: str) -> str:
     url = requests._base_url.joinpath("object", requests.id, *object_parts(key))
     digest = hashlib.md5(usedforsecurity=False)
-    with attempts.once():
-        async with requests._client.stream("GET", str(url), headers=requests._headers) as response:
-            if response.is_success:
-                async for block in response.aiter_bytes():
-                    digest.update(block)
+    async with requests._client.stream("GET", str(url), headers=requests._headers) as response:
+        if response.is_success:
+            async for block in response.aiter_bytes():
+                digest.update(block)
     return digest.hexdigest()

@@ -52,17 +52,17 @@ def _look(
         return None
     checksum = blocking(content.md5) if isinstance(content, SeekableSource) else content.md5
     etag = str(info.get("etag", "")).strip('"')
-    if etag == checksum or _md5_of_object(requests, key, attempts) == checksum:
+    if etag == checksum:
         return info
-    return None
+    with attempts.once():
+        return info if _md5_of_object(requests, key) == checksum else None
 
 
-def _md5_of_object(requests: SyncObjectRequests, key: str, attempts: Attempts) -> str:
+def _md5_of_object(requests: SyncObjectRequests, key: str) -> str:
     url = requests._base_url.joinpath("object", requests.id, *object_parts(key))
     digest = hashlib.md5(usedforsecurity=False)
-    with attempts.once():
-        with requests._client.stream("GET", str(url), headers=requests._headers) as response:
-            if response.is_success:
-                for block in response.iter_bytes():
-                    digest.update(block)
+    with requests._client.stream("GET", str(url), headers=requests._headers) as response:
+        if response.is_success:
+            for block in response.iter_bytes():
+                digest.update(block)
     return digest.hexdigest()
