@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream bench-sdk
+.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream test-sdk-upstream bench-sdk
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ test-sdk-auth-upstream: install ## test the client's sign-ins with wallets and c
 
 test-sdk-storage-upstream: install ## test the Python client's storage with the real supabase/storage; URL=its address KEY=service token ANON_KEY=anon token
 	scripts/test-sdk-storage-upstream $(URL) $(KEY) $(ANON_KEY) $(TEST_ARGS)
+
+test-sdk-upstream: install ## test the client's data, auth and realtime with the real servers; POSTGREST= and GOTRUE= programs, REALTIME=its URL REALTIME_DATABASE_URL=its tenant's database
+	POSTGREST_UPSTREAM_BINARY="$(POSTGREST)" GOTRUE_UPSTREAM_BINARY="$(GOTRUE)" REALTIME_UPSTREAM_URL="$(REALTIME)" REALTIME_UPSTREAM_DATABASE_URL="$(REALTIME_DATABASE_URL)" scripts/test-sdk-upstream $(PYTEST_ARGS)
 
 suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout, CLIENT=isobase for this client
 	CLIENT="$(CLIENT)" scripts/suite-storage-py $(CHECKOUT) $(SUITE_ARGS)

@@ -28,9 +28,10 @@ COMPLIANCE = ROOT / "sdk-compliance.yaml"
 HEAD = """\
 # What the Python client `isobase` has of Supabase's SDK capability matrix (https://github.com/supabase/sdk, release 1.2.0).
 # Written by `make sdk-compliance`, never by hand, from the tests that are marked with each feature: `implemented` means that
-# all of them passed on a running Isobase (`make test`), or, for what no Isobase answers (sign-ins of companies and with
-# wallets, custom providers, vector and analytics buckets), on a running GoTrue (`make test-sdk-auth-upstream`) or
-# supabase/storage (`make test-sdk-storage-upstream`). What is not implemented stands with its reason.
+# all of them passed on running servers: Isobase (`make test`; functions on a server of the tests, as Isobase runs none), or,
+# for what no Isobase answers (sign-ins of companies and with wallets, custom providers, vector and analytics buckets), GoTrue
+# (`make test-sdk-auth-upstream`) and supabase/storage with an Iceberg catalog (`make test-sdk-storage-upstream`). What is not
+# implemented stands with its reason.
 
 sdk: python
 

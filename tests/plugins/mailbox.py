@@ -31,6 +31,7 @@ class MailboxServer:
 
     mailbox: Mailbox
     port: int
+    smtp_port: int | None = None
 
     @property
     def url(self) -> str:
@@ -73,7 +74,8 @@ def link_in(mail: StoredMessage) -> str:
 @pytest.fixture(scope="session")
 def mailbox_server() -> Iterator[MailboxServer]:
     """One mailbox for the session; ``mailbox`` is the same one, emptied."""
-    listeners = Listeners(listen("127.0.0.1", 0), None)
+    smtp = listen("127.0.0.1", 0)
+    listeners = Listeners(listen("127.0.0.1", 0), smtp)
     box = Mailbox(MailboxSettings())
     loop = asyncio.new_event_loop()
     ending = asyncio.Event()
@@ -85,10 +87,11 @@ def mailbox_server() -> Iterator[MailboxServer]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="mailbox")
     thread.start()
     try:
-        yield MailboxServer(box, listeners.port)
+        yield MailboxServer(box, listeners.port, int(smtp.getsockname()[1]))
     finally:
         loop.call_soon_threadsafe(ending.set)
         thread.join()
+        smtp.close()
         loop.close()
 
 

@@ -11,13 +11,16 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from starlette.responses import HTMLResponse
 
-from isobase_deploy.mailbox.message import StoredMessage
+from isobase_deploy.mailbox.message import StoredMessage, visible_text
 from isobase_platform.config import Settings
 from isobase_platform.config_auth.email import EmailSettings
 from isobase_platform.config_auth.external import ExternalProvider
@@ -27,12 +30,15 @@ from isobase_platform.config_auth.passkey import PasskeySettings, WebAuthnSettin
 from isobase_platform.config_auth.sms import SmsSettings
 from isobase_platform.keys import generate_jwk
 from tests.auth.conftest import running_auth, with_auth, with_mailbox
-from tests.auth.receivers import Receiver, receiving
+from tests.auth.receivers import HOOK_SECRET, Receiver, receiving
 from tests.auth.test_hooks import hook_settings
 from tests.plugins.issuer import LoopbackIssuer, running_issuer
 from tests.plugins.listening import listening
 from tests.plugins.mailbox import MailboxServer
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+from tests.sdk.realtime.cutter import background_loop
+from tests.sdk.upstream.gotrue import MAIL_TEMPLATE, running_gotrue
+from tests.sdk.upstream.servers import gotrue_named
 
 RP_ID, ORIGIN = "localhost", "http://localhost:5173"
 START_TIMEOUT_S = 60.0
@@ -82,14 +88,20 @@ class AuthService:
         while len(found := self.mailbox.to(address)) < count:
             assert time.monotonic() < deadline_s, f"{len(found)} of {count} mails for {address} arrived"
             time.sleep(0.01)
-        return found[0]
+        return replace(found[0], text=found[0].text or visible_text(found[0].html))
 
 
 @pytest.fixture(scope="session")
 def auth_service(
     postgres: DatabaseServer, mailbox_server: MailboxServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AuthService]:
-    """Auth with everything switched on, and e-mail addresses that need no confirmation."""
+    """Auth with everything switched on, and e-mail addresses that need no confirmation.
+
+    It is the real GoTrue where ``make test-sdk-upstream`` names one.
+    """
+    if (binary := gotrue_named()) is not None:
+        yield from _gotrue(binary, postgres, mailbox_server, tmp_path_factory.mktemp("gotrue"))
+        return
     postgres.execute(f"create database sdk_auth template {TEMPLATE} owner postgres")
     base = with_mailbox(settings_for(postgres.dsn("sdk_auth"), tmp_path_factory.mktemp("sdk_auth")), mailbox_server)
     loop = asyncio.new_event_loop()
@@ -117,3 +129,28 @@ def auth_service(
         loop.call_soon_threadsafe(ending.set)
         thread.join()
         loop.close()
+
+
+def _gotrue(binary: str, postgres: DatabaseServer, mailbox: MailboxServer, folder: Path) -> Iterator[AuthService]:
+    assert mailbox.smtp_port is not None
+    with background_loop() as loop:
+        stack = AsyncExitStack()
+        texts = loop.run(stack.enter_async_context(receiving()))
+        templates = loop.run(stack.enter_async_context(receiving(lambda _: HTMLResponse(MAIL_TEMPLATE))))
+        issuer = loop.run(stack.enter_async_context(running_issuer()))
+        settings = settings_for(postgres.dsn("postgres"), folder)
+        environment = {
+            "GOTRUE_HOOK_SEND_SMS_ENABLED": "true",
+            "GOTRUE_HOOK_SEND_SMS_SECRETS": HOOK_SECRET,
+            "GOTRUE_HOOK_SEND_SMS_URI": texts.url,
+            "GOTRUE_JWT_SECRET": settings.jwt_secret.get_secret_value(),
+            "GOTRUE_SMTP_PORT": str(mailbox.smtp_port),
+            "GOTRUE_URI_ALLOW_LIST": "http://127.0.0.1:3000/**",
+            "GOTRUE_WEBAUTHN_RP_ID": RP_ID,
+            "GOTRUE_WEBAUTHN_RP_ORIGINS": ORIGIN,
+        }
+        try:
+            with running_gotrue(binary, postgres, folder, environment, templates.url) as url:
+                yield AuthService(f"{url}/auth/v1", settings, texts, mailbox, issuer)
+        finally:
+            loop.run(stack.aclose())

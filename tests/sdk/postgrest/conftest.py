@@ -17,6 +17,8 @@ from isobase_platform.config import RestSettings, Settings
 from tests.database.rest.conftest import _Server
 from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+from tests.sdk.upstream.gateway import running_gateway
+from tests.sdk.upstream.servers import postgrest_named, running_postgrest
 
 DATABASE_NAME = "sdk_data"
 ROWS = r"""
@@ -61,11 +63,22 @@ def sdk_data_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def sdk_data_server(sdk_data_settings: Settings, postgres: DatabaseServer) -> Iterator[DataApi]:
-    """The data API as a server on a free port."""
+def sdk_data_server(
+    sdk_data_settings: Settings, postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DataApi]:
+    """The data API as a server on a free port; the real PostgREST where ``make test-sdk-upstream`` names one."""
+    key = sdk_data_settings.service_role_token
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+    if (binary := postgrest_named()) is not None:
+        secret, schemas = sdk_data_settings.jwt_secret.get_secret_value(), sdk_data_settings.rest.schemas
+        folder = tmp_path_factory.mktemp("postgrest")
+        with (
+            running_postgrest(binary, postgres.dsn(DATABASE_NAME), secret, schemas, folder) as inner,
+            running_gateway({"/rest/v1": inner}) as url,
+        ):
+            yield DataApi(f"{url}/rest/v1", headers, postgres)
+        return
     with _Server(sdk_data_settings) as server:
-        key = sdk_data_settings.service_role_token
-        headers = {"apikey": key, "Authorization": f"Bearer {key}"}
         yield DataApi(f"http://127.0.0.1:{server.port}/rest/v1", headers, postgres)
 
 

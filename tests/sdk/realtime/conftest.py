@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.plugins.stack import DatabaseServer, fresh_database
 from tests.realtime.conftest import CLAIMS_DECIDE, SCHEMA, Stack, running_stack
 from tests.sdk.realtime.cutter import Cutter, Loop, background_loop, cutter
+from tests.sdk.upstream.gateway import running_gateway
+from tests.sdk.upstream.servers import UpstreamStack, realtime_named
 
 WAIT_S = 20.0
+AWAY = """
+drop table if exists public.notes, public.board;
+drop policy if exists r on realtime.messages;
+drop policy if exists w on realtime.messages;
+"""
 _names = itertools.count(1)
 
 
@@ -25,7 +34,7 @@ class Service:
     """The running service for tests of the clients."""
 
     loop: Loop
-    stack: Stack
+    stack: Stack | UpstreamStack
 
     @property
     def url(self) -> str:
@@ -54,7 +63,23 @@ class Service:
 
 @pytest.fixture(scope="session")
 def service(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for all tests of the clients; tests use topics and rows of their own."""
+    """One service for all tests of the clients; tests use topics and rows of their own.
+
+    It is the real supabase/realtime where ``make test-sdk-upstream`` names one.
+    """
+    if (upstream := realtime_named()) is not None:
+        with (
+            background_loop() as loop,
+            running_gateway({"/realtime/v1/api": f"{upstream}/api", "/realtime/v1": f"{upstream}/socket"}) as url,
+        ):
+            upstream_stack = UpstreamStack(url, loop.run(asyncpg.connect(os.environ["REALTIME_UPSTREAM_DATABASE_URL"])))
+            loop.run(upstream_stack.sql(AWAY + SCHEMA + CLAIMS_DECIDE))
+            try:
+                yield Service(loop, upstream_stack)
+            finally:
+                loop.run(upstream_stack.sql(AWAY))
+                loop.run(upstream_stack.owner.close())
+        return
     with fresh_database(postgres, tmp_path_factory.mktemp("sdk-realtime")) as settings, background_loop() as loop:
         stacks = AsyncExitStack()
         stack = loop.run(

