@@ -27,6 +27,8 @@ else:
 __all__ = ["FileStorage"]
 
 OWNER_ALONE = 0o600
+# In a folder that others can write, a link of theirs must not say which file is made.
+LOCK_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class FileStorage(SyncSupportedStorage):
@@ -121,7 +123,7 @@ class FileStorage(SyncSupportedStorage):
     def _open_lock(self, ending: str) -> int:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self.path.with_name(f".{self.path.name}{ending}")
-        return os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), OWNER_ALONE)
+        return os.open(place, os.O_RDWR | os.O_CREAT | LOCK_FLAGS, OWNER_ALONE)
 
 
 if sys.platform == "win32":

@@ -111,7 +111,9 @@ def parse_link_response(response: Response) -> GenerateLinkResponse:
     )
 
 
-UserParser: TypeAdapter[UserResponse | User] = TypeAdapter(UserResponse | User, config=ConfigDict(defer_build=True))
+UserParser: TypeAdapter[UserResponse | User] = TypeAdapter(
+    UserResponse | User, config=ConfigDict(defer_build=True, hide_input_in_errors=True)
+)
 
 
 def parse_user_response(response: Response) -> UserResponse:

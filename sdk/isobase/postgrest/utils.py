@@ -61,14 +61,14 @@ def sanitize_param(param: Any) -> str:
     return text if _RESERVED.isdisjoint(text) else quoted(text)
 
 
-def filter_key(column: str) -> str:
+def filter_key(column: object) -> str:
     """Write the column of a filter as a parameter's name.
 
     A column with a name that means something else there (``limit``, ``order``, ``or`` ...) or with characters that the
     server would not read as part of it is quoted: else the filter would be lost, and an update or delete would reach
     every row.
     """
-    text = str(column)  # an enum of texts too
+    text = column if isinstance(column, str) else str(column)
     if _PLAIN_COLUMN.fullmatch(text) and not _TAKEN.search(text):
         return text
     if not _RESERVED.isdisjoint(text):

@@ -212,7 +212,14 @@ def _position(target: ResumableTarget, url: str, size: int | None) -> Steps[int 
         length = answer.headers.get("upload-length")
         if length is not None and size is not None and int(length) != size:
             return None
-        return int(_header(answer, "upload-offset"))
+        return _offset(_header(answer, "upload-offset"), 0, size)
+
+
+def _offset(text: str, least: int, most: int | None) -> int:
+    """Read how far the server is; one that has bytes which nobody sent would leave a hole in the object."""
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        raise TransferError(f"The server says {text[:20]!r} where it can have {least} to {most} bytes")
+    return int(text)
 
 
 def _look() -> Steps[bool]:
@@ -225,8 +232,10 @@ def resumable_upload(target: ResumableTarget, size: int | None, remembered: str 
     size: None where it is not known before the end. remembered: the URL of an upload that was begun before.
     Raises ``StorageApiError`` for what the server refuses, ``TransferError`` where it loses the upload again and again.
     """
-    url, offset, losses = remembered, 0, 0
-    if url is not None:
+    offset, losses = 0, 0
+    url: str | None = None
+    if remembered is not None:
+        url = target.url_of(remembered)  # what was kept somewhere says no more than the answer did: an id
         known = yield from _position(target, url, size)
         if known is None:
             url = yield from _lost(target, size)
@@ -241,7 +250,7 @@ def resumable_upload(target: ResumableTarget, size: int | None, remembered: str 
             break
         outcome = yield from _ask(_patch(target, url, offset, loaded, is_deferred=size is None))
         if isinstance(outcome, Answer) and outcome.status < HTTPStatus.BAD_REQUEST:
-            offset = int(outcome.headers.get("upload-offset", loaded.end))
+            offset = _offset(outcome.headers.get("upload-offset", str(loaded.end)), offset, loaded.end)
             yield Moved(offset)
             if offset == loaded.total:
                 break

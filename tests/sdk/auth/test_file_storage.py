@@ -37,6 +37,20 @@ def test_nobody_else_can_read_the_file_or_its_folder(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no O_NOFOLLOW")
+def test_a_link_in_the_place_of_the_lock_or_the_file_makes_no_file_elsewhere(tmp_path: Path) -> None:
+    elsewhere, kept = tmp_path / "elsewhere", tmp_path / "session.json"
+    (tmp_path / ".session.json.lock").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        FileStorage(kept).set_item("key", "text")
+    assert not elsewhere.exists()
+    (tmp_path / ".session.json.lock").unlink()
+    kept.symlink_to(elsewhere)
+    FileStorage(kept).set_item("key", "text")
+    assert not elsewhere.exists()
+    assert not kept.is_symlink()
+
+
 def test_the_home_is_written_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -82,6 +82,16 @@ def test_tokens_do_not_stand_in_the_repr_of_a_session() -> None:
     assert "person@example.com" in shown
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"access_token": "secret", "refr', b'{"access_token": "secret", "user": {"id": "secret"}}', b'"secret"']
+)
+def test_an_answer_that_cannot_be_read_is_not_shown(body: bytes) -> None:
+    for parse in (parse_auth_response, parse_user_response):
+        with pytest.raises(ValidationError) as caught:
+            parse(httpx.Response(200, content=body))
+        assert "secret" not in str(caught.value)
+
+
 def test_a_phone_factor_without_a_number_is_refused() -> None:
     with pytest.raises(ValidationError, match="phone is required when type is 'phone'"):
         AuthMFAEnrollResponse.model_validate({"id": "x", "type": "phone", "friendly_name": "mine"})

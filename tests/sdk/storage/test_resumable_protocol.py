@@ -85,13 +85,13 @@ def test_a_remembered_upload_goes_on_and_a_finished_one_ends() -> None:
 
 def test_an_upload_that_is_gone_is_looked_for_and_begun_anew_where_the_object_is_not_there() -> None:
     assert run(Answer(404), True, remembered=URL) == ["HEAD", "forget", "look", "forget"]
-    again = run(Answer(410), False, BEGUN, Answer(204, {"upload-offset": "10"}), remembered=URL)
-    assert again == ["HEAD", "forget", "look", "POST", "remember", "PATCH 0-6", "forget"]
+    again = run(Answer(410), False, BEGUN, Answer(204), Answer(204, {"upload-offset": "10"}), remembered=URL)
+    assert again == ["HEAD", "forget", "look", "POST", "remember", "PATCH 0-6", "PATCH 6-10", "forget"]
 
 
 def test_a_remembered_upload_of_another_length_is_not_gone_on_with() -> None:
     other = Answer(200, {"upload-offset": "3", "upload-length": "11"})
-    assert run(other, False, BEGUN, Answer(204, {"upload-offset": "10"}), remembered=URL)[:3] == [
+    assert run(other, False, BEGUN, Answer(204), Answer(204), remembered=URL)[:3] == [
         "HEAD",
         "forget",
         "look",
@@ -150,3 +150,18 @@ def test_a_server_that_loses_the_upload_again_and_again_is_given_up() -> None:
 def test_a_server_without_the_protocol_is_told() -> None:
     with pytest.raises(TransferError, match="location"):
         run(Answer(201))
+
+
+@pytest.mark.parametrize("offset", ["7", "-1", "x", "", "99999999999999999999"])
+def test_a_server_that_claims_bytes_which_nobody_sent_is_not_believed(offset: str) -> None:
+    with pytest.raises(TransferError, match="The server says"):
+        run(BEGUN, Answer(204, {"upload-offset": offset}))
+
+
+def test_a_server_that_claims_more_than_the_file_has_is_not_believed() -> None:
+    with pytest.raises(TransferError, match="The server says '11'"):
+        run(Answer(200, {"upload-offset": "11"}), remembered=URL)
+
+
+def test_a_remembered_address_elsewhere_gets_no_token() -> None:
+    assert run(at(10), remembered="https://elsewhere/upload/resumable/ID?x=y") == ["HEAD", "forget"]

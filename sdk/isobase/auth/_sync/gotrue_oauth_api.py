@@ -21,7 +21,7 @@ from isobase.auth.types import (
 __all__ = ["SyncGoTrueOAuthAPI"]
 
 Details: TypeAdapter[AuthOAuthAuthorizationDetailsResponse] = TypeAdapter(
-    OAuthAuthorizationDetails | OAuthRedirect, config=ConfigDict(defer_build=True)
+    OAuthAuthorizationDetails | OAuthRedirect, config=ConfigDict(defer_build=True, hide_input_in_errors=True)
 )
 Grants: TypeAdapter[list[OAuthGrant]] = TypeAdapter(list[OAuthGrant], config=ConfigDict(defer_build=True))
 

@@ -224,5 +224,5 @@ class AuthMFAAdminListFactorsParams(TypedDict):
 
 AuthMFAAdminListFactorsResponse = list[Factor]
 AuthMFAAdminListFactorsResponseParser: TypeAdapter[AuthMFAAdminListFactorsResponse] = TypeAdapter(
-    AuthMFAAdminListFactorsResponse, config=ConfigDict(defer_build=True)
+    AuthMFAAdminListFactorsResponse, config=ConfigDict(defer_build=True, hide_input_in_errors=True)
 )
