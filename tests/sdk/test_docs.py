@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ import pytest
 
 from tests.plugins.stack import Stack, StackProcess
 from tests.sdk.doc_pages import Block, blocks_of, run_page, typed_program
+from tests.sdk.type_checks import strict_complaints
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "sdk").glob("*.md"))
@@ -160,21 +159,7 @@ def mypy(programs: dict[str, str], folder: Path) -> list[str]:
         file = folder / (Path(name).stem.replace("-", "_") + ".py")
         file.write_text(program)
         files.append(file)
-    checked = subprocess.run(
-        [
-            *[sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"],
-            "--allow-redefinition",  # a page shows the same name in the sync and in the async client
-            # An awaiting top level is what `python -m asyncio` runs; true syntax errors are seen when the page runs.
-            *["--disable-error-code", "top-level-await", "--disable-error-code", "syntax"],
-            *["--cache-dir", str(ROOT / ".mypy_cache" / "pages"), *map(str, files)],
-        ],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        check=False,
-    )
-    assert checked.returncode in (0, 1), checked.stderr
-    said = checked.stdout
+    said = strict_complaints(files)
     for name, file in zip(programs, files, strict=True):
         said = said.replace(f"{file.name}:", f"{name}:")
     return said.splitlines()

@@ -19,6 +19,7 @@ from tests.sdk.doc_pages import blocks_of, typed_program
 ROOT = Path(__file__).parents[3]
 PYRIGHT = ROOT / "tests" / "node" / "node_modules" / "pyright" / "index.js"
 PAGES = sorted((ROOT / "docs" / "sdk").glob("*.md"))
+EXAMPLES = sorted(Path(__file__).parent.glob("*_example.py"))
 TIMEOUT_S = 110.0
 
 pytestmark = pytest.mark.node
@@ -47,15 +48,27 @@ def pyright(*arguments: str, folder: Path) -> dict[str, object]:
     return report
 
 
-def complaints(report: dict[str, object]) -> list[str]:
-    """Give pyright's errors as ``file:line: message``."""
-    found = report["generalDiagnostics"]
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Pyright's errors by file, as ``line: message``: of the pages, of the examples here, and of a wrong program.
+
+    One run for all of them: most of its time is the reading of the client.
+    """
+    folder = tmp_path_factory.mktemp("programs")
+    for page in PAGES:
+        program = typed_program(blocks_of(page.read_text(), page.name))
+        (folder / f"{page.stem.replace('-', '_')}.py").write_text(in_a_function(program))
+    for example in EXAMPLES:
+        shutil.copy(example, folder)
+    (folder / "wrong.py").write_text("import isobase\n\nversion: int = isobase.__version__\n")
+    found = pyright(".", folder=folder)["generalDiagnostics"]
     assert isinstance(found, list)
-    return [
-        f"{Path(entry['file']).name}:{entry['range']['start']['line'] + 1}: {entry['message']}"
-        for entry in found
-        if entry["severity"] == "error"
-    ]
+    by_file: dict[str, list[str]] = {}
+    for entry in found:
+        if entry["severity"] == "error":
+            line = f"{entry['range']['start']['line'] + 1}: {entry['message']}"
+            by_file.setdefault(Path(entry["file"]).name, []).append(line)
+    return by_file
 
 
 def in_a_function(program: str) -> str:
@@ -68,24 +81,20 @@ def in_a_function(program: str) -> str:
     )
 
 
-def test_every_example_of_the_pages_passes_pyright(tmp_path: Path) -> None:
-    for page in PAGES:
-        program = typed_program(blocks_of(page.read_text(), page.name))
-        (tmp_path / f"{page.stem.replace('-', '_')}.py").write_text(in_a_function(program))
+def test_every_example_of_the_pages_passes_pyright(complaints: dict[str, list[str]]) -> None:
     assert PAGES
-    assert complaints(pyright(".", folder=tmp_path)) == []
+    names = {f"{page.stem.replace('-', '_')}.py" for page in PAGES}
+    assert {name: lines for name, lines in complaints.items() if name in names} == {}
 
 
-def test_a_wrong_type_is_seen(tmp_path: Path) -> None:
-    (tmp_path / "wrong.py").write_text("import isobase\n\nversion: int = isobase.__version__\n")
-    (said,) = complaints(pyright(".", folder=tmp_path))
-    assert said.startswith("wrong.py:3: ")
+def test_a_wrong_type_is_seen(complaints: dict[str, list[str]]) -> None:
+    (said,) = complaints["wrong.py"]
+    assert said.startswith("3: ")
 
 
-def test_what_type_checkers_know_of_the_client_is_what_the_examples_say(tmp_path: Path) -> None:
-    for example in Path(__file__).parent.glob("*_example.py"):
-        shutil.copy(example, tmp_path)
-    assert complaints(pyright(".", folder=tmp_path)) == []
+def test_what_type_checkers_know_of_the_client_is_what_the_examples_say(complaints: dict[str, list[str]]) -> None:
+    assert EXAMPLES
+    assert {name: lines for name, lines in complaints.items() if name in {path.name for path in EXAMPLES}} == {}
 
 
 def test_every_public_name_has_a_known_type(tmp_path: Path) -> None:
