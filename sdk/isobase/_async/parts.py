@@ -104,6 +104,8 @@ class AsyncParts(AsyncConnections):
     @property
     def realtime(self) -> AsyncRealtimeClient:
         """The realtime client."""
+        # [sync] if self._realtime is not None and self._realtime.is_left_behind:
+        # [sync]     self._realtime = None
         if self._realtime is None:
             with MAKING:
                 if self._realtime is None:

@@ -100,6 +100,8 @@ class SyncParts(SyncConnections):
     @property
     def realtime(self) -> SyncRealtimeClient:
         """The realtime client."""
+        if self._realtime is not None and self._realtime.is_left_behind:
+            self._realtime = None
         if self._realtime is None:
             with MAKING:
                 if self._realtime is None:

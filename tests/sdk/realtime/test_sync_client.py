@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -225,3 +226,44 @@ def test_closing_ends_calls_of_other_threads(service: Service, topic: str) -> No
     assert not thread.is_alive()
     assert realtime_threads() == []
     assert len(ended) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_leaves_its_parents_connection_alone_and_opens_its_own(service: Service, topic: str) -> None:
+    script = """
+import os, sys
+from isobase import Client
+client = Client(sys.argv[1], sys.argv[2])
+options = {"config": {"broadcast": {"self": True}}}
+before = client.channel(sys.argv[3], options).subscribe()
+heard = before.broadcasts("word")
+pid = os.fork()
+if pid == 0:
+    try:
+        before.send_broadcast("word", {"by": "nobody"})
+    except RuntimeError as error:
+        print(str(error)[:53])
+    assert not before.socket.is_connected
+    with client:
+        channel = client.channel(sys.argv[3], options)
+        own = channel.broadcasts("word")
+        channel.subscribe().send_broadcast("word", {"by": "child"})
+        print(next(own)["payload"]["by"], flush=True)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+before.send_broadcast("word", {"by": "parent"})
+print(next(heard)["payload"]["by"], next(heard)["payload"]["by"])
+client.close()
+"""
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, service.stack.url, service.anon_key, topic],
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stderr == ""
+    assert shown.stdout.splitlines() == [
+        "this realtime client was opened before a fork, and it",
+        "child",
+        "child parent",
+    ]

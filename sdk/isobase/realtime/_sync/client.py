@@ -165,7 +165,7 @@ class SyncRealtimeClient:
     @property
     def is_connected(self) -> bool:
         """Whether the socket is open, as far as is known."""
-        return self._core.is_connected
+        return self._core.is_connected and not self._threads.is_left_behind
 
     def connection_state(self) -> RealtimeConnectionState:
         """Where the socket stands: connecting, open, closing or closed."""
@@ -174,6 +174,11 @@ class SyncRealtimeClient:
     def endpoint_url(self) -> str:
         """Give the socket's URL with all its parameters, the API key among them."""
         return self._core.endpoint_url()
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether it was opened in the process from which this one was forked, so that a new one is needed here."""
+        return self._threads.is_left_behind
 
     def connect(self) -> None:
         """Open the socket; see ``AsyncRealtimeClient.connect``."""

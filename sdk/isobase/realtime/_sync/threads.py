@@ -11,6 +11,7 @@ import atexit
 import concurrent.futures
 import contextvars
 import logging
+import os
 import queue
 import threading
 import weakref
@@ -28,6 +29,10 @@ EXIT_TIMEOUT_S = 1.0
 LAST_TURN_S = 0.5
 """What runs for other threads while the loop is ended has so long to come to its own end."""
 CLOSED_TEXT = "the realtime client was closed"
+FORKED_TEXT = (
+    "this realtime client was opened before a fork, and its connection is the other process's: make a new one here"
+    " (a client's `channel` and `realtime` give a new one)"
+)
 
 
 class Threads:
@@ -40,6 +45,7 @@ class Threads:
         self._end = end
         self._lock = threading.RLock()
         self._is_stopping = False
+        self._is_left_behind = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._callback_thread: threading.Thread | None = None
@@ -52,10 +58,25 @@ class Threads:
         """Whether the threads are there."""
         return self._loop is not None
 
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether the threads ran in the process from which this one was forked."""
+        return self._is_left_behind
+
+    def leave_behind(self) -> None:
+        """Take in that this process has been forked from the one in which the threads run. What is theirs is left as it is:
+        the connection and what waits for it are shared with the other process.
+        """
+        self._is_left_behind, self._lock = True, threading.RLock()
+        _of_other_process.append((self._loop, self._callbacks))
+        self._loop = self._loop_thread = self._callback_thread = None
+
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is not None:
                 return self._loop
+            if self._is_left_behind:
+                raise RuntimeError(FORKED_TEXT)
             if self._is_stopping:
                 raise RuntimeError(CLOSED_TEXT)
             loop = self._loop = asyncio.new_event_loop()
@@ -221,6 +242,18 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 _running: weakref.WeakSet[Threads] = weakref.WeakSet()
+_of_other_process: list[object] = []
+"""Kept, so that nobody closes what belongs to the process from which this one was forked."""
+
+
+def _leave_all_behind() -> None:
+    for threads in list(_running):
+        threads.leave_behind()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_behind)
 
 
 @atexit.register

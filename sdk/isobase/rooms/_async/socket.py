@@ -25,6 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect  # isort: skip
 
 Token = Callable[[], Awaitable[str]]
 # [/async]
+# [sync] from typing import cast  # isort: skip
 # [sync] from websockets.sync.client import ClientConnection, connect  # isort: skip
 # [sync] Token = Callable[[], str]
 
@@ -190,7 +191,12 @@ class AsyncRoomSocket:
                 await connection.send(text)
 
     async def _connect(self) -> ClientConnection:
-        connection = await connect(self._url, open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S, max_size=None)
+        opening = connect(self._url, open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S, max_size=None)
+        # [async]
+        connection = await opening
+        # [/async]
+        # [sync] # websockets 17 warns of a connection that was not entered
+        # [sync] connection = cast("ClientConnection", opening.__enter__())
         try:
             token = await self._token()
             await connection.send(json.dumps({"action": "connect", "token": token, "requestId": 0}))

@@ -20,6 +20,7 @@ from isobase.rooms.lost import LOST
 from isobase.rooms.mailbox import SyncMailbox
 from isobase.rooms.models import Message, Room, event_of, from_wire
 
+from typing import cast  # isort: skip
 from websockets.sync.client import ClientConnection, connect  # isort: skip
 
 Token = Callable[[], str]
@@ -178,7 +179,9 @@ class SyncRoomSocket:
                 connection.send(text)
 
     def _connect(self) -> ClientConnection:
-        connection = connect(self._url, open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S, max_size=None)
+        opening = connect(self._url, open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S, max_size=None)
+        # websockets 17 warns of a connection that was not entered
+        connection = cast("ClientConnection", opening.__enter__())
         try:
             token = self._token()
             connection.send(json.dumps({"action": "connect", "token": token, "requestId": 0}))
