@@ -9,6 +9,7 @@ threads is in ``concurrency`` and ``refresh_timer``. The rules of this module:
   for one another; and what another process has stored meanwhile is taken over instead of asking the server again.
 - Only a definite refusal by the server ends a session. A refresh that fails otherwise keeps it and is tried again,
   later and later.
+- A refreshed session that the storage does not take is kept in memory, and written when the storage takes it.
 - A session that was replaced or removed while its refresh was on the way stays replaced or removed.
 """
 
@@ -26,7 +27,8 @@ from httpx import AsyncClient, QueryParams
 from isobase._acompat import asleep
 from isobase._http import DeadlineExceeded, call_options
 from isobase.auth._async.gotrue_base_api import AsyncGoTrueBaseAPI
-from isobase.auth._async.storage import AsyncMemoryStorage, AsyncSupportedStorage, get_item, remove_item, set_item
+from isobase.auth._async.held_text import AsyncHeldText
+from isobase.auth._async.storage import AsyncMemoryStorage, AsyncSupportedStorage, remove_item, set_item
 from isobase.auth._sync.storage import SyncSupportedStorage
 from isobase.auth.concurrency import AsyncMutex, AsyncSingleFlight
 from isobase.auth.constants import STORAGE_KEY
@@ -90,6 +92,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         self._epoch = 0
         self._known: Session | None = None  # the session as this client last saved or read it
         self._known_text: str | None = None
+        self._held = AsyncHeldText()  # a session that could not be stored
         self._replaced_token: str | None = None  # the refresh token whose exchange gave the known session
         self._skew_s = 0.0
         self._refreshes: AsyncSingleFlight[Session] = AsyncSingleFlight()
@@ -103,6 +106,9 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         """
         await self._timer.close()
         await self._refreshes.wait()
+        if self._held.is_holding:
+            self._held.hurry()
+            await self._load_session()  # the last moment to store it
         await super().close()
 
     # Reading
@@ -158,7 +164,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
     async def _read(self) -> tuple[Session | None, AuthChangeEvent | None]:
         """Read what is stored, with the event of what another process, or nobody, did to it since."""
         async with self._writing.held():
-            text = await get_item(self._storage, self._storage_key)
+            text = await self._held.read(self._storage, self._storage_key)
             before = self._known
             if before is not None and text == self._known_text:
                 return before.model_copy(), None
@@ -184,20 +190,24 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
             await self._store(session, is_fresh=is_fresh)
             self._replaced_token = None
 
-    async def _store(self, session: Session, *, is_fresh: bool) -> None:
+    async def _store(self, session: Session, *, is_fresh: bool, is_held: bool = False) -> None:
         self._epoch += 1
         if is_fresh:
             self._skew_s = measured_skew_s(session, time.time())
         self._failures, self._retry_at = 0, 0.0
-        await self._write(session)
+        await self._write(session, is_held=is_held)
         self._arm(session)
 
-    async def _write(self, session: Session) -> None:
+    async def _write(self, session: Session, *, is_held: bool = False) -> None:
+        """Store the session. A storage that raises is told of, but where ``is_held``: then the session waits in memory."""
         if not self._persist_session:
             self._in_memory_session = session
         elif session.expires_at:
             text = session.model_dump_json()
-            await set_item(self._storage, self._storage_key, text)
+            if is_held or self._held.is_holding:
+                await self._held.write(self._storage, self._storage_key, text, self._known_text)
+            else:
+                await set_item(self._storage, self._storage_key, text)
             self._known, self._known_text = session.model_copy(), text
 
     async def _save_user(self, user: User) -> Session | None:
@@ -206,7 +216,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         """
         async with self._writing.held():
             if self._persist_session:
-                session = stored_session(await get_item(self._storage, self._storage_key))
+                session = stored_session(await self._held.read(self._storage, self._storage_key))
             else:
                 session = self._in_memory_session
             if session is None or session.user.id != user.id:
@@ -236,6 +246,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         self._epoch += 1
         self._timer.cancel()
         self._known = self._known_text = self._replaced_token = None
+        self._held.drop()
         self._failures, self._retry_at = 0, 0.0
         if self._persist_session:
             await remove_item(self._storage, self._storage_key)
@@ -282,7 +293,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
             async with self._writing.held():
                 is_current = self._epoch == epoch
                 if is_current:
-                    await self._store(session, is_fresh=True)
+                    await self._store(session, is_fresh=True, is_held=True)
                     self._replaced_token = refresh_token
         if is_current:
             self._notify_all_subscribers("TOKEN_REFRESHED", session)
@@ -356,7 +367,7 @@ class AsyncSessions(AsyncGoTrueBaseAPI):
         if due_at is None or not self._auto_refresh_token or self._auto_refresh_paused or not session.refresh_token:
             self._timer.cancel()
         else:
-            self._timer.arm(due_at)
+            self._timer.arm(time.time() + self._held.again_in_s if self._held.is_holding else due_at)
 
     def _keep_timer(self, session: Session) -> None:
         """Arm the timer for a session that came out of the storage, or whose event loop has gone."""

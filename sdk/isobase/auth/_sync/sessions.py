@@ -10,6 +10,7 @@ threads is in ``concurrency`` and ``refresh_timer``. The rules of this module:
   for one another; and what another process has stored meanwhile is taken over instead of asking the server again.
 - Only a definite refusal by the server ends a session. A refresh that fails otherwise keeps it and is tried again,
   later and later.
+- A refreshed session that the storage does not take is kept in memory, and written when the storage takes it.
 - A session that was replaced or removed while its refresh was on the way stays replaced or removed.
 """
 
@@ -27,7 +28,8 @@ from httpx import Client, QueryParams
 from isobase._acompat import sleep
 from isobase._http import DeadlineExceeded, call_options
 from isobase.auth._sync.gotrue_base_api import SyncGoTrueBaseAPI
-from isobase.auth._sync.storage import SyncMemoryStorage, SyncSupportedStorage, get_item, remove_item, set_item
+from isobase.auth._sync.held_text import SyncHeldText
+from isobase.auth._sync.storage import SyncMemoryStorage, SyncSupportedStorage, remove_item, set_item
 from isobase.auth.concurrency import SyncMutex, SyncSingleFlight
 from isobase.auth.constants import STORAGE_KEY
 from isobase.auth.errors import AuthError, AuthSessionMissingError
@@ -87,6 +89,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
         self._epoch = 0
         self._known: Session | None = None  # the session as this client last saved or read it
         self._known_text: str | None = None
+        self._held = SyncHeldText()  # a session that could not be stored
         self._replaced_token: str | None = None  # the refresh token whose exchange gave the known session
         self._skew_s = 0.0
         self._refreshes: SyncSingleFlight[Session] = SyncSingleFlight()
@@ -100,6 +103,9 @@ class SyncSessions(SyncGoTrueBaseAPI):
         """
         self._timer.close()
         self._refreshes.wait()
+        if self._held.is_holding:
+            self._held.hurry()
+            self._load_session()  # the last moment to store it
         super().close()
 
     # Reading
@@ -155,7 +161,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
     def _read(self) -> tuple[Session | None, AuthChangeEvent | None]:
         """Read what is stored, with the event of what another process, or nobody, did to it since."""
         with self._writing.held():
-            text = get_item(self._storage, self._storage_key)
+            text = self._held.read(self._storage, self._storage_key)
             before = self._known
             if before is not None and text == self._known_text:
                 return before.model_copy(), None
@@ -181,20 +187,24 @@ class SyncSessions(SyncGoTrueBaseAPI):
             self._store(session, is_fresh=is_fresh)
             self._replaced_token = None
 
-    def _store(self, session: Session, *, is_fresh: bool) -> None:
+    def _store(self, session: Session, *, is_fresh: bool, is_held: bool = False) -> None:
         self._epoch += 1
         if is_fresh:
             self._skew_s = measured_skew_s(session, time.time())
         self._failures, self._retry_at = 0, 0.0
-        self._write(session)
+        self._write(session, is_held=is_held)
         self._arm(session)
 
-    def _write(self, session: Session) -> None:
+    def _write(self, session: Session, *, is_held: bool = False) -> None:
+        """Store the session. A storage that raises is told of, but where ``is_held``: then the session waits in memory."""
         if not self._persist_session:
             self._in_memory_session = session
         elif session.expires_at:
             text = session.model_dump_json()
-            set_item(self._storage, self._storage_key, text)
+            if is_held or self._held.is_holding:
+                self._held.write(self._storage, self._storage_key, text, self._known_text)
+            else:
+                set_item(self._storage, self._storage_key, text)
             self._known, self._known_text = session.model_copy(), text
 
     def _save_user(self, user: User) -> Session | None:
@@ -203,7 +213,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
         """
         with self._writing.held():
             if self._persist_session:
-                session = stored_session(get_item(self._storage, self._storage_key))
+                session = stored_session(self._held.read(self._storage, self._storage_key))
             else:
                 session = self._in_memory_session
             if session is None or session.user.id != user.id:
@@ -233,6 +243,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
         self._epoch += 1
         self._timer.cancel()
         self._known = self._known_text = self._replaced_token = None
+        self._held.drop()
         self._failures, self._retry_at = 0, 0.0
         if self._persist_session:
             remove_item(self._storage, self._storage_key)
@@ -279,7 +290,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
             with self._writing.held():
                 is_current = self._epoch == epoch
                 if is_current:
-                    self._store(session, is_fresh=True)
+                    self._store(session, is_fresh=True, is_held=True)
                     self._replaced_token = refresh_token
         if is_current:
             self._notify_all_subscribers("TOKEN_REFRESHED", session)
@@ -353,7 +364,7 @@ class SyncSessions(SyncGoTrueBaseAPI):
         if due_at is None or not self._auto_refresh_token or self._auto_refresh_paused or not session.refresh_token:
             self._timer.cancel()
         else:
-            self._timer.arm(due_at)
+            self._timer.arm(time.time() + self._held.again_in_s if self._held.is_holding else due_at)
 
     def _keep_timer(self, session: Session) -> None:
         """Arm the timer for a session that came out of the storage, or whose event loop has gone."""

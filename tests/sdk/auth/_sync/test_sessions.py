@@ -17,7 +17,7 @@ import pytest
 from isobase._acompat import Event, spawn
 from isobase._http import SyncSession, call_options
 from isobase.auth import FileStorage, Session, SyncGoTrueClient
-from isobase.auth._sync.storage import set_item
+from isobase.auth._sync.storage import SyncMemoryStorage, set_item
 from isobase.auth.errors import AuthApiError, AuthRetryableError, AuthSessionMissingError
 from tests.plugins.fault_proxy import Break
 from tests.sdk.auth._sync.tools import Events, expire, opened, signed_up, together, until
@@ -491,3 +491,104 @@ def test_a_client_given_by_the_app_stays_open(auth_service: AuthService) -> None
         with SyncGoTrueClient(url=auth_service.url, headers=auth_service.anon_headers, http_client=http):
             pass
         assert not http.is_closed
+
+
+# A storage that fails
+
+
+class FullStorage(SyncMemoryStorage):
+    """A storage that takes nothing while ``is_full``, and gives nothing while ``is_away``; its error shows what it was
+    given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = self.is_away = False
+
+    def get_item(self, key: str) -> str | None:
+        """Read, when that is possible."""
+        if self.is_away:
+            raise OSError("no disk")
+        return super().get_item(key)
+
+    def set_item(self, key: str, value: str) -> None:
+        """Write, when that is possible."""
+        if self.is_full:
+            raise OSError(f"no space for {value}")
+        super().set_item(key, value)
+
+
+def test_a_refreshed_session_that_the_storage_does_not_take_is_kept_and_stored_later(
+    auth_service: AuthService, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = FullStorage()
+    with opened(auth_service, storage=storage) as client:
+        first = signed_up(client)
+        storage.is_full = True
+        renewed = (client.refresh_session(first.refresh_token)).session
+        assert renewed is not None and renewed.refresh_token != first.refresh_token
+        storage.is_away = True
+        client._held.hurry()
+        found = client.get_session()
+        assert found is not None and found.refresh_token == renewed.refresh_token
+        again = (client.refresh_session()).session  # two refreshes without a storage
+        assert again is not None and again.refresh_token != renewed.refresh_token
+        assert [record.levelname for record in caplog.records if "did not take" in record.message] == ["ERROR"] * 2
+        assert first.refresh_token not in caplog.text and renewed.refresh_token not in caplog.text
+        storage.is_full = storage.is_away = False
+        client._held.hurry()
+        found = client.get_session()
+        assert found is not None and found.refresh_token == again.refresh_token
+        assert again.refresh_token in (storage.get_item(client._storage_key) or "")
+        assert (client.get_user()) is not None
+
+
+def test_a_session_that_was_not_stored_is_stored_in_the_background_and_at_the_latest_when_the_client_closes(
+    auth_service: AuthService,
+) -> None:
+    storage = FullStorage()
+    with opened(auth_service, storage=storage, auto_refresh_token=True) as client:
+        signed_up(client)
+        for _ in range(2):
+            storage.is_full = True
+            renewed = (client.refresh_session()).session
+            assert renewed is not None
+            storage.is_full = False
+            until(lambda: not client._held.is_holding)
+            assert renewed.refresh_token in (storage.get_item(client._storage_key) or "")
+        client.stop_auto_refresh()
+        storage.is_full = True
+        renewed = (client.refresh_session()).session
+        storage.is_full = False
+    assert renewed is not None
+    assert renewed.refresh_token in (storage.get_item(client._storage_key) or "")
+
+
+def test_a_session_that_another_process_stored_meanwhile_holds(auth_service: AuthService) -> None:
+    storage = FullStorage()
+    with opened(auth_service, storage=storage) as client, opened(auth_service) as other:
+        signed_up(client)
+        theirs = signed_up(other)
+        storage.is_full = True
+        client.refresh_session()
+        storage.is_full = False
+        storage.set_item(client._storage_key, theirs.model_dump_json())
+        client._held.hurry()
+        found = client.get_session()
+        assert found is not None and found.user.id == theirs.user.id
+        storage.is_full = True
+        client.refresh_session()
+        storage.is_full = False
+        storage.remove_item(client._storage_key)
+        client._held.hurry()
+        assert client.get_session() is None
+
+
+def test_a_sign_in_whose_session_cannot_be_stored_raises_what_the_storage_raised(
+    auth_service: AuthService,
+) -> None:
+    storage = FullStorage()
+    storage.is_full = True
+    with opened(auth_service, storage=storage) as client:
+        with pytest.raises(OSError, match="no space"):
+            signed_up(client)
