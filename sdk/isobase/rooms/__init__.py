@@ -17,6 +17,7 @@ from isobase.rooms._sync.socket import SyncRoomSocket
 from isobase.rooms.models import (
     History,
     Left,
+    Live,
     Member,
     MemberChange,
     MemberPage,
@@ -38,6 +39,7 @@ __all__ = [
     "History",
     "IsobaseAPIError",
     "Left",
+    "Live",
     "Member",
     "MemberChange",
     "MemberPage",

@@ -16,6 +16,7 @@ from isobase._face.wire import read
 __all__ = [
     "History",
     "Left",
+    "Live",
     "Member",
     "MemberChange",
     "MemberPage",
@@ -165,7 +166,17 @@ class Left:
     room_id: str
 
 
-RoomEvent: TypeAlias = Message | Typing | ReadMark | Presence | MemberChange | RoomChange | Left
+@dataclass(slots=True, frozen=True)
+class Live:
+    """Whether messages come at once. False: the server cannot read its database's log now, so that what others say is
+    stored but comes late, when the client asks for it; True: it can again, and what was said meanwhile has come.
+    """
+
+    room_id: str
+    live: bool
+
+
+RoomEvent: TypeAlias = Message | Typing | ReadMark | Presence | MemberChange | RoomChange | Live | Left
 _EVENTS: dict[str, type[Any]] = {
     "message": Message,
     "typing": Typing,

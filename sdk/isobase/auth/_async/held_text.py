@@ -68,7 +68,7 @@ class AsyncHeldText:
             before = self._before
         try:
             await set_item(storage, key, text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever an app's storage raises; logged
             logger.error(
                 "the storage %s did not take the refreshed session (%s): it is kept in memory and written later",
                 type(storage).__name__,
@@ -100,7 +100,7 @@ class AsyncHeldText:
             if stored == self._before:
                 await set_item(storage, key, text)
                 stored = text
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever an app's storage raises; logged
             self._failed()
             logger.warning("the storage %s still fails (%s)", type(storage).__name__, type(error).__name__)
             return text

@@ -65,7 +65,7 @@ class SyncHeldText:
             before = self._before
         try:
             set_item(storage, key, text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever an app's storage raises; logged
             logger.error(
                 "the storage %s did not take the refreshed session (%s): it is kept in memory and written later",
                 type(storage).__name__,
@@ -94,7 +94,7 @@ class SyncHeldText:
             if stored == self._before:
                 set_item(storage, key, text)
                 stored = text
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever an app's storage raises; logged
             self._failed()
             logger.warning("the storage %s still fails (%s)", type(storage).__name__, type(error).__name__)
             return text

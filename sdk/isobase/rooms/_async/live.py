@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from isobase.rooms.mailbox import AsyncMailbox
-from isobase.rooms.models import History, Left, Message, Person, Room, RoomEvent, from_wire
+from isobase.rooms.models import History, Left, Live, Message, Person, Room, RoomEvent, from_wire
 from isobase.rooms.room_state import RoomState
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class AsyncLiveRoom:
     """A room that a socket has joined; ``AsyncRoomSocket.join`` gives it.
 
     room: as it was when it was joined. recent: the messages that ``join`` asked for, the oldest first.
+    is_live: whether messages come at once; a change of it is an event, ``Live``.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class AsyncLiveRoom:
         self.state: RoomState = RoomState(after or 0)
         self.room: Room | None = None
         self.recent: list[Message] = []
+        self.is_live: bool = True
         self.is_over: bool = False
         self._events: AsyncMailbox[RoomEvent | BaseException | None] = AsyncMailbox(MAX_WAITING_EVENTS)
 
@@ -96,6 +98,15 @@ class AsyncLiveRoom:
         if event is None or isinstance(event, BaseException | Left):
             self.is_over = True
         return self._events.put(event)
+
+    def note_live(self, live: bool) -> bool:
+        """Note whether messages come at once, and tell it when that has changed; gives whether an old event was
+        forgotten.
+        """
+        if live == self.is_live:
+            return False
+        self.is_live = live
+        return self.give(Live(self.room_id, live))
 
     async def _next(self, timeout: float | None) -> RoomEvent | None:
         event = await self._events.get(timeout)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from isobase.rooms.mailbox import SyncMailbox
-from isobase.rooms.models import History, Left, Message, Person, Room, RoomEvent, from_wire
+from isobase.rooms.models import History, Left, Live, Message, Person, Room, RoomEvent, from_wire
 from isobase.rooms.room_state import RoomState
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class SyncLiveRoom:
     """A room that a socket has joined; ``SyncRoomSocket.join`` gives it.
 
     room: as it was when it was joined. recent: the messages that ``join`` asked for, the oldest first.
+    is_live: whether messages come at once; a change of it is an event, ``Live``.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class SyncLiveRoom:
         self.state: RoomState = RoomState(after or 0)
         self.room: Room | None = None
         self.recent: list[Message] = []
+        self.is_live: bool = True
         self.is_over: bool = False
         self._events: SyncMailbox[RoomEvent | BaseException | None] = SyncMailbox(MAX_WAITING_EVENTS)
 
@@ -97,6 +99,15 @@ class SyncLiveRoom:
         if event is None or isinstance(event, BaseException | Left):
             self.is_over = True
         return self._events.put(event)
+
+    def note_live(self, live: bool) -> bool:
+        """Note whether messages come at once, and tell it when that has changed; gives whether an old event was
+        forgotten.
+        """
+        if live == self.is_live:
+            return False
+        self.is_live = live
+        return self.give(Live(self.room_id, live))
 
     def _next(self, timeout: float | None) -> RoomEvent | None:
         event = self._events.get(timeout)

@@ -252,13 +252,13 @@ class SyncRoomSocket:
         for question in waiting:
             self._transmit(question.text)
 
-    def _rejoin(self, room: SyncLiveRoom) -> None:
+    def _rejoin(self, room: SyncLiveRoom, *, with_status: bool = True) -> None:
         """Ask for a room again, with what was said since; one whose joining was not answered asks by itself."""
         if room.room is None:
             return
         room.state.is_fetching = True
         content: dict[str, Any] = {"after": room.state.last_seq, "limit": PAGE}
-        if room.status is not None:
+        if room.status is not None and with_status:
             content["status"] = dict(room.status)
         self._ask_for_room(room, "joinRoom", content)
 
@@ -286,6 +286,8 @@ class SyncRoomSocket:
         action = frame.get("action")
         if action == "ping":
             self._renew()
+            for late in [room for room in self._rooms.values() if not room.is_live]:
+                self._rejoin(late, with_status=False)  # what was said meanwhile, and whether it is live again
             return
         room = self._rooms.get(str(frame.get("roomId")))
         event = event_of(frame)
@@ -306,11 +308,18 @@ class SyncRoomSocket:
         messages = [from_wire(Message, message) for message in frame.get("messages", [])]
         if room.after is not None:
             self._caught_up(room, messages, bool(frame.get("more")))
+            self._note_live(room, frame)
             return
         room.recent = messages
         self._give(room, room.state.begin(max([room.room.last_seq, *(message.seq for message in messages)])))
+        self._note_live(room, frame)
         if room.state.misses_some:
             self._fetch(room)
+
+    def _note_live(self, room: SyncLiveRoom, frame: Mapping[str, Any]) -> None:
+        live = frame.get("live")
+        if isinstance(live, bool) and room.note_live(live):
+            logger.warning("events of room %s wait unread; the oldest is forgotten", room.room_id)
 
     def _fetch(self, room: SyncLiveRoom) -> None:
         room.state.is_fetching = True
@@ -320,6 +329,7 @@ class SyncRoomSocket:
         if frame.get("ok"):
             messages = [from_wire(Message, message) for message in frame.get("messages", [])]
             self._caught_up(room, messages, bool(frame.get("more")))
+            self._note_live(room, frame)
             return
         error = error_of_body(frame)
         if error.code in {"room_not_found", "not_allowed"}:

@@ -526,19 +526,24 @@ def test_a_refreshed_session_that_the_storage_does_not_take_is_kept_and_stored_l
         first = signed_up(client)
         storage.is_full = True
         renewed = (client.refresh_session(first.refresh_token)).session
-        assert renewed is not None and renewed.refresh_token != first.refresh_token
+        assert renewed is not None
+        assert renewed.refresh_token != first.refresh_token
         storage.is_away = True
         client._held.hurry()
         found = client.get_session()
-        assert found is not None and found.refresh_token == renewed.refresh_token
+        assert found is not None
+        assert found.refresh_token == renewed.refresh_token
         again = (client.refresh_session()).session  # two refreshes without a storage
-        assert again is not None and again.refresh_token != renewed.refresh_token
+        assert again is not None
+        assert again.refresh_token != renewed.refresh_token
         assert [record.levelname for record in caplog.records if "did not take" in record.message] == ["ERROR"] * 2
-        assert first.refresh_token not in caplog.text and renewed.refresh_token not in caplog.text
+        assert first.refresh_token not in caplog.text
+        assert renewed.refresh_token not in caplog.text
         storage.is_full = storage.is_away = False
         client._held.hurry()
         found = client.get_session()
-        assert found is not None and found.refresh_token == again.refresh_token
+        assert found is not None
+        assert found.refresh_token == again.refresh_token
         assert again.refresh_token in (storage.get_item(client._storage_key) or "")
         assert (client.get_user()) is not None
 
@@ -575,7 +580,8 @@ def test_a_session_that_another_process_stored_meanwhile_holds(auth_service: Aut
         storage.set_item(client._storage_key, theirs.model_dump_json())
         client._held.hurry()
         found = client.get_session()
-        assert found is not None and found.user.id == theirs.user.id
+        assert found is not None
+        assert found.user.id == theirs.user.id
         storage.is_full = True
         client.refresh_session()
         storage.is_full = False
