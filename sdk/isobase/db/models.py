@@ -61,9 +61,8 @@ class Reference:
 class Column:
     """A column, as it is wanted or as it is.
 
-    type: PostgreSQL's, as ``text``, ``numeric(10, 2)``, ``text[]``. default: a JSON value when it is wanted; of a
-    table that is, the SQL
-    expression. identity: PostgreSQL numbers the rows. check: an SQL condition over this column.
+    type: PostgreSQL's, as ``text``, ``numeric(10, 2)``, ``text[]``. default: a JSON value when it is wanted; of a table
+    that is, the SQL expression. identity: PostgreSQL numbers the rows. check: an SQL condition over this column.
     """
 
     name: str
@@ -78,6 +77,8 @@ class Column:
 
 
 class _Named(TypedDict):
+    """What a change always says: which column it is about."""
+
     name: str
 
 

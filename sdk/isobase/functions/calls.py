@@ -33,8 +33,7 @@ class FunctionInvokeOptions(TypedDict, total=False):
     headers: sent beside the client's own, and instead of those of the same name.
     method: default ``POST``.
     body: a dict or list is sent as JSON, a text as text/plain, bytes, files and iterators as application/octet-stream
-    (iterators are sent as
-    they come); ``Content-Type`` among the headers says else.
+    (iterators are sent as they come); ``Content-Type`` among the headers says else.
     responseType: ``json`` gives what the answer's JSON says, everything else its bytes.
     region: where it is to run.
     timeout: seconds that the whole call may take, beyond which ``DeadlineExceeded`` (an ``httpx.TimeoutException``) is
@@ -92,8 +91,7 @@ def call_of(
     """Say what a call sends.
 
     function_name: may have a query (``hello?name=bob``); a fragment is dropped. ``ValueError`` when it is empty or a
-    path that leaves the
-    functions (``..``).
+    path that leaves the functions (``..``).
     region: the client's own, for calls that name none.
     """
     if not is_valid_str_arg(function_name):

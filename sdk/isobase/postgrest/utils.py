@@ -38,6 +38,8 @@ _TAKEN = re.compile(r"(?:^|\.)(?:limit|offset|order|and|or)$|^(?:select|columns|
 
 
 class _HasScheme(Protocol):
+    """An address, of httpx or of yarl."""
+
     @property
     def scheme(self) -> str: ...
 

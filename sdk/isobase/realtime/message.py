@@ -1,8 +1,7 @@
 """Whole messages as pydantic models, under the names of realtime-py's ``realtime.message``.
 
 The clients read what comes in through ``wire``, which refuses less; these are for users who build or check messages
-themselves, and
-for what callbacks are given (``SuccessSystemPayload``, ``ReplyPostgresChanges``).
+themselves, and for what callbacks are given (``SuccessSystemPayload``, ``ReplyPostgresChanges``).
 """
 
 from __future__ import annotations

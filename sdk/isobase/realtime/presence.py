@@ -98,9 +98,8 @@ class PresenceTracker:
 
     @staticmethod
     def _transform_state(state: RawPresenceState) -> RealtimePresenceState:
-        """Give the server's ``{key.
-
-        {"metas": […]}}`` as ``{key: […]}``: ``phx_ref`` is ``presence_ref``, ``phx_ref_prev`` is left out.
+        """Give the server's ``{key: {"metas": […]}}`` as ``{key: […]}``: ``phx_ref`` is ``presence_ref``, ``phx_ref_prev``
+        is left out.
         """
 
         def presence(meta: dict[str, Any]) -> Presence:

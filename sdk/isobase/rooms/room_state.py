@@ -1,8 +1,7 @@
 """Which messages a room has yet to give: each once, in their order, none left out. No I/O.
 
 Messages are numbered without gaps. One that comes twice is known by its number; one that comes too early waits until
-those before it
-were fetched.
+those before it were fetched.
 """
 
 from __future__ import annotations

@@ -145,6 +145,8 @@ class ListBucketsOptions(TypedDict, total=False):
 
 
 class _sortByType(TypedDict, total=False):
+    """The order of a list."""
+
     column: str
     order: Literal["asc", "desc"]
 

@@ -109,3 +109,4 @@ def test_every_public_name_has_a_known_type(tmp_path: Path) -> None:
     ]
     assert unknown == []
     assert report["completenessScore"] == 1
+    assert report["missingFunctionDocStringCount"] == 0

@@ -130,8 +130,7 @@ class AsyncUsers(AsyncSignIn):
         """End sessions of the user; ``scope`` says which. ``SIGNED_OUT`` is told with the reason ``user_initiated``.
 
         - ``global`` (default): all of them. The session here is removed once the server has said so; when it cannot be
-          reached the error
-          is raised and the session stays.
+          reached the error is raised and the session stays.
         - ``local``: this one. It is removed here first, whatever the server says then.
         - ``others``: all but this one, which stays.
 

@@ -6,8 +6,8 @@ What is decided (is it due, was it a refusal, how long to wait) is in ``session_
 threads is in ``concurrency`` and ``refresh_timer``. The rules of this module:
 
 - A refresh token is exchanged once. Callers share an exchange that is on its way; processes that share a storage which
-  can be locked wait
-  for one another; and what another process has stored meanwhile is taken over instead of asking the server again.
+  can be locked wait for one another; and what another process has stored meanwhile is taken over instead of asking the
+  server again.
 - Only a definite refusal by the server ends a session. A refresh that fails otherwise keeps it and is tried again,
   later and later.
 - A refreshed session that the storage does not take is kept in memory, and written when the storage takes it.

@@ -26,9 +26,9 @@ class AsyncDatabases:
     """Databases and tables made at run time (``client.db``).
 
     url: the project's. headers: ``apikey`` and the user's ``Authorization``. http_client: sends the requests.
-    A database is named by itself or its id. Every method raises ``IsobaseAPIError`` when the server refuses (a
-    database that is not the
-    caller's is ``database_not_found``), and httpx's exceptions when nothing answers. Source: docs/databases.md.
+    A database is named by itself or its id. Every method raises ``IsobaseAPIError`` when the server refuses (a database
+    that is not the caller's is ``database_not_found``), and httpx's exceptions when nothing answers. Source:
+    docs/databases.md.
     """
 
     def __init__(
@@ -136,8 +136,8 @@ class AsyncDatabases:
         """Change a table in one transaction and give it as it is then; what is not said stays.
 
         table: the table, or its database and id. comment: an empty text takes it away. Columns are dropped, renamed,
-        changed (by their new
-        names) and added, in this order. A value that does not fit another type is ``value_does_not_fit``.
+        changed (by their new names) and added, in this order. A value that does not fit another type is
+        ``value_does_not_fit``.
         """
         body = table_change(
             name=name,

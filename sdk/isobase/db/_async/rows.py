@@ -20,9 +20,8 @@ class AsyncRows(Generic[Row]):
     """The rows of a table, as ``client.db.rows(table, model=...)`` gives them.
 
     A row that is written is a mapping, a dataclass (fields that are None by default are left out) or a pydantic model
-    (fields that were not
-    set are left out). What a row does not name gets the column's default. A row is named by its primary key; of
-    several columns by a tuple.
+    (fields that were not set are left out). What a row does not name gets the column's default. A row is named by its
+    primary key; of several columns by a tuple.
     Refusals raise ``IsobaseAPIError``: ``row_not_found``, ``invalid_value``, ``23505`` for a row that is there
     already, and others.
     """

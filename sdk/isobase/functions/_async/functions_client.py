@@ -49,8 +49,7 @@ class AsyncFunctionsClient:
     url: as ``https://PROJECT/functions/v1``; ``ValueError`` when it is no HTTP URL.
     headers: sent with every call.
     timeout, verify, proxy: seconds of one wait (default 60), whether TLS certificates are checked, and an HTTP proxy;
-    as upstream they warn
-    that an HTTP client should be given instead.
+    as upstream they warn that an HTTP client should be given instead.
     http_client: sends the requests. Default: a client of its own, which ``aclose`` closes.
     region: where functions run that are called without a region of their own.
     Source: supabase_functions ``AsyncFunctionsClient``.
@@ -93,9 +92,8 @@ class AsyncFunctionsClient:
         functions.
         invoke_options: see ``FunctionInvokeOptions``.
         Gives the answer's bytes, or with ``responseType: "json"`` what its JSON says.
-        Raises ``FunctionsHttpError`` for a status that is no success, ``FunctionsRelayError`` when the function was
-        not reached, and httpx's
-        exceptions when nothing answered (``httpx.TimeoutException`` beyond ``timeout``).
+        Raises ``FunctionsHttpError`` for a status that is no success, ``FunctionsRelayError`` when the function was not
+        reached, and httpx's exceptions when nothing answered (``httpx.TimeoutException`` beyond ``timeout``).
         Source: supabase_functions ``invoke``.
         """
         call = call_of(function_name, invoke_options, self.headers, self._region)

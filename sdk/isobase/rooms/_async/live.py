@@ -44,8 +44,7 @@ class AsyncLiveRoom:
         """Give what happens in the room, from its joining on, until it is left.
 
         Messages come each once, in their order, none left out, also when the connection was lost meanwhile. Raises
-        ``IsobaseAPIError`` when the
-        server does not take the user's token any more.
+        ``IsobaseAPIError`` when the server does not take the user's token any more.
         """
         while (event := await self._next(None)) is not None:
             yield event

@@ -57,9 +57,9 @@ class _Question:
 class AsyncRoomSocket:
     """A connection to rooms; ``client.rooms.connect()`` gives it, ``async with`` opens and closes it.
 
-    Everything it asks may be asked twice without harm, so after a lost connection what was not answered is asked
-    again. An action waits 30
-    seconds for its answer, or the ``timeout`` of ``call_options``, and raises ``DeadlineExceeded`` then.
+    Everything it asks may be asked twice without harm, so after a lost connection what was not answered is asked again.
+    An action waits 30 seconds for its answer, or the ``timeout`` of ``call_options``, and raises ``DeadlineExceeded``
+    then.
     """
 
     def __init__(self, url: str, token: Token) -> None:
@@ -78,8 +78,7 @@ class AsyncRoomSocket:
 
     async def __aenter__(self) -> Self:
         """Connect and sign in. Raises ``IsobaseAPIError`` for a token that is not taken, and ``OSError`` or
-        ``TimeoutError`` when nobody
-        answers.
+        ``TimeoutError`` when nobody answers.
         """
         self._connection = await self._connect()
         self._reader = aspawn(self._run, name="isobase-rooms")

@@ -21,12 +21,10 @@ __all__ = ["SyncRooms"]
 class SyncRooms:
     """Chat rooms (``client.rooms``).
 
-    url: the project's. headers: ``apikey`` and the user's ``Authorization``. token: gives the token that a socket
-    signs in with; default: that
-    of ``headers``. http_client: sends the requests.
-    Every method raises ``IsobaseAPIError`` when the server refuses (``room_not_found`` also for a room that is not
-    open to the caller), and
-    httpx's exceptions when nothing answers. Source: docs/realtime-rooms.md.
+    url: the project's. headers: ``apikey`` and the user's ``Authorization``. token: gives the token that a socket signs
+    in with; default: that of ``headers``. http_client: sends the requests.
+    Every method raises ``IsobaseAPIError`` when the server refuses (``room_not_found`` also for a room that is not open
+    to the caller), and httpx's exceptions when nothing answers. Source: docs/realtime-rooms.md.
     """
 
     def __init__(

@@ -26,8 +26,7 @@ class AsyncUploads:
     url: the project's. headers: ``apikey`` and the user's ``Authorization``. http_client: sends the requests.
     store_client: sends files to the store, which must not get the project's keys.
     Every method raises ``IsobaseAPIError`` when the server refuses (``user_required`` for a token that is no user's),
-    and httpx's exceptions
-    when nothing answers. Source: docs/storage-uploads.md.
+    and httpx's exceptions when nothing answers. Source: docs/storage-uploads.md.
     """
 
     def __init__(
