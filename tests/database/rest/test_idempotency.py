@@ -170,6 +170,24 @@ def test_what_is_rolled_back_by_preference_is_run_each_time(api: Api) -> None:
     assert send(api, key, json={"name": "x"}).status_code == 201
 
 
+def test_a_deferred_trigger_runs_with_the_callers_rights(api: Api) -> None:
+    api.rows(
+        "create table public.trigger_notes (who text, role text);"
+        " grant insert on public.trigger_notes to service_role;"
+        " create function public.note_task() returns trigger language plpgsql as"
+        " $$begin insert into public.trigger_notes values (current_user, current_setting('role')); return null; end$$;"
+        " create constraint trigger noted after insert on public.tasks deferrable initially deferred"
+        " for each row execute function public.note_task(); select 1"
+    )
+    try:
+        assert send(api, str(uuid4()), json={"name": "noted"}).status_code == 201
+        assert api.rows("select who, role from public.trigger_notes") == [("service_role", "service_role")]
+    finally:
+        api.rows(
+            "drop trigger noted on public.tasks; drop function public.note_task(); drop table public.trigger_notes; select 1"
+        )
+
+
 def test_reads_take_no_notice_of_the_header(functions: Api) -> None:
     api, key = functions, str(uuid4())
     for _ in range(2):
