@@ -252,7 +252,7 @@ class RlsDoor:
         await settle_transaction(
             self._pool,
             [begin, *first, identity, *steps],
-            # The caller's role holds again at the COMMIT: deferred triggers run there, before PostgreSQL 18 as whoever commits.
+            # The caller's role holds again at COMMIT: deferred triggers run there, before PostgreSQL 18 as whoever commits.
             lambda rows: [self.role_step("none"), *settle(rows[leading:]), self.role_step(caller.role)],
             caller.role,
             is_pooled=self._is_pooled,
