@@ -10,6 +10,7 @@ from functools import partial
 
 import httpx
 
+from isobase._acompat import asleep
 from isobase._async.client import AsyncClient
 from isobase._http import call_options
 from isobase.auth.errors import AuthApiError, AuthRetryableError
@@ -17,6 +18,7 @@ from isobase.postgrest import APIError
 from isobase.storage.exceptions import StorageApiError
 from isobase.storage.utils import StorageException
 from tests.plugins.stack import Stack
+from tests.sdk.faults._async.talk import AsyncTalk
 from tests.sdk.faults.ledger import Tally
 
 __all__ = ["AsyncLoad"]
@@ -28,6 +30,7 @@ Work = Callable[[], Awaitable[object]]
 
 PASSWORD = "correct horse battery"
 SMALL_BYTES = 120_000
+PAUSE_S = 0.1
 
 
 class AsyncLoad:
@@ -61,6 +64,9 @@ class AsyncLoad:
         self.member = AsyncClient(url, stack.anon_key)
         self.signed_out: list[str] = []
         self.user_id = ""
+        self.talk = AsyncTalk(
+            self.member, self.tally, messages=operations * 2, timeout_s=timeout_s, servers_die=servers_die
+        )
         self.bucket = f"weather-{uuid.uuid4()}"
         self.contents: dict[str, bytes] = {}
         self.stored: set[str] = set()
@@ -78,6 +84,7 @@ class AsyncLoad:
             self.sign_in,
             self.keep_files,
             self.keep_large_files,
+            self.talk.talk,
         ]
 
     async def begin(self) -> None:
@@ -88,12 +95,14 @@ class AsyncLoad:
         signed = await self.member.auth.sign_up({"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD})
         assert signed.user is not None
         self.user_id = signed.user.id
+        await self.talk.begin()
         self.member.auth.on_auth_state_change(
             lambda event, _: self.signed_out.append(str(event)) if event == "SIGNED_OUT" else None
         )
 
     async def close(self) -> None:
         """Close the clients."""
+        await self.talk.close()
         await self.data.aclose()
         await self.member.aclose()
 
@@ -114,6 +123,8 @@ class AsyncLoad:
                 raise
         finally:
             self.tally.ended(kind, began, self.timeout_s * calls, error)
+        if self.servers_die:
+            await asleep(PAUSE_S)  # their dying takes time
         return error is None
 
     def _is_expected(self, error: Exception) -> bool:

@@ -11,6 +11,7 @@ from functools import partial
 
 import httpx
 
+from isobase._acompat import sleep
 from isobase._http import call_options
 from isobase._sync.client import Client
 from isobase.auth.errors import AuthApiError, AuthRetryableError
@@ -18,6 +19,7 @@ from isobase.postgrest import APIError
 from isobase.storage.exceptions import StorageApiError
 from isobase.storage.utils import StorageException
 from tests.plugins.stack import Stack
+from tests.sdk.faults._sync.talk import SyncTalk
 from tests.sdk.faults.ledger import Tally
 
 __all__ = ["SyncLoad"]
@@ -26,6 +28,7 @@ Work = Callable[[], object]
 
 PASSWORD = "correct horse battery"
 SMALL_BYTES = 120_000
+PAUSE_S = 0.1
 
 
 class SyncLoad:
@@ -59,6 +62,9 @@ class SyncLoad:
         self.member = Client(url, stack.anon_key)
         self.signed_out: list[str] = []
         self.user_id = ""
+        self.talk = SyncTalk(
+            self.member, self.tally, messages=operations * 2, timeout_s=timeout_s, servers_die=servers_die
+        )
         self.bucket = f"weather-{uuid.uuid4()}"
         self.contents: dict[str, bytes] = {}
         self.stored: set[str] = set()
@@ -76,6 +82,7 @@ class SyncLoad:
             self.sign_in,
             self.keep_files,
             self.keep_large_files,
+            self.talk.talk,
         ]
 
     def begin(self) -> None:
@@ -86,12 +93,14 @@ class SyncLoad:
         signed = self.member.auth.sign_up({"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD})
         assert signed.user is not None
         self.user_id = signed.user.id
+        self.talk.begin()
         self.member.auth.on_auth_state_change(
             lambda event, _: self.signed_out.append(str(event)) if event == "SIGNED_OUT" else None
         )
 
     def close(self) -> None:
         """Close the clients."""
+        self.talk.close()
         self.data.close()
         self.member.close()
 
@@ -112,6 +121,8 @@ class SyncLoad:
                 raise
         finally:
             self.tally.ended(kind, began, self.timeout_s * calls, error)
+        if self.servers_die:
+            sleep(PAUSE_S)  # their dying takes time
         return error is None
 
     def _is_expected(self, error: Exception) -> bool:

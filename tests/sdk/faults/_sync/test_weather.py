@@ -3,81 +3,22 @@
 
 from __future__ import annotations
 
-import os
 import time
-import uuid
-from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
 from isobase._acompat import sleep
 from isobase._sync.client import Client
-from isobase.realtime import PostgresChangesPayload, RealtimeGap, SuccessSystemPayload
 from tests.plugins.stack import Stack
 from tests.plugins.wire_proxy import wire_proxy
 from tests.sdk.faults._sync.load import SyncLoad
-from tests.sdk.faults.conftest import FIRST_SEED, OPERATIONS, SEEDS
-from tests.sdk.faults.ledger import Done, Tally, done_of, make_tables, write_row
+from tests.sdk.faults._sync.voyage import TIMEOUT_S, Subscriber, sail, until
+from tests.sdk.faults.conftest import FIRST_SEED, SEEDS
+from tests.sdk.faults.ledger import make_tables
 from tests.sdk.faults.weather import Weather
-from tests.sdk.faults.workers import SyncRemains, SyncWorkers
+from tests.sdk.faults.workers import SyncRemains
 
-TIMEOUT_S = 1.5
-SLACK_S = float(os.environ.get("ISOBASE_SDK_CHAOS_SLACK_S", "10"))
-"""A call that ends so much later than its time hangs; machines may be slow."""
-WAIT_S = 60.0
-LARGE_BYTES = int(os.environ.get("ISOBASE_SDK_CHAOS_LARGE_BYTES", "1000000"))
-SUBSCRIBERS = 3
-
-
-class Subscriber:
-    """What one channel heard of a run's rows."""
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.heard: list[tuple[str, str, int]] = []
-        self.gaps: list[RealtimeGap] = []
-        self.is_live = False
-
-    def subscribe(self, client: Client) -> None:
-        """Follow the run's rows."""
-        channel = client.channel(f"weather {uuid.uuid4()}")
-        channel.on_postgres_changes("*", self._change, table="weather_rows", filter=f"run=eq.{self.run}")
-        channel.on_system(self._system).on_gap(self.gaps.append).subscribe()
-
-    def _change(self, change: PostgresChangesPayload) -> None:
-        data = change["data"]
-        record = data.get("record") or {}
-        self.heard.append((data["type"].value, str(record["tag"]), int(str(record["value"]))))
-
-    def _system(self, payload: SuccessSystemPayload) -> None:
-        self.is_live = self.is_live or payload.message == "Subscribed to PostgreSQL"
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds."""
-    deadline_s = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline_s, what
-        sleep(0.02)
-
-
-def check_writes(tally: Tally, done: Done) -> None:
-    """What was acknowledged was done, once; what was asked for at most once; nothing else was done."""
-    twice = {what: count for what, count in done.items() if count > 1}
-    assert not twice, f"done twice: {twice}"
-    assert not tally.acknowledged - set(done), f"lost: {tally.acknowledged - set(done)}"
-    assert set(done) <= tally.asked | {("INSERT", "last", 0)}
-
-
-def check_heard(subscribers: list[Subscriber], done: Done) -> None:
-    """Every subscriber heard everything once, in the one order there was."""
-    for subscriber in subscribers:
-        assert Counter(subscriber.heard) == done, (
-            f"missed {done - Counter(subscriber.heard)}, beyond {Counter(subscriber.heard) - done}"
-        )
-        assert subscriber.gaps == []
-        assert subscriber.heard == subscribers[0].heard
+CLOSE_S = 15.0
 
 
 @pytest.mark.parametrize("seed", [FIRST_SEED + seed for seed in SEEDS])
@@ -88,52 +29,36 @@ def test_in_a_storm_clients_lose_nothing_repeat_nothing_and_leave_nothing_behind
         sail(stack, network.url, seed, weather, servers_die=False)
 
 
-def sail(stack: Stack, url: str, seed: int, weather: Weather, *, servers_die: bool) -> None:
-    """Let all clients work in this weather, and look at what came of it."""
-    run = f"weather-{uuid.uuid4()}"
-    remains = SyncRemains(url)
-    load = SyncLoad(
-        stack,
-        url,
-        run,
-        seed,
-        operations=OPERATIONS,
-        timeout_s=TIMEOUT_S,
-        large_bytes=LARGE_BYTES,
-        servers_die=servers_die,
-    )
-    watchers = [Client(url, stack.service_role_key) for _ in range(SUBSCRIBERS)]
-    subscribers = [Subscriber(run) for _ in watchers]
-    try:
+@pytest.mark.parametrize("refuses", [False], ids=["silent"])
+def test_clients_close_soon_and_leave_nothing_behind_whatever_the_network_does(stack: Stack, refuses: bool) -> None:
+    make_tables(stack)
+    with wire_proxy(stack.url) as network:
+        remains = SyncRemains(network.url)
+        load = SyncLoad(
+            stack,
+            network.url,
+            "close",
+            1,
+            operations=1,
+            timeout_s=TIMEOUT_S,
+            large_bytes=1,
+            servers_die=False,
+        )
+        watcher = Client(network.url, stack.service_role_key)
+        subscriber = Subscriber("close")
         load.begin()
-        for client, subscriber in zip(watchers, subscribers, strict=True):
-            subscriber.subscribe(client)
-        until(lambda: all(one.is_live for one in subscribers), "subscribed")
-        weather.begin()
+        subscriber.subscribe(watcher)
+        until(lambda: subscriber.is_live, "subscribed")
+        network.refuses = refuses
+        network.is_silent = not refuses
+        if refuses:
+            network.cut_all()
         try:
-            SyncWorkers.run(load.work, len(load.jobs))
+            sleep(0.5)  # what comes back by itself is under way
+            began = time.monotonic()
+            load.close()
+            watcher.close()
+            assert time.monotonic() - began < CLOSE_S
         finally:
-            weather.end()
-        sleep(0.5)  # requests that were on their way may still be done
-        load.check_session()
-        load.check_files()
-        write_row(stack, run, "last")
-        last = ("INSERT", "last", 0)
-        until(lambda: all(last in one.heard for one in subscribers), "a subscription is lost")
-        done = done_of(stack, run)
-        check_writes(load.tally, done)
-        check_heard(subscribers, done)
-        assert load.tally.late_s < SLACK_S, f"{load.tally.late_s:.1f} s too late: {load.tally.latest}"
-    except BaseException:
-        print(f"seed {seed}", *weather.history, sep="\n")
-        raise
-    finally:
-        load.close()
-        for client in watchers:
-            client.close()
-    remains.check()
-    print(
-        f"seed {seed}: {sum(weather.faults.values())} faults {dict(weather.faults)}, {sum(load.tally.calls.values())} calls,"
-        f" lost answers {dict(load.tally.lost)}, latest {load.tally.late_s:+.2f} s {load.tally.latest},"
-        f" {sum(done.values())} rows written, resumed {weather.network.accepted} connections"
-    )
+            network.heals()
+        remains.check()
