@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import asyncpg
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -44,6 +45,8 @@ _ANSWERED = "IBK01"
 _IN_USE = "IBK02"
 _OLDER_SNAPSHOT = "40001"
 """Under REPEATABLE READ the row of the other transaction cannot be seen, and PostgreSQL says this instead."""
+_OF_NAMES = frozenset({400, 404})
+"""What is answered where a name in the request is not, or not any more, in the schema."""
 _MARK = '"idempotency-key"'
 _CLAIM = "select isobase.claim_idempotency_key($1, $2)"
 _KEEP = "select isobase.keep_idempotent_answer($1, $2, $3, $4, $5, $6)"
@@ -152,6 +155,22 @@ class IdempotentWrites:
                         return kept
                     if error.sqlstate != _ANSWERED or not tries:
                         raise  # else it expired in this moment
+                except IsobaseError as refusal:
+                    # Refused before the database was asked: what was valid the first time may not be any more.
+                    kept = await self.kept_despite(write, refusal)
+                    if kept is None:
+                        raise
+                    return kept
+
+    async def kept_despite(self, write: KeyedWrite, refusal: IsobaseError) -> Response | None:
+        """The kept answer of a write that would be refused now, because its table or a column is gone; None: there is none.
+
+        Only refused requests pay for the look. Where the refusal is about rights it stays.
+        """
+        if refusal.status not in _OF_NAMES:
+            return None
+        row = await self._row(write)
+        return None if row is None or row["fingerprint"] != write.fingerprint else _replayed(row)
 
     async def sweep(self) -> int:
         """Delete answers that have expired; how many."""
@@ -165,8 +184,7 @@ class IdempotentWrites:
                 return swept
 
     async def _kept(self, write: KeyedWrite) -> Response | None:
-        async with self._pools.acquire(None) as connection:
-            row = await connection.fetchrow(_READ, write.key)
+        row = await self._row(write)
         if row is None:
             return None
         if row["fingerprint"] != write.fingerprint:
@@ -176,17 +194,11 @@ class IdempotentWrites:
                 status=422,
                 hint="A key belongs to one request: method, path, query, body and the headers that shape the answer.",
             )
-        if row["body"] is None:
-            raise Conflict(
-                "The write was done, and its answer was too large to be kept",
-                code="idempotency_answer_not_kept",
-                details=f"It was answered with status {row['status']}.",
-                hint="Read what was written, or ask for return=minimal.",
-            )
-        response = Response(row["body"], status_code=row["status"])
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(row["headers"])]
-        response.raw_headers = [*pairs, (b"idempotency-replayed", b"true")]
-        return response
+        return _replayed(row)
+
+    async def _row(self, write: KeyedWrite) -> asyncpg.Record | None:
+        async with self._pools.acquire(None) as connection:
+            return await connection.fetchrow(_READ, write.key)
 
     @asynccontextmanager
     async def _turn(self, key: bytes) -> AsyncIterator[None]:
@@ -203,6 +215,21 @@ class IdempotentWrites:
         finally:
             del self._running[key]
             ended.set()
+
+
+def _replayed(row: asyncpg.Record) -> Response:
+    """The answer as it went out the first time. Raises ``Conflict`` where it was too large to be kept."""
+    if row["body"] is None:
+        raise Conflict(
+            "The write was done, and its answer was too large to be kept",
+            code="idempotency_answer_not_kept",
+            details=f"It was answered with status {row['status']}.",
+            hint="Read what was written, or ask for return=minimal.",
+        )
+    response = Response(row["body"], status_code=row["status"])
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(row["headers"])]
+    response.raw_headers = [*pairs, (b"idempotency-replayed", b"true")]
+    return response
 
 
 def _in_use() -> Conflict:

@@ -88,3 +88,14 @@ async def test_twenty_at_once_insert_one_row(server: Server) -> None:
     assert len({answer.content for answer in answers}) == 1
     assert {answer.status_code for answer in answers} == {201}
     assert len((await server.http.get(url, headers=server.alice)).json()["rows"]) == 1
+
+
+async def test_the_kept_answer_is_given_also_when_the_table_is_gone_meanwhile(server: Server) -> None:
+    url, key = await server.make_rows_url(), str(uuid4())
+    first = await send(server, "POST", url, key, json={"title": "a"})
+    dropped = await server.http.delete(url.removesuffix("/rows"), headers=server.alice)
+    assert dropped.is_success
+    assert is_same(first, await send(server, "POST", url, key, json={"title": "a"}))
+    for other in ({"title": "b"}, {"title": "a", "quantity": 2}):
+        assert refusal(await send(server, "POST", url, key, json=other)) == (404, "table_not_found")
+    assert refusal(await send(server, "POST", url, key, server.bob, json={"title": "a"}))[0] == 404

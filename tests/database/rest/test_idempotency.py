@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 from uuid import uuid4
@@ -28,6 +30,14 @@ def keyed(key: str) -> dict[str, str]:
 def send(api: Api, key: str, method: str = "POST", path: str = "/tasks", **given: Any) -> httpx.Response:
     headers = {**given.pop("headers", {}), **keyed(key)}
     return api.call(method, path, headers=headers, **given)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until the schema cache is as the database."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def tasks(api: Api) -> list[object]:
@@ -159,6 +169,30 @@ def test_what_the_request_itself_forbids_is_not_kept(api: Api) -> None:
         answer = send(api, key, "PATCH", "/tasks", json={"name": "all"}, prefer=REPRESENTATION, headers=headers)
         assert refusal(answer) == (406, "PGRST116")
     assert "all" not in tasks(api)
+
+
+@pytest.mark.parametrize("change", ["drop table fleeting", "alter table fleeting rename column name to title"])
+def test_the_kept_answer_is_given_also_when_the_table_or_a_column_is_gone_meanwhile(api: Api, change: str) -> None:
+    api.rows(
+        "create table public.fleeting (name text); grant all on public.fleeting to service_role, authenticated;"
+        "notify pgrst, 'reload schema'"
+    )
+    try:
+        key, body = str(uuid4()), {"name": "kept"}
+        until(lambda: api.get("/fleeting").status_code == 200)
+        first = send(api, key, path="/fleeting", json=body, prefer=REPRESENTATION)
+        assert first.json() == [body]
+        api.rows(f"{change}; notify pgrst, 'reload schema'")
+        until(lambda: api.call("POST", "/fleeting?columns=name", json=body).json()["code"].startswith("PGRST"))
+        assert same(first, send(api, key, path="/fleeting", json=body, prefer=REPRESENTATION))
+        assert send(api, key, path="/fleeting", json={"name": "other"}).status_code in {400, 404}
+        assert send(api, str(uuid4()), path="/fleeting", json=body).status_code in {400, 404}
+        stranger = send(api, key, path="/fleeting", json=body, prefer=REPRESENTATION, who=api.alice)
+        assert stranger.status_code in {400, 404}
+        assert send(api, "short", path="/fleeting", json=body, who=api.user("")).status_code in {400, 404}
+    finally:
+        api.rows("drop table if exists public.fleeting; notify pgrst, 'reload schema'")
+        until(lambda: api.get("/fleeting").status_code == 404)
 
 
 def test_what_is_rolled_back_by_preference_is_run_each_time(api: Api) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isobase_platform.caller import Caller
 from isobase_platform.config import RestSettings
-from isobase_platform.errors import DatabaseError
+from isobase_platform.errors import BadRequest, DatabaseError
 from isobase_platform.http.body import read_body
 from isobase_platform.http.errors import ErrorBoundary
 from isobase_platform.http.request import header
@@ -84,7 +84,13 @@ class RestApp:
             # A reload during the request does not change what it works with.
             plans = self._current_plans()
             engine = Engine(self._platform.door, self._keeper.settings)
-            found = await job.prepare(engine, plans)
+            try:
+                found = await job.prepare(engine, plans)
+            except RequestError as refusal:
+                kept = await self._kept_despite(job, caller, refusal)
+                if kept is None:
+                    raise
+                return kept
             if isinstance(found, ApiRequest):
                 return await self._respond_unplanned(engine, found, plans.cache, caller)
             prepared, given = found
@@ -106,6 +112,16 @@ class RestApp:
         if self._once is None or write is None:
             return await engine.answer(prepared, given, caller)
         return await self._once.answer(write, lambda: engine.answer_keyed(prepared, given, caller, write))
+
+    async def _kept_despite(self, job: _Job, caller: Caller, refusal: RequestError) -> Response | None:
+        """The kept answer of a keyed write that was valid when it was done and is refused now, None without one."""
+        if self._once is None or job.scope["method"] in _READS or not is_keyed(caller):
+            return None
+        try:
+            write = self._once.write_of(job.scope, caller, job.raw)
+        except BadRequest:
+            return None  # the refusal that came first is told
+        return None if write is None else await self._once.kept_despite(write, refusal)
 
     def _current_plans(self) -> Plans:
         cache, settings = self._keeper.cache, self._keeper.settings
