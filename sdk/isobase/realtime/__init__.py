@@ -5,8 +5,6 @@ The names of the package ``realtime``; below: ``wire``, ``joining``, ``positions
 thread of its own.
 """
 
-import logging
-
 from isobase.realtime._async.channel import AsyncRealtimeChannel as AsyncRealtimeChannel
 from isobase.realtime._async.client import AsyncRealtimeClient as AsyncRealtimeClient
 from isobase.realtime._async.presence import AsyncRealtimePresence as AsyncRealtimePresence
@@ -20,5 +18,3 @@ from isobase.realtime.message import *  # noqa: F403
 from isobase.realtime.transformers import *  # noqa: F403
 from isobase.realtime.types import *  # noqa: F403
 from isobase.realtime.version import __version__ as __version__
-
-logging.getLogger("isobase").addHandler(logging.NullHandler())

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isobase.realtime import PostgresChangesCallback, PostgresChangesFilter, RealtimePostgresChangesListenEvent, delays
@@ -67,6 +67,7 @@ def test_what_is_no_frame_is_refused(message: str | bytes) -> None:
         decode(message)
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_nothing_that_comes_in_raises_anything_else(message: str | bytes) -> None:
     with contextlib.suppress(WireError):
