@@ -143,7 +143,8 @@ test-sdk-auth-upstream: install ## test the client's sign-ins with wallets and c
 test-sdk-storage-upstream: install ## test the Python client's storage with the real supabase/storage; URL=its address KEY=service token ANON_KEY=anon token
 	scripts/test-sdk-storage-upstream $(URL) $(KEY) $(ANON_KEY) $(TEST_ARGS)
 
-test-sdk-upstream: install ## test the client's data, auth and realtime with the real servers; POSTGREST= and GOTRUE= programs, REALTIME=its URL REALTIME_DATABASE_URL=its tenant's database
+test-sdk-upstream: install ## test the client's data, auth and realtime with the real servers; POSTGREST= and GOTRUE= programs, REALTIME=its URL REALTIME_DATABASE_URL=its tenant's database; or a whole Supabase: URL= ANON_KEY= SERVICE_ROLE_KEY= JWT_SECRET= DATABASE_URL=
+	SUPABASE_UPSTREAM_URL="$(URL)" SUPABASE_UPSTREAM_ANON_KEY="$(ANON_KEY)" SUPABASE_UPSTREAM_SERVICE_ROLE_KEY="$(SERVICE_ROLE_KEY)" SUPABASE_UPSTREAM_JWT_SECRET="$(JWT_SECRET)" SUPABASE_UPSTREAM_DATABASE_URL="$(DATABASE_URL)" \
 	POSTGREST_UPSTREAM_BINARY="$(POSTGREST)" GOTRUE_UPSTREAM_BINARY="$(GOTRUE)" REALTIME_UPSTREAM_URL="$(REALTIME)" REALTIME_UPSTREAM_DATABASE_URL="$(REALTIME_DATABASE_URL)" scripts/test-sdk-upstream $(PYTEST_ARGS)
 
 suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout, CLIENT=isobase for this client

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
@@ -55,9 +57,27 @@ truncate storage.objects, storage.buckets cascade;
 """
 
 
+UPSTREAM_URL = os.environ.get("SUPABASE_UPSTREAM_URL", "")
+
+
+@dataclass(slots=True, frozen=True)
+class Upstream:
+    """A running Supabase, as ``make test-sdk-contract-upstream`` names it."""
+
+    url: str
+    anon_key: str
+    service_role_key: str
+    jwt_secret: str
+    admin_dsn: str
+
+
 @pytest.fixture(scope="session")
-def contract_stack() -> Iterator[Stack]:
+def contract_stack() -> Iterator[Stack | Upstream]:
     """The server."""
+    if UPSTREAM_URL:
+        names = ("ANON_KEY", "SERVICE_ROLE_KEY", "JWT_SECRET", "DATABASE_URL")
+        yield Upstream(UPSTREAM_URL, *(os.environ[f"SUPABASE_UPSTREAM_{name}"] for name in names))
+        return
     with tempfile.TemporaryDirectory(prefix="isobase-contract-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -75,7 +95,7 @@ def contract_stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def contract_place(contract_stack: Stack) -> Iterator[Place]:
+def contract_place(contract_stack: Stack | Upstream) -> Iterator[Place]:
     """Where it is, and where functions are."""
     stack = contract_stack
     with function_server() as functions:
@@ -84,7 +104,7 @@ def contract_place(contract_stack: Stack) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="session")
-def reset(contract_stack: Stack) -> Iterator[Callable[[], None]]:
+def reset(contract_stack: Stack | Upstream) -> Iterator[Callable[[], None]]:
     """Lay everything out anew."""
     with closing(psycopg2.connect(contract_stack.admin_dsn)) as connection:
         connection.autocommit = True

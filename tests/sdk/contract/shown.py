@@ -35,6 +35,8 @@ _SECRET = frozenset(
         "presence_ref", "join_ref", "ref", "expires_in", "user-agent", "x-client-info",
     }
 )  # fmt: skip
+# Lists that GoTrue gives in any order: the ways of signing in of one second.
+_UNORDERED = frozenset({"amr", "current_authentication_methods"})
 
 
 def shown(value: object, depth: int = 0) -> Any:
@@ -84,6 +86,8 @@ def _entry(name: str, value: object, depth: int) -> Any:
     is_secret = name in _SECRET or name.endswith("-code-verifier")
     if is_secret and value is not None and not isinstance(value, dict | list):
         return f"<{type(value).__name__}>"
+    if name in _UNORDERED and isinstance(value, list):
+        return sorted((shown(one, depth + 1) for one in value), key=str)
     return shown(value, depth + 1)
 
 
