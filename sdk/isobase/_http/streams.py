@@ -45,6 +45,15 @@ def is_readable(sock: socket.socket) -> bool:
     return bool(select.select([sock], [], [], 0)[0])
 
 
+def is_writable(sock: socket.socket, wait_s: float) -> bool:
+    """Wait ``wait_s`` seconds at most for a socket to take bytes, or to tell that it is connected."""
+    if hasattr(select, "poll"):  # `select` takes no descriptor above 1,023
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT)
+        return bool(poller.poll(1000 * wait_s))
+    return bool(select.select([], [sock], [], wait_s)[1])
+
+
 class AsyncStream(asyncio.Protocol):
     """A connection of the running event loop."""
 
@@ -327,7 +336,7 @@ def _connect(sock: socket.socket, address: object, ends_at: float | None, cancel
     try:
         sock.connect(address)  # type: ignore[arg-type]
     except BlockingIOError:
-        while not select.select([], [sock], [], min(POLL_S, _left(ends_at) or POLL_S))[1]:
+        while not is_writable(sock, min(POLL_S, _left(ends_at) or POLL_S)):
             if cancel.cancelled:
                 raise CallCancelled from None
         if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):

@@ -26,6 +26,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: ([^\r\n\x00]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN_VALUE = re.compile(rb"[\x00\r\n]")
 _FORBIDDEN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
+_LENGTH = re.compile(rb"[0-9]{1,19}")  # as many digits as 64 bits have; Python reads no number of any length
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
 
 
@@ -93,7 +94,7 @@ def parse_head(data: bytes, method: str) -> Head:
         match name.lower():
             case b"content-length":
                 lengths = {each.strip() for each in value.split(b",")}
-                if len(lengths) > 1 or not (only := lengths.pop()).isdigit() or length not in (None, int(only)):
+                if len(lengths) > 1 or not _LENGTH.fullmatch(only := lengths.pop()) or length not in (None, int(only)):
                     raise httpx.RemoteProtocolError("illegal content-length")
                 length = int(only)
             case b"transfer-encoding":

@@ -68,6 +68,7 @@ def test_answers_that_have_no_body_have_none_whatever_their_length_says(method_a
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6", id="two lengths in two headers"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -5", id="a negative length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: +5", id="a length with a sign"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000, id="a length that is no machine's"),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", id="an encoding we do not know"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: 1\r\n folded", id="a folded header"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX : 1", id="a space in a name"),

@@ -8,6 +8,8 @@ import itertools
 import json
 import logging
 import random
+
+# [sync] import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -73,7 +75,10 @@ class AsyncRoomSocket:
         self._fetching: dict[int, AsyncLiveRoom] = {}
         """Rooms by the number of the frame that asked for their messages."""
         self._closing = AEvent()
-        self._reader: Any = None
+        # [async]
+        self._reader: asyncio.Task[None] | None = None
+        # [/async]
+        # [sync] self._reader: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:

@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import random
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -69,7 +70,7 @@ class SyncRoomSocket:
         self._fetching: dict[int, SyncLiveRoom] = {}
         """Rooms by the number of the frame that asked for their messages."""
         self._closing = Event()
-        self._reader: Any = None
+        self._reader: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
