@@ -200,6 +200,9 @@ class AsyncRealtimeChannel(SendingChannel):
         if self._joins > 1 and self._tracked is not None and not any(_is_presence(push) for push in waiting):
             payload = {"event": "track", "payload": self._tracked}
             waiting.insert(0, AsyncPush(self, ChannelEvents.presence, payload, self.timeout))
+        if self.join_push.payload.get("access_token") != (self.socket.access_token or None):
+            # The user changed while the server answered: the former one's rights must not stay.
+            self.socket._run_in_background(self.socket._tell_token(self, changed=True))
         if waiting:
             self.socket._run_in_background(_send_in_order(waiting))
         self._notify(States.SUBSCRIBED, None)

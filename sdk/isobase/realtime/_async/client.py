@@ -308,15 +308,20 @@ class AsyncRealtimeClient(RealtimeSocket):
         if not self.is_connected:
             return
         for channel in list(self.channels.values()):
-            if channel.is_joined and token and not is_opaque_key(token):
-                payload = {"access_token": token}
-                await self._transmit(
-                    Frame(channel.topic, ChannelEvents.access_token, payload, self._make_ref(), channel.join_push.ref)
-                )
-            elif changed and (channel.is_joined or (channel.is_errored and channel._waits_for_token)):
-                # Servers ignore a key in the place of a token: without a new join the former user's rights would stay.
-                channel.rejoin_timer.reset()
-                await channel._rejoin()
+            await self._tell_token(channel, changed=changed)
+
+    async def _tell_token(self, channel: AsyncRealtimeChannel, *, changed: bool) -> None:
+        """Let a channel go on with the client's token; one that is being joined is told when it has been."""
+        token = self.access_token
+        if channel.is_joined and token and not is_opaque_key(token):
+            payload = {"access_token": token}
+            await self._transmit(
+                Frame(channel.topic, ChannelEvents.access_token, payload, self._make_ref(), channel.join_push.ref)
+            )
+        elif changed and (channel.is_joined or (channel.is_errored and channel._waits_for_token)):
+            # Servers ignore a key in the place of a token: without a new join the former user's rights would stay.
+            channel.rejoin_timer.reset()
+            await channel._rejoin()
 
     # sending
 
