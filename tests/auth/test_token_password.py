@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import math
 import time
 from typing import Any
 from uuid import uuid4
@@ -267,17 +268,20 @@ async def test_unknown_user_costs_as_much_time_as_a_wrong_password(start_auth: S
         await auth.sign_up()
         await seed_user(auth, None, "bob@example.com")
 
-        async def fastest_s(email: str) -> float:
-            times = []
-            for _ in range(4):
-                started_s = time.perf_counter()
-                assert (await auth.sign_in(email, "wrong password")).status_code == 400
-                times.append(time.perf_counter() - started_s)
-            return min(times)
+        async def seconds(email: str) -> float:
+            started_s = time.perf_counter()
+            assert (await auth.sign_in(email, "wrong password")).status_code == 400
+            return time.perf_counter() - started_s
 
-        known_s = await fastest_s(EMAIL)
-        assert await fastest_s("nobody@example.com") > known_s / 2
-        assert await fastest_s("bob@example.com") > known_s / 2
+        # The fastest of each, asked in turns, until a busy machine no longer decides: an answer that hashes nothing stays
+        # far below half for ever.
+        fastest_s = dict.fromkeys((EMAIL, "nobody@example.com", "bob@example.com"), math.inf)
+        for turn in range(50):
+            for email, before_s in fastest_s.items():
+                fastest_s[email] = min(before_s, await seconds(email))
+            if turn >= 3 and min(fastest_s.values()) > fastest_s[EMAIL] / 2:
+                return
+        raise AssertionError(fastest_s)
 
 
 async def test_more_sign_ins_than_can_be_hashed_in_time_are_refused_not_queued_without_end(
