@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -38,10 +38,46 @@ async def send_in_time(send: Send, request: httpx.Request, **how: Any) -> httpx.
     try:
         # [async]
         async with asyncio.timeout(left):
-            return await send(request, **how)
+            response = await send(request, **how)
+        if how.get("stream"):
+            _time_body(response, deadline, whole_s)
         # [/async]
-        # [sync] return send(request, **how)
+        # [sync] response = send(request, **{**how, "stream": True})
+        # [sync] _time_body(response, deadline, whole_s)
+        # [sync] if not how.get("stream"):
+        # [sync]     try:
+        # [sync]         response.read()
+        # [sync]     except BaseException:
+        # [sync]         response.close()
+        # [sync]         raise
+        return response
     except (TimeoutError, httpx.TimeoutException) as error:
         if isinstance(error, httpx.TimeoutException) and time.monotonic() < deadline:
             raise
         raise DeadlineExceeded(whole_s, request=request) from error
+
+
+def _time_body(response: httpx.Response, deadline: float, whole_s: float) -> None:
+    """Let the reading of a body that is still to come end with the call's time."""
+    if isinstance(response.stream, httpx.AsyncByteStream) and not response.is_stream_consumed:
+        response.stream = AsyncTimedBody(response.stream, deadline, whole_s)
+
+
+class AsyncTimedBody(httpx.AsyncByteStream):
+    """A body whose parts come as slowly as its server likes, but not beyond a deadline: the last wait is that of a step."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, deadline: float, whole_s: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._whole_s = whole_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the parts as they arrive."""
+        async for part in self._stream:
+            yield part
+            if time.monotonic() >= self._deadline:
+                raise DeadlineExceeded(self._whole_s)
+
+    async def aclose(self) -> None:
+        """Give the rest up."""
+        await self._stream.aclose()

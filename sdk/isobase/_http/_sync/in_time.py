@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -33,8 +33,42 @@ def send_in_time(send: Send, request: httpx.Request, **how: Any) -> httpx.Respon
         for step in ("connect", "read", "write", "pool")
     }
     try:
-        return send(request, **how)
+        response = send(request, **{**how, "stream": True})
+        _time_body(response, deadline, whole_s)
+        if not how.get("stream"):
+            try:
+                response.read()
+            except BaseException:
+                response.close()
+                raise
+        return response
     except (TimeoutError, httpx.TimeoutException) as error:
         if isinstance(error, httpx.TimeoutException) and time.monotonic() < deadline:
             raise
         raise DeadlineExceeded(whole_s, request=request) from error
+
+
+def _time_body(response: httpx.Response, deadline: float, whole_s: float) -> None:
+    """Let the reading of a body that is still to come end with the call's time."""
+    if isinstance(response.stream, httpx.SyncByteStream) and not response.is_stream_consumed:
+        response.stream = SyncTimedBody(response.stream, deadline, whole_s)
+
+
+class SyncTimedBody(httpx.SyncByteStream):
+    """A body whose parts come as slowly as its server likes, but not beyond a deadline: the last wait is that of a step."""
+
+    def __init__(self, stream: httpx.SyncByteStream, deadline: float, whole_s: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._whole_s = whole_s
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the parts as they arrive."""
+        for part in self._stream:
+            yield part
+            if time.monotonic() >= self._deadline:
+                raise DeadlineExceeded(self._whole_s)
+
+    def close(self) -> None:
+        """Give the rest up."""
+        self._stream.close()

@@ -32,7 +32,7 @@ async def landed(
         try:
             return await _look(requests, key, content, attempts)
         except StorageApiError as error:
-            if not is_passing_status(error.http_status or 0):
+            if is_definite(error):
                 return None
             if not attempts.may_go_on:
                 raise
@@ -40,6 +40,12 @@ async def landed(
             if not (is_lost(error) and attempts.may_go_on):
                 raise
         await asleep(attempts.pause())
+
+
+def is_definite(error: StorageApiError) -> bool:
+    """Whether an answer is about the object or the caller, and not about the state that the server is in."""
+    statuses = (str(error.http_status or ""), str(error.status))
+    return not any(status.startswith("5") or is_passing_status(status) for status in statuses)
 
 
 async def _look(

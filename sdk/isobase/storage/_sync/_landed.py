@@ -33,7 +33,7 @@ def landed(
         try:
             return _look(requests, key, content, attempts)
         except StorageApiError as error:
-            if not is_passing_status(error.http_status or 0):
+            if is_definite(error):
                 return None
             if not attempts.may_go_on:
                 raise
@@ -41,6 +41,12 @@ def landed(
             if not (is_lost(error) and attempts.may_go_on):
                 raise
         sleep(attempts.pause())
+
+
+def is_definite(error: StorageApiError) -> bool:
+    """Whether an answer is about the object or the caller, and not about the state that the server is in."""
+    statuses = (str(error.http_status or ""), str(error.status))
+    return not any(status.startswith("5") or is_passing_status(status) for status in statuses)
 
 
 def _look(

@@ -81,6 +81,20 @@ async def test_an_answer_that_drips_ends_at_the_deadline(wire: WireServer, head:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
+async def test_an_answer_that_drips_through_a_client_of_the_app_ends_at_the_deadline(
+    wire: WireServer, is_streamed: bool
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
+    async with AsyncSession.of(httpx.AsyncClient()) as session:
+        with call_options(timeout=0.5), pytest.raises(DeadlineExceeded):
+            if not is_streamed:
+                await session.request("GET", wire.url)
+            async with session.stream("GET", wire.url) as response:
+                await response.aread()
+
+
 async def test_a_streamed_answer_that_drips_ends_at_the_deadline(wire: WireServer) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
