@@ -108,6 +108,10 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["code"]
 
 
+LIMITS = httpx.Limits(keepalive_expiry=2)
+"""The server closes idle connections after 5 s; a client that keeps them as long meets it in that moment."""
+
+
 @pytest.fixture(scope="session")
 def rest_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the database that all tests here share."""
@@ -168,7 +172,7 @@ def served(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
     """The server and a client of it, for the session."""
     with (
         _Server(rest_settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20, limits=LIMITS) as client,
     ):
         assert server.platform is not None
         yield Api(client, server.platform.issuer, rest_settings, postgres, server.platform)
@@ -182,7 +186,7 @@ def served_open(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[A
     settings = rest_settings.model_copy(update={"rest": rest})
     with (
         _Server(settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20, limits=LIMITS) as client,
     ):
         assert server.platform is not None
         yield Api(client, server.platform.issuer, settings, postgres, server.platform)

@@ -106,9 +106,7 @@ def functions(api: Api) -> Api:
         select pg_notify('pgrst', 'reload schema')
         """
     )
-    for _ in range(100):
-        if api.call("POST", "/rpc/look", json={}).status_code == 200:
-            break
+    until(lambda: api.call("POST", "/rpc/look", json={}).status_code == 200)
     return api
 
 
@@ -192,7 +190,7 @@ def test_the_kept_answer_is_given_also_when_the_table_or_a_column_is_gone_meanwh
         assert send(api, "short", path="/fleeting", json=body, who=api.user("")).status_code in {400, 404}
     finally:
         api.rows("drop table if exists public.fleeting; notify pgrst, 'reload schema'")
-        until(lambda: api.get("/fleeting").status_code == 404)
+        until(lambda: api.get("/fleeting").json().get("code") == "PGRST205")
 
 
 def test_what_is_rolled_back_by_preference_is_run_each_time(api: Api) -> None:
