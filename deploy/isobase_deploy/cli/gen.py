@@ -9,7 +9,7 @@ import sys
 from isobase_deploy.cli.exit_codes import ExitCode
 from isobase_deploy.cli.flags import project_of
 from isobase_deploy.cli.status import target_settings
-from isobase_deploy.typegen import python_module, read, typescript_module
+from isobase_deploy.typegen import Rows, python_module, read, typescript_module
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError, Unavailable
 
@@ -40,7 +40,7 @@ def _exposed(settings: Settings) -> list[str]:
     return [schema for schema in settings.rest.schemas if schema != "graphql_public"]
 
 
-async def _text(url: str, schemas: list[str], language: str, rows: str) -> str:
+async def _text(url: str, schemas: list[str], language: str, rows: Rows) -> str:
     import asyncpg
 
     try:
@@ -48,5 +48,5 @@ async def _text(url: str, schemas: list[str], language: str, rows: str) -> str:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise Unavailable(f"cannot read the database: {str(error) or type(error).__name__}") from error
     if language == "python":
-        return python_module(catalogue, "typeddict" if rows == "typeddict" else "pydantic")
+        return python_module(catalogue, rows)
     return typescript_module(catalogue)

@@ -29,7 +29,7 @@ def add_gen(
     )
     parser.add_argument(
         "--rows",
-        choices=("pydantic", "typeddict"),
+        choices=("pydantic", "typeddict", "dataclass"),
         default="pydantic",
         help="what a row is in Python (default: pydantic)",
     )

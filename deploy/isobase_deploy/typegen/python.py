@@ -1,5 +1,5 @@
-"""A Python module of the database's types: rows as pydantic models or TypedDicts, what is inserted and updated as
-TypedDicts.
+"""A Python module of the database's types: rows as pydantic models, TypedDicts or dataclasses, what is inserted and
+updated as TypedDicts.
 
 Class names are those of ``supabase gen types --lang python`` (schema and name in capitals, ``PublicBooks``,
 ``PublicBooksInsert``, ``PublicBooksUpdate``); added are the functions' arguments and results, the foreign keys, and
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from isobase_deploy.typegen.catalog import Catalogue, Column, Function, Relation
 
 __all__ = ["Rows", "python_module"]
 
-Rows = Literal["pydantic", "typeddict"]
+Rows = Literal["pydantic", "typeddict", "dataclass"]
 
 PLAIN = {
     "bool": "bool",
@@ -84,7 +84,7 @@ PLAIN = {
     ),
 }
 IMPORTS = {"decimal.": "import decimal", "datetime.": "import datetime", "uuid.": "import uuid"}
-TYPING = ("Any", "Final", "Literal", "NamedTuple", "NotRequired", "TypeAlias", "TypedDict")
+TYPING = ("Annotated", "Any", "Final", "Literal", "NamedTuple", "NotRequired", "TypeAlias", "TypedDict")
 RESERVED = frozenset(dir(BaseModel))
 WIDTH = 100
 HEADLINE = (
@@ -100,7 +100,14 @@ def python_module(catalogue: Catalogue, rows: Rows = "pydantic") -> str:
     head += ["from __future__ import annotations", ""]
     standard = [line for mark, line in IMPORTS.items() if re.search(rf"\b{re.escape(mark)}", text)]
     names = [name for name in TYPING if re.search(rf"\b{name}\b", text)]
-    head += [*sorted(standard), f"from typing import {', '.join(names)}", ""]
+    if re.search(r"^@dataclass\b", text, re.MULTILINE):
+        used = "dataclass, field" if re.search(r"= field\(", text) else "dataclass"
+        standard.append(f"from dataclasses import {used}")
+    head += [
+        *sorted(standard, key=lambda line: (line.startswith("from "), line)),
+        f"from typing import {', '.join(names)}",
+        "",
+    ]
     pydantic = [name for name in ("BaseModel", "ConfigDict", "Field") if re.search(rf"\b{name}\(|\({name}\)", text)]
     third = [f"from pydantic import {', '.join(pydantic)}"] if pydantic else []
     if pydantic:
@@ -117,12 +124,12 @@ def class_name(*parts: str) -> str:
     return name if name and not name[0].isdigit() else f"T{name}"
 
 
-def field_name(column: str, taken: set[str]) -> str:
-    """Name a model's field: the column, or where Python or pydantic has the name or cannot, one as near as can be."""
+def field_name(column: str, taken: set[str], reserved: Collection[str] = RESERVED) -> str:
+    """Name a field: the column, or where it is ``reserved`` or no name of Python's, one as near as can be."""
     name = re.sub(r"\W", "_", column).strip("_") or "column"
     if name[0].isdigit():
         name = f"c{name}"
-    while keyword.iskeyword(name) or name in RESERVED or name in taken:
+    while keyword.iskeyword(name) or name in reserved or name in taken:
         name = f"{name}_"
     taken.add(name)
     return name
@@ -135,6 +142,8 @@ class _Writer:
         self._names: dict[tuple[str, object], str] = {}
         self._taken: set[str] = set(TYPING) | {
             "BaseModel",
+            "dataclass",
+            "field",
             "ConfigDict",
             "Field",
             "Bytea",
@@ -177,7 +186,7 @@ class _Writer:
         for part in parts:
             if part:
                 if lines:
-                    lines += ["", ""] if part[0].startswith("class ") or lines[-1].startswith(" ") else [""]
+                    lines += ["", ""] if part[0].startswith(("class ", "@")) or lines[-1].startswith(" ") else [""]
                 lines += part
         return lines
 
@@ -242,6 +251,8 @@ class _Writer:
         entries = [(column, _optional(kind, nullable), True) for column, kind, nullable in columns]
         if self._rows == "typeddict":
             return _typed_dict(name, sentence, entries)
+        if self._rows == "dataclass":
+            return _dataclass(name, sentence, entries)
         taken: set[str] = set()
         fields, renamed = [], False
         for column, kind, _ in entries:
@@ -337,6 +348,22 @@ def _literal(name: str, labels: Sequence[str]) -> list[str]:
     if len(line) <= WIDTH:
         return [line]
     return [f"{name}: TypeAlias = Literal[", *(f"    {_text(label)}," for label in labels), "]"]
+
+
+def _dataclass(name: str, sentence: str, entries: Sequence[tuple[str, str, bool]]) -> list[str]:
+    """A dataclass; of a field that is not named as its column, the client reads the alias and writes ``column``."""
+    taken: set[str] = set()
+    fields = []
+    for column, kind, _ in entries:
+        name_here = field_name(column, taken, ("dataclass", "field"))
+        if name_here == column:
+            fields.append(f"    {column}: {kind}")
+            continue
+        head = f"    {name_here}: Annotated[{kind}, Field(alias={_text(column)})] = field("
+        metadata = f'metadata={{"column": {_text(column)}}}'
+        line = f"{head}{metadata})"
+        fields += [line] if len(line) <= WIDTH else [head, f"        {metadata}", "    )"]
+    return ["@dataclass(slots=True)", f"class {name}:", f"    {_doc(sentence)}", *([""] if fields else []), *fields]
 
 
 def _typed_dict(name: str, sentence: str, entries: Sequence[tuple[str, str, bool]]) -> list[str]:

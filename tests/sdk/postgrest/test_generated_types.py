@@ -14,6 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from isobase.postgrest import SyncPostgrestClient
+from isobase.postgrest._bodies import encode_body
 from isobase_deploy.cli import main
 from tests.sdk.postgrest.conftest import DATABASE_NAME, DataApi
 from tests.sdk.type_checks import strict_complaints
@@ -114,7 +115,7 @@ def imported(path: Path) -> ModuleType:
 
 
 def test_a_python_module_is_formatted_and_passes_mypy_as_a_users_program(typed_url: str, tmp_path: Path) -> None:
-    for rows, title in (("pydantic", "book.title"), ("typeddict", "book['title']")):
+    for rows, title in (("pydantic", "book.title"), ("typeddict", "book['title']"), ("dataclass", "book.title")):
         flags = ("--schema", "public,typed", "--rows", rows)
         path = generated(typed_url, tmp_path, "--lang", "python", *flags, name=f"{rows}_types.py")
         again = generated(typed_url, tmp_path, "python", "-s", "typed", *flags[2:], "-s", "public", name="again.py")
@@ -123,11 +124,14 @@ def test_a_python_module_is_formatted_and_passes_mypy_as_a_users_program(typed_u
         ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--isolated", "--line-length", "100", "--check"]
         assert subprocess.run([*ruff, str(path)], capture_output=True, check=False).returncode == 0
         (tmp_path / f"{rows}_program.py").write_text(PROGRAM.replace("MODULE", path.stem).replace("TITLE", title))
-    assert strict_complaints([tmp_path / "pydantic_program.py", tmp_path / "typeddict_program.py"]) == ""
+    assert strict_complaints(sorted(tmp_path.glob("*_program.py"))) == ""
 
 
-def test_the_rows_of_the_data_api_fit_the_generated_models(typed_url: str, tmp_path: Path, data_api: DataApi) -> None:
-    types = imported(generated(typed_url, tmp_path, "--lang", "python"))
+@pytest.mark.parametrize("rows", ["pydantic", "dataclass"])
+def test_the_rows_of_the_data_api_fit_the_generated_models(
+    typed_url: str, tmp_path: Path, data_api: DataApi, rows: str
+) -> None:
+    types = imported(generated(typed_url, tmp_path, "--lang", "python", "--rows", rows, name=f"{rows}_rows.py"))
     with SyncPostgrestClient(data_api.url, headers=data_api.headers) as client:
         books = client.table("books", model=types.PublicBooks).select().order("id").execute().data
         assert (books[0].cover, books[0].price) == (b"\xde\xad", Decimal("9.50"))
@@ -163,6 +167,12 @@ def test_names_that_are_none_of_pythons_are_read_by_their_columns(typed_url: str
     kind = TypeAdapter(types.TypedKinds).validate_python(row)
     assert (kind.two_words, kind.class_, kind.model_name, kind.json_) == ("w", 2, "m", {"a": 1})
     assert (kind.pair.labels, kind.kind, kind.many) == (["b c"], 'd"e', [Decimal("1.25"), Decimal(2)])
+    types_of_dataclasses = ("--lang", "python", "-s", "typed,public", "--rows", "dataclass")
+    plain = imported(generated(typed_url, tmp_path, *types_of_dataclasses, name="odd_dataclasses.py"))
+    same = TypeAdapter(plain.TypedKinds).validate_python(row)
+    assert (same.two_words, same.class_, same.model_name, same.json) == ("w", 2, "m", {"a": 1})
+    assert encode_body(same).startswith(b'{"id":1,"two words":"w","class":2,')
+    assert (same.pair.labels, same.kind, same.many) == (["b c"], 'd"e', [Decimal("1.25"), Decimal(2)])
     assert kind.model_dump(by_alias=True, mode="json")["two words"] == "w"
     insert = types.TypedKindsInsert.__annotations__
     assert "id" not in insert
