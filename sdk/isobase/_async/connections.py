@@ -71,6 +71,7 @@ class AsyncConnections:
         more: SessionParts = {
             "policy": policy,
             "authorize": self._authorize if authorize else None,
+            "may_wait": self._may_wait,
             "features": self._features() if may_have_keys else None,
             "tracing": tracing_of(self.supabase_url.host, options.trace_propagation, options.trace_spans),
         }
@@ -81,6 +82,10 @@ class AsyncConnections:
         )
         self._sessions.append(session)
         return session
+
+    def _may_wait(self) -> bool:
+        """Whether ``_authorize`` may have to ask somebody now; else it answers at once."""
+        raise NotImplementedError
 
     async def _authorize(self, present: str | None) -> str | None:
         """Say what a call's ``Authorization`` should be instead of ``present``; None: it may stay."""

@@ -241,6 +241,15 @@ class AsyncParts(AsyncConnections):
         present = self.options.headers["Authorization"]
         return (await self._authorize(present) or present).removeprefix("Bearer ")
 
+    def _may_wait(self) -> bool:
+        """Whether ``_authorize`` may have to ask somebody now; else it answers at once."""
+        if self._followed is not None:
+            return self._followed._may_wait()
+        return self.options.access_token is not None or (self._follows_session and self._is_ending())
+
+    def _is_ending(self) -> bool:
+        return self._session_ends_at is not None and self._session_ends_at - EXPIRY_MARGIN_S <= time.time()
+
     async def _authorize(self, present: str | None) -> str | None:
         """Say what a call's ``Authorization`` should be instead of ``present``; None: it may stay.
 
@@ -255,9 +264,8 @@ class AsyncParts(AsyncConnections):
             return None if token is None else bearer(token)
         if not self._follows_session:
             return None
-        ends_at = self._session_ends_at
         current = self.options.headers["Authorization"]
-        if ends_at is not None and ends_at - EXPIRY_MARGIN_S <= time.time() and present in (None, current):
+        if self._is_ending() and present in (None, current):
             from isobase.auth.errors import AuthError
 
             with contextlib.suppress(AuthError):

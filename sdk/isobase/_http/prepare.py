@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from isobase._http.headers import headers_of
+
 __all__ = ["Origin", "ShortRequest", "origin_of", "place_of", "short_arguments", "short_request"]
 
 SHORT_ARGUMENTS = frozenset({"headers", "params", "json", "content", "extensions"})
@@ -172,7 +174,7 @@ def short_request(
     if (body or method in BODY_METHODS) and b"transfer-encoding" not in merged:
         merged.setdefault(b"content-length", (b"Content-Length", b"%d" % len(body)))
     request = ShortRequest(
-        method, url, httpx.Headers(list(merged.values())), body, {**(extensions or {}), "timeout": steps}
+        method, url, headers_of(list(merged.values())), body, {**(extensions or {}), "timeout": steps}
     )
     request.place = (site.origin, target)
     return request

@@ -8,6 +8,7 @@ client. Headers and parameters are plain lists until somebody asks for them as h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Mapping
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, overload
@@ -27,11 +28,18 @@ READS = frozenset({"GET", "HEAD"})
 
 Pairs = list[tuple[str, str]]
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~\-]*")
+"""What ``quote_plus`` leaves as it is."""
+
 
 @lru_cache(maxsize=256)
 def _decoded(raw: tuple[tuple[bytes, bytes], ...]) -> dict[str, str]:
     """Give a client's headers by lower-case name; they are the same for most of its calls. Not to be changed."""
     return {name.decode().lower(): value.decode() for name, value in raw}
+
+
+def _quoted(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote_plus(text)
 
 
 class RequestConfig(Generic[C]):
@@ -169,7 +177,7 @@ class RequestConfig(Generic[C]):
         """Give the URL with its query string."""
         if not self._pairs:
             return str(self.path)
-        query = "&".join([f"{quote_plus(key)}={quote_plus(value)}" for key, value in self._pairs])
+        query = "&".join([f"{_quoted(key)}={_quoted(value)}" for key, value in self._pairs])
         return f"{self.path}?{query}"
 
     def _sent_headers(self, additional: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ attributes, what is parsed).
 from __future__ import annotations
 
 import json
-from re import search
+import re
 from typing import TYPE_CHECKING, Any, Generic
 
 from httpx import Response
@@ -24,7 +24,7 @@ __all__ = ["APIResponse", "Row", "SingleAPIResponse"]
 Row = TypeVar("Row", default=JSON)
 """What a row is: JSON, or the model that was given."""
 
-_COUNTED = f"count=({'|'.join(CountMethod)})"
+_COUNTED = re.compile(f"count=({'|'.join(CountMethod)})")
 
 
 class APIResponse(BaseModel, Generic[Row]):
@@ -44,16 +44,14 @@ class APIResponse(BaseModel, Generic[Row]):
 
     @staticmethod
     def _is_count_in_prefer_header(prefer_header: str) -> bool:
-        return search(_COUNTED, prefer_header) is not None
+        return _COUNTED.search(prefer_header) is not None
 
     @staticmethod
     def _get_count_from_http_request_response(request_response: Response) -> int | None:
-        content_range = request_response.headers.get("content-range")
-        if not content_range or not APIResponse._is_count_in_prefer_header(
-            request_response.request.headers.get("prefer", "")
-        ):
+        if not APIResponse._is_count_in_prefer_header(request_response.request.headers.get("prefer", "")):
             return None
-        return APIResponse._get_count_from_content_range_header(content_range)
+        content_range = request_response.headers.get("content-range")
+        return APIResponse._get_count_from_content_range_header(content_range) if content_range else None
 
     @staticmethod
     def from_http_request_response(request_response: Response) -> APIResponse[Any]:

@@ -8,7 +8,6 @@ that a pool shrinks to what is needed.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
 import time
@@ -218,9 +217,11 @@ class AsyncPool(httpx.AsyncBaseTransport):
             idle = self._idle.setdefault(origin, deque())
             now = time.monotonic()
             idle.append((now, stream))
-            with contextlib.suppress(IndexError):  # another thread was quicker
+            try:
                 if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
+            except IndexError:  # another thread was quicker
+                pass
         else:
             stream.close()
         self._slots[origin].release()

@@ -9,7 +9,6 @@ that a pool shrinks to what is needed.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
 import time
@@ -219,9 +218,11 @@ class SyncPool(httpx.BaseTransport):
             idle = self._idle.setdefault(origin, deque())
             now = time.monotonic()
             idle.append((now, stream))
-            with contextlib.suppress(IndexError):  # another thread was quicker
+            try:
                 if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
+            except IndexError:  # another thread was quicker
+                pass
         else:
             stream.close()
         self._slots[origin].release()

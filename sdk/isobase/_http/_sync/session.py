@@ -27,6 +27,7 @@ from isobase._http._sync.in_time import send_in_time
 from isobase._http._sync.patched import handed_on, is_call_patched, is_handed_on, is_send_patched
 from isobase._http._sync.pool import MAX_CONNECTIONS, SyncPool
 from isobase._http.errors import CallCancelled, DeadlineExceeded
+from isobase._http.headers import headers_of
 from isobase._http.limits import DEADLINE_EXTENSION
 from isobase._http.options import CallOptions, CallPolicy, call_options, current_options
 from isobase._http.prepare import ShortRequest, short_arguments, short_request
@@ -56,6 +57,7 @@ class SessionParts(TypedDict):
 
     policy: CallPolicy
     authorize: Authorize | None
+    may_wait: Callable[[], bool] | None
     features: SyncFeatures | None
     tracing: Tracing | None
 
@@ -103,9 +105,11 @@ class SyncSession(httpx.Client):
         authorize: Authorize | None,
         features: SyncFeatures | None = None,
         tracing: Tracing | None = None,
+        may_wait: Callable[[], bool] | None = None,
     ) -> None:
         self._policy = policy or CallPolicy()
         self._authorize = authorize
+        self._may_wait = may_wait
         self._features = features
         self._tracing = tracing
         self._inner: httpx.Client | None = None
@@ -123,13 +127,14 @@ class SyncSession(httpx.Client):
         *,
         policy: CallPolicy | None = None,
         authorize: Authorize | None = None,
+        may_wait: Callable[[], bool] | None = None,
         features: SyncFeatures | None = None,
         tracing: Tracing | None = None,
     ) -> SyncSession:
         """Give a session that sends through ``client`` and shows its settings; closing it closes ``client``."""
         session = cls.__new__(cls)
         session.__dict__.update(client.__dict__)
-        session._begin(policy, authorize, features, tracing)
+        session._begin(policy, authorize, features, tracing, may_wait)
         session._inner = client
         return session
 
@@ -142,12 +147,13 @@ class SyncSession(httpx.Client):
         timeout: float | httpx.Timeout | None,
         policy: CallPolicy,
         authorize: Authorize | None = None,
+        may_wait: Callable[[], bool] | None = None,
         features: SyncFeatures | None = None,
         tracing: Tracing | None = None,
     ) -> SyncSession:
         """Give a session with settings of its own on the connections of ``other``, which stay when it is closed."""
         session = cls(headers=headers, timeout=timeout, transport=other._transport)
-        session._begin(policy, authorize, features, tracing)
+        session._begin(policy, authorize, features, tracing, may_wait)
         session._mounts = other._mounts
         session._shares = True
         return session
@@ -235,11 +241,10 @@ class SyncSession(httpx.Client):
         timeout = self._policy.timeout if said is None else said
         return self._policy.unsaid_timeout if timeout is None and not is_streamed else timeout
 
-    @staticmethod
-    def _authorization(authorize: Authorize, request: httpx.Request, timeout: float | None) -> str | None:
+    def _authorization(self, authorize: Authorize, request: httpx.Request, timeout: float | None) -> str | None:
         """Ask for the header to send, which may take a refresh of the session; it costs the call's own time."""
         present = request.headers.get("Authorization")
-        if timeout is None or timeout == math.inf:
+        if timeout is None or timeout == math.inf or not (self._may_wait is None or self._may_wait()):
             return authorize(present)
         with call_options(timeout=timeout):
             return authorize(present)
@@ -350,7 +355,7 @@ class SyncSession(httpx.Client):
             raise
         response = httpx.Response(
             head.status,
-            headers=head.headers,
+            headers=headers_of(head.headers),
             stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
             request=request,
             extensions={"http_version": head.version, "reason_phrase": head.reason},
