@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Request, Response
 
 from isobase.realtime import (
     AsyncRealtimeClient,
@@ -216,6 +219,24 @@ async def test_connecting_ends_after_its_attempts_or_its_time(topic: str) -> Non
     with pytest.raises(OSError):
         await client.connect()
     assert client.connection_state() == "closed"
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(401, 1), (403, 1), (404, 1), (503, 3)])
+async def test_a_server_that_refuses_the_key_is_not_asked_again(topic: str, status: int, attempts: int) -> None:
+    asked: list[str] = []
+
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        asked.append(request.path)
+        return connection.respond(status, "no")
+
+    async with serve(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=refuse) as server:
+        (port,) = {listener.getsockname()[1] for listener in server.sockets}
+        client = AsyncRealtimeClient(f"ws://127.0.0.1:{port}", "key", max_retries=3, initial_backoff=0.01)
+        with pytest.raises(InvalidStatus):
+            await client.channel(topic).subscribe()
+        assert client.connection_state() == RealtimeConnectionState.CLOSED
+        await client.close()
+    assert len(asked) == attempts
 
 
 async def test_without_auto_reconnect_a_lost_connection_stays_lost(service: Service, relay: Cutter, topic: str) -> None:

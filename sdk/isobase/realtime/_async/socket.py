@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import InvalidStatus
 
 from isobase.realtime import delays
 from isobase.realtime._async.heartbeat import Heart, HeartbeatCallback
@@ -34,6 +35,8 @@ CLOSE_TIMEOUT_S = 2.0
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 DISCONNECTED_TEXT = "the connection was lost"
 NORMAL_CLOSE, CUT_CLOSE = 1000, 4000
+REFUSALS = frozenset({401, 403, 404})
+"""Answers of a server that will say the same the next time: the key or the URL is wrong."""
 
 
 class RealtimeSocket:
@@ -130,8 +133,8 @@ class RealtimeSocket:
         """Open the socket; nothing happens where it is open.
 
         Failed attempts are repeated with growing delays, ``max_retries`` in all or for ``connect_timeout`` seconds;
-        without ``auto_reconnect`` there is one. Raises the last one's error. Once it was open, a lost connection
-        comes back by itself.
+        without ``auto_reconnect`` there is one, and a server that refuses the key or the URL (401, 403, 404) is not
+        asked again. Raises the last one's error. Once it was open, a lost connection comes back by itself.
         """
         if self.is_connected:
             return
@@ -147,7 +150,7 @@ class RealtimeSocket:
                 self._log("error", f"attempt {failures} to connect failed: {error}")
                 delay = delays.connect_delay(failures, self.initial_backoff)
                 is_last = failures >= self.max_retries if deadline is None else time.monotonic() + delay >= deadline
-                if is_last or not self.auto_reconnect:
+                if is_last or not self.auto_reconnect or _is_refusal(error):
                     if self._reconnect_task is None:
                         self._state = Connection.CLOSED
                     raise
@@ -349,6 +352,10 @@ class RealtimeSocket:
             self._give_up(ws, error)
             return False
         return True
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, InvalidStatus) and error.response.status_code in REFUSALS
 
 
 async def _awaited(awaitable: Awaitable[object]) -> object:
