@@ -23,9 +23,11 @@ import httpx
 
 from isobase._acompat import sleep
 from isobase._http._sync.features import SyncFeatures
+from isobase._http._sync.following import send_following
 from isobase._http._sync.in_time import send_in_time
 from isobase._http._sync.patched import handed_on, is_call_patched, is_handed_on, is_send_patched
 from isobase._http._sync.pool import MAX_CONNECTIONS, SyncPool
+from isobase._http.cookies import GivenCookies, given_cookies, use_given_cookies
 from isobase._http.errors import CallCancelled, DeadlineExceeded
 from isobase._http.headers import headers_of
 from isobase._http.limits import DEADLINE_EXTENSION
@@ -41,15 +43,6 @@ logger = logging.getLogger("isobase.http")
 
 HTTP2_LIMITS = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=15.0)
 Authorize = Callable[[str | None], str | None]
-
-
-class GivenCookies(httpx.Cookies):
-    """The cookies that the app gave. Those of answers are not kept: no service needs them, and they would tie its
-    users together.
-    """
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Keep nothing."""
 
 
 class SessionParts(TypedDict):
@@ -136,6 +129,7 @@ class SyncSession(httpx.Client):
         session.__dict__.update(client.__dict__)
         session._begin(policy, authorize, features, tracing, may_wait)
         session._inner = client
+        session._cookies = given_cookies(client)
         return session
 
     @classmethod
@@ -163,7 +157,9 @@ class SyncSession(httpx.Client):
     def build_request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Request:
         """Build a request with the settings of the session, or of the client it sends through."""
         if self._inner is not None:
-            return self._inner.build_request(method, url, **arguments)
+            request = self._inner.build_request(method, url, **arguments)
+            use_given_cookies(request, self._inner, arguments)
+            return request
         return super().build_request(method, url, **arguments)
 
     def _request(self, method: str, url: httpx.URL | str, arguments: dict[str, Any]) -> httpx.Request:
@@ -319,7 +315,7 @@ class SyncSession(httpx.Client):
             with handed_on(False):
                 return self._call(request, {**how, "stream": stream})
         if self._inner is not None:
-            return send_in_time(self._inner.send, request, stream=stream, **how)
+            return send_following(self._inner, request, self._build_redirect_request, stream=stream, **how)
         transport = self._transport
         if (
             isinstance(transport, SyncPool)

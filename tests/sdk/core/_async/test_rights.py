@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from isobase import AsyncClient, AsyncClientOptions, create_async_client
 from tests.sdk.core._async.test_client import token_of
-from tests.sdk.core.conftest import WireServer, answer
+from tests.sdk.core.conftest import Heard, WireServer, answer
 
 SERVICE = token_of("service_role")
 USER = "user.token.x"
@@ -83,3 +84,36 @@ async def test_an_authorization_of_the_apps_own_is_the_only_one(wire: WireServer
             await call()
             assert last_authorization(wire) == f"Bearer {USER}"
             assert wire.heard[-1].headers["apikey"] == SERVICE
+
+
+async def test_an_apps_http_client_ties_no_users_together_by_cookies(wire: WireServer) -> None:
+    wire.answer = lambda heard, _number: answer(
+        b"[]", "200 OK", f"Set-Cookie: of={heard.headers['authorization'][-1]}; Path=/"
+    )
+    async with httpx.AsyncClient(cookies={"app": "1"}) as own:
+        client = AsyncClient(wire.url, SERVICE, AsyncClientOptions(httpx_client=own))
+        for token in ("a", "b"):
+            view = client.as_user(token)
+            await view.table("t").select("*").execute()
+            await view.functions.invoke("f")
+            await view.storage.list_buckets()
+        await client.aclose()
+        assert {heard.headers["cookie"] for heard in wire.heard} == {"app=1"}
+        await own.get(wire.url, headers={"authorization": "c"})
+        assert "of=b" in wire.heard[-1].headers["cookie"]  # what the app itself does with its client is its own
+
+
+async def test_an_apps_http_client_takes_no_key_to_where_a_redirect_leads(wire: WireServer) -> None:
+    elsewhere = wire.url.replace("127.0.0.1", "localhost")
+
+    def redirect(heard: Heard, _number: int) -> bytes:
+        return answer(b"[]") if heard.target == "/there" else answer(b"", "302 Found", f"Location: {elsewhere}/there")
+
+    wire.answer = redirect
+    async with httpx.AsyncClient(follow_redirects=True, auth=("name", "password")) as own:
+        client = AsyncClient(wire.url, SERVICE, AsyncClientOptions(httpx_client=own))
+        await client.table("t").select("*").execute()
+        await client.aclose()
+    assert [heard.target.partition("?")[0] for heard in wire.heard] == ["/rest/v1/t", "/there"]
+    assert "apikey" in wire.heard[0].headers
+    assert wire.heard[1].headers.keys().isdisjoint({"apikey", "authorization", "cookie"})

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from isobase import Client, SyncClientOptions, create_client
 from tests.sdk.core._sync.test_client import token_of
-from tests.sdk.core.conftest import WireServer, answer
+from tests.sdk.core.conftest import Heard, WireServer, answer
 
 SERVICE = token_of("service_role")
 USER = "user.token.x"
@@ -84,3 +85,36 @@ def test_an_authorization_of_the_apps_own_is_the_only_one(wire: WireServer, name
             call()
             assert last_authorization(wire) == f"Bearer {USER}"
             assert wire.heard[-1].headers["apikey"] == SERVICE
+
+
+def test_an_apps_http_client_ties_no_users_together_by_cookies(wire: WireServer) -> None:
+    wire.answer = lambda heard, _number: answer(
+        b"[]", "200 OK", f"Set-Cookie: of={heard.headers['authorization'][-1]}; Path=/"
+    )
+    with httpx.Client(cookies={"app": "1"}) as own:
+        client = Client(wire.url, SERVICE, SyncClientOptions(httpx_client=own))
+        for token in ("a", "b"):
+            view = client.as_user(token)
+            view.table("t").select("*").execute()
+            view.functions.invoke("f")
+            view.storage.list_buckets()
+        client.close()
+        assert {heard.headers["cookie"] for heard in wire.heard} == {"app=1"}
+        own.get(wire.url, headers={"authorization": "c"})
+        assert "of=b" in wire.heard[-1].headers["cookie"]  # what the app itself does with its client is its own
+
+
+def test_an_apps_http_client_takes_no_key_to_where_a_redirect_leads(wire: WireServer) -> None:
+    elsewhere = wire.url.replace("127.0.0.1", "localhost")
+
+    def redirect(heard: Heard, _number: int) -> bytes:
+        return answer(b"[]") if heard.target == "/there" else answer(b"", "302 Found", f"Location: {elsewhere}/there")
+
+    wire.answer = redirect
+    with httpx.Client(follow_redirects=True, auth=("name", "password")) as own:
+        client = Client(wire.url, SERVICE, SyncClientOptions(httpx_client=own))
+        client.table("t").select("*").execute()
+        client.close()
+    assert [heard.target.partition("?")[0] for heard in wire.heard] == ["/rest/v1/t", "/there"]
+    assert "apikey" in wire.heard[0].headers
+    assert wire.heard[1].headers.keys().isdisjoint({"apikey", "authorization", "cookie"})
