@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -147,3 +150,14 @@ def test_one_form_imports_the_other_only_where_that_is_said(form: str) -> None:
         if module.startswith("isobase.") and other in module.split(".")
     }
     assert wrong <= said
+
+
+def test_the_sdk_imports_what_its_distribution_brings_and_nothing_else() -> None:
+    # pydantic brings pydantic_core and typing_extensions; the others are extras, imported where they are asked for.
+    brought = {"httpx", "websockets", "pydantic", "pydantic_core", "typing_extensions", "jwt"}
+    asked_for = {"opentelemetry", "pyiceberg"}
+    imported = {module.partition(".")[0] for path in modules() for module in imports_when_run(path) if module}
+    assert imported - sys.stdlib_module_names - {"isobase"} == brought | asked_for
+    project = tomllib.loads((SDK.parents[1] / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[\[>=]", requirement)[0] for requirement in project["dependencies"]}
+    assert names == {"httpx", "websockets", "pydantic", "pyjwt"}
