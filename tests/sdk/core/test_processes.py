@@ -113,3 +113,27 @@ print(asyncio.run(AsyncSession().request("GET", "http://nowhere.invalid")).json(
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["['seen']"] * 2, done.stderr
+
+
+def test_under_a_monitor_too_one_client_serves_one_event_loop_after_the_other(wire: WireServer) -> None:
+    script = """
+import asyncio, sys, httpx
+from isobase import AsyncClient
+original = httpx.AsyncHTTPTransport.handle_async_request
+async def watched(self, request):
+    print("seen")
+    return await original(self, request)
+httpx.AsyncHTTPTransport.handle_async_request = watched
+client = AsyncClient(sys.argv[1], "key")
+async def read():
+    return (await client.table("t").select("*").execute()).data
+for _ in range(3):
+    print(asyncio.run(read()))
+async def close():
+    await client.close()
+asyncio.run(close())
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", script, wire.url], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert shown.stdout.split() == ["seen", "[]"] * 3, shown.stderr

@@ -8,6 +8,11 @@ that a pool shrinks to what is needed.
 
 from __future__ import annotations
 
+# [async]
+import asyncio
+
+# [/async]
+import os
 import ssl
 import threading
 import time
@@ -153,6 +158,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         self._slots: dict[Origin, AsyncSlots] = {}
         self._is_closed = False
         self._ordinary: httpx.AsyncHTTPTransport | None = None
+        self._ordinary_place: object = None
 
     # Connections.
 
@@ -193,9 +199,15 @@ class AsyncPool(httpx.AsyncBaseTransport):
     def _httpx_transport(self) -> httpx.AsyncHTTPTransport:
         """Give httpx's own transport, for requests that somebody's functions in httpx are to see."""
         context = self._tls_context()
+        # Its connections serve neither another process nor another event loop.
+        # [async]
+        place: object = (os.getpid(), asyncio.get_running_loop())
+        # [/async]
+        # [sync] place: object = os.getpid()
         with self._context_lock:
-            if self._ordinary is None:
+            if self._ordinary is None or self._ordinary_place != place:
                 self._ordinary = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+                self._ordinary_place = place
             return self._ordinary
 
     def _take_idle(self, origin: Origin) -> AsyncStream | None:
@@ -233,8 +245,12 @@ class AsyncPool(httpx.AsyncBaseTransport):
             while idle:
                 idle.pop()[1].close()
         ordinary, self._ordinary = self._ordinary, None
-        if ordinary is not None:
+        # [async]
+        if ordinary is not None and self._ordinary_place == (os.getpid(), asyncio.get_running_loop()):
             await ordinary.aclose()
+        # [/async]
+        # [sync] if ordinary is not None and self._ordinary_place == os.getpid():
+        # [sync]     ordinary.close()
 
     # Exchanges.
 

@@ -9,6 +9,7 @@ that a pool shrinks to what is needed.
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import time
@@ -154,6 +155,7 @@ class SyncPool(httpx.BaseTransport):
         self._slots: dict[Origin, SyncSlots] = {}
         self._is_closed = False
         self._ordinary: httpx.HTTPTransport | None = None
+        self._ordinary_place: object = None
 
     # Connections.
 
@@ -194,9 +196,12 @@ class SyncPool(httpx.BaseTransport):
     def _httpx_transport(self) -> httpx.HTTPTransport:
         """Give httpx's own transport, for requests that somebody's functions in httpx are to see."""
         context = self._tls_context()
+        # Its connections serve neither another process nor another event loop.
+        place: object = os.getpid()
         with self._context_lock:
-            if self._ordinary is None:
+            if self._ordinary is None or self._ordinary_place != place:
                 self._ordinary = httpx.HTTPTransport(verify=context, trust_env=False)
+                self._ordinary_place = place
             return self._ordinary
 
     def _take_idle(self, origin: Origin) -> SyncStream | None:
@@ -234,7 +239,7 @@ class SyncPool(httpx.BaseTransport):
             while idle:
                 idle.pop()[1].close()
         ordinary, self._ordinary = self._ordinary, None
-        if ordinary is not None:
+        if ordinary is not None and self._ordinary_place == os.getpid():
             ordinary.close()
 
     # Exchanges.
