@@ -16,8 +16,8 @@ import ssl
 import threading
 import time
 from collections import deque
-from typing import Any
 
+from isobase._http.connecting import connected_socket, is_address
 from isobase._http.errors import CallCancelled
 from isobase._http.options import Cancellation
 
@@ -26,8 +26,6 @@ __all__ = ["AsyncSlots", "AsyncStream", "SyncSlots", "SyncStream"]
 READ_BYTES = 64 * 1024
 PAUSE_READING_BYTES = 1024 * 1024
 """More than this is not taken from the network while nobody reads it."""
-HAPPY_EYEBALLS_DELAY_S = 0.25
-"""When a second address is tried beside the first; RFC 8305's recommendation. uvloop tries one after the other."""
 POLL_S = 0.05
 """How often a connect looks whether it was cancelled."""
 
@@ -81,26 +79,15 @@ class AsyncStream(asyncio.Protocol):
     ) -> AsyncStream:
         """Connect to a host, with TLS where a context is given. ``cancel`` ends the wait."""
         loop = asyncio.get_running_loop()
-        more: dict[str, Any] = {}
-        if isinstance(loop, asyncio.BaseEventLoop):
-            more["happy_eyeballs_delay"] = HAPPY_EYEBALLS_DELAY_S
         stream: AsyncStream
-        connecting = loop.create_connection(
-            lambda: cls(loop),
-            host,
-            port,
-            ssl=context,
-            server_hostname=host if context is not None else None,
-            **more,
-        )
+        connecting = cls._connected(loop, host, port, context)
         async with asyncio.timeout(timeout):
             if cancel is None:
-                _, stream = await connecting
-                return stream
+                return await connecting
             work = loop.create_task(connecting)
             forget = cancel.on_cancel(lambda: (loop.call_soon_threadsafe(work.cancel), None)[1])
             try:
-                _, stream = await work
+                stream = await work
             except asyncio.CancelledError:
                 this = asyncio.current_task()
                 if cancel.cancelled and not (this is not None and this.cancelling()):
@@ -109,6 +96,23 @@ class AsyncStream(asyncio.Protocol):
             finally:
                 forget()
             return stream
+
+    @classmethod
+    async def _connected(
+        cls, loop: asyncio.AbstractEventLoop, host: str, port: int, context: ssl.SSLContext | None
+    ) -> AsyncStream:
+        name = host if context is not None else None
+        stream: AsyncStream
+        if is_address(host) or not isinstance(loop, asyncio.BaseEventLoop):  # uvloop tries one after the other
+            _, stream = await loop.create_connection(lambda: cls(loop), host, port, ssl=context, server_hostname=name)
+            return stream
+        sock = await connected_socket(host, port)
+        try:
+            _, stream = await loop.create_connection(lambda: cls(loop), sock=sock, ssl=context, server_hostname=name)
+        except BaseException:
+            sock.close()
+            raise
+        return stream
 
     # What the event loop calls.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from isobase import CallCancelled, Cancellation, call_options
 from isobase._http import AsyncSession
+from isobase._http.streams import AsyncStream
 from tests.sdk.core.conftest import WireServer, answer, drip
 
 
@@ -92,3 +94,47 @@ async def test_a_call_that_cannot_connect_is_ended() -> None:
         assert time.monotonic() - began < 30
         for sock in fill:
             sock.close()
+
+
+# [async]
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_connecting_can_be_given_up_at_every_moment_without_an_open_socket(wire: WireServer, host: str) -> None:
+    port = int(wire.url.rpartition(":")[2])
+    is_through = False
+    turns = 0
+    while not is_through:
+        connecting = asyncio.create_task(AsyncStream.connect(host, port, None, 30.0))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if turns > 40:  # the address is looked up in a thread
+            await asyncio.sleep((turns - 40) / 5000)
+        connecting.cancel()
+        try:
+            (await connecting).close()
+            is_through = True
+        except asyncio.CancelledError:
+            turns += 1
+        del connecting
+        await asyncio.sleep(0)  # what was left open would be told of now, as a warning
+
+
+async def test_a_second_address_is_tried_where_the_first_refuses(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(wire.url.rpartition(":")[2])
+    loop = asyncio.get_running_loop()
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    async def two(*_: object, **__: object) -> list[object]:
+        return list(found)
+
+    monkeypatch.setattr(loop, "getaddrinfo", two)
+    stream = await AsyncStream.connect("isobase.example", port, None, 30.0)
+    assert stream.is_usable(60.0)
+    stream.close()
+    found.pop()
+    with pytest.raises(OSError, match="Connect call failed"):
+        await AsyncStream.connect("isobase.example", port, None, 30.0)
+
+
+# [/async]
