@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import random
+import time
 
 # [sync] import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -172,9 +173,14 @@ class AsyncRoomSocket:
         self._questions[number] = question
         timeout = current_options().timeout
         wait_s = ANSWER_TIMEOUT_S if timeout is None else timeout
+        ends_at = time.monotonic() + wait_s
         try:
-            await self._transmit(question.text)
-            answer = await box.get(wait_s)
+            # [async]
+            async with asyncio.timeout(wait_s):
+                await self._transmit(question.text)
+            # [/async]
+            # [sync] self._transmit(question.text)
+            answer = await box.get(max(0.0, ends_at - time.monotonic()))
         except TimeoutError as error:
             raise DeadlineExceeded(wait_s) from error
         finally:

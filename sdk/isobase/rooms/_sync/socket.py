@@ -9,6 +9,7 @@ import json
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -156,9 +157,10 @@ class SyncRoomSocket:
         self._questions[number] = question
         timeout = current_options().timeout
         wait_s = ANSWER_TIMEOUT_S if timeout is None else timeout
+        ends_at = time.monotonic() + wait_s
         try:
             self._transmit(question.text)
-            answer = box.get(wait_s)
+            answer = box.get(max(0.0, ends_at - time.monotonic()))
         except TimeoutError as error:
             raise DeadlineExceeded(wait_s) from error
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -245,6 +246,23 @@ async def test_an_action_over_a_silent_network_ends_in_its_time(
     await rooms_over_network.aclose()
 
 
+# [async]
+async def test_an_action_that_the_network_does_not_take_ends_in_its_time(
+    rooms_over_network: AsyncRooms, plans: str, network: WireProxy
+) -> None:
+    async with rooms_over_network.connect() as socket:
+        room = await socket.join(plans)
+        network.is_silent = True
+        began = time.monotonic()
+        with call_options(timeout=0.3), pytest.raises(DeadlineExceeded):
+            await room.send("x" * 20_000_000)
+        assert time.monotonic() - began < 10
+        network.cut_all()
+        network.is_silent = False
+    await rooms_over_network.aclose()
+
+
+# [/async]
 async def test_a_room_that_is_not_open_cannot_be_joined_and_a_bad_token_not_connect(
     client: AsyncClient, rooms: AsyncRooms, stack: Stack
 ) -> None:
