@@ -121,7 +121,7 @@ def _answer(params: VerifyPasskeyRegistrationParams | VerifyPasskeyAuthenticatio
 
 
 async def _asked(authenticator: AsyncPasskeyAuthenticator, options: dict[str, Any]) -> dict[str, Any]:
-    """Ask the authenticator; in the async client it may be a coroutine function."""
+    """Ask the authenticator (of the async client it may be a coroutine function)."""
     # [async]
     answer = authenticator(options)
     return await answer if inspect.isawaitable(answer) else answer

@@ -116,5 +116,5 @@ def _answer(params: VerifyPasskeyRegistrationParams | VerifyPasskeyAuthenticatio
 
 
 def _asked(authenticator: SyncPasskeyAuthenticator, options: dict[str, Any]) -> dict[str, Any]:
-    """Ask the authenticator; in the async client it may be a coroutine function."""
+    """Ask the authenticator (of the async client it may be a coroutine function)."""
     return authenticator(options)

@@ -1,4 +1,4 @@
-"""The async storage client, written by hand; ``_sync`` is made from it."""
+"""The storage client that sends: written for asyncio, and made from that for threads."""
 
 from isobase.storage._async.client import AsyncStorageClient as AsyncStorageClient
 
