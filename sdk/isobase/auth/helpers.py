@@ -69,6 +69,7 @@ __all__ = [
     "parse_sso_response",
     "parse_user_response",
     "validate_exp",
+    "validate_nbf",
     "validate_uuid",
 ]
 
@@ -111,6 +112,7 @@ def parse_link_response(response: Response) -> GenerateLinkResponse:
     )
 
 
+CLOCK_LEEWAY_S = 60
 UserParser: TypeAdapter[UserResponse | User] = TypeAdapter(
     UserResponse | User, config=ConfigDict(defer_build=True, hide_input_in_errors=True)
 )
@@ -283,6 +285,15 @@ def validate_exp(exp: int | None) -> None:
         raise AuthInvalidJwtError("JWT has no expiration time")
     if exp <= time.time():
         raise AuthInvalidJwtError("JWT has expired")
+
+
+def validate_nbf(nbf: object) -> None:
+    """Refuse (AuthInvalidJwtError) a token before its time, seconds since 1970; clocks may differ by a minute.
+
+    Source: RFC 7519, section 4.1.5.
+    """
+    if nbf is not None and not (isinstance(nbf, int | float) and nbf <= time.time() + CLOCK_LEEWAY_S):
+        raise AuthInvalidJwtError("JWT is not valid yet")
 
 
 # Small things

@@ -9,7 +9,7 @@ import time
 
 from isobase.auth._async.users import AsyncUsers
 from isobase.auth.errors import AuthInvalidJwtError
-from isobase.auth.helpers import decode_jwt, parse_jwks, validate_exp
+from isobase.auth.helpers import decode_jwt, parse_jwks, validate_exp, validate_nbf
 from isobase.auth.jwks import REFETCH_PAUSE_S, find_key, is_checked_by_server, verify_signature
 from isobase.auth.types import JWK, ClaimsResponse, JWKSet
 
@@ -32,8 +32,8 @@ class AsyncClaims(AsyncUsers):
 
         A token signed with a private key is verified here, with a key of ``jwks`` or of the server's (kept for 10
         minutes); every other one by a call to the server. ``allow_expired`` takes tokens that have ended. Raises
-        ``AuthInvalidJwtError`` for a token that is none, has ended, or was not signed by the server; ``AuthApiError``
-        when the server refuses it.
+        ``AuthInvalidJwtError`` for a token that is none, has ended or not begun, or was not signed by the server;
+        ``AuthApiError`` when the server refuses it.
         """
         token = jwt or await self._user_token()
         if not token:
@@ -41,6 +41,7 @@ class AsyncClaims(AsyncUsers):
         decoded = decode_jwt(token)
         if not allow_expired:
             validate_exp(decoded["payload"].get("exp"))
+        validate_nbf(decoded["payload"].get("nbf"))
         if is_checked_by_server(decoded):
             await self.get_user(token)
         else:

@@ -10,7 +10,7 @@ import time
 
 from isobase.auth._sync.users import SyncUsers
 from isobase.auth.errors import AuthInvalidJwtError
-from isobase.auth.helpers import decode_jwt, parse_jwks, validate_exp
+from isobase.auth.helpers import decode_jwt, parse_jwks, validate_exp, validate_nbf
 from isobase.auth.jwks import REFETCH_PAUSE_S, find_key, is_checked_by_server, verify_signature
 from isobase.auth.types import JWK, ClaimsResponse, JWKSet
 
@@ -33,8 +33,8 @@ class SyncClaims(SyncUsers):
 
         A token signed with a private key is verified here, with a key of ``jwks`` or of the server's (kept for 10
         minutes); every other one by a call to the server. ``allow_expired`` takes tokens that have ended. Raises
-        ``AuthInvalidJwtError`` for a token that is none, has ended, or was not signed by the server; ``AuthApiError``
-        when the server refuses it.
+        ``AuthInvalidJwtError`` for a token that is none, has ended or not begun, or was not signed by the server;
+        ``AuthApiError`` when the server refuses it.
         """
         token = jwt or self._user_token()
         if not token:
@@ -42,6 +42,7 @@ class SyncClaims(SyncUsers):
         decoded = decode_jwt(token)
         if not allow_expired:
             validate_exp(decoded["payload"].get("exp"))
+        validate_nbf(decoded["payload"].get("nbf"))
         if is_checked_by_server(decoded):
             self.get_user(token)
         else:

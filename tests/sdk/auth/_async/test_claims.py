@@ -83,6 +83,18 @@ async def test_a_token_does_not_choose_how_a_key_is_used() -> None:
                 await client.get_claims(token, {"keys": [public(key) | wrong]})
 
 
+async def test_a_token_before_its_time_is_refused() -> None:
+    async with AsyncGoTrueClient(url="http://127.0.0.1:1") as client:
+        key, now = generate_jwk("ES256"), int(time.time())
+        for start, may_pass in ((now - 1, True), (now + 5, True), (now + 3600, False)):
+            token = signed({"sub": "s", "exp": now + 7200, "nbf": start}, key)
+            if may_pass:
+                assert await client.get_claims(token, {"keys": [public(key)]}) is not None
+            else:
+                with pytest.raises(AuthInvalidJwtError, match="not valid yet"):
+                    await client.get_claims(token, {"keys": [public(key)]}, allow_expired=True)
+
+
 async def test_an_unknown_key_is_asked_for_once_and_not_at_every_call(auth_service: AuthService) -> None:
     async with opened(auth_service) as client:
         await signed_up(client)

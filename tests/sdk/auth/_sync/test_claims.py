@@ -84,6 +84,18 @@ def test_a_token_does_not_choose_how_a_key_is_used() -> None:
                 client.get_claims(token, {"keys": [public(key) | wrong]})
 
 
+def test_a_token_before_its_time_is_refused() -> None:
+    with SyncGoTrueClient(url="http://127.0.0.1:1") as client:
+        key, now = generate_jwk("ES256"), int(time.time())
+        for start, may_pass in ((now - 1, True), (now + 5, True), (now + 3600, False)):
+            token = signed({"sub": "s", "exp": now + 7200, "nbf": start}, key)
+            if may_pass:
+                assert client.get_claims(token, {"keys": [public(key)]}) is not None
+            else:
+                with pytest.raises(AuthInvalidJwtError, match="not valid yet"):
+                    client.get_claims(token, {"keys": [public(key)]}, allow_expired=True)
+
+
 def test_an_unknown_key_is_asked_for_once_and_not_at_every_call(auth_service: AuthService) -> None:
     with opened(auth_service) as client:
         signed_up(client)
