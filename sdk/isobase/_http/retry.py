@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import random
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -85,7 +86,7 @@ def retry_after_s(value: str | None) -> float | None:
     """Read a ``Retry-After`` header: seconds or a date (RFC 9110, 10.2.3); None when there is none or it says nothing."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]{1,12}\s*", value):
         return float(value)
     try:
         then = parsedate_to_datetime(value)

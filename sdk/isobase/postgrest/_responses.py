@@ -79,15 +79,29 @@ class SingleAPIResponse(APIResponse[Row], Generic[Row]):
 
 
 def parsed(response: Response) -> Any:
-    """Parse a body as what it says it is: JSON, or text for CSV and for what cannot be read as JSON; empty is ``[]``."""
+    """Parse a body as what it says it is: JSON, or text for CSV and for what cannot be read as JSON; empty is ``[]``.
+
+    Raises APIError for what says that it is JSON and is none: a part of the rows, cut on its way, is not the rows.
+    """
     content = response.content
     if not content:
         return []
-    if response.headers.get("content-type", "").startswith("text/csv"):
+    kind = response.headers.get("content-type", "")
+    if kind.startswith("text/csv"):
         return response.text
     try:
         return json.loads(content)
-    except ValueError:
+    except ValueError as error:
+        if kind.startswith("application/json"):
+            raise APIError(
+                {
+                    "message": f"the answer is no JSON: {error}",
+                    "code": str(response.status_code),
+                    "hint": "It may have been cut on its way.",
+                    "details": None,
+                },
+                status=response.status_code,
+            ) from error
         return response.text
 
 

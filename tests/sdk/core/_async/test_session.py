@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from isobase import AsyncClient
 from isobase._acompat import asleep
 from isobase._http import AsyncSession, CallPolicy, DeadlineExceeded, call_options, current_options
+from isobase.postgrest import APIError
 from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -341,3 +343,25 @@ async def test_the_time_of_asking_for_a_token_is_the_calls_own(wire: WireServer)
             await session.request("GET", wire.url)
     assert given == [0.2, 30]
     assert wire.heard[0].headers["authorization"] == "Bearer late"
+
+
+async def test_rows_that_were_cut_on_their_way_are_no_rows(wire: WireServer) -> None:
+    def act(peer: socket.socket, _heard: Heard, _number: int) -> None:
+        peer.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n\r\n[{"id": 1}, {"i')
+
+    wire.act = act
+    async with AsyncClient(wire.url, "sb_publishable_key") as client:
+        query = client.table("t").select("*")
+        for ask in (query.execute, query.copy().maybe_single().execute, client.rpc("f").execute):
+            with pytest.raises(APIError, match="no JSON"):
+                await ask()
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "9" * 5000, "-1", "soon", "Fri, 31 Dec 9999 23:59:59 -9999"])
+async def test_a_retry_after_that_makes_no_sense_is_not_waited_for(wire: WireServer, value: str) -> None:
+    odd = answer(b"", "503 Away").replace(
+        b"Content-Length", b"Retry-After: " + value.encode("latin-1") + b"\r\nContent-Length"
+    )
+    wire.answer = lambda _heard, number: odd if number == 1 else OK
+    async with AsyncSession() as session:
+        assert (await session.request("GET", wire.url)).status_code == 200
