@@ -7,7 +7,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from isobase import AsyncClient, AsyncClientOptions, create_async_client
+from isobase import AsyncClient, AsyncClientOptions, DeadlineExceeded, call_options, create_async_client
+from isobase._acompat import asleep
 from tests.sdk.core._async.test_client import token_of
 from tests.sdk.core.conftest import Heard, WireServer, answer
 
@@ -117,3 +118,14 @@ async def test_an_apps_http_client_takes_no_key_to_where_a_redirect_leads(wire: 
     assert [heard.target.partition("?")[0] for heard in wire.heard] == ["/rest/v1/t", "/there"]
     assert "apikey" in wire.heard[0].headers
     assert wire.heard[1].headers.keys().isdisjoint({"apikey", "authorization", "cookie"})
+
+
+async def test_the_apps_function_for_tokens_has_the_time_of_the_call_that_waits_for_it(wire: WireServer) -> None:
+    async def late() -> str:
+        await asleep(0.3)
+        return "late"
+
+    async with AsyncClient(wire.url, SERVICE, AsyncClientOptions(access_token=late)) as client:
+        with pytest.raises(DeadlineExceeded), call_options(timeout=0.2):
+            await client.table("notes").select("*").execute()
+    assert wire.heard == []

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from isobase import Client, SyncClientOptions, create_client
+from isobase import Client, DeadlineExceeded, SyncClientOptions, call_options, create_client
+from isobase._acompat import sleep
 from tests.sdk.core._sync.test_client import token_of
 from tests.sdk.core.conftest import Heard, WireServer, answer
 
@@ -118,3 +119,14 @@ def test_an_apps_http_client_takes_no_key_to_where_a_redirect_leads(wire: WireSe
     assert [heard.target.partition("?")[0] for heard in wire.heard] == ["/rest/v1/t", "/there"]
     assert "apikey" in wire.heard[0].headers
     assert wire.heard[1].headers.keys().isdisjoint({"apikey", "authorization", "cookie"})
+
+
+def test_the_apps_function_for_tokens_has_the_time_of_the_call_that_waits_for_it(wire: WireServer) -> None:
+    def late() -> str:
+        sleep(0.3)
+        return "late"
+
+    with Client(wire.url, SERVICE, SyncClientOptions(access_token=late)) as client:
+        with pytest.raises(DeadlineExceeded), call_options(timeout=0.2):
+            client.table("notes").select("*").execute()
+    assert wire.heard == []
