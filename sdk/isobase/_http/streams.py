@@ -52,6 +52,13 @@ def is_writable(sock: socket.socket, wait_s: float) -> bool:
     return bool(select.select([], [sock], [], wait_s)[1])
 
 
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 class AsyncStream(asyncio.Protocol):
     """A connection of the running event loop."""
 
@@ -225,8 +232,12 @@ class AsyncStream(asyncio.Protocol):
 
     def close(self) -> None:
         """Close at once; what was not yet sent is lost. A connection of another process or of a loop that ended is let
-        go.
+        go; one of a loop that runs in another thread is closed there.
         """
+        if self._loop.is_running() and self._loop is not _loop_here() and self._pid == os.getpid():
+            with contextlib.suppress(RuntimeError):  # it ended meanwhile
+                self._loop.call_soon_threadsafe(self.close)
+            return
         if self._transport is not None and not self._loop.is_closed() and self._pid == os.getpid():
             # The loop closes the socket at its next turn, which may be long in coming; the server is to know now.
             with contextlib.suppress(OSError, TypeError):  # it was not connected any more; uvloop's sockets cannot

@@ -30,6 +30,24 @@ print([asyncio.run(read()) for _ in range(3)])
     assert wire.connections == 3
 
 
+def test_one_async_client_serves_event_loops_of_several_threads(wire: WireServer) -> None:
+    script = """
+import asyncio, sys
+from concurrent.futures import ThreadPoolExecutor
+from isobase import AsyncClient
+sys.setswitchinterval(1e-5)
+client = AsyncClient(sys.argv[1], "key")
+async def read():
+    return [(await client.table("t").select("*").execute()).data for _ in range(50)]
+def run(_):
+    return asyncio.run(read(), debug=True)  # debugging, asyncio refuses what is done from a thread that is not the loop's
+with ThreadPoolExecutor(8) as threads:
+    print(sum(len(each) for each in threads.map(run, range(8))))
+"""
+    shown = subprocess.run([sys.executable, "-c", script, wire.url], timeout=60, capture_output=True, text=True)
+    assert shown.stdout.strip() == "400", shown.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not exist for Windows")
 def test_a_client_works_on_uvloop(wire: WireServer) -> None:
     script = """
