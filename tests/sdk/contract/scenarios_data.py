@@ -165,7 +165,7 @@ WRITES: dict[str, Call] = {
     "update": lambda k: books(k).update({"price": 3}).eq("id", 1).execute(),
     "update of none": lambda k: books(k).update({"price": 3}).eq("id", 999).execute(),
     "update minimal": lambda k: books(k).update({"price": 4}, returning=returned(k, "minimal")).eq("id", 1).execute(),
-    "update counted": lambda k: books(k).update({"price": 5}, count=counted(k, "exact")).gt("id", 1).execute(),
+    "update counted": lambda k: books(k).update({"price": 5}, count=counted(k, "exact")).eq("id", 2).execute(),
     "update of too many": lambda k: books(k).update({"price": 5}).gt("id", 0).max_affected(1).execute(),
     "update with nothing": lambda k: books(k).update({}).eq("id", 1).execute(),
     "update of an unknown column": lambda k: books(k).update({"colour": "red"}).eq("id", 1).execute(),
