@@ -31,6 +31,7 @@ LAYERS = (
 BOTH_FORMS = {
     "_acompat.py",
     "_bounded.py",
+    "_http/connecting.py",
     "_http/options.py",
     "_http/streams.py",
     "_making.py",
