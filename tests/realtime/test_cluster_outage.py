@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -61,8 +62,15 @@ async def test_redis_that_is_gone_leaves_local_delivery_alone_and_presence_is_ri
     late = await there.connect()
     await late.join("room", presence={"enabled": True})
     assert fields_of((await late.event("presence_state")).payload) == {"one": [{"n": 3}]}
-    await say(one, 1_000)
-    await until(lambda: 1_000 in numbers(far))
+    # A connection to a Redis that only just came may be lost once more, with the message that is on its way: nobody
+    # sends it again, but the next ones arrive.
+    for number in range(1_000, 1_040):
+        await say(one, number)
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: any(heard >= 1_000 for heard in numbers(far)), timeout_s=0.5)
+            break
+    else:
+        raise AssertionError("nothing arrives from the other node")
     assert numbers(two) == [*range(200), 1_000]
     assert len(numbers(far)) == len(set(numbers(far)))
 
