@@ -37,7 +37,9 @@ class Platform:
     """For every token that this project accepts."""
     third_party: ThirdPartyTokens
     own_verifier: TokenVerifier
-    """For the project's own tokens alone: what auth's routes take, which know no other issuer's users."""
+    """For the project's own tokens alone."""
+    user_verifier: TokenVerifier
+    """What auth's routes take: the project's own tokens, and those of issuers whose users are the project's, too."""
     issuer: TokenIssuer
     api_keys: ApiKeys
     pools: Pools
@@ -80,6 +82,9 @@ class Platform:
                 verifier=MixedVerifier(keys, third_party) if third_party else own_verifier,
                 third_party=third_party,
                 own_verifier=own_verifier,
+                user_verifier=MixedVerifier(keys, third_party, peers_only=True)
+                if third_party.has_peers
+                else own_verifier,
                 issuer=TokenIssuer(keys),
                 api_keys=ApiKeys(
                     anon=settings.anon_token,

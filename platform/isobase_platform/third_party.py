@@ -87,6 +87,16 @@ class ThirdPartyTokens:
         """Whether tokens with this ``iss`` are one of the issuers'."""
         return issuer.rstrip("/") in self._by_issuer
 
+    def shares_users(self, issuer: str) -> bool:
+        """Whether the issuer's users and sessions are this project's, too."""
+        trusted = self._by_issuer.get(issuer.rstrip("/"))
+        return trusted is not None and trusted.settings.shares_users
+
+    @property
+    def has_peers(self) -> bool:
+        """Whether any of the issuers shares its users."""
+        return any(item.settings.shares_users for item in self._by_issuer.values())
+
     def claims(self, token: str) -> Claims:
         """The claims of a token whose ``iss`` is known, with the role it gets. Raises ``TokenError``.
 
@@ -149,13 +159,23 @@ class ThirdPartyTokens:
 
 
 class MixedVerifier(TokenVerifier):
-    """Verifies the project's tokens and those of other issuers; each by its own keys only, decided by ``iss``."""
+    """Verifies the project's tokens and those of other issuers; each by its own keys only, decided by ``iss``.
+
+    A peer's token that names one of the project's own keys (their shared secret, an imported key) is verified by that.
+    ``peers_only``: of the issuers only those whose users are the project's, too; to any other's token no key fits then.
+    """
 
     def __init__(
-        self, keys: KeyRing, third_party: ThirdPartyTokens, *, cache_size: int = VERIFIED_CACHE_SIZE_TOKENS
+        self,
+        keys: KeyRing,
+        third_party: ThirdPartyTokens,
+        *,
+        cache_size: int = VERIFIED_CACHE_SIZE_TOKENS,
+        peers_only: bool = False,
     ) -> None:
         super().__init__(keys, cache_size=cache_size)
         self._third_party = third_party
+        self._peers_only = peers_only
         self._key_ids = third_party.key_ids()
 
     def verify(self, token: str, *, leeway_s: int = 0, now_s: float | None = None) -> Claims:
@@ -174,10 +194,14 @@ class MixedVerifier(TokenVerifier):
 
     def _verify_signature(self, token: str) -> Claims:
         try:
-            issuer = peek(token).issuer
+            seen = peek(token)
         except TokenError:
-            issuer = ""
-        return self._third_party.claims(token) if self._third_party.knows(issuer) else super()._verify_signature(token)
+            return super()._verify_signature(token)
+        is_peers = self._third_party.shares_users(seen.issuer)
+        if is_peers and self._keys.candidates(seen.kid, seen.algorithm):
+            return super()._verify_signature(token)
+        is_theirs = is_peers if self._peers_only else self._third_party.knows(seen.issuer)
+        return self._third_party.claims(token) if is_theirs else super()._verify_signature(token)
 
 
 def role_of(payload: Mapping[str, Any], settings: ThirdPartyIssuer) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import httpx
+import jwt
 import psycopg2
 import pytest
 from moto.server import ThreadedMotoServer
@@ -155,6 +156,47 @@ async def test_storage_knows_the_user_of_another_issuer(whoami: Settings, pool: 
 async def test_auth_itself_refuses_the_token_of_another_issuer(whoami: Settings, pool: UserPool) -> None:
     answer = await ask(trusting_pool(whoami, pool), pool.id_token, "GET", "/auth/v1/user")
     assert (answer.status_code, answer.json()["error_code"]) == (403, "bad_jwt")
+
+
+async def test_auth_takes_the_token_of_an_issuer_that_shares_its_users_while_the_session_is_there(
+    whoami: Settings,
+) -> None:
+    async with running_issuer() as issuer, running_issuer() as stranger:
+        third_party = {
+            "supabase": ThirdPartyIssuer(enabled=True, issuer_url=issuer.url, shares_users=True),
+            "acme": ThirdPartyIssuer(enabled=True, issuer_url=stranger.url),
+        }
+        settings = whoami.model_copy(update={"auth": whoami.auth.model_copy(update={"third_party": third_party})})
+        with closing(psycopg2.connect(settings.dsn())) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "insert into auth.users (instance_id, id, aud, role, email) values"
+                " ('00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'authenticated', 'authenticated', 'a@b.cc')"
+                " returning id::text"
+            )
+            (user,) = cursor.fetchone() or ("",)
+            cursor.execute(
+                "insert into auth.sessions (id, user_id, aal, created_at) values (gen_random_uuid(), %s, 'aal1', now())"
+                " returning id::text",
+                (user,),
+            )
+            (session,) = cursor.fetchone() or ("",)
+            connection.commit()
+        claims = {"sub": user, "session_id": session, "role": "authenticated", "aud": "authenticated"}
+        for path in ("/auth/v1/user", "/storage/v1/bucket", "/rest/v1/rpc/whoami"):
+            assert (await ask(settings, issuer.sign(claims), "GET", path)).status_code == 200, path
+        refused = {
+            "another session": issuer.sign(claims | {"session_id": user}),
+            "an issuer with users of its own": stranger.sign(claims),
+            "a key that is not the issuer's": issuer.sign(claims, signed_by=stranger.jwk),
+            "a role that it may not name": issuer.sign(claims | {"role": "service_role"}),
+        }
+        for why, token in refused.items():
+            assert (await ask(settings, token, "GET", "/auth/v1/user")).status_code == 403, why
+        assert (await ask(settings, issuer.sign(claims), "GET", "/auth/v1/admin/users")).status_code == 403
+        # The secret that both believe stays good beside the issuer's keys.
+        secret = settings.jwt_secret.get_secret_value()
+        shared = jwt.encode(claims | {"iss": issuer.url, "exp": 4102444800}, secret, algorithm="HS256")
+        assert (await ask(settings, shared, "GET", "/auth/v1/user")).status_code == 200
 
 
 async def test_token_of_another_issuer_opens_no_administration(whoami: Settings) -> None:

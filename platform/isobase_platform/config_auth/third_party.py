@@ -48,6 +48,9 @@ class ThirdPartyIssuer(SettingsGroup):
     """Group -> role; the first of the token's groups that is listed decides."""
     privileged_roles: tuple[str, ...] = ()
     """Roles like ``service_role`` that this issuer may name; all such are refused by default."""
+    shares_users: bool = False
+    """Its users and sessions are this project's too, with the same ids (a Supabase project that is being moved here): auth's
+    own routes take its tokens as well, for as long as the user and the session are there."""
 
     def issuer(self, name: str) -> str:
         """The issuer's URL, without a slash at its end; empty where the fields of ``name`` are not all given."""

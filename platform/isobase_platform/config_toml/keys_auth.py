@@ -80,7 +80,7 @@ SETTINGS: dict[str, tuple[str, Converter]] = {
     **{
         f"auth.third_party.*.{name}": (f"auth.third_party.*.{name}", convert)
         for name, convert in {
-            "enabled": values.flag,
+            **dict.fromkeys(("enabled", "shares_users"), values.flag),
             **dict.fromkeys(("project_id", "tenant", "tenant_region", "user_pool_id", "user_pool_region"), values.text),
             **dict.fromkeys(("domain", "issuer_url", "jwks_url"), values.text),
             **dict.fromkeys(("role_claim", "default_role", "groups_claim", "group_roles.*"), values.text),

@@ -62,7 +62,7 @@ def verified_claims(core: AuthCore, token: str | None) -> Claims:
     if token is None:
         raise AuthError(401, ErrorCode.NO_AUTHORIZATION, "This endpoint requires a valid Bearer token")
     try:
-        return core.platform.own_verifier.verify(token)
+        return core.platform.user_verifier.verify(token)
     except TokenError as error:
         reason = _REFUSALS[error.reason]
         raise forbidden(ErrorCode.BAD_JWT, f"invalid JWT: unable to parse or verify signature, {reason}") from error

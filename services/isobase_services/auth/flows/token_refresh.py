@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from isobase_services.auth.core import AuthCore
+from isobase_services.auth.counted_tokens import CountedToken
 from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request
 from isobase_services.auth.flows.grants import issue_grant
+from isobase_services.auth.flows.token_counted import refresh_counted
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, Session, SessionTerms
 from isobase_services.auth.session_ends import SessionEnd, end_of, is_replaced
 from isobase_services.auth.store import sessions
@@ -66,6 +68,9 @@ async def refresh_session(
     Raises 400 validation_failed (not the shape of a token), refresh_token_not_found, refresh_token_already_used,
     session_not_found, session_expired, user_banned; 409 conflict when the session stays locked for ``RETRY_LIMIT_S``.
     """
+    counted = CountedToken.parse(token)
+    if counted is not None:
+        return await refresh_counted(core, counted, facts, terms, client_id)
     if not is_refresh_token_shaped(token):
         raise bad_request(ErrorCode.VALIDATION_FAILED, "Refresh token is not valid")
     session = await _rotate_live(core, token, facts, terms, client_id)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from isobase_platform.http.request import header
 from isobase_services.auth.core import AuthCore
+from isobase_services.auth.counted_tokens import CountedToken
 from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request
 from isobase_services.auth.flows import oauth_authorize
 from isobase_services.auth.flows.access import SignedIn, signed_in_user
@@ -93,7 +94,7 @@ async def post_token(core: AuthCore, request: Request) -> Response:
         token = fields.get("refresh_token", "")
         if not token:
             raise OAuthRefusal("invalid_request", "refresh_token is required for refresh_token grant")
-        if not is_refresh_token_shaped(token):
+        if not is_refresh_token_shaped(token) and CountedToken.parse(token) is None:
             raise bad_request(ErrorCode.REFRESH_TOKEN_NOT_FOUND, "Invalid Refresh Token: Refresh Token Not Found")
         refreshed = await refresh_session(core, token, request.facts, terms, client_id=client.id)
         return _tokens(refreshed, is_refresh=True)
