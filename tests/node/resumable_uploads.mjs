@@ -23,7 +23,7 @@ function upload(file, name, options = {}, more = {}) {
   const done = new Promise((resolve, reject) => {
     started = new Upload(file, {
       endpoint: `${url}/storage/v1/upload/resumable`,
-      retryDelays: [0, 500, 1000, 2000, 3000, 3000],
+      retryDelays: [0, 500, 1000, 2000, 3000, 3000, 5000, 5000, 5000, 5000], // a server may take long to start again
       headers: { authorization: `Bearer ${token}`, 'x-upsert': 'true' },
       uploadDataDuringCreation: true,
       removeFingerprintOnSuccess: true,

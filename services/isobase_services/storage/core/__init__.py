@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from isobase_platform.runtime import Platform
 from isobase_services.storage.blob import BlobStore
 from isobase_services.storage.core.buckets import Buckets
+from isobase_services.storage.core.carry import Carries
 from isobase_services.storage.core.cdn import Cdn
 from isobase_services.storage.core.database import StorageDatabase
 from isobase_services.storage.core.direct import DirectUploads
@@ -58,6 +59,7 @@ class StorageCore:
     direct: DirectUploads
     direct_reads: DirectReads
     images: Images
+    carries: Carries
 
     @classmethod
     def build(cls, platform: Platform, blobs: BlobStore) -> StorageCore:
@@ -89,6 +91,7 @@ class StorageCore:
             cdn=Cdn(settings.cdn, platform.settings.project_id, [images]),
             images=images,
             kinds=Kinds(settings),
+            carries=Carries(database, blobs, writer, finisher),
             direct_reads=DirectReads(blobs, is_enabled=settings.direct_downloads),
             direct=DirectUploads(
                 database, blobs, writer, signer, ttl_s=settings.direct_upload_ttl_s, size_limit_bytes=limit_bytes

@@ -81,7 +81,7 @@ def rest_app(core: StorageCore, verifier: TokenVerifier, settings: StorageSettin
     add("POST", "/object/copy", transfer.copy, Auth.REQUIRED, "storage.object.copy")
 
     sign = SignEndpoints(core.signing, core.images)
-    upload = UploadEndpoints(core.uploads, core.direct, core.signer)
+    upload = UploadEndpoints(core.uploads, core.direct, core.signer, core.carries)
     read = ReadEndpoints(core.reads, core.signer)
     signed_upload = "/object/upload/sign/{bucket}/{key:path}"
     add("POST", signed_upload, sign.sign_upload, Auth.REQUIRED, "storage.object.sign_upload_url")
