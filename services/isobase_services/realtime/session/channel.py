@@ -140,10 +140,14 @@ class Channel:
             return
         self._held.append(frame)
 
-    def confirm_rights(self) -> None:
-        """Ask the policies again, because what they read changed. Until they have answered nothing is delivered."""
+    def confirm_rights(self, *, behind: str | None = None) -> None:
+        """Ask the policies again, because what they read changed. Until they have answered nothing is delivered.
+
+        behind: id of the row of ``realtime.messages`` whose transaction made the change, as the log told of it.
+        """
         if self.key.is_private and not self.is_ended:
             self.withhold()
+            self.token.behind = behind or self.token.behind
             self.receive(_CONFIRM_RIGHTS)
 
     def may_write(self, extension: Extension) -> bool | None:

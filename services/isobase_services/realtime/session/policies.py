@@ -8,7 +8,9 @@ Source: contracts/realtime.md 1.13.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -23,12 +25,16 @@ from isobase_services.realtime.core.undisturbed import undisturbed
 
 __all__ = ["ChannelPolicies", "Extension", "Failure", "PolicyFailed", "ReadGrant"]
 
+COMMIT_SEEN_POLL_S = 0.002
+"""How soon a message's transaction is looked for again; twice as long each time."""
+COMMIT_SEEN_WITHIN_S = 5.0
 CHECK_VIOLATION = "23514"
 """What PostgreSQL says of a row that no partition takes."""
 
 # As upstream: a probe has nothing but its topic and extension, so that policies see the same row.
 _INSERT = "insert into realtime.messages (id, topic, extension) values ($1, $2, $3)"
 _INSERT_BLIND = "insert into realtime.messages (topic, extension) values ($1, $2)"
+_IS_SEEN = "select exists (select from realtime.messages where id = $1::text::uuid)"
 _SELECT = "select id from realtime.messages where id = any ($1::uuid[])"
 
 _Answer = TypeVar("_Answer")
@@ -97,6 +103,25 @@ class ChannelPolicies:
 
     def __init__(self, door: RlsDoor) -> None:
         self._door = door
+
+    async def wait_for(self, message_id: str) -> None:
+        """Wait until the transaction that wrote a message is seen by statements. Raises ``PolicyFailed``.
+
+        The log tells of a commit once it is on disk, which is a moment before other sessions see it: policies that are asked
+        in between would answer by what was. Over after ``COMMIT_SEEN_WITHIN_S``, as the message may be deleted by then.
+        """
+        wait_s, over = COMMIT_SEEN_POLL_S, time.monotonic() + COMMIT_SEEN_WITHIN_S
+        try:
+            while True:
+                async with self._door.transaction(Caller.service(), read_only=True) as connection:
+                    if await connection.fetchval(_IS_SEEN, message_id) or time.monotonic() > over:
+                        return
+                await asyncio.sleep(wait_s)
+                wait_s *= 2
+        except DatabaseError as error:
+            raise _failed(error, message_id) from error
+        except Unavailable as error:
+            raise PolicyFailed(error.message, Failure.DATABASE_AWAY) from error
 
     async def may_read(self, caller: Caller, topic: str, *, with_presence: bool) -> ReadGrant:
         """What ``caller`` may receive on the private channel ``topic``. Raises ``PolicyFailed``."""

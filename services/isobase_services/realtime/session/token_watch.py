@@ -23,10 +23,12 @@ CONFIRM_TOKEN_INTERVAL_S = 300.0
 class TokenWatch:
     """Whose rights a channel has, and until when."""
 
-    __slots__ = ("_channel", "_timer", "access")
+    __slots__ = ("_channel", "_timer", "access", "behind")
 
     def __init__(self, channel: Channel, access: Access) -> None:
         self.access = access
+        self.behind: str | None = None
+        """The message whose transaction changed what policies read, where the log told of one."""
         self._channel = channel
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,7 +52,10 @@ class TokenWatch:
         channel = self._channel
         previous = (channel.may_read_broadcasts, channel.may_read_presence)
         channel.withhold()
+        behind, self.behind = self.behind, None
         try:
+            if behind is not None:
+                await channel.connection.hub.policies.wait_for(behind)
             grant = await channel.connection.hub.policies.may_read(
                 self.access.caller, channel.key.name, with_presence=channel.tracking.is_enabled
             )

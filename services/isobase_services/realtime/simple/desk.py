@@ -154,7 +154,7 @@ class RoomDesk:
             if is_concerned:
                 if channel.topic is not None and channel.may_read_broadcasts and not channel.is_withheld:
                     channel.push_broadcast(message)
-                channel.confirm_rights()
+                channel.confirm_rights(behind=row.get("id"))
 
 
 def _parts(message: Outgoing) -> tuple[object, Mapping[str, object]]:
