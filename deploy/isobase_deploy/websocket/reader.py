@@ -135,8 +135,6 @@ class FrameReader:
             if not is_final or length > MAX_CONTROL_BYTES:
                 raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "control frames are short and whole")
         else:
-            if (opcode is Opcode.CONTINUATION) is (self._fragments is None):
-                raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "fragments out of order")
             if length > MAX_CONTROL_BYTES:
                 head_bytes = 4 if length == 126 else 10
                 if available < head_bytes:
@@ -144,6 +142,8 @@ class FrameReader:
                 length = int.from_bytes(data[at + 2 : at + head_bytes], "big")
             if length + len(self._fragments or b"") > self._max_message_bytes:
                 raise ProtocolViolation(CloseCode.TOO_BIG, "message too big")
+            if (opcode is Opcode.CONTINUATION) is (self._fragments is None):
+                raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "fragments out of order")
         start = at + head_bytes + MASK_BYTES
         end = start + length
         if len(data) < end:

@@ -242,7 +242,8 @@ class AsyncStream(asyncio.Protocol):
             # The loop closes the socket at its next turn, which may be long in coming; the server is to know now.
             with contextlib.suppress(OSError, TypeError):  # it was not connected any more; uvloop's sockets cannot
                 self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-            self._transport.abort()
+            with contextlib.suppress(RuntimeError):  # its loop was closed meanwhile, in its own thread
+                self._transport.abort()
         self._transport = None
 
     def abort(self) -> None:

@@ -50,6 +50,12 @@ class _Load:
         for thread in self._threads:
             thread.join()
 
+    def waits_for_another(self) -> None:
+        """Wait until one write more was acknowledged, or ``RECOVERY_S`` are over."""
+        before, end_s = len(self.acknowledged), time.monotonic() + RECOVERY_S
+        while len(self.acknowledged) == before and time.monotonic() < end_s:
+            time.sleep(0.05)
+
     def _run(self) -> None:
         with self._api.client() as client:
             while not self._is_over.is_set():
@@ -127,7 +133,7 @@ def test_a_restart_of_postgres_under_load_loses_nothing(own_postgres: tuple[Embe
     server, settings = own_postgres
     with serving(settings) as api:
         with _Load(api) as load:
-            time.sleep(0.5)
+            load.waits_for_another()
             before = len(load.acknowledged)
             server.stop()
             time.sleep(1.0)
@@ -136,7 +142,7 @@ def test_a_restart_of_postgres_under_load_loses_nothing(own_postgres: tuple[Embe
             assert refused.status_code == 503, refused.text
             server.start()
             assert _recovers(api)
-            time.sleep(1.0)
+            load.waits_for_another()
         assert not load.unclear, load.unclear[:5]
         assert load.acknowledged <= _kept(settings)
         assert 0 < before < len(load.acknowledged), load.seen

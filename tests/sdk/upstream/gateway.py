@@ -3,7 +3,8 @@
     python -m tests.sdk.upstream.gateway 54321 /auth/v1=http://127.0.0.1:9999 /rest/v1=http://127.0.0.1:3000 ...
 
 Every request gets a connection of its own, so a head is read once and everything behind it is passed on as it comes,
-sockets of realtime included. Nothing is checked and no header is added, but for those that tell a server where it stands.
+sockets of realtime included. No header is added but those that tell a server where it stands. Where ``keys`` are given, a
+request has to carry one of them as a project's does; started alone it checks nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 __all__ = ["running_gateway"]
 
@@ -21,11 +22,19 @@ MAX_HEAD_BYTES = 256 * 1024
 START_TIMEOUT_S = 10.0
 NOWHERE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 AWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+NO_KEY = b'{"message":"No API key found in request"}'
+WRONG_KEY = b'{"message":"Invalid authentication credentials"}'
+ASKS_FOR_NO_KEY = ("/auth/v1/verify", "/auth/v1/callback", "/auth/v1/authorize", "/auth/v1/.well-known/")
+"""What a browser opens by itself."""
 
 
 class _Gateway:
-    def __init__(self, routes: Mapping[str, str]) -> None:
+    def __init__(
+        self, routes: Mapping[str, str], keys: Collection[str] = (), asks_for_key: Collection[str] = ()
+    ) -> None:
         self._routes = dict(routes)
+        self._keys = frozenset(keys)
+        self._asks_for_key = frozenset(asks_for_key)
         self._serving: set[asyncio.Task[None]] = set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,12 +57,27 @@ class _Gateway:
         prefix = next((one for one in self._routes if target.startswith((f"{one}/", f"{one}?"))), None)
         if prefix is None:
             writer.write(NOWHERE)
+        elif (refusal := self._refusal(method, target, fields, prefix)) is not None:
+            head_lines = (
+                f"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: {len(refusal)}"
+            )
+            writer.write(f"{head_lines}\r\nConnection: close\r\n\r\n".encode() + refusal)
         else:
             place = urlsplit(self._routes[prefix])
             rest = target.removeprefix(prefix)
             first = f"{method} {place.path}{rest if rest.startswith('/') else '/' + rest} {version}"
             await self._pass_on(reader, writer, (place.hostname or "", place.port or 80), first, fields, prefix)
         await writer.drain()
+
+    def _refusal(self, method: str, target: str, fields: list[str], prefix: str) -> bytes | None:
+        """What is answered to who brings no key, or a wrong one."""
+        if prefix not in self._asks_for_key or method == "OPTIONS" or target.startswith(ASKS_FOR_NO_KEY):
+            return None
+        names = {field.partition(":")[0].lower(): field.partition(":")[2].strip() for field in fields}
+        given = names.get("apikey") or next(iter(parse_qs(urlsplit(target).query).get("apikey", [])), "")
+        if not given:
+            return NO_KEY
+        return None if given in self._keys else WRONG_KEY
 
     async def _pass_on(
         self,
@@ -96,17 +120,25 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write_eof()
 
 
-async def _listen(routes: Mapping[str, str], port: int) -> asyncio.Server:
-    return await asyncio.start_server(_Gateway(routes).accept, "127.0.0.1", port, limit=MAX_HEAD_BYTES)
+async def _listen(gateway: _Gateway, port: int) -> asyncio.Server:
+    return await asyncio.start_server(gateway.accept, "127.0.0.1", port, limit=MAX_HEAD_BYTES)
 
 
 @contextmanager
-def running_gateway(routes: Mapping[str, str], port: int = 0) -> Iterator[str]:
-    """Serve in a thread; gives the address. ``routes``: the beginning of a path, and the URL that takes its place."""
+def running_gateway(
+    routes: Mapping[str, str], port: int = 0, *, keys: Collection[str] = (), asks_for_key: Collection[str] = ()
+) -> Iterator[str]:
+    """Serve in a thread; gives the address.
+
+    routes: the beginning of a path, and the URL that takes its place; the first that fits is taken. keys, asks_for_key: the
+    api keys, and the beginnings of ``routes`` that are refused to who brings none of them.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(_listen(routes, port), loop).result(START_TIMEOUT_S)
+    server = asyncio.run_coroutine_threadsafe(_listen(_Gateway(routes, keys, asks_for_key), port), loop).result(
+        START_TIMEOUT_S
+    )
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
@@ -125,7 +157,7 @@ async def _end(server: asyncio.Server) -> None:
 
 
 async def _serve_for_ever(routes: Mapping[str, str], port: int) -> None:
-    await (await _listen(routes, port)).serve_forever()
+    await (await _listen(_Gateway(routes), port)).serve_forever()
 
 
 if __name__ == "__main__":

@@ -84,13 +84,22 @@ class UpstreamStack:
 
 @contextmanager
 def running_program(
-    command: Sequence[str], environment: Mapping[str, str], health_url: str, folder: Path
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    health_url: str,
+    folder: Path,
+    *,
+    working_folder: Path | None = None,
 ) -> Iterator[None]:
-    """Run a server until the end of the block, once it answers 200 at ``health_url``."""
+    """Run a server until the end of the block, once it answers 200 at ``health_url``; its log is in ``folder``."""
     log_path = folder / f"{Path(command[0]).name}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            command, env={**clean_environment(), **environment}, cwd=folder, stdout=log, stderr=log
+            command,
+            env={**clean_environment(), **environment},
+            cwd=working_folder or folder,
+            stdout=log,
+            stderr=log,
         )
     try:
         deadline_s = time.monotonic() + START_TIMEOUT_S

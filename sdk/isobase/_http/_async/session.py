@@ -207,6 +207,13 @@ class AsyncSession(httpx.AsyncClient):
         finally:
             await response.aclose()
 
+    async def forward(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        """Send a request that was built elsewhere, as often as may be; redirects are not followed.
+
+        stream: whether the body may still be arriving when this returns. Errors are those of ``request``.
+        """
+        return await self._call(request, {"stream": stream, "follow_redirects": False})
+
     def _redirect_headers(self, request: httpx.Request, url: httpx.URL, method: str) -> httpx.Headers:
         """Leave the project's key behind where a redirect leaves the project, as httpx does with ``Authorization``."""
         headers = super()._redirect_headers(request, url, method)
