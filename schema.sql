@@ -114,6 +114,7 @@ declare
 begin
   if current_user <> 'postgres' then
     grant set on parameter session_replication_role, log_min_messages, log_lock_waits, track_io_timing to postgres;
+    grant set on parameter session_replication_role to supabase_storage_admin; -- for storage.write_carried_object alone
     foreach name in array array[
       'db_aggregates_enabled', 'db_anon_role', 'db_extra_search_path', 'db_hoisted_tx_settings', 'db_max_rows',
       'db_plan_enabled', 'db_pre_config', 'db_pre_request', 'db_prepared_statements', 'db_root_spec', 'db_schemas',
@@ -1115,6 +1116,52 @@ exception when sqlstate 'IBDRY' then
 end
 $$;
 
+-- Writes a row as another server has it (isobase_adapter carries objects so): every column is told, no trigger runs, as it ran where
+-- the object was written. Holds only over the expected row: of that version, or (replaces false) none. A row of the same id at
+-- another key is older than its move and takes a new id until it is removed. Only the service may call it.
+create or replace function storage.write_carried_object(
+  wanted_bucket text, wanted_name text, wanted_version text, wanted jsonb, replaces boolean, expected_version text,
+  out is_written boolean, out replaced_version text
+)
+language plpgsql security definer set search_path = '' as $$
+declare
+  had_row boolean;
+begin
+  is_written := false;
+  begin
+    perform set_config('session_replication_role', 'replica', true);
+  exception when insufficient_privilege then
+    null; -- triggers run, then, and updated_at is of now
+  end;
+  perform pg_advisory_xact_lock(hashtextextended('isobase storage ' || wanted_bucket || '/' || wanted_name, 0));
+  perform from storage.buckets as b where b.id = wanted_bucket for key share; -- foreign keys are triggers too
+  if not found then
+    return;
+  end if;
+  select o.version into replaced_version from storage.objects as o
+   where o.bucket_id = wanted_bucket and o.name = wanted_name for update;
+  had_row := found;
+  if had_row = replaces and replaced_version is not distinct from expected_version then
+    update storage.objects as o set id = gen_random_uuid()
+     where o.id = (wanted ->> 'id')::uuid and (o.bucket_id, o.name) is distinct from (wanted_bucket, wanted_name);
+    insert into storage.objects as o
+      (id, bucket_id, name, owner, owner_id, created_at, updated_at, last_accessed_at, version, metadata, user_metadata)
+    select v.id, wanted_bucket, wanted_name, v.owner, v.owner_id, v.created_at, v.updated_at, v.last_accessed_at, wanted_version,
+           v.metadata, nullif(v.user_metadata, 'null'::jsonb)
+      from jsonb_to_record(wanted) as v (
+        id uuid, owner uuid, owner_id text, created_at timestamptz, updated_at timestamptz, last_accessed_at timestamptz,
+        metadata jsonb, user_metadata jsonb)
+    on conflict (bucket_id, name) do update set
+      id = excluded.id, owner = excluded.owner, owner_id = excluded.owner_id, created_at = excluded.created_at,
+      updated_at = excluded.updated_at, last_accessed_at = excluded.last_accessed_at, version = excluded.version,
+      metadata = excluded.metadata, user_metadata = excluded.user_metadata;
+    is_written := true;
+  end if;
+end
+$$;
+revoke all on function storage.write_carried_object(text, text, text, jsonb, boolean, text) from public;
+grant execute on function storage.write_carried_object(text, text, text, jsonb, boolean, text) to service_role;
+
 -- One level of a bucket as a folder listing, in bytewise order of the names: files of the level, and each folder once.
 --
 -- bucket: whose objects. prefix: what the full name must begin with; the level ends at the next delimiter after it.
@@ -1506,7 +1553,7 @@ end
 $publications$;
 
 ----------------------------------------------------------------------------------------------------------------------
--- 6. isobase: the platform's own tables. The owner alone may use them, but for members of databases; not even postgres can.
+-- 6. isobase: the platform's own tables. The owner alone may use them, but for members of databases; postgres is given the move's alone.
 ----------------------------------------------------------------------------------------------------------------------
 
 revoke all on schema isobase from public;
@@ -2160,6 +2207,313 @@ begin
   return made;
 end
 $$;
+-- The move from Supabase (isobase_adapter; docs/migration.md). Operators and adapters log in as postgres, which may use these tables; no role
+-- of the API may. One row of migration_state numbers the changes of flags, writers and rules in the order of their commits, so that who has
+-- seen number N has seen all up to N; everybody who listens on isobase_migration is told the number.
+create table if not exists isobase.migration_state (
+  is_only boolean primary key default true check (is_only),
+  version bigint not null default 0
+);
+insert into isobase.migration_state default values on conflict do nothing;
+comment on table isobase.migration_state is 'The number of the last change of flags, writers and rules; one row.';
+
+create table if not exists isobase.flags (
+  pattern text primary key,
+  stage text not null check (stage in ('off', 'dual_write', 'shadow_read', 'live', 'ramp_down', 'complete')),
+  before text not null check (before in ('off', 'dual_write', 'shadow_read', 'live', 'ramp_down', 'complete')),
+  share_percent double precision not null default 100 check (share_percent between 0 and 100),
+  users text[] not null default '{}',
+  version bigint not null default 0,
+  changed_by text not null default session_user,
+  reason text not null default '',
+  changed_at timestamptz not null default now()
+);
+comment on table isobase.flags is 'The stage of each capability or pattern; users outside share_percent and users are in the stage before.';
+
+create table if not exists isobase.flag_history (
+  id bigint generated always as identity primary key,
+  pattern text not null,
+  version bigint not null,
+  stage text not null,
+  before text not null,
+  share_percent double precision not null,
+  users text[] not null,
+  was_stage text,
+  was_share_percent double precision,
+  changed_by text not null,
+  reason text not null,
+  changed_at timestamptz not null default now()
+);
+comment on table isobase.flag_history is 'Every change of a flag: what, who and why.';
+create index if not exists flag_history_pattern_idx on isobase.flag_history (pattern, id);
+
+create table if not exists isobase.writers (
+  pattern text primary key,
+  side text not null default 'supabase' check (side in ('supabase', 'isobase')),
+  epoch bigint not null default 0,
+  handing_over_to text check (handing_over_to in ('supabase', 'isobase')),
+  handing_over_since timestamptz,
+  handing_over_by text,
+  handover jsonb not null default '{}',
+  changed_at timestamptz not null default now(),
+  check (handing_over_to is distinct from side)
+);
+comment on table isobase.writers is 'The side that is written first, for everybody; epoch grows with each change. No write is let in while handing_over_to is set.';
+
+create table if not exists isobase.migration_rules (
+  pattern text not null,
+  name text not null,
+  value jsonb not null,
+  version bigint not null default 0,
+  changed_by text not null default session_user,
+  changed_at timestamptz not null default now(),
+  primary key (pattern, name)
+);
+comment on table isobase.migration_rules is 'Settings of a pattern that operators change while clients run: columns not compared, sampling, rules for functions.';
+
+create table if not exists isobase.outbox (
+  id bigserial primary key,
+  state text not null default 'intent' check (state in ('intent', 'pending', 'dead')),
+  capability text not null,
+  target text not null check (target in ('supabase', 'isobase')),
+  epoch bigint not null default 0,
+  thing jsonb,
+  things jsonb,
+  lock_number bigint,
+  call jsonb not null default '{}',
+  attempts integer not null default 0,
+  next_at timestamptz not null default now(),
+  lease_until timestamptz,
+  client uuid,
+  error text,
+  before_hash text,
+  is_conflict boolean not null default false,
+  versions jsonb,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  check (thing is not null or state = 'intent')
+);
+alter table isobase.outbox add column if not exists is_conflict boolean not null default false;
+-- When the client of a write gave it up without an answer.
+alter table isobase.outbox add column if not exists doubted_at timestamptz;
+-- What an operator has a dead letter carry otherwise: columns to leave out, values to lay over the source's row.
+alter table isobase.outbox add column if not exists edit jsonb;
+comment on table isobase.outbox is 'Writes that one side does not have yet. An intent was let in and names what it may change (thing, or things); an item is carried to target; a dead one waits for an operator, versions holds both sides'' of a conflict.';
+create index if not exists outbox_due_idx on isobase.outbox (next_at, id) where state = 'pending';
+create index if not exists outbox_lease_idx on isobase.outbox (lease_until) where state = 'intent';
+create index if not exists outbox_lock_number_idx on isobase.outbox (lock_number, target);
+create index if not exists outbox_target_idx on isobase.outbox (target, capability);
+drop index if exists isobase.outbox_capability_idx;
+-- Rows live for milliseconds: dead ones are swept by number, not by share.
+alter table isobase.outbox set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+
+create table if not exists isobase.mismatches (
+  id bigint generated always as identity primary key,
+  capability text not null,
+  is_noise boolean not null default false,
+  fingerprint text not null,
+  cause jsonb not null,
+  occurrences bigint not null default 0,
+  samples jsonb not null default '[]',
+  first_at timestamptz not null default now(),
+  last_at timestamptz not null default now(),
+  explained text,
+  explained_by text,
+  explained_at timestamptz,
+  unique (capability, is_noise, fingerprint)
+);
+comment on table isobase.mismatches is 'Differences between both sides'' answers, grouped by cause, with a few samples. is_noise: found by asking one side twice.';
+
+create table if not exists isobase.migration_counters (
+  capability text not null,
+  minute timestamptz not null,
+  name text not null,
+  value bigint not null default 0,
+  primary key (capability, minute, name)
+);
+comment on table isobase.migration_counters is 'What clients counted per capability and minute: calls, compared, mismatched, fallbacks ...';
+create index if not exists migration_counters_minute_idx on isobase.migration_counters (minute);
+
+create table if not exists isobase.migration_clients (
+  id uuid primary key,
+  name text not null,
+  host text not null,
+  pid integer not null,
+  started_at timestamptz not null default now(),
+  seen_at timestamptz not null default now(),
+  version bigint not null default 0,
+  spooled bigint not null default 0,
+  state jsonb not null default '{}'
+);
+comment on table isobase.migration_clients is 'Adapters that run, or ended without saying so: version is the number of the change that each acts upon, spooled its writes that are not in the outbox yet.';
+
+create table if not exists isobase.migration_events (
+  id bigint generated always as identity primary key,
+  at timestamptz not null default now(),
+  name text not null,
+  capability text not null default '',
+  client uuid,
+  detail jsonb not null default '{}'
+);
+comment on table isobase.migration_events is 'What operators want to know of: fallbacks, handovers, dead letters; the newest ten thousand.';
+
+create table if not exists isobase.migration_jobs (
+  job text not null,
+  part text not null default '',
+  state jsonb not null default '{}',
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  primary key (job, part)
+);
+comment on table isobase.migration_jobs is 'How far copying, syncing and verifying have come, so that they go on where they were ended.';
+
+create table if not exists isobase.migration_auth (
+  relation text not null,
+  key text not null,
+  user_id uuid not null,
+  digest text,
+  is_pending boolean not null default false,
+  pending text,
+  primary key (relation, key)
+);
+create index if not exists migration_auth_user_id_idx on isobase.migration_auth (user_id);
+comment on table isobase.migration_auth is 'What both sides last had of each row of a user (a digest, null for none), so that a change on one side is told from a row that only one side has. pending: what one side was just being made.';
+
+create or replace function isobase.number_migration_change() returns trigger language plpgsql set search_path = '' as $$
+begin
+  if tg_table_name = 'writers' then
+    -- Writes are let in under this lock, shared (isobase.begin_write): those before are in the outbox, those after see the change.
+    perform pg_catalog.pg_advisory_xact_lock(29681794783736677);
+  end if;
+  -- Holding the row until the commit puts changes in one order.
+  update isobase.migration_state set version = version + 1;
+  if tg_op = 'DELETE' then
+    return old;
+  end if;
+  if tg_table_name <> 'writers' then
+    select s.version into new.version from isobase.migration_state as s;
+  end if;
+  new.changed_at := pg_catalog.now();
+  return new;
+end
+$$;
+
+-- Lets a write in that goes to the other side of target first: 'in' with the number of its intent; 'moved' when its writer is another one or is
+-- being handed over; 'behind' when something of the same key, or a whole resource, must still be carried the other way. over_conflicts: do not
+-- wait for that: what stands in the way becomes a dead letter. is_queued: a dead letter of the other direction waits for an operator.
+-- Several statements, as each must see what was committed before the lock was had.
+create or replace function isobase.begin_write(
+  capability text, target text, epoch bigint, things jsonb, lock_numbers bigint[], has_whole boolean, call jsonb, lease_s double precision,
+  client uuid, over_conflicts boolean, out verdict text, out id bigint, out is_queued boolean
+) language plpgsql set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  writer record;
+  is_behind boolean;
+begin
+  perform pg_catalog.pg_advisory_xact_lock_shared(29681794783736677);
+  is_queued := false;
+  select w.side, w.epoch, w.handing_over_to into writer from isobase.writers as w
+   where w.pattern = capability
+      or pg_catalog.right(w.pattern, 1) = '*' and pg_catalog.starts_with(capability, pg_catalog.left(w.pattern, -1))
+   order by w.pattern = capability desc, pg_catalog.length(w.pattern) desc limit 1;
+  if found and (writer.handing_over_to is not null or writer.epoch <> epoch or writer.side = target)
+     or not found and (epoch <> 0 or target = 'supabase') then
+    verdict := 'moved';
+    return;
+  end if;
+  -- What must go the other way, after a failover: it names the same key, or one of the two names a whole resource.
+  select pg_catalog.bool_or(o.state <> 'dead' and o.next_at < 'infinity'), pg_catalog.bool_or(o.state <> 'intent') into is_behind, is_queued
+    from isobase.outbox as o
+   where o.target = case target when 'isobase' then 'supabase' else 'isobase' end
+     and (o.lock_number = any(lock_numbers)
+          or (o.capability = capability or o.thing ->> 'resource' in (select t ->> 'resource' from pg_catalog.jsonb_array_elements(things) as t))
+             and (has_whole or o.thing is null or o.thing ->> 'kind' in ('table', 'users', 'objects')));
+  is_queued := coalesce(is_queued, false);
+  if is_behind and not over_conflicts then
+    verdict := 'behind';
+    return;
+  elsif is_behind then
+    -- The same key: two versions, for an operator. A whole: it waits until the writer comes back, and no write is on its way.
+    update isobase.outbox as o
+       set state = case when o.lock_number = any(lock_numbers) then 'dead' else o.state end,
+           is_conflict = o.is_conflict or o.lock_number = any(lock_numbers),
+           error = case when o.lock_number = any(lock_numbers) then 'written at both sides' else 'waits for the next handover' end,
+           next_at = 'infinity', updated_at = pg_catalog.now()
+     where o.state = 'pending' and o.target <> target
+       and (o.lock_number = any(lock_numbers)
+            or (o.capability = capability or o.thing ->> 'resource' in (select t ->> 'resource' from pg_catalog.jsonb_array_elements(things) as t))
+               and (has_whole or o.thing is null or o.thing ->> 'kind' in ('table', 'users', 'objects')));
+  end if;
+  insert into isobase.outbox as o (state, capability, target, epoch, thing, things, lock_number, call, lease_until, client)
+  values ('intent', capability, target, epoch,
+          case when pg_catalog.jsonb_array_length(things) = 1 then things -> 0 end,
+          case when pg_catalog.jsonb_array_length(things) <> 1 then things end,
+          case when pg_catalog.jsonb_array_length(things) = 1 then lock_numbers[1] end,
+          call, pg_catalog.now() + pg_catalog.make_interval(secs => lease_s), client)
+  returning o.id into id;
+  verdict := 'in';
+end
+$$;
+
+-- Whether a code was sent from here to an address: what is kept of it is salted, so no other server can tell whether a typed code is right.
+create or replace function isobase.sent_code_to(address text) returns boolean language sql stable security definer set search_path = '' as $$
+  select exists (select from auth.one_time_tokens as t join isobase.one_time_codes as c on c.token_id = t.id
+                  where t.relates_to = any(array[pg_catalog.lower(address), pg_catalog.ltrim(address, '+')]) and c.salt <> ''::bytea)
+$$;
+
+create or replace function isobase.tell_migration_change() returns trigger language plpgsql set search_path = '' as $$
+begin
+  perform pg_catalog.pg_notify('isobase_migration', s.version::text) from isobase.migration_state as s;
+  return null;
+end
+$$;
+
+create or replace function isobase.keep_flag_history() returns trigger language plpgsql set search_path = '' as $$
+begin
+  insert into isobase.flag_history
+    (pattern, version, stage, before, share_percent, users, was_stage, was_share_percent, changed_by, reason)
+  values (new.pattern, new.version, new.stage, new.before, new.share_percent, new.users, old.stage, old.share_percent,
+          new.changed_by, new.reason);
+  return null;
+end
+$$;
+
+create or replace function isobase.bound_migration_events() returns trigger language plpgsql set search_path = '' as $$
+begin
+  delete from isobase.migration_events as e where e.id <= new.id - 10000;
+  return null;
+end
+$$;
+
+do $migration$
+declare
+  name text;
+begin
+  foreach name in array array['flags', 'writers', 'migration_rules'] loop
+    execute pg_catalog.format('drop trigger if exists number_migration_change on isobase.%I', name);
+    execute pg_catalog.format('create trigger number_migration_change before insert or update or delete on isobase.%I '
+      || 'for each row execute function isobase.number_migration_change()', name);
+    execute pg_catalog.format('drop trigger if exists tell_migration_change on isobase.%I', name);
+    execute pg_catalog.format('create trigger tell_migration_change after insert or update or delete on isobase.%I '
+      || 'for each statement execute function isobase.tell_migration_change()', name);
+  end loop;
+  foreach name in array array['migration_state', 'flags', 'flag_history', 'writers', 'migration_rules', 'outbox', 'mismatches',
+                              'migration_counters', 'migration_clients', 'migration_events', 'migration_jobs', 'migration_auth'] loop
+    execute pg_catalog.format('grant select, insert, update, delete on isobase.%I to postgres', name);
+  end loop;
+end
+$migration$;
+drop trigger if exists keep_flag_history on isobase.flags;
+create trigger keep_flag_history after insert or update on isobase.flags for each row execute function isobase.keep_flag_history();
+drop trigger if exists bound_migration_events on isobase.migration_events;
+create trigger bound_migration_events after insert on isobase.migration_events
+  for each row when (new.id % 100 = 0) execute function isobase.bound_migration_events();
+grant usage on sequence isobase.outbox_id_seq to postgres;
+grant execute on function isobase.sent_code_to(text) to postgres;
+grant execute on function isobase.begin_write(text, text, bigint, jsonb, bigint[], boolean, jsonb, double precision, uuid, boolean) to postgres;
+grant usage on schema isobase to postgres;
+
 revoke all on all tables in schema isobase from public;
 revoke all on all routines in schema isobase from public;
 grant usage on schema isobase to anon, authenticated, service_role, supabase_auth_admin, supabase_realtime_admin;

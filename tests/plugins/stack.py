@@ -31,6 +31,7 @@ from isobase_deploy.datadir import DataDir
 from isobase_deploy.embedded import EmbeddedPostgres
 from isobase_deploy.ports import free_ports
 from isobase_platform.config import DatabaseSettings, Settings
+from isobase_platform.errors import IsobaseError
 from isobase_platform.schema import apply_schema
 
 pytest_plugins = (
@@ -46,8 +47,11 @@ TEMPLATE = "isobase_template"
 CONTAINER_IMAGE = "postgres:17"
 ISOBASE = Path(sys.executable).with_name("isobase")
 SAMPLE_PROJECT = Path(__file__).parents[2] / "examples" / "field-notes"
-STACK_START_TIMEOUT_S = 60.0
+STACK_START_TIMEOUT_S = 180.0
 STACK_STOP_TIMEOUT_S = 20.0
+SERVER_STARTS = 3
+"""How often the session's PostgreSQL is tried: whatever fails it, a port that was taken meanwhile or a machine that stalls,
+would fail every test of this process."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -116,13 +120,26 @@ def embedded_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="isobase-test-") as name:
         directory = Path(name)
         directory.chmod(0o711)
-        (port,) = free_ports(1)
-        embedded = EmbeddedPostgres(directory, port=port, password=PASSWORD, is_durable=False)
-        embedded.start()
+        embedded, port = _started_server(directory)
         try:
             yield f"postgresql://supabase_admin:{PASSWORD}@127.0.0.1:{port}/postgres"
         finally:
             embedded.stop()
+
+
+def _started_server(directory: Path) -> tuple[EmbeddedPostgres, int]:
+    """An embedded PostgreSQL that runs, and its port; each attempt has a folder and a port of its own."""
+    for number in itertools.count(1):
+        (port,) = free_ports(1)
+        embedded = EmbeddedPostgres(directory / str(number), port=port, password=PASSWORD, is_durable=False)
+        try:
+            embedded.start()
+        except IsobaseError:
+            if number == SERVER_STARTS:
+                raise
+        else:
+            break
+    return embedded, port
 
 
 @contextmanager

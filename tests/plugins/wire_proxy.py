@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from isobase_deploy.ports import free_ports
+
 __all__ = ["Link", "WireProxy", "wire_proxy"]
 
 PIECE_BYTES = 65536
@@ -51,16 +53,19 @@ class Link:
 class WireProxy:
     """Forwards to ``target`` (an HTTP URL); what is wrong with the network is said by its attributes, at any time.
 
-    refuses: new connections are reset. is_silent: nothing is forwarded any more, nothing is closed. delay_s: waited
-    before each piece. on_request, on_answer: called with the link before a piece goes on; they may ``cut`` it and then
-    return True: the piece is dropped.
+    refuses: new connections are reset: a client may have sent its request by then, and cannot know who read it.
+    is_gone: nobody listens, new connections do not come about. is_silent: nothing is forwarded any more, nothing is
+    closed. delay_s: waited before each piece. on_request, on_answer: called with the link before a piece goes on; they
+    may ``cut`` it and then return True: the piece is dropped.
     """
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname or "", parts.port or 80)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        # By its number: a port that was chosen for a socket is given back when that stops to listen.
+        (port,) = free_ports(1)
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.url = f"http://127.0.0.1:{port}"
         self.refuses = False
         self.is_silent = False
         self.delay_s = 0.0
@@ -70,10 +75,26 @@ class WireProxy:
         self.accepted = 0
         self._threads: list[threading.Thread] = []
         self._is_closed = False
+        self._listens = threading.Event()
+        self._listens.set()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody listens."""
+        return not self._listens.is_set()
+
+    @is_gone.setter
+    def is_gone(self, value: bool) -> None:
+        if value and not self.is_gone:
+            self._listens.clear()
+            self._listener.shutdown(socket.SHUT_RDWR)
+        elif not value and self.is_gone:
+            self._listener.listen()
+            self._listens.set()
 
     def heals(self) -> None:
         """Nothing goes wrong any more; what is cut stays cut."""
-        self.refuses = self.is_silent = False
+        self.refuses = self.is_silent = self.is_gone = False
         self.delay_s = 0.0
         self.on_request = self.on_answer = None
 
@@ -90,7 +111,8 @@ class WireProxy:
             try:
                 client, _ = self._listener.accept()
             except OSError:
-                return
+                self._listens.wait()
+                continue
             self.accepted += 1
             if self.refuses:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -144,7 +166,10 @@ class WireProxy:
     def close(self) -> None:
         """End everything."""
         self._is_closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._listens.set()
         self.cut_all()
         for thread in self._threads:
             thread.join(10)
@@ -159,7 +184,5 @@ def wire_proxy(target: str) -> Iterator[WireProxy]:
     try:
         yield proxy
     finally:
-        with contextlib.suppress(OSError):
-            proxy._listener.shutdown(socket.SHUT_RDWR)
         proxy.close()
         accepting.join(10)

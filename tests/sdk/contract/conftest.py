@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,13 @@ def contract_stack() -> Iterator[Stack | Upstream]:
         names = ("ANON_KEY", "SERVICE_ROLE_KEY", "JWT_SECRET", "DATABASE_URL")
         yield Upstream(UPSTREAM_URL, *(os.environ[f"SUPABASE_UPSTREAM_{name}"] for name in names))
         return
+    with running_contract() as stack:
+        yield stack
+
+
+@contextmanager
+def running_contract() -> Iterator[Stack]:
+    """An Isobase with the scenarios' schema."""
     with tempfile.TemporaryDirectory(prefix="isobase-contract-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -106,7 +113,14 @@ def contract_place(contract_stack: Stack | Upstream) -> Iterator[Place]:
 @pytest.fixture(scope="session")
 def reset(contract_stack: Stack | Upstream) -> Iterator[Callable[[], None]]:
     """Lay everything out anew."""
-    with closing(psycopg2.connect(contract_stack.admin_dsn)) as connection:
+    with laid_out_by(contract_stack.admin_dsn) as lay_out:
+        yield lay_out
+
+
+@contextmanager
+def laid_out_by(dsn: str) -> Iterator[Callable[[], None]]:
+    """What lays a database out anew."""
+    with closing(psycopg2.connect(dsn)) as connection:
         connection.autocommit = True
 
         def lay_out() -> None:

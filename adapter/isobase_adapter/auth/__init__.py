@@ -1,0 +1,1 @@
+"""Auth across both sides: users, sessions and tokens that are the same on either, whoever made them."""

@@ -1,0 +1,110 @@
+"""Connections of the bulk move: as role postgres, without a time limit of their own, named for who looks at the server."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+
+from isobase_adapter.bulk.errors import Refused, SideAway
+from isobase_adapter.failures import DATABASE_FAILURES
+from isobase_adapter.reasons import reason_of
+from isobase_adapter.sides import Side
+
+__all__ = ["Connection", "check_sides", "close", "connect", "connected"]
+
+CONNECT_TIMEOUT_S = 20.0
+KEEPALIVE_S = 30
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+
+async def connect(dsn: str, purpose: str, **settings: str) -> Connection:
+    """Open a connection for long work.
+
+    purpose: what ``pg_stat_activity`` shows after "isobase migrate". settings: parameters of the session. Raises what
+    asyncpg raises when it cannot be opened within ``CONNECT_TIMEOUT_S``.
+    """
+    connection: Any = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_TIMEOUT_S,
+        # Nothing is prepared by name: poolers in front of a project may be in transaction mode for what is short.
+        statement_cache_size=0,
+        server_settings={"application_name": f"isobase migrate {purpose}", "jit": "off"},
+    )
+    # Not among the start parameters: poolers refuse those that they do not know.
+    values = {
+        "statement_timeout": "0",
+        "lock_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+        "tcp_keepalives_idle": str(KEEPALIVE_S),
+        "extra_float_digits": "3",
+        "datestyle": "ISO, YMD",
+        "intervalstyle": "postgres",
+        "timezone": "UTC",
+        **settings,
+    }
+    try:
+        for name, value in values.items():
+            await connection.execute("select set_config($1, $2, false)", name, value)
+    except BaseException:
+        await connection.close(timeout=1)
+        raise
+    opened: Connection = connection
+    return opened
+
+
+@asynccontextmanager
+async def connected(dsn: str, purpose: str, **settings: str) -> AsyncIterator[Connection]:
+    """Open a connection for a block; it is ended with the block, however that ends."""
+    connection = await connect(dsn, purpose, **settings)
+    try:
+        yield connection
+    finally:
+        await close(connection)
+
+
+async def close(connection: Connection) -> None:
+    """End a connection, at once where it is in the middle of something; never raises."""
+    if connection.is_closed():
+        return
+    if connection.is_in_transaction():
+        # A COPY may be under way: asking politely would wait for its end.
+        connection.terminate()
+        return
+    try:
+        await connection.close(timeout=5)
+    except DATABASE_FAILURES:
+        connection.terminate()
+
+
+async def check_sides(dsns: Mapping[Side, str]) -> None:
+    """See that both databases let us in, and that they are two.
+
+    Raises ``SideAway``, which names the side, and ``Refused`` where both URLs lead to one database: a copy would be made of
+    the project into itself.
+    """
+    number = secrets.randbits(62)
+    async with AsyncExitStack() as opened:
+        connections: list[Connection] = []
+        for side in Side:
+            try:
+                connections.append(await opened.enter_async_context(connected(dsns[side], "check")))
+            except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+                raise SideAway(side, reason_of(error), is_login=True) from error
+            except DATABASE_FAILURES as error:
+                raise SideAway(side, reason_of(error), is_login=False) from error
+        one, other = connections
+        # A lock of a database, and not addresses or names: these have aliases. In transactions, as poolers may be between.
+        async with one.transaction(), other.transaction():
+            await one.fetchval("select pg_advisory_xact_lock($1)", number)
+            if not await other.fetchval("select pg_try_advisory_xact_lock($1)", number):
+                raise Refused(
+                    "both database URLs lead to the same database",
+                    hint="SUPABASE_DB_URL is the project's that is left, ISOBASE_DB_URL that of the new Isobase",
+                )

@@ -1,0 +1,129 @@
+"""Reports of a move as one readable page: a summary first, then tables. No script, no picture, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["Page", "Section", "duration_text", "page_html", "page_text", "printable", "size_text"]
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ page.title }}</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
+body { color: #1c2024; background: #fff }
+h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.5rem }
+.made { color: #60646c; margin-top: 0 }
+.verdict { padding: .8rem 1rem; border-left: .4rem solid #8d8d8d; background: #f4f4f5; font-weight: 600 }
+.good { border-color: #2b9a66 } .bad { border-color: #ce2c31 } .warn { border-color: #ab6400 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem } dt { color: #60646c } dd { margin: 0 }
+.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e0e1e6 }
+td.number { text-align: right; font-variant-numeric: tabular-nums }
+@media (prefers-color-scheme: dark) {
+  body { color: #edeef0; background: #111113 } .verdict { background: #212225 } th, td { border-color: #363a3f }
+  .made, dt { color: #b0b4ba } }
+</style>
+</head>
+<body>
+<h1>{{ page.title }}</h1>
+<p class="made">{{ made }}</p>
+<p class="verdict {{ page.tone }}">{{ page.verdict }}</p>
+<dl>{% for name, value in page.facts %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
+{% for section in page.sections if section.rows %}
+<h2>{{ section.title }}</h2>
+{% if section.note %}<p>{{ section.note }}</p>{% endif %}
+<div class="wide"><table>
+<thead><tr>{% for name in section.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in section.rows %}<tr>
+{% for value in row %}<td{% if value is number %} class="number"{% endif %}>{{ value }}</td>{% endfor %}
+</tr>
+{% endfor %}</tbody>
+</table></div>
+{% endfor %}
+</body>
+</html>
+"""
+
+
+@dataclass(slots=True, frozen=True)
+class Section:
+    """A table of a report."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    note: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Page:
+    """A report. ``tone``: ``good``, ``warn`` or ``bad``; ``facts``: the summary's names and values."""
+
+    title: str
+    verdict: str
+    tone: str
+    facts: Sequence[tuple[str, Any]] = ()
+    sections: Sequence[Section] = field(default=())
+
+
+def page_html(page: Page) -> str:
+    """Give the page as HTML; every value is escaped. Needs jinja2."""
+    from jinja2 import Environment
+
+    made = datetime.now(UTC).strftime("Made %Y-%m-%d %H:%M UTC")
+    return Environment(autoescape=True).from_string(_TEMPLATE).render(page=page, made=made)
+
+
+def page_text(page: Page, *, most_rows: int = 50) -> str:
+    """Give the page as plain text for a terminal; of long tables the first rows."""
+    lines = [page.title, page.verdict, ""]
+    width = max((len(name) for name, _ in page.facts), default=0)
+    lines += [f"{name:<{width}}  {value}" for name, value in page.facts]
+    for section in page.sections:
+        if not section.rows:
+            continue
+        shown = [[printable(str(value)) for value in row] for row in section.rows[:most_rows]]
+        widths = [max(len(row[i]) for row in [list(section.columns), *shown]) for i in range(len(section.columns))]
+        lines += ["", section.title, *([section.note] if section.note else [])]
+        for row in [list(section.columns), *shown]:
+            lines.append("  ".join(f"{value:<{widths[i]}}" for i, value in enumerate(row)).rstrip())
+        if len(section.rows) > most_rows:
+            lines.append(f"... and {len(section.rows) - most_rows} more; a report file has them all")
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Keys and names are users' own: what a terminal would act upon is shown as a sign."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    )
+
+
+def size_text(size_bytes: float) -> str:
+    """Give a size for people, such as ``1.5 MiB``."""
+    size, unit = float(size_bytes), 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{int(size)} bytes" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def duration_text(seconds: float) -> str:
+    """Give a duration for people, such as ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(seconds, 0):.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

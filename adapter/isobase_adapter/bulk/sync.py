@@ -1,0 +1,407 @@
+"""Keeps both sides' tables equal until cutover, whoever writes at the side that is written first.
+
+Both sides' logs are followed all the time, each for the tables that its side is the writer of. So when a table's writer
+moves nothing has to be switched: the other log has been read up to that moment already. Neighbours: ``following`` reads
+one log, ``polling`` is for databases that allow no slot, ``capture`` keeps publication and slot, ``sync_book`` what the
+control store has to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from isobase_adapter.bulk.capture import read_published
+from isobase_adapter.bulk.connections import Connection, close
+from isobase_adapter.bulk.errors import Refused
+from isobase_adapter.bulk.following import Follower, Round
+from isobase_adapter.bulk.progress import NO_PROGRESS, Progress
+from isobase_adapter.bulk.sync_book import SideState, SyncBook, SyncState
+from isobase_adapter.capabilities import Capability, Kind
+from isobase_adapter.contracts import Fence, WriterMoved
+from isobase_adapter.failures import AWAY, DATABASE_FAILURES
+from isobase_adapter.reasons import reason_of
+from isobase_adapter.rows.database import SideDatabase
+from isobase_adapter.rows.tables import Table
+from isobase_adapter.sides import Side
+from isobase_adapter.things import Thing, ThingKind
+
+__all__ = ["Sync"]
+
+logger = logging.getLogger("isobase.migration.sync")
+
+IDLE_S = 0.25
+TABLES_AGAIN_S = 30.0
+"""How often new tables are looked for."""
+AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses after a lost connection."""
+UNPUBLISHED_AGAIN_S = 300.0
+"""How often tables are compared that the log says nothing of."""
+SWEEP_ATTEMPTS = 20
+"""How often a comparison begins again because the table's writer moved, or is being handed over."""
+
+
+FenceOf = Callable[[Capability, Side, int], Fence]
+
+
+class Beside(Protocol):
+    """Follows something else than rows: users, objects."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until ``stop`` is set."""
+        ...
+
+    async def round(self) -> int:
+        """Look once."""
+        ...
+
+
+class RowCarriers(Protocol):
+    """What of a carrier is used here."""
+
+    async def carry(self, things: Sequence[Thing], target: Side, *, fence: Fence | None = None) -> Any:
+        """Make things at the target what they are at the source."""
+        ...
+
+    async def fingerprints(self, things: Sequence[Thing], side: Side) -> Mapping[Thing, str | None]:
+        """Give a hash of each row as it is at a side."""
+        ...
+
+
+class Sync:
+    """Follows both sides' logs until it is stopped.
+
+    databases: both sides'. carrier: of rows and whole tables. control: a connection to the Isobase side's database for
+    writers, events and the state. connect: opens a connection to a side's database for following it.
+    fence_of: what keeps a table's rows from being carried once
+    another side is its writer, by capability, target and epoch; None only where no writer can move.
+    """
+
+    def __init__(
+        self,
+        databases: Mapping[Side, SideDatabase],
+        carrier: RowCarriers,
+        control: Connection,
+        connect: Callable[[Side], Awaitable[Connection]],
+        *,
+        progress: Progress = NO_PROGRESS,
+        fence_of: FenceOf | None = None,
+    ) -> None:
+        self.state = SyncState()
+        self._fence_of = fence_of
+        self._databases = databases
+        self._carrier = carrier
+        self._book = SyncBook(control, connect)
+        self._connect = connect
+        self._beside: list[Beside] = []
+        self._progress = progress
+        self._stopping = asyncio.Event()
+        self._unseen: set[str] = set()
+        self._unseen_swept_s = 0.0
+
+    def stop(self) -> None:
+        """Have ``run`` end after the rounds that are under way."""
+        self._stopping.set()
+
+    def also(self, beside: Beside) -> None:
+        """Follow something else as well."""
+        self._beside.append(beside)
+
+    async def round_beside(self) -> None:
+        """Look once at everything that is no row."""
+        await self.reload_writers()
+        for beside in self._beside:
+            await beside.round()
+
+    def writer_of(self, capability: Capability) -> Side:
+        """Give the side that is written first, as read last."""
+        return self._book.writer_of(capability)[0]
+
+    def epoch_of(self, capability: Capability) -> int:
+        """Give the epoch of its writer, as read last."""
+        return self._book.writer_of(capability)[1]
+
+    async def is_stopped(self, *, within_s: float) -> bool:
+        """Wait until ``stop`` is called, at most ``within_s`` seconds; gives whether it was."""
+        await self._pause(within_s)
+        return self._stopping.is_set()
+
+    async def clock(self) -> float:
+        """Give the time of Isobase's database, in seconds."""
+        return await self._book.clock()
+
+    async def is_handing_over(self) -> bool:
+        """Whether some writer is being handed over: writes wait until all was carried."""
+        return await self._book.is_handing_over()
+
+    async def prepare(self, sides: Iterable[Side] = tuple(Side)) -> list[Side]:
+        """Make publications and slots; gives the sides whose log begins only now. Raises ``Refused``."""
+        new: list[Side] = []
+        for side in sides:
+            connection = await self._connect(side)
+            try:
+                follower = Follower(side, connection, carry=self._carry_or_set_aside, differing=self._differing)
+                if await follower.start():
+                    new.append(side)
+                self._unseen |= follower.new_tables
+            finally:
+                await close(connection)
+        return new
+
+    async def sweep(self, tables: Iterable[str] | None = None) -> int:
+        """Compare tables as a whole and carry what differs from each one's writer; gives their number.
+
+        tables: ``schema.table``, default all that both sides have.
+        """
+        if tables is None:
+            views = [await self._databases[side].catalog.reload() for side in Side]
+            tables = sorted(views[0].tables.keys() & views[1].tables.keys())
+        await self.reload_writers()
+        count = 0
+        for name in tables:
+            self._progress.say(f"Comparing {name}")
+            await self._sweep_one(name)
+            count += 1
+        self.state.swept += count
+        return count
+
+    async def _sweep_written_at(self, side: Side) -> None:
+        """Compare the tables that ``side`` is the writer of: its log knows nothing of what was before."""
+        await self.reload_writers()
+        await self._databases[side].catalog.reload()
+        await self._databases[side.other].catalog.reload()
+        mine = [name for name in await self._shared(side) if self.writer_of_table(name) is side]
+        await self._sweep_leniently(sorted(mine))
+
+    async def _sweep_leniently(self, tables: Sequence[str]) -> None:
+        """Compare tables; those that the target refuses are set aside."""
+        for name in tables:
+            try:
+                await self.sweep([name])
+            except Exception as error:
+                if not _is_about_rows(error):
+                    raise
+                await self._set_aside(name, error)
+
+    async def _sweep_one(self, name: str) -> None:
+        for attempt in range(SWEEP_ATTEMPTS):
+            try:
+                await self.carry([Thing(ThingKind.TABLE, name)], self.writer_of_table(name).other)
+                return
+            except WriterMoved:
+                if attempt == SWEEP_ATTEMPTS - 1:
+                    raise
+                await self._pause(IDLE_S)
+                await self.reload_writers()
+
+    async def run(self, *, until_caught_up: bool = False) -> SyncState:
+        """Follow both logs until ``stop``, or until both are read to their end.
+
+        A log that begins only now is preceded by a comparison of everything. Lost connections are made again; raises
+        ``Refused`` where a slot is not allowed.
+        """
+        await self.reload_writers()
+        self.state.set_aside = await self._book.set_aside()
+        await self.tell_state(at_once=True)
+        for side in await self.prepare():
+            await self._sweep_written_at(side)
+        await self._sweep_unseen()
+        await self._take_up_again()
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._follow(side, until_caught_up)) for side in Side]
+        if until_caught_up:
+            tasks += [asyncio.create_task(beside.round()) for beside in self._beside]
+        else:
+            tasks += [asyncio.create_task(beside.run(self._stopping)) for beside in self._beside]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._book.has_own_connection:
+                await self.tell_state(is_last=True)
+                await self._book.close()
+        if not self._book.has_own_connection:
+            await self.tell_state(is_last=True)
+        return self.state
+
+    async def _follow(self, side: Side, until_caught_up: bool) -> None:
+        state = self.state.sides[str(side)]
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                await self._follow_connected(side, state, until_caught_up)
+                return
+            except Refused:
+                raise
+            except DATABASE_FAILURES as error:
+                # Either side may be away for a while: the slot keeps what is missed.
+                failures = 0 if state.error is None else failures
+                state.error = reason_of(error)
+                logger.warning("following is interrupted", extra={"side": str(side), "reason": state.error})
+                if until_caught_up and failures >= len(AGAIN_S) - 1:
+                    raise
+                await self._pause(AGAIN_S[min(failures, len(AGAIN_S) - 1)])
+                failures += 1
+                await self._book.open_again()
+                with contextlib.suppress(*DATABASE_FAILURES):
+                    await self.tell_state()
+
+    async def _follow_connected(self, side: Side, state: SideState, until_caught_up: bool) -> None:
+        connection = await self._connect(side)
+        try:
+            follower = Follower(side, connection, carry=self._carry_or_set_aside, differing=self._differing)
+            if await follower.start():
+                # The slot was lost meanwhile: what it held is not known any more.
+                self._progress.say(f"The log of {side} begins anew: comparing everything")
+                await self._sweep_written_at(side)
+            elif follower.new_tables:
+                await self.sweep(sorted(follower.new_tables & (await self._shared(side)).keys()))
+            if until_caught_up:
+                await follower.flush()
+            tables_s = time.monotonic()
+            while not self._stopping.is_set():
+                await self.reload_writers()
+                try:
+                    done = await follower.round(self.writer_of_table, await self._shared(side))
+                except WriterMoved:
+                    # The slot stays where it was: the round is done again with what is known by then.
+                    await self._pause(IDLE_S)
+                    continue
+                await self._account(side, state, done, follower)
+                if until_caught_up and done.is_idle:
+                    return
+                if time.monotonic() - tables_s > TABLES_AGAIN_S:
+                    tables_s = time.monotonic()
+                    await self._take_in_new_tables(side, follower)
+                if done.is_idle:
+                    await self._pause(IDLE_S)
+        finally:
+            await close(connection)
+
+    async def _shared(self, side: Side) -> dict[str, Table]:
+        views = {one: await self._databases[one].catalog.view() for one in Side}
+        return {name: table for name, table in views[side].tables.items() if name in views[side.other].tables}
+
+    async def _take_in_new_tables(self, side: Side, follower: Follower) -> None:
+        """Publish tables that were made meanwhile, and compare those that both sides have by now."""
+        for one in Side:
+            await self._databases[one].catalog.reload()
+        shared = await self._shared(side)
+        new = {*await follower.include_new_tables(), *self.state.one_sided}
+        await self.sweep(sorted(new & shared.keys()))
+        self.state.one_sided = sorted(set(self.state.one_sided) - shared.keys())
+        if side is Side.SUPABASE:
+            await self._take_up_again()
+            if time.monotonic() - self._unseen_swept_s > UNPUBLISHED_AGAIN_S:
+                await self._sweep_unseen()
+
+    async def _account(self, side: Side, state: SideState, done: Round, follower: Follower) -> None:
+        state.error = None
+        state.changes += done.changes
+        state.carried += done.carried
+        self.state.swept += len(done.swept)
+        self.state.one_sided = sorted(done.one_sided.union(self.state.one_sided))
+        for stray in done.strays:
+            state.strays += max(len(stray.things), 1)
+            await self._book.tell_stray(side, stray)
+        slot = await follower.slot()
+        if slot is not None:
+            state.lag_bytes, state.wal_status = slot.held_bytes, slot.wal_status
+            if slot.is_lost:
+                raise ConnectionError("the server dropped log that was not read yet")
+        at = done.last_commit_at
+        state.lag_s = 0.0 if done.is_idle or at is None else max((datetime.now(UTC) - at).total_seconds(), 0.0)
+        await self.tell_state()
+
+    async def carry(self, things: Sequence[Thing], target: Side) -> None:
+        """Carry rows and whole tables behind their writers' fences. Raises ``WriterMoved`` and the databases' errors."""
+        if self._fence_of is None:
+            await self._carrier.carry(things, target)
+            return
+        by_table: dict[str, list[Thing]] = {}
+        for thing in things:
+            by_table.setdefault(thing.resource, []).append(thing)
+        for resource, several in by_table.items():
+            capability = Capability(Kind.TABLE, resource)
+            fence = self._fence_of(capability, target, self.epoch_of(capability))
+            await self._carrier.carry(several, target, fence=fence)
+
+    async def _carry_or_set_aside(self, things: Sequence[Thing], target: Side) -> None:
+        """Carry; a table whose rows the target refuses is set aside, so that it holds up no other table."""
+        by_table: dict[str, list[Thing]] = {}
+        for thing in things:
+            by_table.setdefault(thing.resource, []).append(thing)
+        for resource, several in by_table.items():
+            if resource in self.state.set_aside:
+                # It is compared as a whole before long.
+                continue
+            try:
+                await self.carry(several, target)
+            except Exception as error:  # what a carrier refuses has many names; it is told and tried again
+                if not _is_about_rows(error):
+                    raise
+                await self._set_aside(resource, error)
+
+    async def _set_aside(self, resource: str, error: Exception) -> None:
+        self.state.set_aside[resource] = reason_of(error)
+        logger.warning("a table is set aside", extra={"table": resource, "reason": type(error).__name__})
+        await self._book.tell_event("sync_set_aside", resource, {"reason": type(error).__name__})
+
+    async def _take_up_again(self) -> None:
+        """Compare what was set aside; what the target takes by now is followed again."""
+        for resource in list(self.state.set_aside):
+            reason = self.state.set_aside.pop(resource)
+            try:
+                await self.sweep([resource])
+            except Exception as error:
+                if not _is_about_rows(error):
+                    self.state.set_aside[resource] = reason
+                    raise
+                self.state.set_aside[resource] = reason_of(error)
+
+    async def _differing(self, things: Sequence[Thing]) -> list[Thing]:
+        here = await self._carrier.fingerprints(things, Side.SUPABASE)
+        there = await self._carrier.fingerprints(things, Side.ISOBASE)
+        return [thing for thing in things if here.get(thing) != there.get(thing)]
+
+    async def _sweep_unseen(self) -> None:
+        """Compare the tables that the log says nothing of: without a key, of other owners, or made meanwhile."""
+        view = await self._databases[Side.SUPABASE].catalog.reload()
+        other = await self._databases[Side.ISOBASE].catalog.reload()
+        await self.reload_writers()
+        shared = view.tables.keys() & other.tables.keys()
+        published = {side: await read_published(self._databases[side]) for side in Side}
+        silent = {name for name in shared if name not in published[self.writer_of_table(name)]}
+        await self._sweep_leniently(sorted((silent | self._unseen) & shared))
+        self._unseen.clear()
+        self._unseen_swept_s = time.monotonic()
+
+    async def reload_writers(self) -> None:
+        """Read who is written first."""
+        await self._book.reload_writers()
+
+    def writer_of_table(self, resource: str) -> Side:
+        """Give the side that is written first for a table (``schema.table``), as read last."""
+        return self._book.writer_of(Capability(Kind.TABLE, resource))[0]
+
+    async def tell_state(self, *, is_last: bool = False, at_once: bool = False) -> None:
+        """Keep the state for ``status``, not more often than every two seconds. is_last: the sync ends."""
+        await self._book.tell_state(self.state, is_last=is_last, at_once=at_once)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def _is_about_rows(error: Exception) -> bool:
+    """Whether an error is about a table and its rows, and not about a side that is away or a writer that moved."""
+    # HiddenRows is a PermissionError, and so an OSError.
+    return isinstance(error, PermissionError) or not isinstance(error, (*AWAY, WriterMoved))

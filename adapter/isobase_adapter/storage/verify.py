@@ -1,0 +1,200 @@
+"""Compares buckets and objects of both sides by size and checksum, names what differs, and repairs it where asked.
+
+An object is blamed only when it still differs at a second look, a moment later, was not written during that look, and
+waits in no outbox: a write on its way is no difference.
+``Depth.BYTES`` reads every object on both sides and compares SHA-256; ``Depth.UNSURE`` reads those alone whose ETag is no
+checksum (they came in parts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+
+import asyncpg
+
+from isobase_adapter.contracts import Fence
+from isobase_adapter.reasons import reason_of
+from isobase_adapter.sides import Side
+from isobase_adapter.storage.carrier import ObjectCarrier, sha256_of
+from isobase_adapter.storage.facts import ObjectFacts, differing_columns
+from isobase_adapter.storage.report import BucketReport, Progress, StorageReport, Trouble
+from isobase_adapter.storage.walk import Difference, difference_of, walked
+from isobase_adapter.things import Thing, ThingKind
+
+__all__ = ["Depth", "verify_storage"]
+
+SECOND_LOOK_S = 1.0
+LOOKS = 5
+"""So often is looked at an object that is written again while it is looked at."""
+ON_ITS_WAY_S = 60.0
+"""So long an object is waited for that the outbox still holds."""
+WAITING = """
+select t ->> 'kind' as kind, t -> 'key' ->> 0 as key
+  from isobase.outbox as o, jsonb_array_elements(coalesce(o.things, jsonb_build_array(o.thing))) as t
+ where o.state <> 'dead' and t ->> 'resource' = $1
+   and (t ->> 'kind' = 'objects' or t ->> 'kind' = 'object' and t -> 'key' ->> 0 = any($2::text[]))
+"""
+LOOK_AGAIN_OBJECTS = 500
+"""So many suspects are gathered before they are looked at again together."""
+
+
+class Depth(StrEnum):
+    """How sure a comparison is to be."""
+
+    FACTS = "facts"
+    UNSURE = "unsure"
+    BYTES = "bytes"
+
+
+async def verify_storage(
+    carrier: ObjectCarrier,
+    target: Side,
+    *,
+    buckets: Sequence[str] | None = None,
+    depth: Depth = Depth.FACTS,
+    repairs: bool = False,
+    fence: Fence | None = None,
+    progress: Progress = lambda report: None,
+) -> StorageReport:
+    """Compare ``target`` with the other side, which is taken for right.
+
+    buckets: ids, None: all of either side; empty ones that ``target`` alone has are no difference. repairs: carry what
+    differs to ``target``; what then is equal is not in the report's differences. Raises the sides' errors of listing.
+    """
+    source, there = carrier.store(target.other), carrier.store(target)
+    report = StorageReport()
+    ours = {bucket.id: bucket for bucket in await source.buckets()}
+    theirs = {bucket.id: bucket for bucket in await there.buckets()}
+    for name in sorted(ours.keys() | theirs.keys()):
+        if buckets is not None and name not in buckets:
+            continue
+        one = BucketReport(name)
+        report.buckets.append(one)
+        mine, other = ours.get(name), theirs.get(name)
+        if mine is None and await anext(there.objects(name), None) is None:
+            continue  # an empty bucket that the target alone has, as Isobase makes some for itself
+        if mine is None or other is None or not mine.is_like(other):
+            if repairs:
+                await carrier.carry([Thing(ThingKind.BUCKET, name)], target, fence=fence)
+            else:
+                report.settings_differ.append(name)
+        if mine is not None and (size := await source.size(name)) is not None:
+            one.total_objects, one.total_bytes = size
+        await _Comparison(carrier, target, report, one, depth, repairs, fence).run(progress)
+    return report
+
+
+class _Comparison:
+    """One bucket's comparison."""
+
+    def __init__(
+        self,
+        carrier: ObjectCarrier,
+        target: Side,
+        report: StorageReport,
+        one: BucketReport,
+        depth: Depth,
+        repairs: bool,
+        fence: Fence | None,
+    ) -> None:
+        self._carrier = carrier
+        self._target_side = target
+        self._source, self._target = carrier.store(target.other), carrier.store(target)
+        self._report = report
+        self._one = one
+        self._depth = depth
+        self._repairs = repairs
+        self._fence = fence
+
+    async def run(self, progress: Progress) -> None:
+        """Go through the bucket."""
+        suspects: list[str] = []
+        async for one, other in walked(self._source, self._target, self._one.bucket):
+            facts = one or other
+            assert facts is not None
+            self._one.seen_objects += 1
+            self._one.seen_bytes += facts.size_bytes or 0
+            if await self._difference(one, other) is not None:
+                suspects.append(facts.key)
+            if len(suspects) >= LOOK_AGAIN_OBJECTS:
+                await self._look_again(suspects)
+                suspects = []
+            if self._one.seen_objects % 500 == 0:
+                progress(self._one)
+        await self._look_again(suspects)
+        progress(self._one)
+
+    async def _difference(self, one: ObjectFacts | None, other: ObjectFacts | None) -> Difference | None:
+        found = difference_of(one, other)
+        if found is not None or one is None or other is None or self._depth is Depth.FACTS:
+            return found
+        if self._depth is Depth.UNSURE and one.md5 is not None and other.md5 is not None:
+            return None
+        sums = [await sha256_of(store, one.bucket, one.key) for store in (self._source, self._target)]
+        return None if sums[0] == sums[1] and sums[0] is not None else Difference.BYTES
+
+    async def _look_again(self, keys: list[str]) -> None:
+        looks, give_up_at = 0, time.monotonic() + ON_ITS_WAY_S
+        while keys:
+            await asyncio.sleep(SECOND_LOOK_S)
+            looks += 1
+            # Asked first: what has left the outbox by now is seen at both sides by the look after it.
+            waiting = await self._waiting(keys) if time.monotonic() < give_up_at else set()
+            keys = [
+                key for key in keys if key in waiting or await self._is_on_its_way(key, is_last_look=looks >= LOOKS)
+            ]
+
+    async def _waiting(self, keys: list[str]) -> set[str]:
+        """Give those of ``keys`` that the outbox holds, where its database is known."""
+        pool = self._carrier.store(Side.ISOBASE).pool
+        if pool is None:
+            return set()
+        try:
+            rows = await pool.fetch(WAITING, self._one.bucket, keys)
+        except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+            return set()
+        if any(row["kind"] == "objects" for row in rows):
+            return set(keys)
+        return {row["key"] for row in rows}
+
+    async def _is_on_its_way(self, key: str, *, is_last_look: bool) -> bool:
+        """Whether an object that differs is written just now; blames or repairs it where it differs and is not."""
+        one, other = await self._facts(key)
+        found = await self._difference(one, other)
+        if found is None:
+            return False
+        if not is_last_look and _written(*await self._facts(key)) != _written(one, other):
+            return True
+        if self._repairs:
+            await self._repair(self._one.bucket, key, found)
+            return False
+        columns = differing_columns(one, other) if one is not None and other is not None else []
+        self._one.differing_objects += 1
+        self._report.add(Trouble(self._one.bucket, key, str(found), tuple(columns)))
+        return False
+
+    async def _facts(self, key: str) -> tuple[ObjectFacts | None, ObjectFacts | None]:
+        bucket = self._one.bucket
+        return await self._source.object(bucket, key), await self._target.object(bucket, key)
+
+    async def _repair(self, bucket: str, key: str, found: Difference) -> None:
+        thing = Thing(ThingKind.OBJECT, bucket, (key,))
+        try:
+            if found is Difference.BYTES:
+                # Facts may say that it is equal.
+                await self._carrier.carry_anew(thing, self._target_side, fence=self._fence)
+            else:
+                await self._carrier.carry([thing], self._target_side, fence=self._fence)
+        except Exception as error:  # noqa: BLE001 - one object's failure is reported, and the others go on
+            self._one.failed_objects += 1
+            self._report.add(Trouble(bucket, key, reason_of(error)))
+        else:
+            self._one.carried_objects += 1
+
+
+def _written(*sides: ObjectFacts | None) -> list[dict[str, object] | None]:
+    """What a write changes and a read does not."""
+    return [facts.image() if facts is not None else None for facts in sides]

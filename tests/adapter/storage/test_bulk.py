@@ -1,0 +1,203 @@
+"""Back-fill, comparison and sync of whole buckets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from isobase_adapter.sides import Side
+from isobase_adapter.storage.carrier import sha256_of
+from isobase_adapter.storage.copy import CopyOrder, copy_storage
+from isobase_adapter.storage.report import BucketReport
+from isobase_adapter.storage.store import Store
+from isobase_adapter.storage.sync import StorageSync, SyncTimes
+from isobase_adapter.storage.verify import Depth, verify_storage
+from isobase_adapter.storage.walk import Difference
+from isobase_adapter.things import Thing, ThingKind
+from tests.adapter.storage.conftest import BUCKET, Both
+
+SUPABASE, ISOBASE = Side.SUPABASE, Side.ISOBASE
+
+
+async def test_a_copy_fills_the_target_and_a_second_one_has_nothing_to_do(both: Both) -> None:
+    for number in range(10):
+        await both.put(SUPABASE, f"{number}.txt", b"x" * number)
+    await both.put(ISOBASE, "kept.txt", b"the target's own")
+    seen: list[tuple[int, int]] = []
+    report = await copy_storage(
+        both.carrier, ISOBASE, progress=lambda one: seen.append((one.carried_objects, one.carried_bytes))
+    )
+    papers = next(one for one in report.buckets if one.bucket == BUCKET)
+    assert (papers.total_objects, papers.total_bytes) == (10, 45)
+    assert (papers.carried_objects, papers.carried_bytes, papers.failed_objects) == (10, 45, 0)
+    assert max(seen) == (10, 45)
+    assert [row for row in both.rows(ISOBASE) if row[0] != "kept.txt"] == both.rows(SUPABASE)
+    assert await both.read(ISOBASE, "kept.txt") is not None
+    again = await copy_storage(both.carrier, ISOBASE, order=CopyOrder.SMALLEST)
+    assert sum(one.carried_objects for one in again.buckets) == 0
+
+
+async def test_a_copy_goes_on_from_where_it_was_ended(both: Both) -> None:
+    for number in range(12):
+        await both.put(SUPABASE, f"{number}.txt", bytes([number]) * 1000)
+
+    class Ended(Exception):
+        pass
+
+    def end(one: BucketReport) -> None:
+        if one.carried_objects == 5:
+            raise Ended
+
+    try:
+        await copy_storage(both.carrier, ISOBASE, parallel=1, progress=end)
+    except* Ended:
+        pass
+    there = len(both.rows(ISOBASE))
+    assert 5 <= there < 12
+    report = await copy_storage(both.carrier, ISOBASE, order=CopyOrder.LARGEST)
+    assert sum(one.carried_objects for one in report.buckets) == 12 - there
+    assert both.rows(ISOBASE) == both.rows(SUPABASE)
+
+
+async def test_an_object_whose_bytes_are_lost_at_the_source_is_named_and_holds_nothing_up(both: Both) -> None:
+    await both.put(SUPABASE, "good.txt", b"good")
+    both.side(SUPABASE).query(
+        "insert into storage.objects (bucket_id, name, metadata, version)"
+        """ values (%s, 'lost.txt', '{"size": 5, "eTag": "x"}', gen_random_uuid()::text)""",
+        BUCKET,
+    )
+    try:
+        report = await copy_storage(both.carrier, ISOBASE, buckets=[BUCKET])
+    finally:
+        both.side(SUPABASE).query(
+            "do $$ begin set local storage.allow_delete_query = 'true';"
+            " delete from storage.objects where name = 'lost.txt'; end $$"
+        )
+    assert [(trouble.key, trouble.what.split(":")[0]) for trouble in report.troubles] == [("lost.txt", "BytesMissing")]
+    assert not report.is_equal
+    assert await both.read(ISOBASE, "good.txt") == b"good"
+
+
+def rot(both: Both, content: bytes) -> None:
+    """Change the stored bytes of the one object of this content at Isobase, behind its back."""
+    process = both.pair.isobase.process
+    assert process is not None
+    (blob,) = [
+        path
+        for path in process.data_dir.rglob("*")
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+    ]
+    blob.chmod(0o600)
+    blob.write_bytes(content.upper())
+
+
+async def test_a_comparison_names_what_differs_and_repairs_it(both: Both) -> None:
+    for name in ("same", "missing", "bytes", "facts", "rotten"):
+        await both.put(SUPABASE, name, name.encode())
+    await copy_storage(both.carrier, ISOBASE)
+    assert (await verify_storage(both.carrier, ISOBASE, depth=Depth.BYTES)).is_equal
+    await both.isobase.remove(BUCKET, ["missing"])
+    await both.put(ISOBASE, "bytes", b"other")
+    await both.put(ISOBASE, "extra", b"extra")
+    both.side(ISOBASE).query("update storage.objects set owner_id = 'somebody' where name = 'facts'")
+    rot(both, b"rotten")
+    report = await verify_storage(both.carrier, ISOBASE, buckets=[BUCKET])
+    found = {trouble.key: trouble.what for trouble in report.troubles}
+    assert found == {
+        "missing": Difference.MISSING,
+        "bytes": Difference.BYTES,
+        "extra": Difference.EXTRA,
+        "facts": Difference.FACTS,
+    }
+    deep = await verify_storage(both.carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES)
+    assert {trouble.key for trouble in deep.troubles} == {*found, "rotten"}
+    assert "owner_id" in next(trouble.detail for trouble in deep.troubles if trouble.key == "facts")
+    await verify_storage(both.carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES, repairs=True)
+    assert (await verify_storage(both.carrier, ISOBASE, depth=Depth.BYTES)).is_equal
+    assert both.rows(ISOBASE) == both.rows(SUPABASE)
+    assert await both.read(ISOBASE, "rotten") == b"rotten"
+
+
+async def test_an_object_that_is_written_while_it_is_looked_at_is_no_difference(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await both.put(SUPABASE, "busy.txt", b"0")
+    await copy_storage(both.carrier, ISOBASE)
+    writes = [b"1", b"2"]
+
+    async def then_written(store: Store, bucket: str, key: str) -> str | None:
+        found = await sha256_of(store, bucket, key)
+        if store is both.supabase and writes:
+            await both.put(SUPABASE, key, writes.pop(0))
+            await both.carrier.carry([Thing(ThingKind.OBJECT, bucket, (key,))], ISOBASE)
+        return found
+
+    monkeypatch.setattr("isobase_adapter.storage.verify.sha256_of", then_written)
+    report = await verify_storage(both.carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES)
+    assert report.troubles == []
+    assert writes == []
+
+
+async def test_an_object_that_the_outbox_holds_is_waited_for(both: Both) -> None:
+    await both.put(SUPABASE, "slow.txt", b"slow")
+    await both.put(SUPABASE, "lost.txt", b"lost")
+    thing = Thing(ThingKind.OBJECT, BUCKET, ("slow.txt",))
+    both.side(ISOBASE).query(
+        "insert into isobase.outbox (state, capability, target, epoch, thing, lock_number, call)"
+        " values ('pending', 'bucket:papers', 'isobase', 0, %s, %s, '{}')",
+        json.dumps(thing.as_json()),
+        thing.lock_number,
+    )
+
+    async def carry() -> None:
+        await asyncio.sleep(1.5)  # past the second look
+        await both.carrier.carry([thing], ISOBASE)
+        both.side(ISOBASE).query("delete from isobase.outbox")
+
+    carrying = asyncio.create_task(carry())
+    report = await verify_storage(both.carrier, ISOBASE, buckets=[BUCKET])
+    await carrying
+    assert [trouble.key for trouble in report.troubles] == ["lost.txt"]
+
+
+async def test_a_sync_follows_writes_and_removals_that_pass_the_adapter_by(both: Both) -> None:
+    sync = StorageSync(
+        both.carrier, lambda bucket: ISOBASE if bucket == BUCKET else None, times=SyncTimes(poll_s=0.05, sweep_s=0.5)
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(sync.run(stop))
+    try:
+        for number in range(6):
+            await both.put(SUPABASE, f"{number}.txt", str(number).encode())
+        await both.supabase.remove(BUCKET, ["0.txt"])
+        async with asyncio.timeout(20):
+            while both.rows(ISOBASE) != both.rows(SUPABASE):
+                await asyncio.sleep(0.1)
+    finally:
+        stop.set()
+        await running
+    assert sync.changed >= 5
+
+
+async def test_an_empty_bucket_of_the_target_alone_is_no_difference_and_one_with_objects_is(both: Both) -> None:
+    """Isobase makes buckets for itself; a real project has them not."""
+    alone = "alone-at-isobase"
+    both.side(ISOBASE).query("insert into storage.buckets (id, name) values (%s, %s)", alone, alone)
+    try:
+        assert (await verify_storage(both.carrier, ISOBASE, buckets=[alone])).is_equal
+        async with httpx.AsyncClient(timeout=30) as http:
+            key = both.side(ISOBASE).service_role_key
+            url = f"{both.side(ISOBASE).url}/storage/v1/object/{alone}/x.txt"
+            headers = {"authorization": f"Bearer {key}"}
+            (await http.post(url, headers=headers, content=b"x")).raise_for_status()
+            report = await verify_storage(both.carrier, ISOBASE, buckets=[alone])
+            assert ([one.key for one in report.troubles], report.settings_differ) == (["x.txt"], [alone])
+            (await http.delete(url, headers=headers)).raise_for_status()
+    finally:
+        both.side(ISOBASE).query(
+            "do $$ begin set local storage.allow_delete_query = 'true';"
+            f" delete from storage.buckets where id = '{alone}'; end $$"
+        )

@@ -1,0 +1,1 @@
+"""A Supabase of its real servers, as the side that an app leaves: ``make test-adapter-upstream``."""
