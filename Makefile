@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 PYTEST_ARGS ?=
-# How many processes run the suite; each has a PostgreSQL of its own. 0: none beside pytest itself.
-TEST_PROCESSES ?= 2
+# How many processes run the suite; each has a PostgreSQL of its own. 0: none beside pytest itself. Tests wait for servers
+# most of the time: two for each core keep the cores busy.
+TEST_PROCESSES ?= 4
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test test-aws-cli test-deps test-storage-s3 chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk test-differential test-differential-auth test-differential-storage test-differential-images lint format docs clean bench-start bench-rest bench-auth bench-storage bench-realtime check-realtime-policies fuzz-realtime suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js suite-storage-py suite-postgrest suite-postgrest-js suite-postgrest-py suite-storage-server suite-realtime-check suite-realtime-py bench-images test-differential-realtime sync sdk-compliance suite-supabase-py test-sdk-storage-upstream test-sdk-auth-upstream test-sdk-upstream bench-sdk
+.PHONY: help install start test-deps test test-differential test-differential-auth test-differential-images chaos-storage chaos-realtime chaos-realtime-transactions chaos-realtime-cluster chaos-sdk check-realtime-policies fuzz-realtime test-differential-storage test-differential-realtime test-storage-s3 test-aws-cli adapter-move planted-adapter chaos-adapter test-adapter-contract check-adapter-model lint format sync sdk-compliance docs bench-start bench-rest bench-auth bench-storage bench-realtime bench-sdk bench-adapter bench-images suite-supabase-js suite-auth-js suite-auth-js-docker suite-auth-js-browser suite-auth-py suite-storage-acceptance suite-storage-js test-sdk-auth-upstream test-sdk-storage-upstream test-sdk-upstream suite-storage-py suite-storage-server suite-realtime-check suite-realtime-py suite-supabase-py suite-supabase-py-adapter suite-postgrest suite-postgrest-js suite-postgrest-py clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-26s %s\n", $$1, $$2}'
 
 $(BIN)/isobase: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Isobase needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
@@ -28,6 +29,8 @@ start: install ## first command: bring the whole stack up on embedded PostgreSQL
 test-deps: install ## install what the suite needs beside Python (npm packages; Node.js itself where missing)
 	scripts/test-deps
 
+# Hundreds of processes are started: each would compile every module for itself.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: test-deps ## second command: run the whole suite
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
@@ -73,6 +76,22 @@ test-storage-s3: test-deps ## run storage's tests on the S3 backend; ENDPOINT=UR
 test-aws-cli: install ## run the aws command line against storage's S3 protocol (installs it in .venv-aws-cli; about a minute)
 	scripts/test-aws-cli $(PYTEST_ARGS)
 
+adapter-move: install ## move the sample app by the operators commands, to complete and back to off, while twenty users write (FACTS=100 in each stage; 5 minutes)
+	ISOBASE_ADAPTER_MOVE_FACTS=$(or $(FACTS),100) $(BIN)/python -m pytest -n0 -rP tests/adapter/app/test_whole_move.py $(PYTEST_ARGS)
+
+planted-adapter: install ## plant bugs on one side of a move, one by one, and see that status names each and cutover refuses (2 minutes)
+	ISOBASE_PLANTED_EACH=1 $(BIN)/python -m pytest -n0 tests/adapter/planted $(PYTEST_ARGS)
+
+comma := ,
+chaos-adapter: install ## kill the app, both servers, both databases and the drainer, and cut networks, while an app moves (RUNS=200 FIRST_SEED=1; 12 minutes)
+	ISOBASE_ADAPTER_CHAOS_RUNS=$(or $(RUNS),200) ISOBASE_ADAPTER_CHAOS_FIRST_SEED=$(or $(FIRST_SEED),1) $(BIN)/python -m pytest -n0 -s tests/adapter/app/test_chaos.py $(PYTEST_ARGS)
+
+test-adapter-contract: install ## run the contract's scenarios through a migration client in every stage, against the official client (STAGES=dual_write,live,...; 15 minutes)
+	ISOBASE_CONTRACT_STAGES=$(or $(STAGES),off$(comma)dual_write$(comma)shadow_read$(comma)live$(comma)ramp_down$(comma)complete) $(BIN)/python -m pytest -n0 tests/sdk/contract/test_migration_stages.py $(PYTEST_ARGS)
+
+check-adapter-model: install ## explore the adapter's write protocol within large bounds (STATES=2500000 per scenario; 15 minutes)
+	ISOBASE_MODEL_SIZE=large ISOBASE_MODEL_STATES=$(or $(STATES),2500000) $(BIN)/python -m pytest -n0 -rP --timeout 3600 tests/adapter/model $(PYTEST_ARGS)
+
 lint: install ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -113,6 +132,9 @@ bench-realtime: install ## measure realtime: broadcasts, row changes, joins, pre
 bench-sdk: install ## measure the Python client beside supabase-py: calls, memory of channels, streams (about 12 minutes; BENCH_ARGS="--only calls")
 	$(BIN)/python -m benchmarks.sdk $(BENCH_ARGS)
 
+bench-adapter: install ## measure the move from Supabase: copy beside plain COPY, verify beside a plain read (needs psql), what a call costs more in each stage (6 minutes)
+	$(BIN)/python -m benchmarks.adapter $(BENCH_ARGS)
+
 bench-images: install ## measure transformed images, beside a running imgproxy where BENCH_ARGS names one (needs wrk; under a minute)
 	$(BIN)/python -m benchmarks.images $(BENCH_ARGS)
 
@@ -147,6 +169,9 @@ test-sdk-upstream: install ## test the client's data, auth and realtime with the
 	SUPABASE_UPSTREAM_URL="$(URL)" SUPABASE_UPSTREAM_ANON_KEY="$(ANON_KEY)" SUPABASE_UPSTREAM_SERVICE_ROLE_KEY="$(SERVICE_ROLE_KEY)" SUPABASE_UPSTREAM_JWT_SECRET="$(JWT_SECRET)" SUPABASE_UPSTREAM_DATABASE_URL="$(DATABASE_URL)" \
 	POSTGREST_UPSTREAM_BINARY="$(POSTGREST)" GOTRUE_UPSTREAM_BINARY="$(GOTRUE)" REALTIME_UPSTREAM_URL="$(REALTIME)" REALTIME_UPSTREAM_DATABASE_URL="$(REALTIME_DATABASE_URL)" scripts/test-sdk-upstream $(PYTEST_ARGS)
 
+test-adapter-upstream: install ## test the adapter with Supabase's own servers as the side that is left; the script says which variables name them (MOVE_FACTS=100 for the whole move)
+	MOVE_FACTS="$(MOVE_FACTS)" scripts/test-adapter-upstream $(PYTEST_ARGS)
+
 suite-storage-py: install ## run storage3's own suite (Python); CHECKOUT=a supabase-py checkout, CLIENT=isobase for this client
 	CLIENT="$(CLIENT)" scripts/suite-storage-py $(CHECKOUT) $(SUITE_ARGS)
 
@@ -161,6 +186,9 @@ suite-realtime-py: install ## run realtime-py's own suite (Python); CHECKOUT=pat
 
 suite-supabase-py: install ## run the suites of supabase-py's packages supabase and functions; CHECKOUT=its repository, CLIENT=isobase for ours
 	CLIENT="$(CLIENT)" scripts/suite-supabase-py $(CHECKOUT) $(SUITE_ARGS)
+
+suite-supabase-py-adapter: install ## run supabase-py's suites through a migration client in every stage, beside the official client; CHECKOUT=its repository STAGES=off,live PARTS=auth,storage (20 minutes)
+	PYTHONPATH=. $(BIN)/python -m scripts.adapter_suite.run $(CHECKOUT) $(if $(STAGES),--stages $(STAGES)) $(if $(PARTS),--parts $(PARTS)) $(SUITE_ARGS)
 
 suite-postgrest: install ## run PostgREST's own spec suite; MIRROR=bare clone of its repository, TAG=its release
 	$(BIN)/python scripts/suite_postgrest.py $(MIRROR) $(if $(TAG),--tag $(TAG)) $(SUITE_ARGS)

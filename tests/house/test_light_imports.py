@@ -50,6 +50,18 @@ def test_importing_the_client_imports_nothing_but_its_names() -> None:
     } == {"isobase", "isobase.version"}
 
 
+def test_importing_the_adapter_imports_nothing_but_its_names() -> None:
+    before = modules_after("import importlib, typing")
+    loaded = modules_after("import importlib, typing, isobase_adapter") - before
+    roots = {name.partition(".")[0] for name in loaded}
+    assert roots - sys.stdlib_module_names == {"isobase_adapter"}
+
+
+def test_the_command_starts_without_the_adapter() -> None:
+    loaded = {name.partition(".")[0] for name in modules_after("import isobase_deploy.cli")}
+    assert loaded & {"isobase_adapter", "supabase", "asyncpg", "openfeature", "rich"} == set()
+
+
 MAKES_A_CLIENT = "import isobase; client = isobase.create_client('http://localhost:1', 'sb_publishable_key')"
 
 

@@ -34,7 +34,22 @@ def test_every_listed_name_can_be_imported(package: str) -> None:
 def test_the_clients_public_names_are_these() -> None:
     own = {"CallCancelled", "Cancellation", "DeadlineExceeded", "IsobaseAPIError", "SyncClientOptions", "call_options"}
     assert set(isobase.__all__) == set(supabase.__all__) | own
-    assert set(isobase_adapter.__all__) == {"Stage"}
+    assert set(isobase_adapter.__all__) == {
+        "Answer",
+        "AsyncMigrationClient",
+        "BreakerSettings",
+        "Capability",
+        "MigrationClient",
+        "MigrationSettings",
+        "RpcKind",
+        "RpcRule",
+        "SettingsError",
+        "Side",
+        "Stage",
+        "answered",
+        "create_async_migration_client",
+        "create_migration_client",
+    }
 
 
 def test_one_version_everywhere() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isobase_deploy.cli.parser_gen import add_gen
+from isobase_deploy.cli.parser_migrate import add_migrate
 from isobase_deploy.cli.parser_storage import add_storage
 
 __all__ = ["build_parser", "parse"]
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_keys(commands)
     add_gen(commands, _add_project_flags)
     add_storage(commands, _add_project_flags)
+    add_migrate(commands)
     return parser
 
 

@@ -10,9 +10,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +123,8 @@ def _serve_locked(
 ) -> int:
     database = ProjectDatabase(project)
     output.step("Starting PostgreSQL" if project.settings.is_embedded else "Connecting to PostgreSQL")
+    if project.settings.is_embedded:
+        _import_ahead(names)
     # On this thread and before the event loop: the kernel ties the server's life to the thread that started it.
     database.start()
     try:
@@ -136,6 +140,22 @@ def _serve_locked(
         if project.settings.is_embedded:
             output.step("Stopping PostgreSQL")
         database.stop()
+
+
+def _import_ahead(names: tuple[str, ...]) -> None:
+    """Read the services' modules in a thread of its own while PostgreSQL starts, which is mostly waiting."""
+
+    def read() -> None:
+        # What cannot be imported says so where it is needed.
+        with contextlib.suppress(ImportError):
+            for module in (
+                "isobase_deploy.gateway",
+                "isobase_deploy.http_server",
+                *(f"isobase_services.{name}.service" for name in names),
+            ):
+                import_module(module)
+
+    threading.Thread(target=read, name="import ahead", daemon=True).start()
 
 
 def _serve_in_workers(serving: _Serving, database: ProjectDatabase, count: int) -> int:
