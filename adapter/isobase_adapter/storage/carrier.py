@@ -24,7 +24,7 @@ from isobase_adapter.carrying import Unsettling
 from isobase_adapter.contracts import Carried, Conflict, Fence
 from isobase_adapter.sides import Side
 from isobase_adapter.storage.facts import ObjectFacts, differing_columns, have_equal_bytes, md5_of_etag
-from isobase_adapter.storage.store import BucketMissing, ObjectMoved, Store
+from isobase_adapter.storage.store import BucketMissing, NameRefused, ObjectMoved, Store, StoreError
 from isobase_adapter.storage.walk import difference_of, differing_keys
 from isobase_adapter.things import Thing, ThingKind
 
@@ -47,6 +47,10 @@ class BytesDiffer(Exception):
 
 class BytesMissing(Exception):
     """The source has the object's row, but not its bytes, or others than the row says."""
+
+
+ABOUT_ONE_OBJECT = (BytesDiffer, BytesMissing, ObjectMoved, NameRefused, StoreError)
+"""What says nothing of the other objects of a bucket."""
 
 
 class ObjectCarrier:
@@ -216,19 +220,32 @@ class ObjectCarrier:
     # Whole buckets
 
     async def _sweep(self, bucket: str, work: _Work) -> int:
-        """Carry whatever differs; a key that looks different for a moment only is found equal under its lock."""
+        """Carry whatever differs; a key that looks different for a moment only is found equal under its lock.
+
+        What cannot be carried of one object is raised when all others were.
+        """
         changed, batch = 0, list[Thing]()
+        failed: Exception | None = None
 
         async def flush() -> None:
-            nonlocal changed
-            changed += sum(await asyncio.gather(*(self._carry_object(thing, work) for thing in batch)))
+            nonlocal changed, failed
+            done = await asyncio.gather(*(self._carry_object(thing, work) for thing in batch), return_exceptions=True)
             batch.clear()
+            for outcome in done:
+                if isinstance(outcome, ABOUT_ONE_OBJECT):
+                    failed = failed or outcome
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    changed += outcome
 
         async for key, _ in differing_keys(work.source, work.target, bucket):
             batch.append(Thing(ThingKind.OBJECT, bucket, (key,)))
             if len(batch) >= 4 * PARALLEL_TRANSFERS:
                 await flush()
         await flush()
+        if failed is not None:
+            raise failed
         return changed
 
     async def _carry_bucket(self, thing: Thing, work: _Work) -> int:

@@ -1,7 +1,8 @@
 """Compares buckets and objects of both sides by size and checksum, names what differs, and repairs it where asked.
 
 An object is blamed only when it still differs at a second look, a moment later, was not written during that look, and
-waits in no outbox: a write on its way is no difference.
+waits in no outbox: a write on its way is no difference. One that a side does not give (its server fails at it, its name
+fits into no URL) is asked for again, then named as not readable, and the others are gone on with.
 ``Depth.BYTES`` reads every object on both sides and compares SHA-256; ``Depth.UNSURE`` reads those alone whose ETag is no
 checksum (they came in parts).
 """
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 import asyncpg
+import httpx
 
 from isobase_adapter.contracts import Fence
 from isobase_adapter.reasons import reason_of
@@ -21,6 +23,7 @@ from isobase_adapter.sides import Side
 from isobase_adapter.storage.carrier import ObjectCarrier, sha256_of
 from isobase_adapter.storage.facts import ObjectFacts, differing_columns
 from isobase_adapter.storage.report import BucketReport, Progress, StorageReport, Trouble
+from isobase_adapter.storage.store import NameRefused, StoreAway, StoreError
 from isobase_adapter.storage.walk import Difference, difference_of, walked
 from isobase_adapter.things import Thing, ThingKind
 
@@ -37,6 +40,13 @@ select t ->> 'kind' as kind, t -> 'key' ->> 0 as key
  where o.state <> 'dead' and t ->> 'resource' = $1
    and (t ->> 'kind' = 'objects' or t ->> 'kind' = 'object' and t -> 'key' ->> 0 = any($2::text[]))
 """
+UNREADABLE_LOOKS = 3
+"""So often is looked at an object that cannot be read, the first look not counted."""
+AWAY_IN_A_ROW = 5
+"""After so many objects, one behind the other, of which a side gave nothing, the side is taken for away."""
+LOST = (StoreAway, httpx.TransportError)
+"""What is said of one object, or of a side that is away."""
+NOT_READ = (StoreError, NameRefused, *LOST)
 LOOK_AGAIN_OBJECTS = 500
 """So many suspects are gathered before they are looked at again together."""
 
@@ -62,7 +72,8 @@ async def verify_storage(
     """Compare ``target`` with the other side, which is taken for right.
 
     buckets: ids, None: all of either side; empty ones that ``target`` alone has are no difference. repairs: carry what
-    differs to ``target``; what then is equal is not in the report's differences. Raises the sides' errors of listing.
+    differs to ``target``; what then is equal is not in the report's differences. Raises the sides' errors of listing, and
+    those of reading where a side gives nothing any more.
     """
     source, there = carrier.store(target.other), carrier.store(target)
     report = StorageReport()
@@ -108,6 +119,7 @@ class _Comparison:
         self._depth = depth
         self._repairs = repairs
         self._fence = fence
+        self._lost_in_a_row = 0
 
     async def run(self, progress: Progress) -> None:
         """Go through the bucket."""
@@ -117,15 +129,24 @@ class _Comparison:
             assert facts is not None
             self._one.seen_objects += 1
             self._one.seen_bytes += facts.size_bytes or 0
-            if await self._difference(one, other) is not None:
+            if await self._is_suspect(one, other):
                 suspects.append(facts.key)
-            if len(suspects) >= LOOK_AGAIN_OBJECTS:
+            if len(suspects) >= LOOK_AGAIN_OBJECTS or self._lost_in_a_row >= AWAY_IN_A_ROW:
                 await self._look_again(suspects)
                 suspects = []
             if self._one.seen_objects % 500 == 0:
                 progress(self._one)
         await self._look_again(suspects)
         progress(self._one)
+
+    async def _is_suspect(self, one: ObjectFacts | None, other: ObjectFacts | None) -> bool:
+        try:
+            found = await self._difference(one, other)
+        except NOT_READ as error:
+            self._lost_in_a_row = self._lost_in_a_row + 1 if isinstance(error, LOST) else 0
+            return True
+        self._lost_in_a_row = 0
+        return found is not None
 
     async def _difference(self, one: ObjectFacts | None, other: ObjectFacts | None) -> Difference | None:
         found = difference_of(one, other)
@@ -137,15 +158,14 @@ class _Comparison:
         return None if sums[0] == sums[1] and sums[0] is not None else Difference.BYTES
 
     async def _look_again(self, keys: list[str]) -> None:
+        self._lost_in_a_row = 0
         looks, give_up_at = 0, time.monotonic() + ON_ITS_WAY_S
         while keys:
             await asyncio.sleep(SECOND_LOOK_S)
             looks += 1
             # Asked first: what has left the outbox by now is seen at both sides by the look after it.
             waiting = await self._waiting(keys) if time.monotonic() < give_up_at else set()
-            keys = [
-                key for key in keys if key in waiting or await self._is_on_its_way(key, is_last_look=looks >= LOOKS)
-            ]
+            keys = [key for key in keys if key in waiting or await self._is_to_see_again(key, looks)]
 
     async def _waiting(self, keys: list[str]) -> set[str]:
         """Give those of ``keys`` that the outbox holds, where its database is known."""
@@ -160,37 +180,55 @@ class _Comparison:
             return set(keys)
         return {row["key"] for row in rows}
 
-    async def _is_on_its_way(self, key: str, *, is_last_look: bool) -> bool:
-        """Whether an object that differs is written just now; blames or repairs it where it differs and is not."""
-        one, other = await self._facts(key)
-        found = await self._difference(one, other)
+    async def _is_to_see_again(self, key: str, looks: int) -> bool:
+        """Whether an object is written just now, or may be readable in a moment; else blames or repairs it."""
+        try:
+            one, other = await self._facts(key)
+            found = await self._difference(one, other)
+            written_since = found is not None and _written(*await self._facts(key)) != _written(one, other)
+        except NOT_READ as error:
+            if looks < UNREADABLE_LOOKS and not isinstance(error, NameRefused):
+                return True
+            self._lost_in_a_row = self._lost_in_a_row + 1 if isinstance(error, LOST) else 0
+            if self._lost_in_a_row >= AWAY_IN_A_ROW:
+                raise  # This is not about one object.
+            if self._repairs:
+                await self._repair(key, is_whole=True)
+            else:
+                self._blame(key, Difference.UNREADABLE, (reason_of(error),))
+            return False
+        self._lost_in_a_row = 0
         if found is None:
             return False
-        if not is_last_look and _written(*await self._facts(key)) != _written(one, other):
+        if written_since and looks < LOOKS:
             return True
         if self._repairs:
-            await self._repair(self._one.bucket, key, found)
+            # Facts may say that bytes are equal.
+            await self._repair(key, is_whole=found is Difference.BYTES)
             return False
-        columns = differing_columns(one, other) if one is not None and other is not None else []
-        self._one.differing_objects += 1
-        self._report.add(Trouble(self._one.bucket, key, str(found), tuple(columns)))
+        self._blame(key, found, differing_columns(one, other) if one is not None and other is not None else ())
         return False
+
+    def _blame(self, key: str, found: Difference, detail: Sequence[str]) -> None:
+        self._one.differing_objects += 1
+        self._report.add(Trouble(self._one.bucket, key, str(found), tuple(detail)))
 
     async def _facts(self, key: str) -> tuple[ObjectFacts | None, ObjectFacts | None]:
         bucket = self._one.bucket
         return await self._source.object(bucket, key), await self._target.object(bucket, key)
 
-    async def _repair(self, bucket: str, key: str, found: Difference) -> None:
-        thing = Thing(ThingKind.OBJECT, bucket, (key,))
+    async def _repair(self, key: str, *, is_whole: bool) -> None:
+        """Carry an object, its bytes too where ``is_whole``; they are read at the target afterwards."""
+        thing = Thing(ThingKind.OBJECT, self._one.bucket, (key,))
         try:
-            if found is Difference.BYTES:
-                # Facts may say that it is equal.
+            if is_whole:
                 await self._carrier.carry_anew(thing, self._target_side, fence=self._fence)
+                await self._difference(*await self._facts(key))
             else:
                 await self._carrier.carry([thing], self._target_side, fence=self._fence)
         except Exception as error:  # noqa: BLE001 - one object's failure is reported, and the others go on
             self._one.failed_objects += 1
-            self._report.add(Trouble(bucket, key, reason_of(error)))
+            self._report.add(Trouble(self._one.bucket, key, reason_of(error)))
         else:
             self._one.carried_objects += 1
 

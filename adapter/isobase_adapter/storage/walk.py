@@ -21,6 +21,8 @@ class Difference(StrEnum):
     BYTES = "bytes"
     FACTS = "facts"
     """Its bytes are equal; type, cache control, metadata, owner or times are not."""
+    UNREADABLE = "unreadable"
+    """A side does not give it, so nobody knows."""
 
 
 async def walked(

@@ -123,7 +123,11 @@ class Everything:
                 ("bucket", "object", "difference"),
                 [
                     *((bucket, "", "its settings differ") for bucket, r in self.objects.items() if r.settings_differ),
-                    *((t.bucket, t.key, t.what) for r in self.objects.values() for t in r.troubles),
+                    *(
+                        (t.bucket, t.key, ": ".join([t.what, *t.detail]))
+                        for r in self.objects.values()
+                        for t in r.troubles
+                    ),
                 ],
             ),
             Section(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from isobase_adapter.sides import Side
-from isobase_adapter.storage.carrier import sha256_of
+from isobase_adapter.storage.carrier import ObjectCarrier, sha256_of
 from isobase_adapter.storage.copy import CopyOrder, copy_storage
 from isobase_adapter.storage.report import BucketReport
-from isobase_adapter.storage.store import Store
+from isobase_adapter.storage.store import Store, StoreError
 from isobase_adapter.storage.sync import StorageSync, SyncTimes
 from isobase_adapter.storage.verify import Depth, verify_storage
 from isobase_adapter.storage.walk import Difference
 from isobase_adapter.things import Thing, ThingKind
+from isobase_adapter.verify.keeping import of_bucket
 from tests.adapter.storage.conftest import BUCKET, Both
 
 SUPABASE, ISOBASE = Side.SUPABASE, Side.ISOBASE
@@ -119,6 +122,107 @@ async def test_a_comparison_names_what_differs_and_repairs_it(both: Both) -> Non
     assert (await verify_storage(both.carrier, ISOBASE, depth=Depth.BYTES)).is_equal
     assert both.rows(ISOBASE) == both.rows(SUPABASE)
     assert await both.read(ISOBASE, "rotten") == b"rotten"
+
+
+class Failing(httpx.AsyncBaseTransport):
+    """Answers downloads of some objects with a server's error, as often as ``times`` says; all else is passed on."""
+
+    def __init__(self, times: dict[str, int], *, status: int = 500, without_answer: bool = False) -> None:
+        self.times = times
+        self.asked: list[str] = []
+        self._status = status
+        self._is_without_answer = without_answer
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        key = request.url.path.rpartition("/")[2]
+        if request.method == "GET" and self.times.get(key, 0) > 0:
+            self.times[key] -= 1
+            self.asked.append(key)
+            if self._is_without_answer:
+                raise httpx.ReadError("cut", request=request)
+            return httpx.Response(self._status, json={"message": "an inner text"}, request=request)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@asynccontextmanager
+async def failing_downloads(both: Both, side: Side, failing: Failing) -> AsyncIterator[ObjectCarrier]:
+    """The carrier of both sides, with downloads from ``side`` that fail."""
+    stack, store = both.side(side), both.carrier.store(side)
+    async with httpx.AsyncClient(transport=failing, timeout=30) as http:
+        stores = {one: both.carrier.store(one) for one in Side}
+        stores[side] = Store(side, http, stack.url, stack.service_role_key, store.pool)
+        yield ObjectCarrier(stores[SUPABASE], stores[ISOBASE])
+
+
+@pytest.fixture
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isobase_adapter.storage.verify.SECOND_LOOK_S", 0.05)
+
+
+@pytest.mark.usefixtures("short_looks")
+@pytest.mark.parametrize("status", [500, 503])
+async def test_an_object_that_a_side_does_not_give_is_named_and_holds_nothing_up(both: Both, status: int) -> None:
+    for name in ("a", "broken", "hiccup", "z"):
+        await both.put(SUPABASE, name, name.encode())
+    await copy_storage(both.carrier, ISOBASE)
+    await both.put(ISOBASE, "z", b"other")
+    failing = Failing({"broken": 1000, "hiccup": 1}, status=status)
+    async with failing_downloads(both, SUPABASE, failing) as carrier:
+        report = await verify_storage(carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES)
+    found = {trouble.key: trouble.what for trouble in report.troubles}
+    assert found == {"broken": Difference.UNREADABLE, "z": Difference.BYTES}
+    (detail,) = next(trouble.detail for trouble in report.troubles if trouble.key == "broken")
+    assert str(status) in detail
+    assert not report.is_equal
+    assert sum(one.differing_objects for one in report.buckets) == 2
+    assert failing.asked.count("broken") >= 3
+    kept = of_bucket(BUCKET, report, Depth.BYTES)
+    assert not kept.is_equal
+    assert any(line.startswith("object broken: unreadable") for line in kept.named)
+
+
+@pytest.mark.usefixtures("short_looks")
+async def test_a_repair_brings_the_bytes_anew_that_the_target_does_not_give(both: Both) -> None:
+    for name in ("a", "broken"):
+        await both.put(SUPABASE, name, name.encode())
+    await copy_storage(both.carrier, ISOBASE)
+    # The looks fail; the reading after the repair does not.
+    async with failing_downloads(both, ISOBASE, Failing({"broken": 4})) as carrier:
+        report = await verify_storage(carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES, repairs=True)
+    assert report.is_equal
+    assert [one.carried_objects for one in report.buckets] == [1]
+    async with failing_downloads(both, SUPABASE, Failing({"broken": 1000})) as carrier:
+        report = await verify_storage(carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES, repairs=True)
+    assert not report.is_equal
+    assert [(one.key, one.what.split(":")[0]) for one in report.troubles] == [("broken", "StoreError")]
+    assert await both.read(ISOBASE, "broken") == b"broken"
+
+
+@pytest.mark.usefixtures("short_looks")
+async def test_a_side_that_gives_nothing_any_more_ends_the_comparison(both: Both) -> None:
+    names = [f"{number:02}" for number in range(20)]
+    for name in names:
+        await both.put(SUPABASE, name, name.encode())
+    await copy_storage(both.carrier, ISOBASE)
+    failing = Failing(dict.fromkeys(names[2:], 1000), without_answer=True)
+    async with failing_downloads(both, SUPABASE, failing) as carrier:
+        with pytest.raises(httpx.ReadError):
+            await verify_storage(carrier, ISOBASE, buckets=[BUCKET], depth=Depth.BYTES)
+    assert names[10] not in failing.asked
+
+
+async def test_a_sweep_carries_all_others_before_it_says_which_object_failed(both: Both) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    for name in names:
+        await both.put(SUPABASE, name, name.encode())
+    async with failing_downloads(both, SUPABASE, Failing({"03": 1000})) as carrier:
+        with pytest.raises(StoreError):
+            await carrier.carry([Thing(ThingKind.OBJECTS, BUCKET)], ISOBASE)
+    assert [row[0] for row in both.rows(ISOBASE)] == [name for name in names if name != "03"]
 
 
 async def test_an_object_that_is_written_while_it_is_looked_at_is_no_difference(
