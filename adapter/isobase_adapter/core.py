@@ -89,7 +89,7 @@ class Core:
         self.parts = parts = self._make(self.settings, self.addresses, self.metrics)
         self._starting: Any = None
         self._is_started = False
-        self.breakers = Breakers(self.settings.breaker, self.tell)
+        self.breakers = Breakers(self.settings.breaker, self.tell, writes=self.settings.write_breaker)
         parts.is_well = Probe(self.breakers, str(self.addresses.base(Side.ISOBASE)), self.settings.isobase_key).is_well
         self._sides: dict[str, Side] = {}
         parts.control.on_change(self._heard_writers)

@@ -72,7 +72,7 @@ class RpcRule:
 
 @dataclass(slots=True, frozen=True)
 class BreakerSettings:
-    """When a side counts as down for a capability, and when it is tried again."""
+    """When a side counts as down for a capability's reads or writes, and when it is tried again."""
 
     window_s: float = 30.0
     """Seconds of calls that are looked at."""
@@ -147,6 +147,9 @@ class MigrationSettings:
     (``ISOBASE_MIGRATION_RECOVERY``: ``on`` or ``off``).
     """
     breaker: BreakerSettings = BreakerSettings()
+    """When reads, and writes, count as failing at Isobase in stage ``live``; each kind is judged by itself."""
+    write_breaker: BreakerSettings | None = None
+    """For writes, where it is to be another than ``breaker``: an open one moves the writer, for everybody."""
     rpc: Mapping[str, RpcRule] = field(default_factory=dict)
     """Rules by ``schema.function`` (or a pattern with ``*`` at its end)."""
 

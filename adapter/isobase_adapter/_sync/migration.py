@@ -46,8 +46,8 @@ class Migration:
         """Give what this client counted since it was made, by name and capability: reads, writes, fallback_reads ..."""
         return self._core.metrics.counts()
 
-    def breakers(self) -> dict[str, dict[str, BreakerState]]:
-        """Give the breakers' states, by capability and side."""
+    def breakers(self) -> dict[str, dict[str, dict[str, BreakerState]]]:
+        """Give the breakers' states, by capability, side and kind of calls (``reads``, ``writes``)."""
         return self._core.breakers.states()
 
     def drain(self, timeout_s: float = 30.0) -> Drained:

@@ -24,7 +24,7 @@ from isobase_adapter.auth.calls import AuthCall, AuthKind, auth_call, users_in
 from isobase_adapter.auth.carrier import UserCarrier
 from isobase_adapter.auth.errors import UserConflict
 from isobase_adapter.auth.strangers import is_stranger, made_the_code, strangers_of
-from isobase_adapter.breakers import Breakers, is_unavailable
+from isobase_adapter.breakers import Breakers, CallKind, is_unavailable
 from isobase_adapter.capabilities import Capability, Kind
 from isobase_adapter.contracts import Event, Snapshot
 from isobase_adapter.failures import DATABASE_FAILURES
@@ -122,6 +122,7 @@ class AuthFamily:
         tried = yield from self._tried(request, asked, acted)
         if isinstance(tried, httpx.Response) and not is_unavailable(tried):
             return mark(tried, Answer(Side.ISOBASE, CAPABILITY, acted.stage))
+        is_behind = yield from self._lacks(Side.SUPABASE)  # before the read: what comes meanwhile is not in its answer
         try:
             answer = yield from self._ask(Side.SUPABASE, request, asked, acted)
         except httpx.TransportError:
@@ -129,7 +130,6 @@ class AuthFamily:
             return self._failed(tried, acted)
         if is_unavailable(answer):
             return self._failed(tried, acted)
-        is_behind = yield from self._lacks(Side.SUPABASE)
         return self._fallen_back("read", answer, tried, acted, is_behind=is_behind)
 
     def _lacks(self, side: Side) -> Flow[bool]:
@@ -186,19 +186,21 @@ class AuthFamily:
         self, request: httpx.Request, asked: AuthCall, acted: Acted
     ) -> Flow[httpx.Response | httpx.TransportError]:
         """Ask Isobase within the limit, where its breaker lets the call through; give its answer, or why there is none."""
-        breaker = self._breakers.of(CAPABILITY, Side.ISOBASE)
-        if not breaker.allows():
+        gate = self._breakers.gate(
+            CAPABILITY, Side.ISOBASE, CallKind.READS if asked.kind is AuthKind.READ else CallKind.WRITES
+        )
+        if not gate.allows():
             return httpx.ConnectError("the breaker of auth at Isobase is open", request=request)
         limit_s = self._fallback_timeout_s
         try:
             answer: httpx.Response = yield from self._ask(Side.ISOBASE, request, asked, acted, limit_s)
         except httpx.TransportError as error:
-            breaker.tell(limit_s if isinstance(error, httpx.TimeoutException) else 0.0, is_failure=True)
+            gate.failed(error, limit_s)
             return error
         except BaseException:
-            breaker.forget()
+            gate.forget()
             raise
-        breaker.tell(answer.extensions[ELAPSED_EXTENSION], is_failure=is_unavailable(answer))
+        gate.answered(answer, answer.extensions[ELAPSED_EXTENSION])
         return answer
 
     def _failed(self, failure: httpx.Response | httpx.TransportError, acted: Acted) -> httpx.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ class ReadFigures:
 
 @dataclass(slots=True, frozen=True)
 class Status:
-    """How a move stands. ``breakers``: those that are not closed, as (capability, side, state, client)."""
+    """How a move stands. ``breakers``: those that are not closed, as (capability, side, calls, state, client)."""
 
     at: datetime
     since: datetime
@@ -54,7 +54,7 @@ class Status:
     version: int
     backlogs: tuple[Backlog, ...]
     reads: tuple[ReadFigures, ...]
-    breakers: tuple[tuple[str, str, str, str], ...]
+    breakers: tuple[tuple[str, str, str, str, str], ...]
     events: tuple[EventRecord, ...]
     sync: Mapping[str, Any] = field(default_factory=dict)
     """How ``isobase migrate sync`` is doing; empty where it never ran."""
@@ -114,15 +114,21 @@ def capability_from(text: str) -> Capability:
     return Capability(Kind(kind), name)
 
 
-def _open_breakers(clients: Sequence[ClientRecord]) -> list[tuple[str, str, str, str]]:
-    found = []
-    for client in clients:
-        breakers = client.state.get("breakers")
-        for capability, sides in breakers.items() if isinstance(breakers, dict) else ():
-            for side, state in sides.items() if isinstance(sides, dict) else ():
-                if state != "closed":
-                    found.append((str(capability), str(side), str(state), client.name))
-    return sorted(found)
+def _open_breakers(clients: Sequence[ClientRecord]) -> list[tuple[str, str, str, str, str]]:
+    return sorted(
+        (capability, side, calls, str(state), client.name)
+        for client in clients
+        for capability, sides in _items(client.state.get("breakers"))
+        for side, kinds in _items(sides)
+        for calls, state in _items(kinds)
+        if state != "closed"
+    )
+
+
+def _items(value: object) -> Iterator[tuple[str, object]]:
+    """What a client's word holds, which may be any JSON."""
+    if isinstance(value, dict):
+        yield from ((str(name), each) for name, each in value.items())
 
 
 def _percent(part: int, whole: int) -> float | None:

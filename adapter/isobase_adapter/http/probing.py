@@ -7,8 +7,8 @@ from time import monotonic
 
 import httpx
 
-from isobase_adapter.breaker import Breaker, BreakerState
-from isobase_adapter.breakers import Breakers, is_unavailable
+from isobase_adapter.breaker import BreakerState
+from isobase_adapter.breakers import Breakers, CallKind, is_unavailable
 from isobase_adapter.capabilities import Capability, Kind, fits
 from isobase_adapter.rows.quoting import split_resource
 from isobase_adapter.sides import Side
@@ -23,7 +23,7 @@ SMALL_QUESTIONS = ("/rest/v1/isobase_is_this_answered?limit=0", "/auth/v1/health
 
 
 class Probe:
-    """Asks one small question for each capability whose breaker is not closed.
+    """Asks one small question for each capability of whose writes the breaker is not closed.
 
     url: Isobase's, with a slash at its end. key: the publishable one.
     """
@@ -35,11 +35,14 @@ class Probe:
         self._headers = {"apikey": key, "authorization": f"Bearer {key}"}
 
     async def is_well(self, pattern: str) -> bool:
-        """Whether Isobase answers, and every breaker of the pattern's capabilities is closed or closes now."""
+        """Whether Isobase answers, and every breaker of writes of the pattern's capabilities is closed or closes now.
+
+        Those of reads are not asked: slow reads keep no writer away.
+        """
         broken = [
             _capability(name)
             for name, sides in self._breakers.states().items()
-            if Side.ISOBASE in sides and sides[Side.ISOBASE] is not BreakerState.CLOSED
+            if Side.ISOBASE in sides and sides[Side.ISOBASE][CallKind.WRITES] is not BreakerState.CLOSED
         ]
         async with httpx.AsyncClient(timeout=STEP_TIMEOUT_S) as http:
             for capability in broken:
@@ -48,7 +51,7 @@ class Probe:
             return await self._asked(http, None)
 
     async def _closes(self, http: httpx.AsyncClient, capability: Capability) -> bool:
-        breaker: Breaker = self._breakers.of(str(capability), Side.ISOBASE)
+        breaker = self._breakers.gate(str(capability), Side.ISOBASE, CallKind.WRITES).own
         for _ in range(MOST_TRIALS):
             if breaker.state is BreakerState.CLOSED:
                 return True

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from isobase_adapter.answers import Answer, mark
-from isobase_adapter.breakers import Breakers, is_unavailable
+from isobase_adapter.breakers import Breakers, CallKind, is_unavailable
 from isobase_adapter.capabilities import Capability, Kind
 from isobase_adapter.contracts import Event
 from isobase_adapter.http.classify import Call
@@ -162,26 +162,25 @@ class Reads:
     def _with_fallback(
         self, request: httpx.Request, name: str, stage: Stage, touched: frozenset[Capability]
     ) -> Flow[httpx.Response]:
-        breaker = self.breakers.of(name, Side.ISOBASE)
+        gate = self.breakers.gate(name, Side.ISOBASE, CallKind.READS)
         failure: httpx.Response | httpx.TransportError | None = None
         why = "open breaker"
-        if breaker.allows():
+        if gate.allows():
             try:
                 response = yield Send(Side.ISOBASE, request, most_step_s=self.fallback_timeout_s)
             except httpx.TransportError as error:
-                breaker.tell(
-                    self.fallback_timeout_s if isinstance(error, httpx.TimeoutException) else 0.0, is_failure=True
-                )
+                gate.failed(error, self.fallback_timeout_s)
                 failure, why = error, type(error).__name__
             except BaseException:
-                breaker.forget()
+                gate.forget()
                 raise
             else:
-                is_failure = is_unavailable(response)
-                breaker.tell(response.extensions[ELAPSED_EXTENSION], is_failure=is_failure)
-                if not is_failure:
+                if not gate.answered(response, response.extensions[ELAPSED_EXTENSION]):
                     return mark(response, Answer(Side.ISOBASE, name, stage))
                 failure, why = response, f"status {response.status_code}"
+        # Isobase may be written all the while. What somebody was told of before this read is there, or waits now; asked
+        # after it, what came meanwhile would be taken for seen.
+        is_behind = yield OnRuntime(lambda: self.backlog(touched, Side.SUPABASE))
         try:
             instead: httpx.Response = yield Send(Side.SUPABASE, request, is_streamed=failure is None)
         except httpx.TransportError:
@@ -192,7 +191,6 @@ class Reads:
             if isinstance(failure, httpx.Response):
                 return mark(failure, Answer(Side.ISOBASE, name, stage))
             raise failure
-        is_behind = yield OnRuntime(lambda: self.backlog(touched, Side.SUPABASE))
         return self._instead(instead, name, stage, why, is_behind=is_behind is not False)
 
     def _instead(

@@ -1,8 +1,9 @@
 """What becomes of a write in stage ``live`` while Isobase, which is written first, is down.
 
-A write that surely never left this process is tried again for a moment. Calls that fail open the capability's breaker;
-then the writer is moved back to Supabase, for everybody, and the write goes there. A write of which nobody knows whether
-Isobase has it is never sent elsewhere: its caller gets the error, and both sides are made equal in the background.
+A write that surely never left this process is tried again for a moment. Writes that fail or are slow, and calls of any
+kind that get no connection, open the breaker of the capability's writes; reads that are slow or fail do not. Then the
+writer is moved back to Supabase, for everybody, and the write goes there. A write of which nobody knows whether Isobase
+has it is never sent elsewhere: its caller gets the error, and both sides are made equal in the background.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from isobase_adapter.breakers import Breakers, is_unavailable
+from isobase_adapter.breakers import Breakers, CallKind, Gate
 from isobase_adapter.capabilities import Capability
 from isobase_adapter.contracts import Writer
 from isobase_adapter.metrics import Metrics
@@ -41,7 +42,7 @@ class WriteFallback:
     def lost(self, capability: Capability, route: WriteRoute) -> None:
         """Hear of an attempt at Isobase that was lost on the way and is made anew."""
         if route.falls_back:
-            self.breakers.of(str(capability), Side.ISOBASE).tell(0.0, is_failure=True)
+            self._gate(str(capability)).own.tell(0.0, is_failure=True)
 
     def guarded(
         self,
@@ -58,8 +59,8 @@ class WriteFallback:
             route, writer = acted()
             if not (route.falls_back and route.first is Side.ISOBASE):
                 return (yield from attempt())
-            breaker = self.breakers.of(name, Side.ISOBASE)
-            if not breaker.allows():
+            gate = self._gate(name)
+            if not gate.allows():
                 moved = yield OnRuntime(partial(self.fail_over, capability, writer.epoch))
                 if moved is not None:
                     self.metrics.add("fallback_writes", name)
@@ -67,17 +68,20 @@ class WriteFallback:
             try:
                 response = yield from attempt()
             except WriteNotAdmitted:
-                breaker.forget()
+                gate.forget()
                 raise
             except httpx.TransportError as error:
-                breaker.tell(0.0, is_failure=True)
+                gate.failed(error)
                 if outcome_of_error(error) is not Outcome.REFUSED or number == MOST_ATTEMPTS - 1:
                     raise
                 yield Wait(FIRST_WAIT_S * 2**number)
             except BaseException:
-                breaker.forget()
+                gate.forget()
                 raise
             else:
-                breaker.tell(response.extensions.get(ELAPSED_EXTENSION, 0.0), is_failure=is_unavailable(response))
+                gate.answered(response, response.extensions.get(ELAPSED_EXTENSION, 0.0))
                 return response
         raise AssertionError("the last attempt returns or raises")
+
+    def _gate(self, capability: str) -> Gate:
+        return self.breakers.gate(capability, Side.ISOBASE, CallKind.WRITES)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from isobase_adapter.answers import Answer, mark
-from isobase_adapter.breakers import Breakers, is_unavailable
+from isobase_adapter.breakers import Breakers, CallKind
 from isobase_adapter.capabilities import Capability
 from isobase_adapter.contracts import Event
 from isobase_adapter.http.classify import Call
@@ -66,25 +66,24 @@ class ObjectReads:
                 answer = yield Send(Side.SUPABASE, request, is_streamed=is_streamed)
                 self.metrics.add("reads_at_writer", name)
                 return mark(answer, Answer(Side.SUPABASE, name, stage, is_fallback=True)), Side.SUPABASE
-        breaker = self.breakers.of(name, Side.ISOBASE)
+        gate = self.breakers.gate(name, Side.ISOBASE, CallKind.READS)
         failure: httpx.Response | httpx.TransportError | None = None
         why = "open breaker"
-        if breaker.allows():
+        if gate.allows():
             try:
                 answer = yield Send(Side.ISOBASE, request, is_streamed=is_streamed, most_step_s=self.fallback_timeout_s)
             except httpx.TransportError as error:
-                is_late = isinstance(error, httpx.TimeoutException)
-                breaker.tell(self.fallback_timeout_s if is_late else 0.0, is_failure=True)
+                gate.failed(error, self.fallback_timeout_s)
                 failure, why = error, type(error).__name__
             except BaseException:
-                breaker.forget()
+                gate.forget()
                 raise
             else:
-                is_failure = is_unavailable(answer)
-                breaker.tell(answer.extensions[ELAPSED_EXTENSION], is_failure=is_failure)
-                if not is_failure:
+                if not gate.answered(answer, answer.extensions[ELAPSED_EXTENSION]):
                     return mark(answer, Answer(Side.ISOBASE, name, stage)), Side.ISOBASE
                 failure, why = answer, f"status {answer.status_code}"
+        # Before the read, as Isobase may be written all the while.
+        is_behind = (yield OnRuntime(lambda: self.backlog(read_from, Side.SUPABASE))) is not False
         try:
             instead: httpx.Response = yield Send(Side.SUPABASE, request, is_streamed=is_streamed)
         except httpx.TransportError:
@@ -93,7 +92,6 @@ class ObjectReads:
             if failure is not None:
                 raise failure from None
             raise
-        is_behind = (yield OnRuntime(lambda: self.backlog(read_from, Side.SUPABASE))) is not False
         self.metrics.add("fallback_reads", name)
         self.tell(Event("fallback_read", name, {"why": why, "is_behind": is_behind}))
         told = Answer(Side.SUPABASE, name, stage, is_fallback=True, is_behind=is_behind)

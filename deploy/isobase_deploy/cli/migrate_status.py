@@ -158,7 +158,7 @@ def _lines(found: Status, standing: Standing | None, unruled: Sequence[str]) -> 
         yield f"{rules_text(unruled)} while both sides are written"
     if found.breakers:
         yield ""
-        yield table(("breaker", "side", "state", "client"), found.breakers)
+        yield table(("breaker", "side", "calls", "state", "client"), found.breakers)
     if found.events:
         yield ""
         events = [

@@ -97,3 +97,81 @@ def test_a_trial_of_which_nothing_is_heard_does_not_block_it_for_ever(clock: Clo
     assert breaker.allows()
     breaker.forget()
     assert breaker.allows()
+
+
+def test_how_calls_of_another_kind_went_says_nothing_but_that_the_side_is_there(clock: Clock) -> None:
+    breaker = breaker_at(clock)
+    for _ in range(40):
+        breaker.hear(is_refused=False)
+    for _ in range(4):
+        breaker.tell(2.5, is_failure=False)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_calls_of_any_kind_that_get_no_connection_open_it(clock: Clock) -> None:
+    changes: list[Change] = []
+    breaker = breaker_at(clock, changes)
+    breaker.tell(0.1, is_failure=False)
+    for _ in range(3):
+        breaker.hear(is_refused=True)
+    assert breaker.state is BreakerState.OPEN
+    assert [change.why for change in changes] == ["3 of 4 calls got no connection"]
+
+
+def test_a_few_lost_connections_among_many_calls_of_another_kind_do_not_open_it(clock: Clock) -> None:
+    breaker = breaker_at(clock)
+    for number in range(40):
+        breaker.hear(is_refused=number % 5 == 0)
+    for _ in range(2):
+        breaker.tell(0.1, is_failure=False)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def unreached(clock: Clock) -> Breaker:
+    breaker = breaker_at(clock)
+    for _ in range(4):
+        breaker.hear(is_refused=True)
+    return breaker
+
+
+def test_what_no_connection_opened_is_closed_by_calls_of_any_kind_that_come_through(clock: Clock) -> None:
+    breaker = unreached(clock)
+    breaker.hear(is_refused=False)
+    assert not breaker.allows()  # its time is not over
+    clock.now += 10
+    breaker.hear(is_refused=False)
+    assert breaker.allows()
+    breaker.tell(0.1, is_failure=False)
+    assert (breaker.allows(), breaker.allows()) == (True, False)
+    breaker.hear(is_refused=False)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_it_stays_open_for_twice_as_long_where_another_kind_still_gets_no_connection(clock: Clock) -> None:
+    breaker = unreached(clock)
+    clock.now += 10
+    breaker.hear(is_refused=True)
+    clock.now += 19
+    assert not breaker.allows()
+    clock.now += 1
+    assert breaker.allows()
+
+
+@pytest.mark.parametrize("is_unreached", [False, True], ids=["opened by slow calls", "slow when it is tried"])
+def test_what_its_own_calls_opened_is_not_closed_by_others(clock: Clock, is_unreached: bool) -> None:
+    breaker = unreached(clock) if is_unreached else opened(clock)
+    clock.now += 10
+    assert breaker.allows()
+    breaker.tell(2.5, is_failure=False)
+    clock.now += 20
+    for _ in range(10):
+        breaker.hear(is_refused=False)
+    assert breaker.state is BreakerState.HALF_OPEN
+
+
+def test_an_own_call_that_is_tried_is_alone_while_others_are_heard(clock: Clock) -> None:
+    breaker = unreached(clock)
+    clock.now += 10
+    assert breaker.allows()
+    breaker.hear(is_refused=False)
+    assert not breaker.allows()

@@ -61,7 +61,7 @@ async def test_reads_are_answered_by_supabase_which_is_said_counted_and_told(
     assert cut_off.migration.answered.is_fallback
     assert not cut_off.migration.answered.is_behind
     assert cut_off.migration.metrics()["fallback_reads"] == {NOTES: 5}
-    assert cut_off.migration.breakers()[NOTES] == {"isobase": "open"}
+    assert cut_off.migration.breakers()[NOTES] == {"isobase": {"reads": "open", "writes": "open"}}
 
 
 async def test_an_answer_from_a_side_that_lacks_writes_says_so(cut_off: Any, clean_pair: Pair, user: User) -> None:

@@ -132,7 +132,7 @@ def test_status_is_one_screen_of_everything(call: Call, dsn: str) -> None:
         "noise_mismatched": 1,
         "dropped": 4,
     }
-    state = {"breakers": {NOTES: {"isobase": "open", "supabase": "closed"}}}
+    state = {"breakers": {NOTES: {"isobase": {"reads": "open", "writes": "closed"}}}}
     found = FoundMismatch(NOTES, "column:title", {"kind": "column", "column": "title"}, {"supabase": 1, "isobase": 2})
     call("flags", "set", NOTES, "dual_write")
     do(
@@ -159,7 +159,7 @@ def test_status_is_one_screen_of_everything(call: Call, dsn: str) -> None:
     value = json.loads(call("status", "-o", "json")[1])
     (reads,) = value["reads"]
     assert (reads["mismatch_percent"], reads["noise_percent"], len(reads["unexplained"])) == (1.5, 2.0, 1)
-    assert value["breakers"] == [[NOTES, "isobase", "open", "shop"]]
+    assert value["breakers"] == [[NOTES, "isobase", "reads", "open", "shop"]]
     (group,) = json.loads(call("flags", "mismatches", NOTES, "-o", "json")[1])["mismatches"]
     assert group["samples"] == [{"supabase": 1, "isobase": 2}] * 2
     assert call("flags", "explain", str(group["id"]), "display only")[0] == ExitCode.OK
