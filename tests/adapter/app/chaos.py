@@ -25,21 +25,24 @@ import httpx
 
 from isobase_adapter.handover import HandoverLimits
 from isobase_adapter.stages import Stage
-from tests.adapter.app.facts import found_at
-from tests.adapter.app.move import REPOSITORY, Running, dead_letters, outbox_lines
+from tests.adapter.app.deciding import Undecidable, decide
+from tests.adapter.app.move import REPOSITORY, Running, outbox_lines
 from tests.adapter.app.operating import Mover, orphans
 from tests.adapter.pair import TABLES, Pair, Proxies, SideStack
 from tests.plugins.process import IsobaseProcess
 from tests.plugins.stack import clean_environment
 from tests.plugins.wire_proxy import WireProxy
 
-__all__ = ["CALL_TIMEOUT_S", "CARRIED", "LIMITS", "SEND_WITHIN_S", "Chaos", "Conflicted", "Lost"]
+__all__ = ["CALL_TIMEOUT_S", "CARRIED", "LIMITS", "SEND_WITHIN_S", "Chaos", "Lost"]
 
 CARRIED = tuple(table for table in TABLES if table != "public.audit_log")
 """What the calls name; a trigger writes the log, and only a running ``isobase migrate sync`` sees that."""
 READY_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 90.0
 CONFLICT_DRAIN_S = 2.0
+DECIDED_DRAIN_S = 10.0
+MOST_DECISIONS = 5
+"""So often letters may die again after an operator decided about them."""
 BEFORE_S = (0.05, 0.6)
 """How long the app writes before a fault."""
 AWAY_S = (0.05, 0.7)
@@ -65,13 +68,6 @@ LIMITS = HandoverLimits(calm_s=0.5, fence_s=4.0, lock_s=3.0)
 
 class Lost(AssertionError):
     """An acknowledged write is not where it must be; the text holds its history."""
-
-
-class Conflicted(Exception):
-    """Rows that nobody knows by key were written at both sides: a dead letter of a whole waits for an operator.
-
-    Nothing is lost: what was acknowledged is at one of the sides.
-    """
 
 
 @dataclass(slots=True)
@@ -170,7 +166,7 @@ class Chaos:
             self._well_at = time.monotonic()
             await going
             await self._check(seed)
-        except (Lost, Conflicted):
+        except Lost:
             raise
         except Exception as error:
             raise RuntimeError(f"{self.told}: {type(error).__name__}: {error}; {self.app.output()}") from error
@@ -179,11 +175,12 @@ class Chaos:
         ready_at = time.monotonic()
         await self._end_leases()
         paused_at = time.monotonic()
-        await self._refuse_whole_conflicts()
+        await self._decide()
         self.pair.isobase.query("update isobase.outbox set next_at = now() where state = 'pending'")
         done = await self.mover.drain(DRAIN_TIMEOUT_S)
-        if done.waiting:
-            await self._refuse_whole_conflicts()
+        if done.waiting or done.dead:
+            await self._decide()
+            done = await self.mover.drain(DRAIN_TIMEOUT_S)
         self.told.append(
             f"paused in {paused_at - ready_at:.1f} s, drained in {time.monotonic() - paused_at:.1f} s: {done}"
         )
@@ -211,21 +208,20 @@ class Chaos:
         # Another drainer may still carry what is taken here a second time: that must do no harm.
         self.pair.isobase.query("update isobase.outbox set lease_until = now() where state = 'intent'")
 
-    async def _refuse_whole_conflicts(self) -> None:
-        """Where a whole table was written at both sides, an operator has a say: each side has what it was told."""
+    async def _decide(self) -> None:
+        """Decide about dead letters as an operator would: what was written at both sides, and a whole that was."""
         await self.mover.drain(CONFLICT_DRAIN_S)
-        dead = self.pair.isobase.query(
-            "select thing ->> 'resource' from isobase.outbox where state = 'dead' and thing ->> 'kind' in"
-            " ('table', 'users', 'objects')"
-        )
-        if not dead:
-            return
-        found = [found_at(side) for side in (self.pair.supabase, self.pair.isobase)]
-        report, kept = self.app.report(), dead_letters(self.pair)
-        here, there = [{line.partition(" ")[0]: line for line in report.lost(each, kept)} for each in found]
-        if lost := [line for name, line in here.items() if name in there and name in report.things]:
-            raise Lost("\n".join([*self.told, "lost at both sides, and a conflict of a whole:", *lost]))
-        raise Conflicted(f"{self.told[0]}: {sorted({name for (name,) in dead})} was written at both sides")
+        for _ in range(MOST_DECISIONS):
+            try:
+                is_decided = await asyncio.to_thread(
+                    decide, self.pair, self.mover.pattern, self.app.report(), self.counts
+                )
+            except Undecidable as lost:
+                raise Lost("\n".join([*self.told, "lost at both sides, and in the dead letters:", str(lost)])) from lost
+            if not is_decided:
+                return
+            self._tell("dead letters are decided about")
+            await self.mover.drain(DECIDED_DRAIN_S)
 
     def _tell(self, what: str) -> None:
         self.told.append(f"{time.time():.3f} {what}")
@@ -251,6 +247,7 @@ class Chaos:
                 await asyncio.sleep(0.1)
                 if self._well_at is not None and time.monotonic() - self._well_at > CALLS_END_S:
                     await self._end_leases()
+                    await self._decide()
                     self.app.resume()
                     self._well_at = time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import httpx
 
 from tests.adapter.pair import SideStack
 
-__all__ = ["digest", "found_at", "name_of"]
+__all__ = ["digest", "found_at", "name_of", "value_of"]
 
 
 def found_at(side: SideStack, seen: dict[tuple[str, ...], str] | None = None) -> dict[str, str]:
@@ -46,7 +47,7 @@ def found_at(side: SideStack, seen: dict[tuple[str, ...], str] | None = None) ->
     return found
 
 
-def name_of(row: dict[str, Any], table: str) -> str:
+def name_of(row: Mapping[str, Any], table: str) -> str:
     """Give the name of a row as a dead letter keeps it."""
     match table:
         case "public.notes":
@@ -57,6 +58,17 @@ def name_of(row: dict[str, Any], table: str) -> str:
             return f"lines/{row['order_id']}/{row['line_no']}"
         case _:
             return f"stock/{row['Article']}"
+
+
+def value_of(row: Mapping[str, Any], table: str) -> str:
+    """Give the value of a row as JSON has it."""
+    match table:
+        case "public.notes":
+            return str(row["body"])
+        case "public.orders":
+            return str(int(row["net"]))
+        case _:
+            return str(row["amount"])
 
 
 def digest(data: bytes) -> str:
