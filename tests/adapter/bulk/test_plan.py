@@ -15,6 +15,7 @@ from isobase_adapter.outbox.statements import MAKE_RECORDS
 from isobase_adapter.rows import catalog
 from isobase_adapter.sides import Side
 from tests.adapter.bulk.conftest import Two
+from tests.plugins.stack import DatabaseServer
 
 SERVER = {
     "version": "15.8",
@@ -50,6 +51,10 @@ async def test_a_plan_says_of_everything_whether_it_moves(two: Two) -> None:
         alter table public.notes enable always trigger always;
         create unlogged table public.quick (id int primary key);
         select lo_create(0);
+        create table public.scans (id int primary key, picture oid);
+        create function public.ask() returns text language sql as $$ select 'https://x.supabase.co/functions/v1/hello' $$;
+        create function public.hook(event jsonb) returns jsonb language sql as $$ select event $$;
+        grant execute on function public.hook(jsonb) to supabase_auth_admin;
         """
     )
     before = await two.target.fetchval("select count(*) from pg_class")
@@ -66,6 +71,12 @@ async def test_a_plan_says_of_everything_whether_it_moves(two: Two) -> None:
     assert "rpc:public.change_all" in found(plan, "function", "public.change_all()").todo
     assert found(plan, "function", "shop.total()").verdict is Verdict.WORKS
     assert found(plan, "large objects", "1").verdict is Verdict.NO
+    assert found(plan, "large objects", "1").text.endswith("public.scans.picture")
+    assert found(plan, "edge functions", "all").text.endswith("it calls some: function public.ask")
+    assert found(plan, "auth hook", "public.hook").verdict is Verdict.REMARK
+    assert {item.verdict for item in plan.items if item.kind == "dashboard"} == {Verdict.REMARK}
+    assert [item for item in plan.items if item.kind == "cron job"] == []
+    assert [item for item in plan.items if item.name.startswith("private channels")] == []
     assert found(plan, "auth", "users").text.startswith("1 users, 1 with a password")
     assert found(plan, "auth", "hashes: 2a").verdict is Verdict.WORKS
     assert found(plan, "bucket", "pictures").verdict is Verdict.WORKS
@@ -89,9 +100,63 @@ async def test_a_plan_is_a_page_a_text_and_json_without_secrets(two: Two) -> Non
     assert "http" not in page.replace("https://", "http")[:2000]
 
 
+async def test_own_policies_on_private_channels_are_told_of_the_rooms_of_isobase(two: Two) -> None:
+    await two.source.execute(
+        """
+        create policy "members" on realtime.messages for select to authenticated using (realtime.topic() = 'lobby');
+        create policy "talk" on realtime.messages for insert to authenticated with check (realtime.topic() like 'room:%');
+        """
+    )
+    item = found(await make_plan(two.dsns), "realtime", "private channels room:...")
+    assert item.verdict is Verdict.REMARK
+    assert item.text.endswith("the project's policies name such channels: talk")
+
+
+async def test_an_event_trigger_is_named_with_what_it_waits_for(two: Two, postgres: DatabaseServer) -> None:
+    await two.source.execute(
+        "create function public.on_ddl() returns event_trigger language plpgsql as $$ begin null; end $$"
+    )
+    name = two.dsns[Side.SUPABASE].rpartition("/")[2]
+    # Only a superuser may, and Supabase lets postgres.
+    postgres.execute("create event trigger watch on ddl_command_end execute function public.on_ddl()", database=name)
+    item = found(await make_plan(two.dsns), "event trigger", "watch")
+    assert (item.verdict, item.todo) == (Verdict.REMARK, "make it by hand where the target allows it")
+    assert "ddl_command_end" in item.text
+    assert "public.on_ddl" in item.text
+
+
+async def test_jobs_of_cron_are_named_without_what_they_send(two: Two) -> None:
+    await two.source.execute(
+        """
+        create schema cron;
+        create table cron.job (jobid bigint, jobname text, schedule text, active boolean, command text);
+        insert into cron.job values (1, 'clean', '0 3 * * *', true, 'delete from public.loose'),
+          (2, null, '* * * * *', false, 'select net.http_post(''https://x.supabase.co/functions/v1/tick'', ''a secret'')');
+        """
+    )
+    plan = await make_plan(two.dsns)
+    assert found(plan, "cron job", "clean").text == "schedule 0 3 * * *; it is not copied"
+    assert found(plan, "cron job", "number 2").text == (
+        "schedule * * * * *, switched off; it is not copied; it calls an edge function"
+    )
+    assert "cron job number 2" in found(plan, "edge functions", "all").text
+    assert "a secret" not in json.dumps(plan.as_json(), default=str)
+
+
+def test_settings_of_the_data_api_are_named_with_their_place_at_isobase() -> None:
+    source = Facts({"api_settings": [{"name": "pgrst.db_schemas", "value": "public, shop"}]})
+    (item,) = (item for item in judge(source, Facts()) if item.kind == "setting")
+    assert (item.name, item.verdict, item.todo) == (
+        "pgrst.db_schemas",
+        Verdict.REMARK,
+        "set [api] schemas at Isobase",
+    )
+    assert "public, shop" in item.text
+
+
 def test_what_a_project_is_named_cannot_write_the_page() -> None:
     facts = Facts({"views": [{"schema": "public", "name": "<script>alert(1)</script>", "is_materialized": False}]})
-    (item,) = judge(facts, Facts())
+    (item,) = (one for one in judge(facts, Facts()) if one.kind == "view")
     from isobase_adapter.bulk.report import Page, Section
 
     page = page_html(Page("Plan", "ok", "good", (), [Section("Works", ("Name",), [(item.name,)])]))
@@ -137,7 +202,8 @@ def test_extensions_are_looked_for_at_the_target(
 ) -> None:
     source = Facts({"extensions": [{"name": name, "version": "1", "schema": "extensions"}]})
     answers: dict[str, list[dict[str, object]]] = {key: [dict(row) for row in rows] for key, rows in target.items()}
-    assert [item.verdict for item in judge(source, Facts(answers))] == [verdict]
+    items = judge(source, Facts(answers))
+    assert [item.verdict for item in items if item.kind == "extension"] == [verdict]
 
 
 def test_tables_that_foreign_keys_tie_are_one_group() -> None:

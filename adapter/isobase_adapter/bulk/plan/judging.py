@@ -6,34 +6,15 @@ Pure: facts in, items out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from isobase_adapter.bulk.managed import PLATFORM_EXTENSIONS
+from isobase_adapter.bulk.plan.beside import beside
 from isobase_adapter.bulk.plan.facts import Facts
+from isobase_adapter.bulk.plan.items import Item, Verdict
 from isobase_adapter.bulk.report import size_text
 from isobase_adapter.bulk.written import tables_written_by
 
 __all__ = ["Item", "Verdict", "groups_of_tables", "judge"]
-
-
-class Verdict(StrEnum):
-    """How well something moves."""
-
-    WORKS = "works"
-    REMARK = "remark"
-    NO = "no"
-
-
-@dataclass(slots=True, frozen=True)
-class Item:
-    """One finding. ``todo``: what to do, empty where there is nothing."""
-
-    kind: str
-    name: str
-    verdict: Verdict
-    text: str = ""
-    todo: str = ""
 
 
 OWN_LANGUAGES = frozenset({"internal", "c", "sql", "plpgsql"})
@@ -53,6 +34,7 @@ def judge(source: Facts, target: Facts) -> list[Item]:
         *_rest(source),
         *_auth(source),
         *_storage(source),
+        *beside(source, target),
     ]
     order = [Verdict.NO, Verdict.REMARK, Verdict.WORKS]
     return sorted(items, key=lambda item: order.index(item.verdict))
@@ -238,31 +220,6 @@ def _rest(source: Facts) -> Iterator[Item]:
             Verdict.NO,
             f"of server {row['server']}",
             "make server, mapping and table by hand, or do without",
-        )
-    if source.one("large_objects").get("count"):
-        count = source.one("large_objects")["count"]
-        yield Item(
-            "large objects",
-            str(count),
-            Verdict.NO,
-            "they are not copied",
-            "move them into bytea columns or into a bucket",
-        )
-    for row in source.rows("event_triggers"):
-        yield Item(
-            "event trigger",
-            row["name"],
-            Verdict.REMARK,
-            "it is not copied",
-            "make it by hand where the target allows it",
-        )
-    for row in source.rows("cron_jobs"):
-        yield Item(
-            "cron job",
-            str(row["name"]),
-            Verdict.REMARK,
-            f"schedule {row['schedule']}; it is not copied",
-            "schedule it at the target at cutover",
         )
     if source.one("secrets").get("count"):
         yield Item(

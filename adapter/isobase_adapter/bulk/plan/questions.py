@@ -62,6 +62,7 @@ language,
        case p.provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end as volatility,
        p.prosecdef as is_security_definer, p.proconfig is not null and exists (
          select from unnest(p.proconfig) as c where c like 'search_path=%') as has_search_path,
+       p.prosrc ~ 'functions/v1|\\.functions\\.supabase\\.co' as calls_function,
        p.prorettype = 'trigger'::regtype or p.prorettype = 'event_trigger'::regtype as is_trigger,
        has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid,
        'execute') as is_callable
@@ -85,14 +86,39 @@ select n.nspname as schema, c.relname as name, s.srvname as server from pg_forei
   join pg_class as c on c.oid = t.ftrelid join pg_namespace as n on n.oid = c.relnamespace
   join pg_foreign_server as s on s.oid = t.ftserver order by 1, 2""",
     "large_objects": "select count(*) as count from pg_largeobject_metadata",
+    "large_object_columns": """
+select n.nspname || '.' || c.relname || '.' || a.attname as name
+  from pg_attribute as a join pg_class as c on c.oid = a.attrelid join pg_namespace as n on n.oid = c.relnamespace
+  join pg_type as t on t.oid = a.atttypid
+ where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and n.nspname <> all($1::text[]) and n.nspname !~ '^pg_'
+   and 'oid'::regtype in (t.oid, t.typbasetype) order by 1""",
     "event_triggers": """
-select e.evtname as name from pg_event_trigger as e join pg_proc as p on p.oid = e.evtfoid
+select e.evtname as name, e.evtevent as event, n.nspname || '.' || p.proname as function
+  from pg_event_trigger as e join pg_proc as p on p.oid = e.evtfoid
   join pg_namespace as n on n.oid = p.pronamespace where n.nspname <> all($1::text[]) order by 1""",
     "publications": """
 select p.pubname as name, p.puballtables as is_for_all,
        (select count(*) from pg_publication_tables as t where t.pubname = p.pubname)::int as tables
   from pg_publication as p where p.pubname <> 'isobase_migration' order by 1""",
-    "cron_jobs": "select jobname as name, schedule, active as is_active from cron.job order by 1",
+    "cron_jobs": """
+select coalesce(jobname, 'number ' || jobid) as name, schedule, active as is_active,
+       command ~ 'functions/v1|\\.functions\\.supabase\\.co' as calls_function from cron.job order by 1""",
+    "realtime_policies": """
+select polname as name, polname like 'isobase\\_rooms\\_%' as is_of_rooms,
+       concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) ~ '\\mroom:' as names_rooms
+  from pg_policy where polrelid = to_regclass('realtime.messages') order by 1""",
+    "rooms": "select count(*) as count from isobase.rooms",
+    "api_settings": """
+select split_part(x, '=', 1) as name, substr(x, strpos(x, '=') + 1) as value
+  from pg_db_role_setting as s join pg_roles as r on r.oid = s.setrole cross join unnest(s.setconfig) as x
+ where r.rolname = 'authenticator' and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+   and split_part(x, '=', 1) in ('pgrst.db_schemas', 'pgrst.db_extra_search_path', 'pgrst.db_max_rows') order by 1""",
+    "auth_hooks": """
+select n.nspname || '.' || p.proname as name
+  from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace cross join aclexplode(p.proacl) as a
+ where n.nspname <> all($1::text[]) and n.nspname !~ '^pg_' and a.privilege_type = 'EXECUTE'
+   and a.grantee = to_regrole('supabase_auth_admin') and p.prorettype in ('json'::regtype, 'jsonb'::regtype, 'void'::regtype)
+ order by 1""",
     "secrets": "select count(*) as count from vault.secrets",
     "users": """
 select count(*) as count, count(*) filter (where coalesce(encrypted_password, '') <> '') as with_password,
