@@ -180,7 +180,7 @@ class ObjectCarrier:
         is_in_place = work.trusts_facts and there is not None and have_equal_bytes(wanted, there)
         if there is not None and is_in_place and not differing_columns(wanted, there):
             return 0
-        if not (is_in_place and connection is not None and wanted.is_whole):
+        if not (is_in_place and connection is not None and wanted.is_whole and await _may_correct(target, connection)):
             await self._transfer(work.source, target, wanted, there, connection)
         after = await target.object(bucket, key, connection)
         if after is not None and connection is not None and wanted.is_whole and differing_columns(wanted, after):
@@ -352,6 +352,13 @@ async def sha256_of(store: Store, bucket: str, key: str) -> str | None:
     except ObjectMoved:
         return None
     return digest.hexdigest()
+
+
+async def _may_correct(target: Store, connection: Connection) -> bool:
+    """Whether a row can be put right without its bytes: Isobase takes a row whole with them, where triggers cannot be kept
+    still; Supabase does not.
+    """
+    return target.side is Side.SUPABASE or await target.can_silence_triggers(connection)
 
 
 def _refuse_conflict(thing: Thing, work: _Work, wanted: ObjectFacts | None, there: ObjectFacts | None) -> None:

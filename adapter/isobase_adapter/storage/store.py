@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,17 +16,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
+import asyncpg
 import httpx
 
 from isobase_adapter.sides import Side
-from isobase_adapter.storage.facts import CARRIED_COLUMNS, BucketFacts, ObjectFacts
+from isobase_adapter.storage.facts import CARRIED_COLUMNS, BucketFacts, ObjectFacts, differing_columns
 
 if TYPE_CHECKING:
-    import asyncpg
-
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 __all__ = ["NameRefused", "ObjectMoved", "Store", "StoreAway", "StoreError"]
+
+logger = logging.getLogger("isobase.migration.storage")
 
 PAGE_ROWS = 1000
 MAX_METADATA_HEADER_BYTES = 6000
@@ -50,6 +52,8 @@ select o.name from storage.objects o
  where o.bucket_id = $1 and (o.updated_at >= $2 or o.created_at >= $2) order by o.name collate "C"
 """
 _BUCKETS = "select to_jsonb(b)::text as row from storage.buckets b where $1::text is null or b.id = $1 order by b.id"
+# A statement: on Supabase an extension lets postgres set this, and it sees statements, not calls of set_config.
+_SILENCE = "set local session_replication_role = replica"
 _CORRECT_OBJECT = """
 with moved as (
   update storage.objects set id = gen_random_uuid()
@@ -112,6 +116,7 @@ class Store:
         self.pool = pool
         self._http = http
         self._url = f"{url.rstrip('/')}/storage/v1"
+        self._can_silence: bool | None = None
         self._headers = {"apikey": key, "authorization": f"Bearer {key}", "accept-encoding": "identity"}
 
     # Facts
@@ -256,14 +261,38 @@ class Store:
 
     # Rows and buckets
 
+    async def can_silence_triggers(self, connection: Connection) -> bool:
+        """Whether the role may keep triggers still (``session_replication_role``), so that rows keep their times."""
+        if self._can_silence is None:
+            try:
+                async with connection.transaction():
+                    await connection.execute(_SILENCE)
+                self._can_silence = True
+            except asyncpg.InsufficientPrivilegeError:
+                self._can_silence = False
+        return self._can_silence
+
     async def correct(self, facts: ObjectFacts, connection: Connection) -> None:
-        """Give the object's row here the columns that it has at the other side; its bytes and version stay."""
+        """Give the object's row here the columns that it has at the other side; its bytes and version stay.
+
+        What triggers made otherwise, where the role may not keep them still, is logged.
+        """
         told = {name: facts.metadata[name] for name in ("mimetype", "cacheControl") if name in facts.metadata}
         row = {**{name: facts.columns.get(name) for name in CARRIED_COLUMNS}, "metadata": told}
         row["user_metadata"] = facts.user_metadata
+        can_silence = await self.can_silence_triggers(connection)
         async with connection.transaction():
-            await connection.execute("set local session_replication_role = replica")
+            if can_silence:
+                await connection.execute(_SILENCE)
             await connection.execute(_CORRECT_OBJECT, facts.bucket, facts.key, json.dumps(row))
+        if not can_silence:
+            after = await self.object(facts.bucket, facts.key, connection)
+            if otherwise := differing_columns(facts, after) if after is not None else []:
+                logger.warning(
+                    "triggers of the target made an object's row otherwise than it was carried: its role may not set"
+                    " session_replication_role",
+                    extra={"bucket": facts.bucket, "side": str(self.side), "columns": otherwise},
+                )
 
     async def put_bucket(self, facts: BucketFacts, *, is_new: bool) -> None:
         """Make or change a bucket."""
@@ -277,8 +306,10 @@ class Store:
 
     async def correct_bucket(self, facts: BucketFacts, connection: Connection) -> None:
         """Give the bucket's row here the owner and the times that it has at the other side."""
+        can_silence = await self.can_silence_triggers(connection)
         async with connection.transaction():
-            await connection.execute("set local session_replication_role = replica")
+            if can_silence:
+                await connection.execute(_SILENCE)
             await connection.execute(_CORRECT_BUCKET, facts.id, json.dumps(dict(facts.columns)))
 
     async def remove_bucket(self, bucket: str) -> None:
