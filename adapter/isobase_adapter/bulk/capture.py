@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from isobase_adapter.reasons import reason_of
 
 __all__ = [
     "PUBLICATION",
+    "Owe",
     "Slot",
     "drop_capture",
     "ensure_publication",
@@ -72,10 +73,16 @@ async def slot_name(connection: Connection) -> str:
     return f"{PUBLICATION}_{hashlib.blake2b(database.encode(), digest_size=4).hexdigest()}"
 
 
-async def ensure_publication(connection: Connection) -> frozenset[str]:
+Owe = Callable[[frozenset[str] | None], Awaitable[None]]
+"""Told, before the log tells of tables (None: of any), that they have to be compared once: it knows nothing of before."""
+
+
+async def ensure_publication(connection: Connection, owe: Owe | None = None) -> frozenset[str]:
     """Make the publication, or bring it up to date; gives the tables (``schema.table``) that were not in it before."""
     wanted = {row["name"]: row["quoted"] for row in await connection.fetch(_PUBLISHED, list(MANAGED_SCHEMAS))}
     if not await connection.fetchval("select exists (select from pg_publication where pubname = $1)", PUBLICATION):
+        if owe is not None:
+            await owe(frozenset(wanted))
         tables = f"for table {', '.join(sorted(wanted.values()))} " if wanted else ""
         await connection.execute(
             f"create publication {PUBLICATION} {tables}"
@@ -91,6 +98,8 @@ async def ensure_publication(connection: Connection) -> frozenset[str]:
         )
     }
     new = wanted.keys() - there.keys()
+    if new and owe is not None:
+        await owe(frozenset(new))
     for name in sorted(new):
         await connection.execute(f"alter publication {PUBLICATION} add table {wanted[name]}")
     for name in sorted(there.keys() - wanted.keys()):
@@ -115,7 +124,7 @@ async def read_published(database: Fetches) -> frozenset[str]:
     return frozenset(row["name"] for row in rows)
 
 
-async def ensure_slot(connection: Connection) -> bool:
+async def ensure_slot(connection: Connection, owe: Owe | None = None) -> bool:
     """Make the slot where there is none, or where the server lost it; gives whether it is new: the log begins with it.
 
     Raises ``Refused`` where the server or the role allows no slot.
@@ -126,6 +135,8 @@ async def ensure_slot(connection: Connection) -> bool:
     slot = await read_slot(connection)
     if slot is not None and not slot.is_lost:
         return False
+    if owe is not None:
+        await owe(None)
     try:
         if slot is not None:
             logger.warning("the server dropped log that sync had not read", extra={"slot": name})

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from isobase_adapter.bulk.capture import PUBLICATION, Slot, ensure_publication, ensure_slot, read_slot
+from isobase_adapter.bulk.capture import PUBLICATION, Owe, Slot, ensure_publication, ensure_slot, read_slot
 from isobase_adapter.bulk.connections import Connection
 from isobase_adapter.bulk.pgoutput import ChangedRow, Commit, Decoder
 from isobase_adapter.rows.database import CARRIED_MARK
@@ -73,21 +73,17 @@ class Follower:
         self._differing = differing
         self._decoder = Decoder({})
         self._slot = ""
-        self.new_tables: frozenset[str] = frozenset()
-        """Tables of which the log says nothing for the time before ``start``."""
 
-    async def start(self) -> bool:
-        """Make publication and slot where they are not; gives whether the log begins only now.
+    async def start(self, owe: Owe | None = None) -> None:
+        """Make publication and slot where they are not. owe: told what has to be compared because of it, before it is.
 
-        Then all that is not known to be equal has to be compared. Raises ``Refused``.
+        Raises ``Refused``.
         """
-        new_tables = await ensure_publication(self._connection)
-        is_new = await ensure_slot(self._connection)
+        await ensure_publication(self._connection, owe)
+        await ensure_slot(self._connection, owe)
         slot = await read_slot(self._connection)
         assert slot is not None
         self._slot = slot.name
-        self.new_tables = frozenset() if is_new else new_tables
-        return is_new
 
     async def slot(self) -> Slot | None:
         """Give the slot as it is now."""
@@ -102,9 +98,9 @@ class Follower:
             await self._connection.execute("set local synchronous_commit = on")
             await self._connection.execute("select pg_logical_emit_message(true, $1, '')", CARRIED_MARK)
 
-    async def include_new_tables(self) -> list[str]:
-        """Publish tables that were made meanwhile; gives them: they have to be compared once."""
-        return sorted(await ensure_publication(self._connection))
+    async def include_new_tables(self, owe: Owe) -> None:
+        """Publish tables that were made meanwhile. owe: told which, before they are."""
+        await ensure_publication(self._connection, owe)
 
     async def round(self, writer_of: Callable[[str], Side], tables: Mapping[str, Table]) -> Round:
         """Carry what the log holds now.

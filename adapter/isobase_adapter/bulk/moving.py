@@ -20,6 +20,7 @@ from isobase_adapter.bulk.copy import CopyReport, copy_tables
 from isobase_adapter.bulk.definitions import Phase
 from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.everything import sync_of
+from isobase_adapter.bulk.owing import Owed
 from isobase_adapter.bulk.parts import Parts
 from isobase_adapter.bulk.progress import NO_PROGRESS, Progress
 from isobase_adapter.bulk.replicating import replicate_tables
@@ -168,14 +169,15 @@ async def move(parts: Parts, options: MoveOptions, progress: Progress = NO_PROGR
             progress.say("Making the schema")
             report.schema = await _make(parts, Phase.BEFORE)
             without |= {name.replace('"', "") for name in report.schema.unguarded()}
-        is_log_new = False
+        owed = Owed()
         if Step.ROWS in options.steps and options.method is Method.LOG:
-            is_log_new = bool(await sync.prepare([Side.SUPABASE]))
+            await sync.prepare([Side.SUPABASE])
+            owed = await sync.owed(Side.SUPABASE)
         if Step.USERS in options.steps:
             report.users = await _copy_users(parts, report, progress)
         if Step.ROWS in options.steps:
             report.rows = await _copy_rows(parts, options, sorted(without), progress)
-            await _catch_up(sync, options, report, progress, is_log_new=is_log_new)
+            await _catch_up(sync, options, report, progress, owed)
         if Step.SCHEMA in options.steps:
             assert report.schema is not None
             progress.say("Making indexes, foreign keys and triggers")
@@ -240,9 +242,7 @@ async def _copy_rows(parts: Parts, options: MoveOptions, without: list[str], pro
     return report
 
 
-async def _catch_up(
-    sync: Sync, options: MoveOptions, report: MoveReport, progress: Progress, *, is_log_new: bool
-) -> None:
+async def _catch_up(sync: Sync, options: MoveOptions, report: MoveReport, progress: Progress, owed: Owed) -> None:
     """Carry what changed while the rows were on their way: from the log, or by comparing."""
     assert report.rows is not None
     copied = [one for one in report.rows.tables if one.error is None]
@@ -250,13 +250,16 @@ async def _catch_up(
         again = [one.name for one in copied]
     else:
         # The log knows nothing of rows that were there before it, nor of ranges that were copied before it.
-        again = [one.name for one in copied if one.beside or (is_log_new and one.resumed)]
+        again = [one.name for one in copied if one.beside or (one.resumed and (owed.is_all or one.name in owed.tables))]
     if again:
         await sync.sweep(again)
         report.compared = again
     if options.method is Method.LOG:
+        # What was left out is compared by whoever follows the log from here on.
+        failed = [one.name for one in report.rows.tables if one.error is not None] + report.rows.missing
+        await sync.settle_copied(Side.SUPABASE, [one.name for one in copied], failed)
         progress.say("Carrying what changed meanwhile")
-        await sync.run(until_caught_up=True)
+        await sync.run(until_caught_up=True, is_after_copy=True)
 
 
 async def _finish(parts: Parts, report: MoveReport) -> None:

@@ -67,10 +67,12 @@ class Polling:
                 if is_once:
                     raise
                 logger.warning("a look at the sides failed, trying again", extra={"reason": type(error).__name__})
-            is_over = is_once or await self._is_stopped_in_pause()
-            await self._sync.tell_state(is_last=is_over)
-            if is_over:
+                await self._sync.open_again()
+            if is_once or await self._is_stopped_in_pause():
+                await self._sync.close()
                 return
+            with contextlib.suppress(*DATABASE_FAILURES):
+                await self._sync.tell_state()
 
     async def _is_stopped_in_pause(self) -> bool:
         """Wait for the next look; a handover waits for one, so it comes at once."""

@@ -14,22 +14,25 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from isobase_adapter.bulk.capture import read_published
 from isobase_adapter.bulk.connections import Connection, close
 from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.following import Follower, Round
+from isobase_adapter.bulk.owing import Owed
 from isobase_adapter.bulk.progress import NO_PROGRESS, Progress
+from isobase_adapter.bulk.sweeping import Carrying, FenceOf, RowCarriers, is_about_rows
 from isobase_adapter.bulk.sync_book import SideState, SyncBook, SyncState
 from isobase_adapter.capabilities import Capability, Kind
-from isobase_adapter.contracts import Fence, WriterMoved
-from isobase_adapter.failures import AWAY, DATABASE_FAILURES
+from isobase_adapter.contracts import WriterMoved
+from isobase_adapter.failures import DATABASE_FAILURES
 from isobase_adapter.reasons import reason_of
 from isobase_adapter.rows.database import SideDatabase
 from isobase_adapter.rows.tables import Table
 from isobase_adapter.sides import Side
-from isobase_adapter.things import Thing, ThingKind
+from isobase_adapter.things import Thing
 
 __all__ = ["Sync"]
 
@@ -42,11 +45,6 @@ AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses after a lost connection."""
 UNPUBLISHED_AGAIN_S = 300.0
 """How often tables are compared that the log says nothing of."""
-SWEEP_ATTEMPTS = 20
-"""How often a comparison begins again because the table's writer moved, or is being handed over."""
-
-
-FenceOf = Callable[[Capability, Side, int], Fence]
 
 
 class Beside(Protocol):
@@ -58,18 +56,6 @@ class Beside(Protocol):
 
     async def round(self) -> int:
         """Look once."""
-        ...
-
-
-class RowCarriers(Protocol):
-    """What of a carrier is used here."""
-
-    async def carry(self, things: Sequence[Thing], target: Side, *, fence: Fence | None = None) -> Any:
-        """Make things at the target what they are at the source."""
-        ...
-
-    async def fingerprints(self, things: Sequence[Thing], side: Side) -> Mapping[Thing, str | None]:
-        """Give a hash of each row as it is at a side."""
         ...
 
 
@@ -93,16 +79,15 @@ class Sync:
         fence_of: FenceOf | None = None,
     ) -> None:
         self.state = SyncState()
-        self._fence_of = fence_of
         self._databases = databases
-        self._carrier = carrier
         self._book = SyncBook(control, connect)
         self._connect = connect
         self._beside: list[Beside] = []
         self._progress = progress
         self._stopping = asyncio.Event()
-        self._unseen: set[str] = set()
+        self._carrying = Carrying(carrier, self._book, self.state, self._stopping, progress=progress, fence_of=fence_of)
         self._unseen_swept_s = 0.0
+        self._is_after_copy = False
 
     def stop(self) -> None:
         """Have ``run`` end after the rounds that are under way."""
@@ -140,18 +125,33 @@ class Sync:
         return await self._book.is_handing_over()
 
     async def prepare(self, sides: Iterable[Side] = tuple(Side)) -> list[Side]:
-        """Make publications and slots; gives the sides whose log begins only now. Raises ``Refused``."""
+        """Make publications and slots; gives the sides of which nothing was compared since their log began.
+
+        Raises ``Refused``.
+        """
         new: list[Side] = []
         for side in sides:
             connection = await self._connect(side)
             try:
-                follower = Follower(side, connection, carry=self._carry_or_set_aside, differing=self._differing)
-                if await follower.start():
-                    new.append(side)
-                self._unseen |= follower.new_tables
+                follower = Follower(
+                    side, connection, carry=self._carrying.carry_or_set_aside, differing=self._carrying.differing
+                )
+                await follower.start(partial(self._book.owe, side))
             finally:
                 await close(connection)
+            if (await self._book.owed(side)).is_all:
+                new.append(side)
         return new
+
+    async def owed(self, side: Side) -> Owed:
+        """Give what has to be compared because ``side``'s log knows nothing of it."""
+        return await self._book.owed(side)
+
+    async def settle_copied(self, side: Side, copied: Iterable[str], failed: Iterable[str]) -> None:
+        """Tables were copied since ``side``'s log began, or left out on purpose; ``failed`` were not, and are owed still."""
+        owed = await self._book.owed(side)
+        left = frozenset(failed) if owed.is_all else owed.tables - frozenset(copied)
+        await self._book.owe_only(side, left)
 
     async def sweep(self, tables: Iterable[str] | None = None) -> int:
         """Compare tables as a whole and carry what differs from each one's writer; gives their number.
@@ -161,57 +161,46 @@ class Sync:
         if tables is None:
             views = [await self._databases[side].catalog.reload() for side in Side]
             tables = sorted(views[0].tables.keys() & views[1].tables.keys())
+        return await self._carrying.sweep(tables)
+
+    async def carry(self, things: Sequence[Thing], target: Side) -> None:
+        """Carry rows and whole tables behind their writers' fences. Raises ``WriterMoved`` and the databases' errors."""
+        await self._carrying.carry(things, target)
+
+    async def _pay(self, side: Side) -> None:
+        """Compare the tables that ``side`` is the writer of and of which its log does not know enough."""
+        if self._is_after_copy:
+            return
         await self.reload_writers()
-        count = 0
-        for name in tables:
-            self._progress.say(f"Comparing {name}")
-            await self._sweep_one(name)
-            count += 1
-        self.state.swept += count
-        return count
+        for one in Side:
+            await self._databases[one].catalog.reload()
+        shared = await self._shared(side)
+        owed = await self._book.owed(side)
+        if owed.is_all:
+            self._progress.say(f"The log of {side} begins only now: comparing what is written there")
+            view = await self._databases[side].catalog.view()
+            left = {name for name in view.tables if self.writer_of_table(name) is side}
+            # From here on it is known by name what is left, so that whoever goes on does not begin again.
+            owed = Owed(tables=owed.tables | left)
+            await self._book.owe_only(side, owed.tables)
+        # What one side alone has stays owed until the other has it.
+        await self._carrying.sweep_leniently(sorted(owed.tables & shared.keys()))
 
-    async def _sweep_written_at(self, side: Side) -> None:
-        """Compare the tables that ``side`` is the writer of: its log knows nothing of what was before."""
-        await self.reload_writers()
-        await self._databases[side].catalog.reload()
-        await self._databases[side.other].catalog.reload()
-        mine = [name for name in await self._shared(side) if self.writer_of_table(name) is side]
-        await self._sweep_leniently(sorted(mine))
-
-    async def _sweep_leniently(self, tables: Sequence[str]) -> None:
-        """Compare tables; those that the target refuses are set aside."""
-        for name in tables:
-            try:
-                await self.sweep([name])
-            except Exception as error:
-                if not _is_about_rows(error):
-                    raise
-                await self._set_aside(name, error)
-
-    async def _sweep_one(self, name: str) -> None:
-        for attempt in range(SWEEP_ATTEMPTS):
-            try:
-                await self.carry([Thing(ThingKind.TABLE, name)], self.writer_of_table(name).other)
-                return
-            except WriterMoved:
-                if attempt == SWEEP_ATTEMPTS - 1:
-                    raise
-                await self._pause(IDLE_S)
-                await self.reload_writers()
-
-    async def run(self, *, until_caught_up: bool = False) -> SyncState:
+    async def run(self, *, until_caught_up: bool = False, is_after_copy: bool = False) -> SyncState:
         """Follow both logs until ``stop``, or until both are read to their end.
 
-        A log that begins only now is preceded by a comparison of everything. Lost connections are made again; raises
-        ``Refused`` where a slot is not allowed.
+        A log that begins only now is preceded by a comparison of everything, but ``is_after_copy``, which knows what is
+        left. Lost connections are made again; raises ``Refused`` where a slot is not allowed.
         """
-        await self.reload_writers()
-        self.state.set_aside = await self._book.set_aside()
-        await self.tell_state(at_once=True)
-        for side in await self.prepare():
-            await self._sweep_written_at(side)
-        await self._sweep_unseen()
-        await self._take_up_again()
+        self._is_after_copy = is_after_copy
+        try:
+            if await self._begin(until_caught_up):
+                await self._follow_all(until_caught_up)
+        finally:
+            await self.close()
+        return self.state
+
+    async def _follow_all(self, until_caught_up: bool) -> None:
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._follow(side, until_caught_up)) for side in Side]
         if until_caught_up:
             tasks += [asyncio.create_task(beside.round()) for beside in self._beside]
@@ -223,12 +212,57 @@ class Sync:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._book.has_own_connection:
-                await self.tell_state(is_last=True)
-                await self._book.close()
-        if not self._book.has_own_connection:
+
+    async def _begin(self, until_caught_up: bool) -> bool:
+        """See to publications and slots, and compare what the logs do not know of; gives False where it was stopped.
+
+        Whatever is lost on the way is waited for: what was not done yet is noted, and done then.
+        """
+        failures = 0
+        is_prepared = False
+        while not self._stopping.is_set():
+            try:
+                await self.reload_writers()
+                if not is_prepared:
+                    self.state.set_aside = await self._book.set_aside()
+                    await self.tell_state(at_once=True)
+                    await self.prepare()
+                    is_prepared = True
+                for side in Side:
+                    await self._pay(side)
+                await self._sweep_unseen()
+                await self._carrying.take_up_again()
+            except Refused:
+                raise
+            except DATABASE_FAILURES as error:
+                if is_about_rows(error) or (until_caught_up and failures >= len(AGAIN_S) - 1):
+                    raise
+                await self._wait_for_sides(error, failures)
+                failures += 1
+            else:
+                return True
+        return False
+
+    async def _wait_for_sides(self, error: Exception, failures: int) -> None:
+        """Say that a side is away, wait, and connect to the control store again where that was lost."""
+        reason = reason_of(error)
+        self._progress.say(f"A side is away, waiting for it: {reason}")
+        for state in self.state.sides.values():
+            state.error = reason
+        await self._pause(AGAIN_S[min(failures, len(AGAIN_S) - 1)])
+        await self.open_again()
+        with contextlib.suppress(*DATABASE_FAILURES):
+            await self.tell_state(at_once=True)
+
+    async def open_again(self) -> None:
+        """Connect to the control store again, where that connection was lost."""
+        await self._book.open_again()
+
+    async def close(self) -> None:
+        """Tell the state for the last time, where the control store can be told, and close what was opened here."""
+        with contextlib.suppress(*DATABASE_FAILURES):
             await self.tell_state(is_last=True)
-        return self.state
+        await self._book.close()
 
     async def _follow(self, side: Side, until_caught_up: bool) -> None:
         state = self.state.sides[str(side)]
@@ -255,13 +289,12 @@ class Sync:
     async def _follow_connected(self, side: Side, state: SideState, until_caught_up: bool) -> None:
         connection = await self._connect(side)
         try:
-            follower = Follower(side, connection, carry=self._carry_or_set_aside, differing=self._differing)
-            if await follower.start():
-                # The slot was lost meanwhile: what it held is not known any more.
-                self._progress.say(f"The log of {side} begins anew: comparing everything")
-                await self._sweep_written_at(side)
-            elif follower.new_tables:
-                await self.sweep(sorted(follower.new_tables & (await self._shared(side)).keys()))
+            follower = Follower(
+                side, connection, carry=self._carrying.carry_or_set_aside, differing=self._carrying.differing
+            )
+            # The slot may have been lost meanwhile: what it held is not known any more.
+            await follower.start(partial(self._book.owe, side))
+            await self._pay(side)
             if until_caught_up:
                 await follower.flush()
             tables_s = time.monotonic()
@@ -290,14 +323,13 @@ class Sync:
 
     async def _take_in_new_tables(self, side: Side, follower: Follower) -> None:
         """Publish tables that were made meanwhile, and compare those that both sides have by now."""
-        for one in Side:
-            await self._databases[one].catalog.reload()
+        await follower.include_new_tables(partial(self._book.owe, side))
+        await self._pay(side)
         shared = await self._shared(side)
-        new = {*await follower.include_new_tables(), *self.state.one_sided}
-        await self.sweep(sorted(new & shared.keys()))
+        await self._carrying.sweep_leniently(sorted(shared.keys() & self.state.one_sided))
         self.state.one_sided = sorted(set(self.state.one_sided) - shared.keys())
         if side is Side.SUPABASE:
-            await self._take_up_again()
+            await self._carrying.take_up_again()
             if time.monotonic() - self._unseen_swept_s > UNPUBLISHED_AGAIN_S:
                 await self._sweep_unseen()
 
@@ -319,67 +351,15 @@ class Sync:
         state.lag_s = 0.0 if done.is_idle or at is None else max((datetime.now(UTC) - at).total_seconds(), 0.0)
         await self.tell_state()
 
-    async def carry(self, things: Sequence[Thing], target: Side) -> None:
-        """Carry rows and whole tables behind their writers' fences. Raises ``WriterMoved`` and the databases' errors."""
-        if self._fence_of is None:
-            await self._carrier.carry(things, target)
-            return
-        by_table: dict[str, list[Thing]] = {}
-        for thing in things:
-            by_table.setdefault(thing.resource, []).append(thing)
-        for resource, several in by_table.items():
-            capability = Capability(Kind.TABLE, resource)
-            fence = self._fence_of(capability, target, self.epoch_of(capability))
-            await self._carrier.carry(several, target, fence=fence)
-
-    async def _carry_or_set_aside(self, things: Sequence[Thing], target: Side) -> None:
-        """Carry; a table whose rows the target refuses is set aside, so that it holds up no other table."""
-        by_table: dict[str, list[Thing]] = {}
-        for thing in things:
-            by_table.setdefault(thing.resource, []).append(thing)
-        for resource, several in by_table.items():
-            if resource in self.state.set_aside:
-                # It is compared as a whole before long.
-                continue
-            try:
-                await self.carry(several, target)
-            except Exception as error:  # what a carrier refuses has many names; it is told and tried again
-                if not _is_about_rows(error):
-                    raise
-                await self._set_aside(resource, error)
-
-    async def _set_aside(self, resource: str, error: Exception) -> None:
-        self.state.set_aside[resource] = reason_of(error)
-        logger.warning("a table is set aside", extra={"table": resource, "reason": type(error).__name__})
-        await self._book.tell_event("sync_set_aside", resource, {"reason": type(error).__name__})
-
-    async def _take_up_again(self) -> None:
-        """Compare what was set aside; what the target takes by now is followed again."""
-        for resource in list(self.state.set_aside):
-            reason = self.state.set_aside.pop(resource)
-            try:
-                await self.sweep([resource])
-            except Exception as error:
-                if not _is_about_rows(error):
-                    self.state.set_aside[resource] = reason
-                    raise
-                self.state.set_aside[resource] = reason_of(error)
-
-    async def _differing(self, things: Sequence[Thing]) -> list[Thing]:
-        here = await self._carrier.fingerprints(things, Side.SUPABASE)
-        there = await self._carrier.fingerprints(things, Side.ISOBASE)
-        return [thing for thing in things if here.get(thing) != there.get(thing)]
-
     async def _sweep_unseen(self) -> None:
-        """Compare the tables that the log says nothing of: without a key, of other owners, or made meanwhile."""
+        """Compare the tables that the log says nothing of: without a key, of other owners."""
         view = await self._databases[Side.SUPABASE].catalog.reload()
         other = await self._databases[Side.ISOBASE].catalog.reload()
         await self.reload_writers()
         shared = view.tables.keys() & other.tables.keys()
         published = {side: await read_published(self._databases[side]) for side in Side}
         silent = {name for name in shared if name not in published[self.writer_of_table(name)]}
-        await self._sweep_leniently(sorted((silent | self._unseen) & shared))
-        self._unseen.clear()
+        await self._carrying.sweep_leniently(sorted(silent))
         self._unseen_swept_s = time.monotonic()
 
     async def reload_writers(self) -> None:
@@ -399,9 +379,3 @@ class Sync:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
-
-
-def _is_about_rows(error: Exception) -> bool:
-    """Whether an error is about a table and its rows, and not about a side that is away or a writer that moved."""
-    # HiddenRows is a PermissionError, and so an OSError.
-    return isinstance(error, PermissionError) or not isinstance(error, (*AWAY, WriterMoved))

@@ -6,18 +6,20 @@ Its connection is made again where it was lost, with the lock that it held.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from isobase_adapter.bulk.connections import Connection
+from isobase_adapter.bulk.connections import Connection, close
 from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.following import Stray
 from isobase_adapter.bulk.jobs import Jobs
+from isobase_adapter.bulk.owing import Owed, read_owed, settle, write_owed
 from isobase_adapter.capabilities import Capability, most_specific
 from isobase_adapter.control.store import SYNC_LOCK_NUMBER
 from isobase_adapter.failures import DATABASE_FAILURES
@@ -31,6 +33,15 @@ JOB = "sync"
 TELL_S = 2.0
 """How often the state is written down for ``status``."""
 MAX_TOLD_KEYS = 5
+TAKE_BACK_S = 0.2
+TAKE_BACK_LOOKS = 10
+END_HOLDER = """
+select pg_terminate_backend(pid) from pg_locks
+ where locktype = 'advisory' and granted and objsubid = 1 and pid = $1
+   and database = (select oid from pg_database where datname = current_database())
+   and classid = ($2::bigint >> 32)::oid and objid = ($2::bigint & 4294967295)::oid
+"""
+"""Ends the connection that was lost, where it holds the lock still."""
 
 
 @dataclass(slots=True)
@@ -77,6 +88,7 @@ class SyncBook:
         """Read nothing yet."""
         self._control = control
         self._connect = connect
+        self._pid = control.get_server_pid()
         self._own: Connection | None = None
         """The connection that took the place of the lost one."""
         self._lock = asyncio.Lock()
@@ -114,6 +126,28 @@ class SyncBook:
             state = (await Jobs(self._control, JOB).read()).get("state", {})
         return dict(state.get("set_aside", {}))
 
+    async def owe(self, side: Side, tables: frozenset[str] | None) -> None:
+        """Note that tables have to be compared, None: all that ``side`` is the writer of."""
+        async with self._lock:
+            owed = await read_owed(self._control, side)
+            now = replace(owed, is_all=True) if tables is None else replace(owed, tables=owed.tables | tables)
+            await write_owed(self._control, side, now)
+
+    async def owed(self, side: Side) -> Owed:
+        """Give what has to be compared because ``side``'s log knows nothing of it."""
+        async with self._lock:
+            return await read_owed(self._control, side)
+
+    async def owe_only(self, side: Side, tables: frozenset[str]) -> None:
+        """Note that of ``side`` these are left, and no others."""
+        async with self._lock:
+            await write_owed(self._control, side, Owed(tables=tables))
+
+    async def settle(self, tables: Iterable[str]) -> None:
+        """Note that tables were compared."""
+        async with self._lock:
+            await settle(self._control, tables)
+
     async def open_again(self) -> None:
         """Make the connection to the control store again where it was lost, with the lock that it held."""
         async with self._lock:
@@ -125,7 +159,21 @@ class SyncBook:
                 logger.warning("the control store is away", extra={"reason": type(error).__name__})
                 return
             self._own = self._control = control
+            await self._take_back(control)
+            self._pid = control.get_server_pid()
+
+    async def _take_back(self, control: Connection) -> None:
+        """Take the lock of the one sync again: the server may not have seen yet that the connection is lost."""
+        with contextlib.suppress(Refused):
             await only_one(control)
+            return
+        await control.execute(END_HOLDER, self._pid, SYNC_LOCK_NUMBER)
+        for _ in range(TAKE_BACK_LOOKS):
+            await asyncio.sleep(TAKE_BACK_S)
+            with contextlib.suppress(Refused):
+                await only_one(control)
+                return
+        await only_one(control)
 
     async def tell_stray(self, side: Side, stray: Stray) -> None:
         """Tell operators of rows that were written at the side that is not the writer."""
@@ -153,15 +201,10 @@ class SyncBook:
         async with self._lock:
             await Jobs(self._control, JOB).set("state", state.as_json() | {"is_running": not is_last})
 
-    @property
-    def has_own_connection(self) -> bool:
-        """Whether the given one was lost, and another made in its place."""
-        return self._own is not None
-
     async def close(self) -> None:
         """Close the connection that was made here."""
         if self._own is not None:
-            await self._own.close()
+            await close(self._own)
 
 
 async def only_one(control: Connection) -> None:

@@ -17,9 +17,10 @@ from isobase_adapter.bulk.copy import copy_tables
 from isobase_adapter.bulk.definitions import Phase
 from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.polling import Polling
+from isobase_adapter.bulk.progress import NO_PROGRESS, Progress
 from isobase_adapter.bulk.schema import make_definitions
 from isobase_adapter.bulk.sync import Sync
-from isobase_adapter.bulk.sync_book import only_one
+from isobase_adapter.bulk.sync_book import SyncBook, only_one
 from isobase_adapter.contracts import Fence
 from isobase_adapter.outbox.postgres import PostgresOutbox
 from isobase_adapter.rows.database import SideDatabase
@@ -27,6 +28,7 @@ from isobase_adapter.rows.sql_carrier import RowCarrier
 from isobase_adapter.sides import Side
 from isobase_adapter.things import Thing, ThingKind
 from tests.adapter.bulk.conftest import Two
+from tests.plugins.wire_proxy import wire_proxy
 
 FILL = """
 insert into public.authors (name) select 'author ' || n from generate_series(1, 20) as n;
@@ -45,12 +47,16 @@ class Sweeping:
         self._databases = databases
         self.swept: list[str] = []
         self.carried = 0
+        self.held: tuple[str, asyncio.Event] | None = None
+        """A table that is not carried before the event."""
 
     async def carry(self, things: Sequence[Thing], target: Side, *, fence: Fence | None = None) -> Any:
         rows = [thing for thing in things if thing.kind is ThingKind.ROW]
         for thing in things:
             if thing.kind is ThingKind.TABLE:
                 self.swept.append(thing.resource)
+                if self.held is not None and self.held[0] == thing.resource:
+                    await self.held[1].wait()
                 table = await self._databases[target].catalog.table(thing.resource)
                 keys = ", ".join(f'"{name}"::text' for name in table.key)
                 for side in Side if table.key else ():
@@ -62,6 +68,39 @@ class Sweeping:
 
     async def fingerprints(self, things: Sequence[Thing], side: Side) -> Mapping[Thing, str | None]:
         return await self._rows.fingerprints(things, side)
+
+
+class Said:
+    """A ``Progress`` that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, part: str, total: int, unit: str) -> None:
+        pass
+
+    def advance(self, part: str, amount: int) -> None:
+        pass
+
+    def end(self, part: str, text: str) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    async def heard(self, text: str) -> None:
+        async with asyncio.timeout(40):
+            while not any(text in line for line in self.lines):
+                await asyncio.sleep(0.05)
+
+
+async def end_backends(connection: Connection, application: str) -> None:
+    """End the server's ends of connections, and wait until they are gone."""
+    there = "from pg_stat_activity where datname = current_database() and application_name = $1"
+    await connection.execute(f"select pg_terminate_backend(pid) {there}", application)
+    async with asyncio.timeout(20):
+        while await connection.fetchval(f"select count(*) {there}", application):
+            await asyncio.sleep(0.02)
 
 
 class Following:
@@ -78,13 +117,14 @@ class Following:
     def databases(self) -> Mapping[Side, SideDatabase]:
         return self._databases
 
-    def sync(self) -> Sync:
+    def sync(self, progress: Progress = NO_PROGRESS) -> Sync:
         async def connected(side: Side) -> Connection:
             if side in self.away:
                 raise ConnectionRefusedError
             return await connect(self.two.dsns[side], "sync")
 
-        return Sync(self._databases, self.carrier, self.two.target, connected, fence_of=self.outbox.writer_fence)
+        fence_of = self.outbox.writer_fence
+        return Sync(self._databases, self.carrier, self.two.target, connected, progress=progress, fence_of=fence_of)
 
     async def catch_up(self) -> Sync:
         sync = self.sync()
@@ -374,6 +414,100 @@ async def test_connections_that_the_servers_end_are_made_again_and_the_state_say
         sync.stop()
         await running
         await control.close()
+
+
+@pytest.mark.parametrize("method", ["log", "polling"])
+async def test_what_is_lost_while_a_sync_begins_is_waited_for_and_said(following: Following, method: str) -> None:
+    two = following.two
+    control = await connect(two.dsns[Side.ISOBASE], "test control")
+    following.two = Two(two.dsns, two.source, control)
+    await only_one(control)
+    following.away.add(Side.SUPABASE)
+    said = Said()
+    sync = following.sync(said)
+
+    async def look() -> None:
+        if method == "log":
+            await sync.run()
+        else:
+            await Polling(sync, following.databases, poll_s=0.1).run()
+
+    # What holds the control store is ended by the server before anything is done, the first time it is asked.
+    await end_backends(two.target, "isobase migrate test control")
+    running = asyncio.create_task(look())
+    try:
+        if method == "log":
+            await said.heard("A side is away, waiting for it")
+        following.away.clear()
+        async with asyncio.timeout(40):
+            while await content(two.target, "public.notes") != await content(two.source, "public.notes"):
+                await asyncio.sleep(0.1)
+        assert not running.done()
+        with pytest.raises(Refused, match="runs already"):
+            await only_one(two.target)
+    finally:
+        sync.stop()
+        await running
+        await control.close()
+
+
+async def test_the_lock_of_a_lost_connection_that_the_server_still_has_is_taken_back(following: Following) -> None:
+    two = following.two
+    other = await connect(two.dsns[Side.ISOBASE], "test")
+    book = SyncBook(other, lambda side: connect(two.dsns[side], "sync"))
+    try:
+        with wire_proxy(two.dsns[Side.ISOBASE]) as proxy:
+            place = two.dsns[Side.ISOBASE].rpartition("@")
+            through = f"{place[0]}@{proxy.url.removeprefix('http://')}/{place[2].partition('/')[2]}"
+            lost = await connect(through, "sync")
+            await only_one(lost)
+            book = SyncBook(lost, lambda side: connect(two.dsns[side], "sync"))
+            # The server hears nothing of this end's.
+            proxy.is_silent = True
+            lost.terminate()
+            with pytest.raises(Refused):
+                await only_one(other)
+            await book.open_again()
+            await book.reload_writers()
+            with pytest.raises(Refused):
+                await only_one(other)
+    finally:
+        await book.close()
+        await other.close()
+
+
+async def test_a_first_comparison_that_was_ended_is_gone_on_with_table_by_table(following: Following) -> None:
+    two = following.two
+    gate = asyncio.Event()
+    following.carrier.held = ("public.notes", gate)
+    running = asyncio.create_task(following.sync().run())
+    async with asyncio.timeout(40):
+        while "public.notes" not in following.carrier.swept:
+            await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    # The slot is there by now; that nothing of before was compared is not forgotten.
+    assert await read_slot(two.source) is not None
+    assert await two.target.fetchval("select count(*) from public.notes") == 0
+    following.carrier.held = None
+    following.carrier.swept.clear()
+    await following.catch_up()
+    await assert_equal(two)
+    assert "public.authors" not in following.carrier.swept
+    assert "public.notes" in following.carrier.swept
+    following.carrier.swept.clear()
+    await following.catch_up()
+    assert following.carrier.swept == []
+
+
+async def test_a_table_that_one_side_alone_had_is_compared_once_the_other_has_it_too(following: Following) -> None:
+    two = following.two
+    await two.source.execute("create table public.later (id int primary key); insert into public.later values (1)")
+    await following.catch_up()
+    await two.target.execute("create table public.later (id int primary key)")
+    await following.catch_up()
+    assert await content(two.target, "public.later") == ["(1)"]
 
 
 async def test_without_a_slot_changed_rows_are_found_by_the_transactions_that_wrote_them(following: Following) -> None:

@@ -90,8 +90,8 @@ select n.nspname as schema, c.relname as name, s.srvname as server from pg_forei
 select n.nspname || '.' || c.relname || '.' || a.attname as name
   from pg_attribute as a join pg_class as c on c.oid = a.attrelid join pg_namespace as n on n.oid = c.relnamespace
   join pg_type as t on t.oid = a.atttypid
- where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and n.nspname <> all($1::text[]) and n.nspname !~ '^pg_'
-   and 'oid'::regtype in (t.oid, t.typbasetype) order by 1""",
+ where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p')
+   and n.nspname <> all($1::text[]) and n.nspname !~ '^pg_' and 'oid'::regtype in (t.oid, t.typbasetype) order by 1""",
     "event_triggers": """
 select e.evtname as name, e.evtevent as event, n.nspname || '.' || p.proname as function
   from pg_event_trigger as e join pg_proc as p on p.oid = e.evtfoid
