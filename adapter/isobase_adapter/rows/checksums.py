@@ -9,9 +9,9 @@ or a share of the keys' hashes where keys are of another kind: no collation play
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isobase_adapter.rows.database import SideDatabase
 from isobase_adapter.rows.pairs import Pair, Pairs
@@ -19,7 +19,7 @@ from isobase_adapter.rows.quoting import columns_list, qualified, quote_identifi
 from isobase_adapter.rows.tables import Table
 from isobase_adapter.sides import Side
 
-__all__ = ["Buckets", "Checksums", "all_of", "buckets_for", "checksums", "compared_text", "row_hash"]
+__all__ = ["Buckets", "Checksums", "Keeps", "all_of", "buckets_for", "checksums", "compared_text", "row_hash"]
 
 ROWS_PER_BUCKET = 1_000
 MAX_BUCKETS_BITS = 16
@@ -37,6 +37,19 @@ PLAIN_TYPES = frozenset(
 has two signs), numerics (1.0 and 1.00), enums (hashed by a number that each database gives), or anything of JSON.
 """
 T = TypeVar("T")
+
+
+class Keeps(Protocol):
+    """Keeps what pieces came to, for a comparison that goes on later."""
+
+    def kept(self, side: Side) -> tuple[Collection[str], Mapping[int, tuple[int, int]]]:
+        """Give the names of the pieces that were read before, and what they came to."""
+        ...
+
+    def keep(self, side: Side, piece: str, sums: Mapping[int, tuple[int, int]]) -> None:
+        """Keep a piece's count and sum for each bucket."""
+        ...
+
 
 Progress = Callable[[Side, int, int], None]
 """Told the side, the pages read so far and the pages in all."""
@@ -167,15 +180,18 @@ async def checksums(
     with_computed: bool = False,
     parallel: int = 2,
     on_progress: Progress | None = None,
+    keeps: Keeps | None = None,
 ) -> Checksums:
-    """Compute the checksums of a table at one side, ``parallel`` pieces at a time."""
-    found = Checksums()
+    """Compute the checksums of a table at one side, ``parallel`` pieces at a time; those that ``keeps`` has are not read."""
+    known, sums = keeps.kept(side) if keeps is not None else ((), {})
+    found = Checksums(dict(sums))
     await database.start()
     async with database.snapshot() as snapshot:
         pieces = await _pieces(pair.at(side), database)
         pages = sum(piece.pages for piece in pieces)
-        done = 0
-        waiting = iter(pieces)
+        left = [piece for piece in pieces if piece.name not in known]
+        done = pages - sum(piece.pages for piece in left)
+        waiting = iter(left)
 
         async def work() -> None:
             nonlocal done
@@ -186,13 +202,17 @@ async def checksums(
                     f"from {piece.source}) as x group by 1"
                 )
                 async with database.transaction(snapshot=snapshot, statement_timeout_s=SCAN_TIMEOUT_S) as connection:
-                    for row in await connection.fetch(query):
-                        found.add(row["bucket"], row["n"], int(row["total"]))
+                    rows = await connection.fetch(query)
+                came_to = {row["bucket"]: (row["n"], int(row["total"])) for row in rows}
+                for bucket, (count, total) in came_to.items():
+                    found.add(bucket, count, total)
+                if keeps is not None and not piece.is_open:
+                    keeps.keep(side, piece.name, came_to)
                 done += piece.pages
                 if on_progress is not None:
                     on_progress(side, done, pages)
 
-        await all_of(*(work() for _ in range(min(parallel, len(pieces)))))
+        await all_of(*(work() for _ in range(min(parallel, len(left)))))
     return found
 
 
@@ -210,6 +230,9 @@ async def all_of(*parts: Coroutine[Any, Any, T]) -> list[T]:
 class _Piece:
     source: str
     pages: int
+    name: str
+    is_open: bool = True
+    """Whether it has no end: what is written behind it later belongs to it."""
 
 
 async def _pieces(table: Table, database: SideDatabase) -> list[_Piece]:
@@ -228,16 +251,18 @@ async def _pieces(table: Table, database: SideDatabase) -> list[_Piece]:
     )
     pieces: list[_Piece] = []
     for leaf in leaves:
+        place = f"{leaf['schema']}.{leaf['name']}"
         name = f"only {qualified(leaf['schema'], leaf['name'])} as t"
         if not leaf["is_heap"] or database.version < MIN_VERSION_OF_RANGES:
-            pieces.append(_Piece(name, leaf["pages"]))
+            pieces.append(_Piece(name, leaf["pages"], place))
             continue
         for start in range(0, leaf["pages"], PAGES_PER_PIECE):
             end = start + PAGES_PER_PIECE
             is_last = end >= leaf["pages"]
             upper = "" if is_last else f" and t.ctid < '({end},0)'::tid"
             pages = leaf["pages"] - start if is_last else PAGES_PER_PIECE
-            pieces.append(_Piece(f"{name} where t.ctid >= '({start},0)'::tid{upper}", pages))
+            source = f"{name} where t.ctid >= '({start},0)'::tid{upper}"
+            pieces.append(_Piece(source, pages, f"{place} pages {start}..{start + pages - 1}", is_last))
     return pieces
 
 

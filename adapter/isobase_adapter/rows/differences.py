@@ -26,6 +26,7 @@ from isobase_adapter.rows.checksums import (
     row_hash,
 )
 from isobase_adapter.rows.database import SideDatabase
+from isobase_adapter.rows.kept_sums import KeptSums
 from isobase_adapter.rows.keys import canonical
 from isobase_adapter.rows.pairs import Pair, Pairs
 from isobase_adapter.rows.quoting import qualified, quote_identifier
@@ -73,14 +74,27 @@ class Compared:
 
 
 async def compare(
-    pair: Pair, pairs: Pairs, *, with_computed: bool = False, parallel: int = 2, on_progress: Progress | None = None
+    pair: Pair,
+    pairs: Pairs,
+    *,
+    with_computed: bool = False,
+    parallel: int = 2,
+    on_progress: Progress | None = None,
+    kept: KeptSums | None = None,
 ) -> Compared:
-    """Compute both sides' checksums at the same time and compare them."""
-    buckets = await buckets_for(pair, pairs)
+    """Compute both sides' checksums at the same time and compare them. kept: what is done of it, gone on with and kept."""
+    buckets = await buckets_for(pair, pairs) if kept is None else await kept.begin(pair, pairs)
     found = await all_of(
         *(
             checksums(
-                pair, side, database, buckets, with_computed=with_computed, parallel=parallel, on_progress=on_progress
+                pair,
+                side,
+                database,
+                buckets,
+                with_computed=with_computed,
+                parallel=parallel,
+                on_progress=on_progress,
+                keeps=kept,
             )
             for side, database in pairs.databases.items()
         )

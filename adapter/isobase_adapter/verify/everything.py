@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,17 @@ Part = str
 
 @dataclass(slots=True, frozen=True)
 class EverythingOptions:
-    """What to verify. ``tables``: ``schema.table``, empty for all. ``resume``: a file to go on from, None for none."""
+    """What to verify. ``tables``: ``schema.table``, empty for all. ``resume``: a file to go on from, None for none.
+
+    again: begin anew, whatever the file holds.
+    """
 
     parts: tuple[Part, ...] = PARTS
     tables: tuple[str, ...] = ()
     depth: Depth = Depth.FACTS
     rows: VerifyOptions = field(default_factory=VerifyOptions)
     resume: Path | None = None
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -57,11 +62,17 @@ class Everything:
             and all(report.is_equal for report in self.objects.values())
         )
 
+    @property
+    def as_of(self) -> str | None:
+        """When the oldest part of it was compared, where that was an earlier run."""
+        return min((table.as_of for table in self.database.tables if table.as_of is not None), default=None)
+
     def as_json(self) -> dict[str, Any]:
         """Give it for a report."""
         return {
             **self.database.as_json(),
             "is_equal": self.is_equal,
+            "as_of": self.as_of,
             "users": None if self.users is None else self.users.as_json(),
             "objects": {bucket: report.as_json() for bucket, report in self.objects.items()},
             "notes": self.notes,
@@ -70,7 +81,10 @@ class Everything:
     def page(self) -> Page:
         """Give it for people."""
         tables = self.database.tables
-        verdict = "Both sides are equal" if self.is_equal else "The sides are not equal"
+        verdict, tone = ("Both sides are equal", "good") if self.is_equal else ("The sides are not equal", "bad")
+        if (as_of := self.as_of) is not None:
+            verdict += f"; a part of this was compared by an earlier run, the oldest at {as_of}"
+            tone = "warn" if self.is_equal else tone
         facts: list[tuple[str, Any]] = [
             ("tables", f"{len(tables)}, {sum(not table.is_equal for table in tables)} not equal"),
             ("rows at Supabase", f"{sum(table.rows.get('supabase', 0) for table in tables):,}"),
@@ -84,7 +98,7 @@ class Everything:
                 ("buckets", f"{len(self.objects)}, {sum(not r.is_equal for r in self.objects.values())} not equal")
             )
         facts += [("note", note) for note in self.notes]
-        return Page("Verification", verdict, "good" if self.is_equal else "bad", facts, self._sections())
+        return Page("Verification", verdict, tone, facts, self._sections())
 
     def _sections(self) -> list[Section]:
         tables = self.database.tables
@@ -129,6 +143,12 @@ class Everything:
                         for t in r.troubles
                     ),
                 ],
+            ),
+            Section(
+                "Compared by an earlier run",
+                ("table", "what"),
+                [(t.table, what) for t in tables for what in t.older],
+                "What was equal then may differ now. A cutover's gates compare everything anew; so does --again.",
             ),
             Section(
                 "All tables",
@@ -189,7 +209,7 @@ async def verify_everything(parts: Parts, options: EverythingOptions, progress: 
 async def _verify_tables(
     parts: Parts, options: EverythingOptions, writers: _Writers, progress: Progress
 ) -> list[TableResult]:
-    verifier, journal = TableVerifier(parts.rows, options.rows), Journal(options.resume)
+    verifier, journal = TableVerifier(parts.rows, options.rows), Journal(options.resume, again=options.again)
     shared, missing = await verifier.tables()
     wanted: Sequence[str] = options.tables or sorted([*shared, *missing])
     results: list[TableResult] = []
@@ -197,21 +217,33 @@ async def _verify_tables(
         capability = Capability(Kind.TABLE, name)
         source, epoch = writers.of(capability)
         version = await _version(parts, name)
-        if (rows := journal.rows(name, version)) is not None:
-            results.append(TableResult(name, source, rows))
+        if (done := journal.done(name, version)) is not None:
+            as_of = done.as_of.isoformat(timespec="seconds")
+            results.append(TableResult(name, source, done.rows, as_of=as_of, older=[f"all of it, as of {as_of}"]))
+            progress.say(f"{name}: equal as of {as_of}, by an earlier run")
             continue
-        told = _PageProgress(progress, name)
+        told, began_at = _PageProgress(progress, name), datetime.now(UTC)
         fence = parts.outbox.writer_fence(capability, source.other, epoch)
-        result = await verifier.verify(name, source, fence=fence, on_progress=told)
-        told.end("equal" if result.is_equal else "not equal")
+        try:
+            result = await verifier.verify(
+                name, source, fence=fence, on_progress=told, kept=journal.begin(name, version)
+            )
+        except BaseException:
+            journal.keep()
+            raise
+        told.end(("equal" if result.is_equal else "not equal") + _of_an_earlier_run(result))
         results.append(result)
         await keep(parts.outbox.pool, of_table(result))
-        if result.is_equal:
-            journal.add(name, version, result.rows)
+        as_of_all = began_at if result.as_of is None else datetime.fromisoformat(result.as_of)
+        journal.end(name, version, result.rows if result.is_equal else None, as_of_all)
     if not options.tables:
         await keep_only(parts.outbox.pool, Kind.TABLE, wanted)
     journal.finish()
     return results
+
+
+def _of_an_earlier_run(result: TableResult) -> str:
+    return "" if result.as_of is None else f"; parts of it as of {result.as_of}, by an earlier run"
 
 
 async def _version(parts: Parts, name: str) -> str:

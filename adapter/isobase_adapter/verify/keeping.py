@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,19 +28,23 @@ DEPTHS = list(Depth)
 
 @dataclass(slots=True, frozen=True)
 class Verified:
-    """What the last look at a part found. ``named``: the first things that differ, as lines. ``depth``: of objects."""
+    """What the last look at a part found. ``named``: the first things that differ, as lines. ``depth``: of objects.
+
+    ``as_of``: when the oldest part of it was compared, where that was an earlier run that was gone on with; so is ``at``.
+    """
 
     part: str
     is_equal: bool
     differing: int = 0
     named: tuple[str, ...] = ()
     depth: str = ""
+    as_of: str = ""
     at: datetime | None = None
 
     def __str__(self) -> str:
         """Say it in a line."""
         if self.is_equal:
-            return f"{self.part}: equal"
+            return f"{self.part}: equal" + (f", parts of it as of {self.as_of}" if self.as_of else "")
         more = self.differing - len(self.named)
         return f"{self.part}: {self.differing} differ: " + "; ".join(
             [*self.named, *([f"{more} more"] if more > 0 else [])]
@@ -62,7 +66,7 @@ def of_table(result: TableResult) -> Verified:
     ]
     if result.error is not None:
         return _verified(f"table:{result.table}", max(differing, 1), [result.error])
-    return _verified(f"table:{result.table}", differing, named)
+    return replace(_verified(f"table:{result.table}", differing, named), as_of=result.as_of or "")
 
 
 def of_users(report: UsersReport) -> Verified:
@@ -134,6 +138,7 @@ async def read_verified(pool: asyncpg.Pool, part: str | None = None) -> list[Ver
     found = []
     for record in records:
         state = json.loads(record["state"])
+        as_of = str(state.get("as_of", ""))
         found.append(
             Verified(
                 record["part"],
@@ -141,7 +146,8 @@ async def read_verified(pool: asyncpg.Pool, part: str | None = None) -> list[Ver
                 int(state.get("differing", 0)),
                 tuple(state.get("named", ())),
                 str(state.get("depth", "")),
-                record["updated_at"],
+                as_of,
+                datetime.fromisoformat(as_of) if as_of else record["updated_at"],
             )
         )
     return found

@@ -49,6 +49,9 @@ class TableResult:
     """The first rows that differ (and were not repaired)."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Columns that one side alone has; they are not compared."""
+    as_of: str | None = None
+    """When its oldest part was compared, where that was an earlier run; ``older``: which parts."""
+    older: list[str] = field(default_factory=list)
     seconds: float = 0.0
     error: str | None = None
     """Why it could not be compared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import asyncpg
@@ -71,4 +71,4 @@ class StandingReader:
             self._note = f"definitions could not be compared: {type(error).__name__}"
             return
         self._note = ""
-        self._definitions = Verified(found.part, found.is_equal, found.differing, found.named, at=datetime.now(UTC))
+        self._definitions = replace(found, at=datetime.now(UTC))

@@ -17,6 +17,7 @@ from isobase_adapter.rows import statements
 from isobase_adapter.rows.catalog import UnknownTable
 from isobase_adapter.rows.checksums import Progress, compared_text, row_hash
 from isobase_adapter.rows.differences import Compared, DifferenceKind, RowDifference, compare, differing_rows
+from isobase_adapter.rows.kept_sums import KeptSums
 from isobase_adapter.rows.keys import keys_by_column, table_thing
 from isobase_adapter.rows.pairs import HiddenRows, Pair
 from isobase_adapter.rows.quoting import qualified, quote_identifier
@@ -61,18 +62,25 @@ class TableVerifier:
         return sorted(theirs & ours), sorted(theirs - ours)
 
     async def verify(
-        self, resource: str, source: Side, *, fence: Fence | None = None, on_progress: Progress | None = None
+        self,
+        resource: str,
+        source: Side,
+        *,
+        fence: Fence | None = None,
+        on_progress: Progress | None = None,
+        kept: KeptSums | None = None,
     ) -> TableResult:
         """Compare one table, and repair the side across from ``source`` where that was asked for.
 
-        fence: keeps repairs from a side that became the writer. What keeps a table from being compared is in the result's
-        ``error``; lost connections and ``WriterMoved`` are raised.
+        kept: what is done of it; the result says which parts are older than this run. fence: keeps repairs from a side
+        that became the writer. What keeps a table from being compared is in the result's ``error``; lost connections and
+        ``WriterMoved`` are raised.
         """
         began_s = time.monotonic()
         result = TableResult(resource, source)
         try:
             pair = await self._carrier.pair(resource)
-            await self._compare(pair, result, fence, on_progress)
+            await self._compare(pair, result, fence, on_progress, kept)
         except (UnknownTable, HiddenRows) as error:
             result.error = str(error)
         except asyncpg.PostgresError as error:
@@ -83,13 +91,20 @@ class TableVerifier:
         return result
 
     async def _compare(
-        self, pair: Pair, result: TableResult, fence: Fence | None, on_progress: Progress | None
+        self,
+        pair: Pair,
+        result: TableResult,
+        fence: Fence | None,
+        on_progress: Progress | None,
+        kept: KeptSums | None,
     ) -> None:
         pairs, target = self._carrier.pairs, result.source.other
         result.left_out = {str(side): list(pair.only_at(side)) for side in Side if pair.only_at(side)}
         compared = await compare(
-            pair, pairs, with_computed=True, parallel=self._options.parallel, on_progress=on_progress
+            pair, pairs, with_computed=True, parallel=self._options.parallel, on_progress=on_progress, kept=kept
         )
+        if kept is not None and kept.oldest is not None:
+            result.as_of, result.older = kept.oldest.isoformat(timespec="seconds"), kept.describe_older()
         result.rows = {str(side): sums.rows for side, sums in compared.sums.items()}
         result.buckets = len(compared.sums[Side.SUPABASE].buckets.keys() | compared.sums[Side.ISOBASE].buckets.keys())
         names = (compared.buckets.name(pair, number) for number in compared.differing[:MAX_NAMED_RANGES])

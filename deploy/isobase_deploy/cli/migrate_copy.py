@@ -39,10 +39,10 @@ def apis_of(places: Places) -> dict[Side, Api]:
     return apis if len(apis) == len(Side) else {}
 
 
-def check_report(path: Path | None) -> None:
-    """Before hours of work, not after them: the report can be written. Raises ``ConfigurationError``."""
+def check_report(path: Path | None, flag: str = "--report") -> None:
+    """Before hours of work, not after them: the file can be written. Raises ``ConfigurationError``."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise ConfigurationError(f"--report {path} cannot be written")
+        raise ConfigurationError(f"{flag} {path} cannot be written")
 
 
 def write_page(path: Path | None, page: Page, value: dict[str, Any]) -> None:

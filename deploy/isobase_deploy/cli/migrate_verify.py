@@ -25,6 +25,7 @@ def verify(parsed: argparse.Namespace) -> int:
     """Compare both sides; exit code 10 where something differs."""
     configure_logging("warning", "text")
     check_report(parsed.report)
+    check_report(parsed.resume, "--resume")
     places = places_of(parsed)
     options = EverythingOptions(
         parts=tuple(parsed.parts) or (("rows",) if parsed.tables else PARTS),
@@ -32,6 +33,7 @@ def verify(parsed: argparse.Namespace) -> int:
         depth=Depth(parsed.objects),
         rows=VerifyOptions(max_named=parsed.named, parallel=parsed.parallel, repair=parsed.repair),
         resume=parsed.resume,
+        again=parsed.again,
     )
 
     async def work() -> int:

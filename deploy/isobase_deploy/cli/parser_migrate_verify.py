@@ -55,8 +55,12 @@ def add(family: Family) -> None:
         "--named", type=number(0, MAX_NAMED), default=100, metavar="N", help="rows named per table (default: 100)"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="FILE", help="keep there which tables are done, and go on from it when ended"
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="keep there which tables and ranges are done, and go on from it when ended",
     )
+    parser.add_argument("--again", action="store_true", help="with --resume: begin anew, whatever the file holds")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="also write the report there: .html a page, else JSON"
     )
