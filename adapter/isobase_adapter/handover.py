@@ -148,7 +148,7 @@ class Handover:
             deadline = began_at + self._limits.fence_s
             await self._wait_until_heard(desk, version, deadline)
             while True:
-                await self._wait_until_empty(desk, pattern, deadline)
+                await self._wait_until_empty(desk, pattern, to, deadline)
                 await self._move_sequences(pattern, to)
                 epoch = await desk.flip(pattern, to, mark)
                 if epoch is not None:
@@ -218,7 +218,7 @@ class Handover:
             if self._drainer is None or await self._drainer.drain_due() is None:
                 await asyncio.sleep(POLL_S)
 
-    async def _wait_until_empty(self, desk: Desk, pattern: str, deadline: float) -> None:
+    async def _wait_until_empty(self, desk: Desk, pattern: str, to: Side, deadline: float) -> None:
         while True:
             await self._refuse_dead(desk, pattern)
             backlog = await desk.backlog(pattern)
@@ -227,9 +227,10 @@ class Handover:
             if backlog.intents == 0:
                 await desk.unpark(pattern)
             if time.monotonic() >= deadline:
+                named = await desk.carriers(to)
                 raise HandoverRefused(
                     f"{pattern}: {backlog.intents} writes have not ended and {backlog.pending} items wait after "
-                    f"{self._limits.fence_s:g} s"
+                    f"{self._limits.fence_s:g} s{f'; carrying: {named}' if named else ''}"
                 )
             if self._drainer is None or await self._drainer.drain_due() is None:
                 await asyncio.sleep(POLL_S)

@@ -18,7 +18,7 @@ import asyncpg
 
 from isobase_adapter.contracts import OutboxAway, Writer
 from isobase_adapter.failures import DATABASE_FAILURES
-from isobase_adapter.handover_statements import BACKLOG, CLIENTS, FLIP, FORGET, MARK, UNMARK, UNPARK
+from isobase_adapter.handover_statements import BACKLOG, CLIENTS, FLIP, FORGET, HOLDERS, MARK, UNMARK, UNPARK
 from isobase_adapter.outbox.ending import IsLongWell, end_doubtful
 from isobase_adapter.outbox.entries import ADMISSION_LOCK_NUMBER, END_IF_LEFT_OPEN, FENCE_LOCK_NUMBER
 from isobase_adapter.outbox.postgres import asking
@@ -43,6 +43,7 @@ __all__ = [
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
+MOST_NAMED = 5
 OVERDUE_S = 40.0
 """No coordinator that runs holds writes up for so long (``fence_s`` and ``lock_s``): it was stopped, or cannot be heard."""
 
@@ -146,6 +147,10 @@ class Desk(Protocol):
 
     async def unpark(self, pattern: str) -> None:
         """Have carried what waited for a moment without writes."""
+        ...
+
+    async def carriers(self, to: Side) -> str:
+        """Name who is carrying to a side, as far as can be told; empty where nobody is, or nobody can tell."""
         ...
 
     async def flip(self, pattern: str, to: Side, mark: str) -> int | None:
@@ -273,6 +278,18 @@ class PostgresDesk:
         """Have carried what waited."""
         await self._connection.execute(UNPARK, pattern)
 
+    async def carriers(self, to: Side) -> str:
+        """Look at the holders of the fence in the side's database."""
+        if to is Side.ISOBASE:
+            return await _holders(self._connection)
+        if self._supabase is None:
+            return ""
+        try:
+            async with self._supabase.acquire(timeout=self._limits.lock_s) as supabase:
+                return await _holders(supabase)
+        except DATABASE_FAILURES:
+            return ""
+
     async def flip(self, pattern: str, to: Side, mark: str) -> int | None:
         """Make ``to`` the writer."""
         held = fenced(self._connection, self._supabase, to, self._limits)
@@ -309,12 +326,26 @@ async def fenced(
             return
         try:
             await fencing.execute(f"{END_IF_LEFT_OPEN}; set local lock_timeout = '{limits.lock_s:g}s'")
-            await fencing.execute("select pg_advisory_xact_lock($1)", FENCE_LOCK_NUMBER)
+            async with fencing.transaction():  # so that the holders can be asked for where it cannot be had
+                await fencing.execute("select pg_advisory_xact_lock($1)", FENCE_LOCK_NUMBER)
         except asyncpg.LockNotAvailableError as error:
-            raise HandoverRefused(f"carriers to {to} have not ended within {limits.lock_s:g} s") from error
+            named = await _holders(fencing)
+            raise HandoverRefused(
+                f"carriers to {to} have not ended within {limits.lock_s:g} s{f': {named}' if named else ''}"
+            ) from error
         except DATABASE_FAILURES as error:
             raise OutboxAway(f"{to}'s database does not answer ({type(error).__name__})") from error
         yield fencing
+
+
+async def _holders(fencing: Connection) -> str:
+    """Name who holds the fence, the oldest first."""
+    try:
+        rows = await fencing.fetch(HOLDERS, FENCE_LOCK_NUMBER)
+    except DATABASE_FAILURES:
+        return ""
+    named = (f"{row['name']} (from {row['place']}, since {row['since']} UTC)" for row in rows[:MOST_NAMED])
+    return ", ".join(named)
 
 
 async def still_held(fence: Connection | None) -> None:

@@ -101,6 +101,18 @@ update isobase.outbox set next_at = now(), error = null
 """
 """What waited for a moment without writes: it goes to the side that is still the writer."""
 
+HOLDERS = """
+select coalesce(nullif(a.application_name, ''), 'a connection without a name') as name,
+       coalesce(host(a.client_addr), 'its own host') as place,
+       to_char(a.xact_start at time zone 'UTC', 'HH24:MI:SS') as since
+  from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
+ where l.locktype = 'advisory' and l.granted and l.pid <> pg_backend_pid() and l.objsubid = 1
+   and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+   and (l.classid::bigint << 32) + l.objid::bigint = $1
+ order by a.xact_start
+"""
+"""Who holds an advisory lock of a whole number, the oldest first."""
+
 RECOVERABLE = """
 select w.pattern from isobase.writers as w join isobase.flags as f on f.pattern = w.pattern
  where w.side = 'supabase' and w.handing_over_to is null and w.handover ? 'failed_over_at'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
@@ -18,6 +20,8 @@ __all__ = ["OpenStorage"]
 TRANSFER_STEP_TIMEOUT_S = 60.0
 """The most seconds that a transfer may stand still."""
 POOLER_PORT = 6543
+MAX_NAME_CHARS = 63
+"""PostgreSQL cuts longer names."""
 
 
 class OpenStorage:
@@ -77,7 +81,12 @@ class OpenStorage:
 def _pool(dsn: str, size: int) -> asyncpg.Pool[asyncpg.Record]:
     # Behind a pooler in transaction mode no prepared statement outlives its transaction.
     cached = 0 if urlsplit(dsn).port == POOLER_PORT else 100
-    settings = {} if cached == 0 else {"application_name": "isobase-migration storage"}
+    settings = {} if cached == 0 else {"application_name": _name()}
     return asyncpg.create_pool(
         dsn, min_size=0, max_size=size, statement_cache_size=cached, server_settings=settings, timeout=15
     )
+
+
+def _name() -> str:
+    """What a database knows this process by: a handover that waits for its transfer tells an operator whom to look for."""
+    return f"isobase-migration storage {os.getpid()}@{socket.gethostname()}"[:MAX_NAME_CHARS]
