@@ -37,6 +37,7 @@ from isobase_platform.schema import apply_schema
 pytest_plugins = (
     "tests.plugins.capabilities",
     "tests.plugins.mailbox",
+    "tests.plugins.leaks",
     "tests.plugins.parallel",
     "tests.plugins.redis",
     "tests.plugins.s3",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 
 # [/async]
+import contextlib
 import os
 import ssl
 import threading
@@ -232,6 +233,8 @@ class AsyncPool(httpx.AsyncBaseTransport):
             try:
                 if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
+                while self._is_closed:  # meanwhile, by another thread, which may have looked here before
+                    idle.pop()[1].close()
             except IndexError:  # another thread was quicker
                 pass
         else:
@@ -241,9 +244,10 @@ class AsyncPool(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every idle connection; one in use is closed when its call ends."""
         self._is_closed = True
-        for idle in self._idle.values():
-            while idle:
-                idle.pop()[1].close()
+        for idle in list(self._idle.values()):
+            with contextlib.suppress(IndexError):  # a call that ends in another thread closes its own
+                while idle:
+                    idle.pop()[1].close()
         ordinary, self._ordinary = self._ordinary, None
         # [async]
         if ordinary is not None and self._ordinary_place == (os.getpid(), asyncio.get_running_loop()):

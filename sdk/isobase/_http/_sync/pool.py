@@ -9,6 +9,7 @@ that a pool shrinks to what is needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import threading
@@ -226,6 +227,8 @@ class SyncPool(httpx.BaseTransport):
             try:
                 if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
+                while self._is_closed:  # meanwhile, by another thread, which may have looked here before
+                    idle.pop()[1].close()
             except IndexError:  # another thread was quicker
                 pass
         else:
@@ -235,9 +238,10 @@ class SyncPool(httpx.BaseTransport):
     def close(self) -> None:
         """Close every idle connection; one in use is closed when its call ends."""
         self._is_closed = True
-        for idle in self._idle.values():
-            while idle:
-                idle.pop()[1].close()
+        for idle in list(self._idle.values()):
+            with contextlib.suppress(IndexError):  # a call that ends in another thread closes its own
+                while idle:
+                    idle.pop()[1].close()
         ordinary, self._ordinary = self._ordinary, None
         if ordinary is not None and self._ordinary_place == os.getpid():
             ordinary.close()
