@@ -157,7 +157,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         self._keepalive_expiry = keepalive_expiry
         self._idle: dict[Origin, deque[tuple[float, AsyncStream]]] = {}
         self._slots: dict[Origin, AsyncSlots] = {}
-        self._is_closed = False
+        self._closed = threading.Event()
         self._ordinary: httpx.AsyncHTTPTransport | None = None
         self._ordinary_place: object = None
 
@@ -226,14 +226,14 @@ class AsyncPool(httpx.AsyncBaseTransport):
 
     def take_back(self, origin: Origin, stream: AsyncStream, *, is_clean: bool) -> None:
         """Take a connection back: to be used again when ``is_clean``, else to be closed."""
-        if is_clean and not self._is_closed:
+        if is_clean and not self._closed.is_set():
             idle = self._idle.setdefault(origin, deque())
             now = time.monotonic()
             idle.append((now, stream))
             try:
                 if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
-                while self._is_closed:  # meanwhile, by another thread, which may have looked here before
+                while self._closed.is_set():  # meanwhile, by another thread, which may have looked here before
                     idle.pop()[1].close()
             except IndexError:  # another thread was quicker
                 pass
@@ -243,7 +243,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every idle connection; one in use is closed when its call ends."""
-        self._is_closed = True
+        self._closed.set()
         for idle in list(self._idle.values()):
             with contextlib.suppress(IndexError):  # a call that ends in another thread closes its own
                 while idle:
@@ -268,7 +268,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         kept from before ends without an answer, a read is sent again on a new one at once: the server closed it
         in the same moment.
         """
-        if self._is_closed:
+        if self._closed.is_set():
             raise RuntimeError("Cannot send a request, as the client has been closed.")
         origin, target = place_of(request)
         limits = Limits.of(request.extensions)
@@ -348,7 +348,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request for httpx's own client (redirects, authentication, hooks, mocks)."""
         if is_transport_patched():
-            if self._is_closed:
+            if self._closed.is_set():
                 raise RuntimeError("Cannot send a request, as the client has been closed.")
             return await self._httpx_transport().handle_async_request(request)
         head, body = await self.exchange(request, is_streamed=True, cancel=current_options().cancel)

@@ -154,7 +154,7 @@ class SyncPool(httpx.BaseTransport):
         self._keepalive_expiry = keepalive_expiry
         self._idle: dict[Origin, deque[tuple[float, SyncStream]]] = {}
         self._slots: dict[Origin, SyncSlots] = {}
-        self._is_closed = False
+        self._closed = threading.Event()
         self._ordinary: httpx.HTTPTransport | None = None
         self._ordinary_place: object = None
 
@@ -220,14 +220,14 @@ class SyncPool(httpx.BaseTransport):
 
     def take_back(self, origin: Origin, stream: SyncStream, *, is_clean: bool) -> None:
         """Take a connection back: to be used again when ``is_clean``, else to be closed."""
-        if is_clean and not self._is_closed:
+        if is_clean and not self._closed.is_set():
             idle = self._idle.setdefault(origin, deque())
             now = time.monotonic()
             idle.append((now, stream))
             try:
                 if now - idle[0][0] > self._keepalive_expiry:
                     idle.popleft()[1].close()
-                while self._is_closed:  # meanwhile, by another thread, which may have looked here before
+                while self._closed.is_set():  # meanwhile, by another thread, which may have looked here before
                     idle.pop()[1].close()
             except IndexError:  # another thread was quicker
                 pass
@@ -237,7 +237,7 @@ class SyncPool(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close every idle connection; one in use is closed when its call ends."""
-        self._is_closed = True
+        self._closed.set()
         for idle in list(self._idle.values()):
             with contextlib.suppress(IndexError):  # a call that ends in another thread closes its own
                 while idle:
@@ -258,7 +258,7 @@ class SyncPool(httpx.BaseTransport):
         kept from before ends without an answer, a read is sent again on a new one at once: the server closed it
         in the same moment.
         """
-        if self._is_closed:
+        if self._closed.is_set():
             raise RuntimeError("Cannot send a request, as the client has been closed.")
         origin, target = place_of(request)
         limits = Limits.of(request.extensions)
@@ -338,7 +338,7 @@ class SyncPool(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request for httpx's own client (redirects, authentication, hooks, mocks)."""
         if is_transport_patched():
-            if self._is_closed:
+            if self._closed.is_set():
                 raise RuntimeError("Cannot send a request, as the client has been closed.")
             return self._httpx_transport().handle_request(request)
         head, body = self.exchange(request, is_streamed=True, cancel=current_options().cancel)
