@@ -77,8 +77,12 @@ def test_when_only_the_server_is_killed_postgresql_ends_and_the_next_start_works
     assert process.stop() == ExitCode.OK
 
 
-def test_ctrl_c_before_it_is_up_ends_it_at_once(process: StackProcess) -> None:
-    write(process, "migrations/1_slow.sql", "create table t (a int);\nselect pg_sleep(30);")
+DEAF = "do $$ begin perform pg_sleep(30); exception when query_canceled then perform pg_sleep(30); end $$;"
+
+
+@pytest.mark.parametrize("statement", ["select pg_sleep(30);", DEAF], ids=["cancelled", "deaf"])
+def test_ctrl_c_before_it_is_up_ends_it_at_once(process: StackProcess, statement: str) -> None:
+    write(process, "migrations/1_slow.sql", f"create table t (a int);\n{statement}")
     starting = subprocess.Popen(
         [str(ISOBASE), "start", "--port", str(process.port), "--db-port", str(process.db_port)],
         cwd=process.project_dir,

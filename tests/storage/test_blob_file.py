@@ -15,6 +15,8 @@ import pytest
 from isobase_platform.errors import ConfigurationError
 from isobase_services.storage.blob import BlobKey, BlobMissing, BlobUnavailable, ByteRange
 from isobase_services.storage.blob.file import READ_CHUNK_BYTES, WRITE_BUFFER_BYTES, FileBlobStore
+from isobase_services.storage.blob.file.places import place_of
+from isobase_services.storage.blob.file.writer import BlobWriter
 
 
 @pytest.fixture
@@ -229,3 +231,19 @@ async def test_a_root_that_cannot_be_is_a_configuration_error(tmp_path: Path) ->
     with pytest.raises(ConfigurationError, match=r"storage\.root"):
         await store.start()
     await store.close()
+
+
+@pytest.mark.parametrize("is_unnamed", [False, True])
+async def test_a_write_that_was_given_up_between_its_steps_leaves_no_empty_blob(
+    store: FileBlobStore, tmp_path: Path, is_unnamed: bool
+) -> None:
+    blob = key()
+    writer = BlobWriter(store._temporary, store._objects, *place_of(blob), is_unnamed=is_unnamed)
+    writer.append([b"abc"], is_last=True)
+    writer.discard()  # of a caller that was cancelled, while the thread has yet to finish
+    with pytest.raises(BlobUnavailable):
+        writer.finish_blob()
+    with pytest.raises(BlobMissing):
+        await store.stat(blob)
+    assert files(tmp_path, "tmp") == []
+    assert files(tmp_path, "objects") == []

@@ -7,6 +7,7 @@ transaction (CREATE INDEX CONCURRENTLY, VACUUM, ...) make their file run stateme
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -25,6 +26,8 @@ Recorder: TypeAlias = Callable[[Connection, Sequence[Statement]], Awaitable[None
 
 MAX_SHOWN_STATEMENT_LINES = 12
 FEATURE_NOT_SUPPORTED = "0A000"
+CANCEL_WAIT_S = 1.0
+"""A cancel that reaches PostgreSQL before its statement does is lost, and the statement would run to its end."""
 
 
 class ScriptError(DatabaseError):
@@ -104,8 +107,19 @@ async def run_script(
     """Run the statements of ``sql`` (read from ``path``) on ``connection``, then ``record``, in one transaction.
 
     ``notice`` is told when the file has to run without one. Raises ``ScriptError`` for a statement that fails; then
-    nothing of the file stays, except where it ran statement by statement, which the error's ``is_partial`` says.
+    nothing of the file stays, except where it ran statement by statement, which the error's ``is_partial`` says. A
+    cancellation closes the connection: its end is the rollback, whatever PostgreSQL is busy with.
     """
+    try:
+        await _run(connection, path, sql, record, notice)
+    except asyncio.CancelledError:
+        await _leave(connection)
+        raise
+
+
+async def _run(
+    connection: Connection, path: Path, sql: str, record: Recorder | None, notice: Callable[[str], None]
+) -> None:
     statements = _without_frame(split_statements(sql))
     await _forget_settings(connection)
     if any(runs_outside_transaction(one) or _controls_transaction(one) for one in statements):
@@ -123,6 +137,8 @@ async def run_script(
         await _run_each(connection, path, statements, is_partial=False)
         if record is not None:
             await _record(record, connection, statements)
+    except asyncio.CancelledError:
+        raise
     except BaseException:
         await _roll_back(transaction)
         raise
@@ -184,3 +200,13 @@ async def _roll_back(transaction: asyncpg.transaction.Transaction) -> None:
     except DATABASE_FAILURES as error:
         # The connection is gone, and with it the transaction: that is the rollback.
         raise database_error(error) from error
+
+
+async def _leave(connection: Connection) -> None:
+    """Close the connection, without waiting long for a statement that may not have heard that it is cancelled."""
+    closing = asyncio.ensure_future(connection.close())
+    await asyncio.wait({closing}, timeout=CANCEL_WAIT_S)
+    if not closing.done():
+        connection.terminate()
+        closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)

@@ -28,6 +28,7 @@ FLUSH_BYTES = 8 * 1024 * 1024
 READ_CHUNK_BYTES = 256 * 1024
 _NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HAS_ADVICE = sys.platform == "linux"
+GIVEN_UP = "The write was given up"
 _CANNOT_COPY_RANGE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """How a file system says that it cannot copy inside the kernel."""
 
@@ -83,6 +84,8 @@ class FileWriter:
         Raises ``BlobUnavailable`` where the source is shorter.
         """
         with self._lock:
+            if self._is_over:
+                raise BlobUnavailable(GIVEN_UP)
             target = self._open()
             copied = 0
             try:
@@ -111,8 +114,13 @@ class FileWriter:
         return self._descriptor
 
     def finish(self, directory: int, name: str, *, tail: bytes = b"") -> None:
-        """Flush the file and move it to its place, durably. ``tail`` is written behind the rest and not counted."""
+        """Flush the file and move it to its place, durably. ``tail`` is written behind the rest and not counted.
+
+        Raises ``BlobUnavailable`` after ``discard``, which a cancelled write calls while its thread may still be here.
+        """
         with self._lock:
+            if self._is_over:
+                raise BlobUnavailable(GIVEN_UP)
             descriptor = self._open()
             if tail:
                 self._write(tail)
