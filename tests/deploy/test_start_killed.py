@@ -94,6 +94,12 @@ def test_ctrl_c_before_it_is_up_ends_it_at_once(process: StackProcess, statement
     for line in starting.stderr:
         if "1_slow.sql" in line:
             break
+    if statement == DEAF:  # it has to have begun
+        running = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
+        deadline_s = time.monotonic() + WAIT_S
+        while not execute(process, running):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
     starting.send_signal(signal.SIGINT)
     assert starting.wait(WAIT_S) == ExitCode.INTERRUPTED
     assert "Traceback" not in starting.stderr.read()
