@@ -29,12 +29,14 @@ from isobase_adapter.rows.sql_carrier import RowCarrier
 from isobase_adapter.sides import Side
 from isobase_adapter.stages import Stage
 from isobase_adapter.storage.carrier import ObjectCarrier
+from isobase_adapter.storage.report import StorageReport
 from isobase_adapter.storage.verify import Depth, verify_storage
 from isobase_adapter.verify.concerning import concerned_by
 from isobase_adapter.verify.keeping import Verified, keep, of_bucket, of_definitions, of_table, of_users, read_verified
 from isobase_adapter.verify.results import Severity
 from isobase_adapter.verify.schema import compare_schemas
 from isobase_adapter.verify.tables import TableVerifier
+from isobase_adapter.verify.told import BucketProgress, TableProgress
 
 __all__ = [
     "Compared",
@@ -152,7 +154,7 @@ async def compared_gates(
     ]
     if limits.verifies:
         progress.say(f"Verifying {pattern}")
-        gates += await _equal(pattern, compared, tables, writer, limits.depth)
+        gates += await _equal(pattern, compared, tables, writer, limits.depth, progress)
     return gates
 
 
@@ -341,11 +343,17 @@ async def _definitions(pattern: str, compared: Compared, writer: Side) -> Gate:
     return Gate("definitions", not wrong, value, "those of the writer", todo)
 
 
-async def _equal(pattern: str, compared: Compared, tables: Sequence[str], writer: Side, depth: Depth) -> list[Gate]:
+async def _equal(
+    pattern: str, compared: Compared, tables: Sequence[str], writer: Side, depth: Depth, progress: Progress
+) -> list[Gate]:
     gates: list[Gate] = []
     verifier = TableVerifier(compared.rows)
     if tables:
-        results = [await verifier.verify(name, writer) for name in tables]
+        results = []
+        for name in tables:
+            told = TableProgress(progress, name)
+            results.append(await verifier.verify(name, writer, on_progress=told))
+            told.end("equal" if results[-1].is_equal else "not equal")
         rows = sum(one.rows.get(str(writer), 0) for one in results)
         gates.append(
             await _kept(compared.keeps, "rows", f"{len(results)} tables, {rows} rows", list(map(of_table, results)))
@@ -355,7 +363,7 @@ async def _equal(pattern: str, compared: Compared, tables: Sequence[str], writer
         gates.append(await _kept(compared.keeps, "users", f"{users.users} users", [of_users(users)]))
     if compared.objects is not None:
         if await buckets_of(pattern, compared.objects):
-            gates.append(await objects_gate(pattern, compared.objects, writer, depth, compared.keeps))
+            gates.append(await objects_gate(pattern, compared.objects, writer, depth, compared.keeps, progress))
     elif pattern == "*" or pattern.startswith("bucket:"):
         gates.append(Gate("objects", False, "not looked at", "equal", "set both APIs' URLs and service-role keys"))
     return gates
@@ -368,11 +376,20 @@ async def buckets_of(pattern: str, objects: ObjectCarrier) -> list[str]:
 
 
 async def objects_gate(
-    pattern: str, objects: ObjectCarrier, writer: Side, depth: Depth, keeps: asyncpg.Pool | None
+    pattern: str,
+    objects: ObjectCarrier,
+    writer: Side,
+    depth: Depth,
+    keeps: asyncpg.Pool | None,
+    progress: Progress = NO_PROGRESS,
 ) -> Gate:
     """Compare the objects of all buckets that ``pattern`` means. keeps: see ``Compared``."""
     mine = await buckets_of(pattern, objects)
-    reports = {name: await verify_storage(objects, writer.other, buckets=[name], depth=depth) for name in mine}
+    reports: dict[str, StorageReport] = {}
+    for name in mine:
+        told = BucketProgress(progress, name, depth)
+        reports[name] = await verify_storage(objects, writer.other, buckets=[name], depth=depth, progress=told)
+        told.end("equal" if reports[name].is_equal else "not equal")
     count = sum(one.seen_objects for report in reports.values() for one in report.buckets)
     found = [of_bucket(name, report, depth) for name, report in reports.items()]
     return await _kept(keeps, "objects", f"{count} objects", found)

@@ -250,7 +250,7 @@ async def _catch_up(sync: Sync, options: MoveOptions, report: MoveReport, progre
         again = [one.name for one in copied]
     else:
         # The log knows nothing of rows that were there before it, nor of ranges that were copied before it.
-        again = [one.name for one in copied if one.beside or (one.resumed and (owed.is_all or one.name in owed.tables))]
+        again = [one.name for one in copied if one.beside or (one.resumed and owed.has_to_be_compared(one.name))]
     if again:
         await sync.sweep(again)
         report.compared = again

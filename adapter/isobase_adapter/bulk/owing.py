@@ -7,23 +7,32 @@ a connection, goes on with what is left.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isobase_adapter.bulk.connections import Connection
+from isobase_adapter.bulk.copy import JOB as COPY_JOB
 from isobase_adapter.bulk.jobs import Jobs
 from isobase_adapter.sides import Side
 
-__all__ = ["Owed", "read_owed", "settle", "write_owed"]
+__all__ = ["Owed", "owe", "read_owed", "settle", "write_owed"]
 
 JOB = "sync"
 
 
 @dataclass(slots=True, frozen=True)
 class Owed:
-    """What one side's log does not know. ``is_all``: nothing of before; ``tables``: ``schema.table``."""
+    """What one side's log does not know. ``is_all``: nothing of before; ``tables``: ``schema.table``.
+
+    ``half_copied``: tables of which ranges had been copied when the log began; what a copy brings since, the log knows.
+    """
 
     is_all: bool = False
     tables: frozenset[str] = frozenset()
+    half_copied: frozenset[str] = frozenset()
+
+    def has_to_be_compared(self, resumed: str) -> bool:
+        """Whether a table that a copy went on with has ranges of before the log."""
+        return resumed in self.half_copied or (not self.is_all and resumed in self.tables)
 
 
 def _part(side: Side) -> str:
@@ -33,7 +42,19 @@ def _part(side: Side) -> str:
 async def read_owed(control: Connection, side: Side) -> Owed:
     """Give what is owed."""
     state = (await Jobs(control, JOB).read()).get(_part(side), {})
-    return Owed(bool(state.get("is_all")), frozenset(state.get("tables", ())))
+    tables, half_copied = (frozenset(state.get(name, ())) for name in ("tables", "half_copied"))
+    return Owed(bool(state.get("is_all")), tables, half_copied)
+
+
+async def owe(control: Connection, side: Side, tables: frozenset[str] | None) -> None:
+    """Keep that tables are owed too, None: all."""
+    owed = await read_owed(control, side)
+    if tables is not None:
+        await write_owed(control, side, replace(owed, tables=owed.tables | tables))
+        return
+    parts = await Jobs(control, COPY_JOB).read()
+    half_copied = frozenset(part.rpartition(" #")[0] for part in parts if " #" in part)
+    await write_owed(control, side, replace(owed, is_all=True, half_copied=half_copied))
 
 
 async def write_owed(control: Connection, side: Side, owed: Owed) -> None:
@@ -41,7 +62,12 @@ async def write_owed(control: Connection, side: Side, owed: Owed) -> None:
     if owed == Owed():
         await Jobs(control, JOB).forget([_part(side)])
     else:
-        await Jobs(control, JOB).set(_part(side), {"is_all": owed.is_all, "tables": sorted(owed.tables)})
+        state = {
+            "is_all": owed.is_all,
+            "tables": sorted(owed.tables),
+            "half_copied": sorted(owed.half_copied),
+        }
+        await Jobs(control, JOB).set(_part(side), state)
 
 
 async def settle(control: Connection, tables: Iterable[str]) -> None:
@@ -50,4 +76,4 @@ async def settle(control: Connection, tables: Iterable[str]) -> None:
     for side in Side:
         owed = await read_owed(control, side)
         if owed.tables & done:
-            await write_owed(control, side, Owed(owed.is_all, owed.tables - done))
+            await write_owed(control, side, replace(owed, tables=owed.tables - done))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Page", "Section", "duration_text", "page_html", "page_text", "printable", "size_text"]
+__all__ = ["Page", "Section", "duration_text", "moment_text", "page_html", "page_text", "printable", "size_text"]
 
+MIN_COLUMN_WIDTH = 8
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 _TEMPLATE = """<!doctype html>
@@ -27,7 +29,8 @@ h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem } dt { color: #60646c } dd { margin: 0 }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e0e1e6 }
-td.number { text-align: right; font-variant-numeric: tabular-nums }
+td { max-width: 45rem; overflow-wrap: break-word }
+.number { text-align: right; font-variant-numeric: tabular-nums }
 @media (prefers-color-scheme: dark) {
   body { color: #edeef0; background: #111113 } .verdict { background: #212225 } th, td { border-color: #363a3f }
   .made, dt { color: #b0b4ba } }
@@ -37,15 +40,16 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 <h1>{{ page.title }}</h1>
 <p class="made">{{ made }}</p>
 <p class="verdict {{ page.tone }}">{{ page.verdict }}</p>
-<dl>{% for name, value in page.facts %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
+<dl>{% for name, value in page.facts %}<dt>{{ name }}</dt><dd>{{ shown(value) }}</dd>{% endfor %}</dl>
 {% for section in page.sections if section.rows %}
 <h2>{{ section.title }}</h2>
 {% if section.note %}<p>{{ section.note }}</p>{% endif %}
 <div class="wide"><table>
-<thead><tr>{% for name in section.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr>{% for name in section.columns %}
+<th scope="col"{% if loop.index0 in section.numbers %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in section.rows %}<tr>
-{% for value in row %}<td{% if value is number %} class="number"{% endif %}>{{ value }}</td>{% endfor %}
+{% for value in row %}<td{% if value is number %} class="number"{% endif %}>{{ shown(value) }}</td>{% endfor %}
 </tr>
 {% endfor %}</tbody>
 </table></div>
@@ -64,6 +68,13 @@ class Section:
     rows: Sequence[Sequence[Any]]
     note: str = ""
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The columns that hold numbers alone, by their place."""
+        return frozenset(
+            place for place in range(len(self.columns)) if all(isinstance(row[place], int | float) for row in self.rows)
+        )
+
 
 @dataclass(slots=True, frozen=True)
 class Page:
@@ -81,25 +92,55 @@ def page_html(page: Page) -> str:
     from jinja2 import Environment
 
     made = datetime.now(UTC).strftime("Made %Y-%m-%d %H:%M UTC")
-    return Environment(autoescape=True).from_string(_TEMPLATE).render(page=page, made=made)
+    return Environment(autoescape=True).from_string(_TEMPLATE).render(page=page, made=made, shown=shown)
 
 
-def page_text(page: Page, *, most_rows: int = 50) -> str:
-    """Give the page as plain text for a terminal; of long tables the first rows."""
+def page_text(page: Page, *, most_rows: int = 50, width: int | None = None) -> str:
+    """Give the page as plain text for a terminal; of long tables the first rows.
+
+    width: columns that there are; what is wider goes on in its cell's next line. None: as wide as it comes.
+    """
     lines = [page.title, page.verdict, ""]
-    width = max((len(name) for name, _ in page.facts), default=0)
-    lines += [f"{name:<{width}}  {value}" for name, value in page.facts]
+    name_width = max((len(name) for name, _ in page.facts), default=0)
+    lines += [f"{name:<{name_width}}  {shown(value)}" for name, value in page.facts]
     for section in page.sections:
         if not section.rows:
             continue
-        shown = [[printable(str(value)) for value in row] for row in section.rows[:most_rows]]
-        widths = [max(len(row[i]) for row in [list(section.columns), *shown]) for i in range(len(section.columns))]
+        rows = [[printable(shown(value)) for value in row] for row in section.rows[:most_rows]]
         lines += ["", section.title, *([section.note] if section.note else [])]
-        for row in [list(section.columns), *shown]:
-            lines.append("  ".join(f"{value:<{widths[i]}}" for i, value in enumerate(row)).rstrip())
+        lines += _table_lines([list(section.columns), *rows], section.numbers, width)
         if len(section.rows) > most_rows:
             lines.append(f"... and {len(section.rows) - most_rows} more; a report file has them all")
     return "\n".join(lines)
+
+
+def _table_lines(rows: Sequence[Sequence[str]], numbers: frozenset[int], width: int | None) -> Iterator[str]:
+    """Lay out rows in columns; where they are too wide, the widest column gives way, and its cells are broken."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > MIN_COLUMN_WIDTH:
+        widths[widths.index(max(widths))] -= 1
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, widths[place], break_on_hyphens=False) if len(cell) > widths[place] else [cell]
+            for place, cell in enumerate(row)
+        ]
+        for number in range(max(map(len, cells))):
+            parts = [cell[number] if number < len(cell) else "" for cell in cells]
+            laid = (
+                part.rjust(widths[place]) if place in numbers else part.ljust(widths[place])
+                for place, part in enumerate(parts)
+            )
+            yield "  ".join(laid).rstrip()
+
+
+def shown(value: Any) -> str:
+    """Give a value as people read it."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def moment_text(moment: str) -> str:
+    """Give a moment, which ISO 8601 says, for people."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def printable(text: str) -> str:

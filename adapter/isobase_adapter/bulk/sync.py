@@ -174,17 +174,19 @@ class Sync:
         await self.reload_writers()
         for one in Side:
             await self._databases[one].catalog.reload()
-        shared = await self._shared(side)
+        view = await self._databases[side].catalog.view()
         owed = await self._book.owed(side)
-        if owed.is_all:
+        named = view.tables.keys() if owed.is_all else owed.tables & view.tables.keys()
+        # Of the others the log of their own writer knows. From here on it is known by name what is left, so that whoever
+        # goes on does not begin again.
+        mine = frozenset(name for name in named if self.writer_of_table(name) is side)
+        if owed != Owed(tables=mine):
+            await self._book.owe_only(side, mine)
+        if owed.is_all and mine:
             self._progress.say(f"The log of {side} begins only now: comparing what is written there")
-            view = await self._databases[side].catalog.view()
-            left = {name for name in view.tables if self.writer_of_table(name) is side}
-            # From here on it is known by name what is left, so that whoever goes on does not begin again.
-            owed = Owed(tables=owed.tables | left)
-            await self._book.owe_only(side, owed.tables)
+        shared = await self._shared(side)
         # What one side alone has stays owed until the other has it.
-        await self._carrying.sweep_leniently(sorted(owed.tables & shared.keys()))
+        await self._carrying.sweep_leniently(sorted(mine & shared.keys()))
 
     async def run(self, *, until_caught_up: bool = False, is_after_copy: bool = False) -> SyncState:
         """Follow both logs until ``stop``, or until both are read to their end.
@@ -229,7 +231,10 @@ class Sync:
                     await self.prepare()
                     is_prepared = True
                 for side in Side:
-                    await self._pay(side)
+                    if not self._stopping.is_set():
+                        await self._pay(side)
+                if self._stopping.is_set():
+                    return False
                 await self._sweep_unseen()
                 await self._carrying.take_up_again()
             except Refused:

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from isobase_adapter.bulk.connections import Connection, close
 from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.following import Stray
 from isobase_adapter.bulk.jobs import Jobs
-from isobase_adapter.bulk.owing import Owed, read_owed, settle, write_owed
+from isobase_adapter.bulk.owing import Owed, owe, read_owed, settle, write_owed
 from isobase_adapter.capabilities import Capability, most_specific
 from isobase_adapter.control.store import SYNC_LOCK_NUMBER
 from isobase_adapter.failures import DATABASE_FAILURES
@@ -129,9 +129,7 @@ class SyncBook:
     async def owe(self, side: Side, tables: frozenset[str] | None) -> None:
         """Note that tables have to be compared, None: all that ``side`` is the writer of."""
         async with self._lock:
-            owed = await read_owed(self._control, side)
-            now = replace(owed, is_all=True) if tables is None else replace(owed, tables=owed.tables | tables)
-            await write_owed(self._control, side, now)
+            await owe(self._control, side, tables)
 
     async def owed(self, side: Side) -> Owed:
         """Give what has to be compared because ``side``'s log knows nothing of it."""

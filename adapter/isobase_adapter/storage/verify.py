@@ -124,6 +124,7 @@ class _Comparison:
     async def run(self, progress: Progress) -> None:
         """Go through the bucket."""
         suspects: list[str] = []
+        progress(self._one)
         async for one, other in walked(self._source, self._target, self._one.bucket):
             facts = one or other
             assert facts is not None
@@ -134,7 +135,7 @@ class _Comparison:
             if len(suspects) >= LOOK_AGAIN_OBJECTS or self._lost_in_a_row >= AWAY_IN_A_ROW:
                 await self._look_again(suspects)
                 suspects = []
-            if self._one.seen_objects % 500 == 0:
+            if self._depth is Depth.BYTES or self._one.seen_objects % 500 == 0:
                 progress(self._one)
         await self._look_again(suspects)
         progress(self._one)

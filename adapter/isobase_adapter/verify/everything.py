@@ -11,7 +11,7 @@ from typing import Any
 from isobase_adapter.auth.verify import UsersReport, verify_users
 from isobase_adapter.bulk.parts import Parts
 from isobase_adapter.bulk.progress import NO_PROGRESS, Progress
-from isobase_adapter.bulk.report import Page, Section, duration_text
+from isobase_adapter.bulk.report import Page, Section, duration_text, moment_text
 from isobase_adapter.capabilities import Capability, Kind, most_specific
 from isobase_adapter.sides import Side
 from isobase_adapter.storage.report import StorageReport
@@ -21,6 +21,7 @@ from isobase_adapter.verify.keeping import keep, keep_only, of_bucket, of_defini
 from isobase_adapter.verify.results import TableResult, VerifyResult
 from isobase_adapter.verify.schema import compare_schemas
 from isobase_adapter.verify.tables import TableVerifier, VerifyOptions
+from isobase_adapter.verify.told import BucketProgress, TableProgress
 
 __all__ = ["Everything", "EverythingOptions", "Part", "verify_everything"]
 
@@ -83,7 +84,7 @@ class Everything:
         tables = self.database.tables
         verdict, tone = ("Both sides are equal", "good") if self.is_equal else ("The sides are not equal", "bad")
         if (as_of := self.as_of) is not None:
-            verdict += f"; a part of this was compared by an earlier run, the oldest at {as_of}"
+            verdict += f"; a part of this was compared by an earlier run, the oldest at {moment_text(as_of)}"
             tone = "warn" if self.is_equal else tone
         facts: list[tuple[str, Any]] = [
             ("tables", f"{len(tables)}, {sum(not table.is_equal for table in tables)} not equal"),
@@ -219,10 +220,12 @@ async def _verify_tables(
         version = await _version(parts, name)
         if (done := journal.done(name, version)) is not None:
             as_of = done.as_of.isoformat(timespec="seconds")
-            results.append(TableResult(name, source, done.rows, as_of=as_of, older=[f"all of it, as of {as_of}"]))
-            progress.say(f"{name}: equal as of {as_of}, by an earlier run")
+            results.append(
+                TableResult(name, source, done.rows, as_of=as_of, older=[f"all of it, as of {moment_text(as_of)}"])
+            )
+            progress.say(f"{name}: equal as of {moment_text(as_of)}, by an earlier run")
             continue
-        told, began_at = _PageProgress(progress, name), datetime.now(UTC)
+        told, began_at = TableProgress(progress, name), datetime.now(UTC)
         fence = parts.outbox.writer_fence(capability, source.other, epoch)
         try:
             result = await verifier.verify(
@@ -243,7 +246,7 @@ async def _verify_tables(
 
 
 def _of_an_earlier_run(result: TableResult) -> str:
-    return "" if result.as_of is None else f"; parts of it as of {result.as_of}, by an earlier run"
+    return "" if result.as_of is None else f"; parts of it as of {moment_text(result.as_of)}, by an earlier run"
 
 
 async def _version(parts: Parts, name: str) -> str:
@@ -258,7 +261,7 @@ async def _verify_objects(
     names = {bucket.id for store in parts.stores.values() for bucket in await store.buckets()}
     reports: dict[str, StorageReport] = {}
     for name in sorted(names):
-        progress.say(f"Comparing bucket {name}")
+        told = BucketProgress(progress, name, options.depth)
         capability = Capability(Kind.BUCKET, name)
         source, epoch = writers.of(capability)
         reports[name] = await verify_storage(
@@ -268,32 +271,9 @@ async def _verify_objects(
             depth=options.depth,
             repairs=options.rows.repair,
             fence=parts.outbox.writer_fence(capability, source.other, epoch),
+            progress=told,
         )
+        told.end("equal" if reports[name].is_equal else "not equal")
         await keep(parts.outbox.pool, of_bucket(name, reports[name], options.depth))
     await keep_only(parts.outbox.pool, Kind.BUCKET, names)
     return reports
-
-
-class _PageProgress:
-    """Tells a ``Progress`` of the pages that both sides have read."""
-
-    def __init__(self, progress: Progress, table: str) -> None:
-        self._progress, self._table = progress, table
-        self._totals: dict[Side, int] = {}
-        self._done: dict[Side, int] = {}
-        self._has_begun = False
-
-    def __call__(self, side: Side, done: int, pages: int) -> None:
-        self._totals[side] = pages
-        if not self._has_begun:
-            # The other side's is as large, as far as is known by now.
-            self._has_begun = True
-            self._progress.begin(self._table, 2 * pages * PAGE_BYTES, "bytes")
-        self._progress.advance(self._table, (done - self._done.get(side, 0)) * PAGE_BYTES)
-        self._done[side] = done
-
-    def end(self, text: str) -> None:
-        self._progress.end(self._table, text)
-
-
-PAGE_BYTES = 8192

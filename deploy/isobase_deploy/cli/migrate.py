@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import tomllib
@@ -30,7 +31,7 @@ from isobase_adapter.storage.store import StoreError
 from isobase_platform.errors import BadRequest, ConfigurationError, IsobaseError, Unavailable
 from isobase_platform.observe import mask_secrets
 
-__all__ = ["Places", "answer", "known_databases", "on_signals", "places_of", "run", "write_report"]
+__all__ = ["Places", "answer", "known_databases", "on_signals", "places_of", "run", "terminal_width", "write_report"]
 
 CONFIG_FILE = Path("isobase-migration.toml")
 _ENV = re.compile(r"env\(([A-Za-z_][A-Za-z0-9_]*)\)")
@@ -206,6 +207,11 @@ def answer(parsed: argparse.Namespace, value: Mapping[str, Any], text: Callable[
     except BrokenPipeError:
         # Whoever read along has seen enough (isobase migrate plan | head): the work was done all the same.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def terminal_width() -> int | None:
+    """How many columns the terminal has, None where the answer goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def write_report(path: Path | None, text: str) -> None:

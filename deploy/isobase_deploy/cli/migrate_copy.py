@@ -21,7 +21,7 @@ from isobase_adapter.bulk.sync import Sync
 from isobase_adapter.bulk.sync_book import only_one
 from isobase_adapter.sides import Side
 from isobase_deploy.cli.exit_codes import ExitCode
-from isobase_deploy.cli.migrate import Places, answer, on_signals, places_of, run, write_report
+from isobase_deploy.cli.migrate import Places, answer, on_signals, places_of, run, terminal_width, write_report
 from isobase_deploy.cli.migrate_progress import MigrateProgress
 from isobase_platform.errors import ConfigurationError
 from isobase_platform.observe import configure_logging, mask_secrets
@@ -63,7 +63,7 @@ def plan(parsed: argparse.Namespace) -> int:
         with MigrateProgress() as progress:
             found = await make_plan(places.databases(), progress)
         write_page(parsed.report, found.page(), found.as_json())
-        answer(parsed, found.as_json(), lambda: page_text(found.page()))
+        answer(parsed, found.as_json(), lambda: page_text(found.page(), width=terminal_width()))
         return ExitCode.NOT_IN_ORDER if found.verdict is Verdict.NO else ExitCode.OK
 
     return run(work())
@@ -89,7 +89,7 @@ def copy(parsed: argparse.Namespace) -> int:
             async with opened_parts(places.databases(), apis_of(places)) as parts:
                 report = await move(parts, options, progress)
         write_page(parsed.report, report.page(), report.as_json())
-        answer(parsed, report.as_json(), lambda: page_text(report.page()))
+        answer(parsed, report.as_json(), lambda: page_text(report.page(), width=terminal_width()))
         return ExitCode.OK if report.is_complete else ExitCode.NOT_IN_ORDER
 
     return run(work())

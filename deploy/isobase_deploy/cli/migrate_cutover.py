@@ -14,7 +14,7 @@ from isobase_adapter.bulk.report import page_text
 from isobase_adapter.capabilities import patterns_of
 from isobase_adapter.storage.verify import Depth
 from isobase_deploy.cli.exit_codes import ExitCode
-from isobase_deploy.cli.migrate import Places, answer, known_databases, places_of, run
+from isobase_deploy.cli.migrate import Places, answer, known_databases, places_of, run, terminal_width
 from isobase_deploy.cli.migrate_control import note_new_file
 from isobase_deploy.cli.migrate_copy import apis_of, check_report, write_page
 from isobase_deploy.cli.migrate_progress import MigrateProgress
@@ -70,7 +70,7 @@ def _run(parsed: argparse.Namespace, change: Callable[[Cutover, str], Awaitable[
                         break
         value = {"changes": [one.as_json() for one in changes], "is_done": all(one.is_done for one in changes)}
         write_page(parsed.report, page_of(changes), value)
-        answer(parsed, value, lambda: page_text(page_of(changes)))
+        answer(parsed, value, lambda: page_text(page_of(changes), width=terminal_width()))
         return ExitCode.REFUSED if any(one.reason for one in changes) else ExitCode.OK
 
     return run(work())

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["MigrateProgress"]
 
 LINE_INTERVAL_S = 5.0
+BAR_WIDTH = 14
+AMOUNT_WIDTH = 24
+"""Of ``1023.9 MiB of 1023.9 GiB``."""
+TIME_WIDTH = 7
+FIGURES_WIDTH = BAR_WIDTH + AMOUNT_WIDTH + TIME_WIDTH + 3
+MIN_NAME_WIDTH = 12
 
 
 class MigrateProgress:
@@ -34,13 +40,22 @@ class MigrateProgress:
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichBars
+            from rich.table import Column
 
+            console = Console(stderr=True)
+            # What is too long is shortened in the name alone: the bar and its figures stay. One column is left free, so
+            # that what a terminal shows of Ctrl-C begins no line of its own, which would be drawn past.
+            name_width = max(console.width - FIGURES_WIDTH - 1, MIN_NAME_WIDTH)
             self._bars = RichBars(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[amount]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
+                TextColumn(
+                    "{task.description}",
+                    markup=False,
+                    table_column=Column(max_width=name_width, no_wrap=True, overflow="ellipsis"),
+                ),
+                BarColumn(bar_width=BAR_WIDTH),
+                TextColumn("{task.fields[amount]}", table_column=Column(width=AMOUNT_WIDTH, no_wrap=True)),
+                TimeRemainingColumn(table_column=Column(width=TIME_WIDTH, no_wrap=True)),
+                console=console,
             )
             self._bars.start()
         return self

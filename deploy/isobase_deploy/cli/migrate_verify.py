@@ -12,7 +12,7 @@ from isobase_adapter.storage.verify import Depth
 from isobase_adapter.verify.everything import PARTS, EverythingOptions, verify_everything
 from isobase_adapter.verify.tables import VerifyOptions
 from isobase_deploy.cli.exit_codes import ExitCode
-from isobase_deploy.cli.migrate import answer, places_of, run
+from isobase_deploy.cli.migrate import answer, places_of, run, terminal_width
 from isobase_deploy.cli.migrate_copy import apis_of, check_report, write_page
 from isobase_deploy.cli.migrate_progress import MigrateProgress
 from isobase_platform.errors import BadRequest
@@ -44,7 +44,7 @@ def verify(parsed: argparse.Namespace) -> int:
         except WriterMoved as error:
             raise BadRequest(f"another side became the writer meanwhile: {error}", hint="call it again") from error
         write_page(parsed.report, found.page(), found.as_json())
-        answer(parsed, found.as_json(), lambda: page_text(found.page()))
+        answer(parsed, found.as_json(), lambda: page_text(found.page(), width=terminal_width()))
         return ExitCode.OK if found.is_equal else ExitCode.NOT_IN_ORDER
 
     return run(work())

@@ -10,7 +10,7 @@ from isobase_adapter.bulk import managed
 from isobase_adapter.bulk.plan import Plan, make_plan
 from isobase_adapter.bulk.plan.facts import Facts
 from isobase_adapter.bulk.plan.judging import Item, Verdict, groups_of_tables, judge
-from isobase_adapter.bulk.report import page_html, page_text
+from isobase_adapter.bulk.report import Page, Section, page_html, page_text
 from isobase_adapter.outbox.statements import MAKE_RECORDS
 from isobase_adapter.rows import catalog
 from isobase_adapter.sides import Side
@@ -154,11 +154,31 @@ def test_settings_of_the_data_api_are_named_with_their_place_at_isobase() -> Non
     assert "public, shop" in item.text
 
 
+def test_a_text_for_a_terminal_is_no_wider_than_it_and_shows_everything() -> None:
+    words = "it may change rows that no call names"
+    section = Section("Tables", ("Name", "Rows", "Finding", "Todo"), [("public." + "a" * 60, 1234567, words, words)])
+    page = Page("Plan", "ok", "good", [("rows", 1234567)], [section])
+    text = page_text(page, width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "1,234,567" in text
+    assert "".join(text.split()).count("a" * 10) >= 1
+    columns = "".join(line[:8].strip() for line in text.splitlines())
+    assert "public.a" in columns
+    assert {"change", "names"} <= set(text.split())
+    wide = page_text(page)
+    assert f"public.{'a' * 60}  1,234,567  {words}  {words}" in wide
+
+
+def test_columns_of_numbers_stand_at_the_right_with_their_heads() -> None:
+    page = page_html(Page("Plan", "ok", "good", (), [Section("Tables", ("Name", "Rows"), [("a", 1234567)])]))
+    assert '<th scope="col" class="number">Rows</th>' in page
+    assert '<td class="number">1,234,567</td>' in page
+    assert '<th scope="col">Name</th>' in page
+
+
 def test_what_a_project_is_named_cannot_write_the_page() -> None:
     facts = Facts({"views": [{"schema": "public", "name": "<script>alert(1)</script>", "is_materialized": False}]})
     (item,) = (one for one in judge(facts, Facts()) if one.kind == "view")
-    from isobase_adapter.bulk.report import Page, Section
-
     page = page_html(Page("Plan", "ok", "good", (), [Section("Works", ("Name",), [(item.name,)])]))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
