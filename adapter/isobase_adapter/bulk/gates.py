@@ -352,7 +352,7 @@ async def _equal(
         results = []
         for name in tables:
             told = TableProgress(progress, name)
-            results.append(await verifier.verify(name, writer, on_progress=told))
+            results.append(await verifier.verify(name, writer, on_progress=told, on_judged=told.judged))
             told.end("equal" if results[-1].is_equal else "not equal")
         rows = sum(one.rows.get(str(writer), 0) for one in results)
         gates.append(

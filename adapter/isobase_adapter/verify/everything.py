@@ -229,7 +229,7 @@ async def _verify_tables(
         fence = parts.outbox.writer_fence(capability, source.other, epoch)
         try:
             result = await verifier.verify(
-                name, source, fence=fence, on_progress=told, kept=journal.begin(name, version)
+                name, source, fence=fence, on_progress=told, on_judged=told.judged, kept=journal.begin(name, version)
             )
         except BaseException:
             journal.keep()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -33,6 +33,8 @@ FEW_ROWS = 500
 """A batch with more rows than this that differ is no matter of writes on their way: it is not waited for."""
 MAX_NAMED_RANGES = 50
 RECHECK_PAUSES_S = (0.0, 0.2, 1.0, 3.0)
+
+Judged = Callable[[int], None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,9 +71,11 @@ class TableVerifier:
         fence: Fence | None = None,
         on_progress: Progress | None = None,
         kept: KeptSums | None = None,
+        on_judged: Judged | None = None,
     ) -> TableResult:
         """Compare one table, and repair the side across from ``source`` where that was asked for.
 
+        on_judged: told how many of the rows that differed at first were looked at again (and repaired).
         kept: what is done of it; the result says which parts are older than this run. fence: keeps repairs from a side
         that became the writer. What keeps a table from being compared is in the result's ``error``; lost connections and
         ``WriterMoved`` are raised.
@@ -80,7 +84,7 @@ class TableVerifier:
         result = TableResult(resource, source)
         try:
             pair = await self._carrier.pair(resource)
-            await self._compare(pair, result, fence, on_progress, kept)
+            await self._compare(pair, result, fence, on_progress, kept, on_judged or (lambda rows: None))
         except (UnknownTable, HiddenRows) as error:
             result.error = str(error)
         except asyncpg.PostgresError as error:
@@ -97,6 +101,7 @@ class TableVerifier:
         fence: Fence | None,
         on_progress: Progress | None,
         kept: KeptSums | None,
+        on_judged: Judged,
     ) -> None:
         pairs, target = self._carrier.pairs, result.source.other
         result.left_out = {str(side): list(pair.only_at(side)) for side in Side if pair.only_at(side)}
@@ -112,9 +117,11 @@ class TableVerifier:
         if not pair.key:
             await self._compare_copies(pair, compared, result, fence)
             return
-        async for batch in self._batches(pair, compared, target):
-            things = [difference.thing for difference in batch if difference.thing is not None]
-            await self._judge(pair, things, result, fence)
+        async with aclosing(self._batches(pair, compared, target)) as batches:
+            async for batch in batches:
+                things = [difference.thing for difference in batch if difference.thing is not None]
+                await self._judge(pair, things, result, fence)
+                on_judged(len(things))
 
     async def _judge(self, pair: Pair, things: Sequence[Thing], result: TableResult, fence: Fence | None) -> None:
         """Look at rows again until they are equal or it is known that they are not; repair, count and name them."""
@@ -174,22 +181,23 @@ class TableVerifier:
 
     async def _compare_copies(self, pair: Pair, compared: Compared, result: TableResult, fence: Fence | None) -> None:
         """The same for rows without a key: those that one side has more copies of."""
-        async for batch in self._batches(pair, compared, result.source.other):
-            hashes = [difference.row_hash for difference in batch]
-            left = dict.fromkeys(hashes, (0, 0))
-            for pause_s in self._options.recheck_pauses_s:
-                if not left or (pause_s and len(left) > FEW_ROWS):
-                    break
-                await asyncio.sleep(pause_s)
-                left = await self._copies(pair, list(left), result.source)
-            result.in_flight += len(batch) - len(left)
-            if left and self._options.repair:
-                await self._carrier.carry([table_thing(pair.names)], result.source.other, fence=fence)
-                after = await self._copies(pair, list(left), result.source)
-                result.repaired += len(left) - len(after)
-                left = after
-            result.missing += sum(max(mine - theirs, 0) for mine, theirs in left.values())
-            result.extra += sum(max(theirs - mine, 0) for mine, theirs in left.values())
+        async with aclosing(self._batches(pair, compared, result.source.other)) as batches:
+            async for batch in batches:
+                hashes = [difference.row_hash for difference in batch]
+                left = dict.fromkeys(hashes, (0, 0))
+                for pause_s in self._options.recheck_pauses_s:
+                    if not left or (pause_s and len(left) > FEW_ROWS):
+                        break
+                    await asyncio.sleep(pause_s)
+                    left = await self._copies(pair, list(left), result.source)
+                result.in_flight += len(batch) - len(left)
+                if left and self._options.repair:
+                    await self._carrier.carry([table_thing(pair.names)], result.source.other, fence=fence)
+                    after = await self._copies(pair, list(left), result.source)
+                    result.repaired += len(left) - len(after)
+                    left = after
+                result.missing += sum(max(mine - theirs, 0) for mine, theirs in left.values())
+                result.extra += sum(max(theirs - mine, 0) for mine, theirs in left.values())
 
     async def _copies(self, pair: Pair, hashes: list[int], source: Side) -> dict[int, tuple[int, int]]:
         counts: dict[Side, dict[int, int]] = {}
@@ -205,7 +213,7 @@ class TableVerifier:
         both = {number: (counts[source].get(number, 0), counts[source.other].get(number, 0)) for number in hashes}
         return {number: pair_ for number, pair_ in both.items() if pair_[0] != pair_[1]}
 
-    async def _batches(self, pair: Pair, compared: Compared, target: Side) -> AsyncIterator[list[RowDifference]]:
+    async def _batches(self, pair: Pair, compared: Compared, target: Side) -> AsyncGenerator[list[RowDifference], None]:
         found = differing_rows(pair, self._carrier.pairs, target, compared=compared, with_computed=True)
         batch: list[RowDifference] = []
         async with aclosing(found) as differences:

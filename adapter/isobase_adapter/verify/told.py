@@ -20,6 +20,7 @@ class TableProgress:
         self._totals: dict[Side, int] = {}
         self._done: dict[Side, int] = {}
         self._has_begun = False
+        self._is_judging = False
 
     def __call__(self, side: Side, done: int, pages: int) -> None:
         self._totals[side] = pages
@@ -30,7 +31,17 @@ class TableProgress:
         self._progress.advance(self._table, (done - self._done.get(side, 0)) * PAGE_BYTES)
         self._done[side] = done
 
+    def judged(self, rows: int) -> None:
+        """Tell that so many more rows that differed at first were looked at again, and repaired where that was asked for."""
+        if not self._is_judging:
+            self._is_judging = True
+            self._progress.begin(f"{self._table}, rows that differ", 0, "rows")
+        self._progress.advance(f"{self._table}, rows that differ", rows)
+
     def end(self, text: str) -> None:
+        """Say what came of it."""
+        if self._is_judging:
+            self._progress.end(f"{self._table}, rows that differ", "looked at")
         self._progress.end(self._table, text)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from isobase_adapter.contracts import Carried
 from isobase_adapter.rows.kept_sums import KeptSums
+from isobase_adapter.rows.sql_carrier import RowCarrier
 from isobase_adapter.sides import Side
+from isobase_adapter.things import Thing
 from isobase_adapter.verify.journal import Journal
 from isobase_adapter.verify.tables import TableVerifier
 from isobase_deploy.cli import main
@@ -204,3 +209,29 @@ def test_a_report_says_what_is_older_than_the_run_and_again_begins_anew(
     assert verify(sides, capsys, "--part", "rows", "--resume", str(path))[0] == 130
     code, out = verify(sides, capsys, "--part", "rows", "--resume", str(path), "--again", "-o", "json")
     assert (code, json.loads(out)["as_of"]) == (0, None)
+
+
+def test_a_repair_that_is_ended_ends_without_a_word_and_is_gone_on_with(
+    sides: Sides,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many(sides)
+    sides.sql(Side.ISOBASE, "update many set t = 'other' where id % 2 = 0")
+    ordinary, looks = RowCarrier.carry, [3]
+
+    async def carry(self: RowCarrier, things: Sequence[Thing], target: Side, **given: Any) -> Carried:
+        looks[0] -= 1
+        if not looks[0]:
+            signal.raise_signal(signal.SIGINT)
+        return await ordinary(self, things, target, **given)
+
+    monkeypatch.setattr(RowCarrier, "carry", carry)
+    assert verify(sides, capsys, "--table", "many", "--repair")[0] == 130
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    code, out = verify(sides, capsys, "--table", "many", "--repair", "-o", "json")
+    (table,) = json.loads(out)["tables"]
+    assert code == 0
+    assert 0 < table["repaired"] < 10_000
