@@ -13,6 +13,8 @@ CHECK = "select id from isobase.outbox where id = any($1::bigint[]) and target =
 
 # A new number each time: whoever carries an older item of the same thing has read an older state, and may delete that
 # one only. Of wholes one that nobody has begun is enough. That a row may be there anew stays said until it was carried.
+# What waits to go the other way is a conflict where it names the same thing, or where one of the two names the whole of
+# their resource: nobody knows then whether they name the same row. Users are merged, whatever comes from where.
 POSTPONE = """
 with gone as (
   select id, capability, target, epoch, call, client from isobase.outbox
@@ -40,7 +42,16 @@ with gone as (
 ), clashed as (
   update isobase.outbox as o
      set state = 'dead', is_conflict = true, error = 'written at both sides', next_at = 'infinity', updated_at = now()
-    from gone where o.lock_number = any($4) and o.target <> gone.target and o.state = 'pending'
+    from gone
+   where o.target = case $2 when 'isobase' then 'supabase' else 'isobase' end
+     and (o.state = 'pending' and o.lock_number = any($4)
+          or o.state <> 'intent' and not o.is_conflict
+             and o.thing ->> 'kind' in ('row', 'table', 'object', 'objects')
+             and exists (select from (select unnest($3::text[])::jsonb) as given(thing)
+                          where given.thing ->> 'resource' = o.thing ->> 'resource'
+                            and given.thing ->> 'kind' in ('row', 'table', 'object', 'objects')
+                            and (given.thing ->> 'kind' in ('table', 'objects')
+                                 or o.thing ->> 'kind' in ('table', 'objects'))))
 )
 select id from gone
 """
@@ -58,8 +69,8 @@ select 'pending', $1, case coalesce(w.side, 'supabase') when 'supabase' then 'is
      order by w.pattern = $1 desc, length(w.pattern) desc limit 1) as w on true
 """
 
-# What was spooled while Supabase was the writer. Had the writer moved since (its client was forgotten), it is for an
-# operator: what the target holds may be newer.
+# What was spooled while Supabase was the writer; conflicts are those of POSTPONE. Had the writer moved since (its client was
+# forgotten), it is for an operator: what the target holds may be newer.
 MERGE = """
 with given as (
   select given.*, coalesce(w.side = given.target, false) as is_late
@@ -73,7 +84,14 @@ with given as (
 ), clashed as (
   update isobase.outbox as o
      set state = 'dead', is_conflict = true, error = 'written at both sides', next_at = 'infinity', updated_at = now()
-    from given where o.lock_number = given.lock_number and o.target <> given.target and o.state = 'pending' and not is_late
+    from given
+   where not given.is_late and o.target = case given.target when 'isobase' then 'supabase' else 'isobase' end
+     and (o.state = 'pending' and o.lock_number = given.lock_number
+          or o.state <> 'intent' and not o.is_conflict
+             and o.thing ->> 'resource' = given.thing::jsonb ->> 'resource'
+             and o.thing ->> 'kind' in ('row', 'table', 'object', 'objects')
+             and given.thing::jsonb ->> 'kind' in ('row', 'table', 'object', 'objects')
+             and (o.thing ->> 'kind' in ('table', 'objects') or given.thing::jsonb ->> 'kind' in ('table', 'objects')))
 )
 insert into isobase.outbox
   (state, capability, target, epoch, thing, lock_number, call, client, error, is_conflict, next_at)
@@ -87,7 +105,8 @@ select case when is_late then 'dead' else 'pending' end, given.capability, given
 FORGET_ADOPTED = "delete from isobase.migration_clients where id = $1"
 
 # An item waits while something of the other direction that must not be overwritten stands in its way: its key's, or
-# for a whole anything of its capability.
+# for a whole anything of its capability or its resource. And while an operator has to decide about the whole of its
+# resource, of which no letter keeps the versions.
 TAKE = """
 with due as (
   select o.id from isobase.outbox as o
@@ -95,8 +114,15 @@ with due as (
      and not exists (select from isobase.outbox as b where b.lock_number = o.lock_number and b.target <> o.target
                         and (b.state = 'pending' and b.id < o.id or b.is_conflict and b.versions is null))
      and not (o.thing ->> 'kind' in ('table', 'users', 'objects') and exists (
-       select from isobase.outbox as b where b.capability = o.capability and b.target <> o.target
+       select from isobase.outbox as b
+        where b.target = case o.target when 'isobase' then 'supabase' else 'isobase' end
+          and (b.capability = o.capability or b.thing ->> 'resource' = o.thing ->> 'resource')
           and (b.state = 'dead' or b.state = 'pending' and b.id < o.id)))
+     and not exists (
+       select from isobase.outbox as b
+        where b.target = case o.target when 'isobase' then 'supabase' else 'isobase' end
+          and b.state = 'dead' and b.is_conflict and b.thing ->> 'kind' in ('table', 'objects')
+          and b.thing ->> 'resource' = o.thing ->> 'resource')
      -- Whoever was written at Supabase while the outbox was away has a say first.
      and not (o.target = 'supabase' and o.thing ->> 'kind' in ('table', 'users', 'objects')
               and exists (select from isobase.migration_clients as c where c.spooled > 0))

@@ -14,7 +14,7 @@ from isobase_adapter.capabilities import Capability, Kind, most_specific
 from isobase_adapter.contracts import CallRecord, Intent, Writer
 from isobase_adapter.outbox.entries import Item, RowEdit
 from isobase_adapter.sides import Side
-from isobase_adapter.things import Thing, distinct
+from isobase_adapter.things import Thing, ThingKind, distinct
 
 __all__ = [
     "DUE",
@@ -40,16 +40,25 @@ select o.id, o.state, o.next_at, o.lock_number in (select value from json_each(:
         or (o.capability = :capability or o.resource in (select value from json_each(:resources)))
            and (:has_whole or o.is_whole))
 """
-# An item waits while something of the other direction that must not be overwritten stands in its way.
+# An item waits while something of the other direction that must not be overwritten stands in its way (``statements``).
 DUE = """
 select o.* from outbox as o
  where o.state = 'pending' and o.next_at <= now_s() and (:target is null or o.target = :target)
    and not exists (select 1 from outbox as b where b.lock_number = o.lock_number and b.target <> o.target
                       and (b.state = 'pending' and b.id < o.id or b.is_conflict and b.versions is null))
    and not (o.is_whole and exists (
-     select 1 from outbox as b where b.capability = o.capability and b.target <> o.target
+     select 1 from outbox as b where (b.capability = o.capability or b.resource = o.resource) and b.target <> o.target
         and (b.state = 'dead' or b.state = 'pending' and b.id < o.id)))
+   and not exists (
+     select 1 from outbox as b where b.resource = o.resource and b.target <> o.target and b.state = 'dead'
+        and b.is_conflict and b.is_whole and json_extract(b.things, '$[0].kind') in ('table', 'objects'))
  order by o.id limit :limit
+"""
+MAY_MEET = frozenset({ThingKind.ROW, ThingKind.TABLE, ThingKind.OBJECT, ThingKind.OBJECTS})
+"""Users are merged, whatever comes from where."""
+WHOLES_MEET = """
+select id, things from outbox
+ where resource = ? and target <> ? and state <> 'intent' and not is_conflict and (is_whole or ?)
 """
 OLD = """
   from outbox where lock_number = ? and target = ? and id <> ? and not is_conflict
@@ -140,6 +149,10 @@ def postpone(
             "select id from outbox where lock_number = ? and target <> ? and state = 'pending'", place
         ).fetchall():
             clash(connection, other["id"])
+        if thing.kind in MAY_MEET:
+            for other in connection.execute(WHOLES_MEET, (thing.resource, row["target"], thing.is_whole)).fetchall():
+                if things_of(other)[0].kind in MAY_MEET:
+                    clash(connection, other["id"])
         is_known = (
             thing.is_whole
             and connection.execute(

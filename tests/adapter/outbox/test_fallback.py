@@ -14,6 +14,7 @@ from isobase_adapter.capabilities import Capability
 from isobase_adapter.contracts import OutboxAway, Writer
 from isobase_adapter.handover import HandoverRefused
 from isobase_adapter.outbox.fallback import Fallback, fence_at
+from isobase_adapter.outbox.letters import Letters
 from isobase_adapter.outbox.postgres import PostgresOutbox
 from isobase_adapter.outbox.spooling import SpoolingOutbox
 from isobase_adapter.sides import Side
@@ -214,3 +215,42 @@ async def test_a_write_alone_that_supabase_refused_leaves_no_record(sides: TwoSi
     await alone.outbox.settle(refused)
     await alone.outbox.merge()
     assert await sides.supabase.fetchval("select count(*) from isobase_move.failovers") == 0
+
+
+async def test_a_whole_that_was_left_at_isobase_takes_nothing_away_that_was_written_alone(
+    sides: TwoSides, alone: Alone
+) -> None:
+    """A function wrote at Isobase, of which nobody is told which rows: its table has to be compared."""
+    before, changed = await alone.other.insert("before"), await alone.other.insert("before")
+    go_away(alone.proxy)
+    new = await alone.write(sides, None, "made alone")
+    await alone.write(sides, before, "changed alone")
+    box = sides.box.outbox
+    intent = await box.begin(ORDERS, target=Side.SUPABASE, epoch=1, call=CALL, things=[TABLE])
+    made = await sides.isobase.fetchval("insert into public.orders (state) values ('made at Isobase') returning id")
+    await sides.isobase.execute(
+        "update public.orders set state = 'changed at Isobase' where id = any($1)", [before, changed]
+    )
+    await box.postpone(intent, [TABLE], "")
+    alone.proxy.heals()
+    await alone.outbox.merge()
+    await alone.other.drainer.drain(2)
+    written = {before: "changed alone", changed: "before", new: "made alone"}
+    assert await rows_of(sides.supabase) == written
+    assert await rows_of(sides.isobase) == {
+        before: "changed at Isobase",
+        changed: "changed at Isobase",
+        made: "made at Isobase",
+    }
+    letters = Letters(sides.isobase)
+    (number,) = await letters.dead()
+    assert (await letters.show(number)).is_conflict
+    with pytest.raises(HandoverRefused, match="1 dead letters"):
+        await handover_of(sides, alone.other.drainer).hand_over(PATTERN, Side.ISOBASE)
+    # An operator writes to Supabase what Isobase alone was told, and keeps that side.
+    kept = {**written, changed: "changed at Isobase", made: "made at Isobase"}
+    await sides.supabase.execute("update public.orders set state = 'changed at Isobase' where id = $1", changed)
+    await sides.supabase.execute("insert into public.orders (id, state) values ($1, 'made at Isobase')", made)
+    await letters.retry(number, keep=Side.SUPABASE)
+    await handover_of(sides, alone.other.drainer).hand_over(PATTERN, Side.ISOBASE)
+    assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == kept

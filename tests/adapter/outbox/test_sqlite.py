@@ -195,6 +195,28 @@ async def test_after_a_failover_both_versions_of_a_key_are_kept(host: Host) -> N
         await host.handover().hand_over(PATTERN, Side.ISOBASE)
 
 
+async def test_a_whole_and_a_row_that_must_go_opposite_ways_are_a_conflict(host: Host) -> None:
+    await host.handover().hand_over(PATTERN, Side.ISOBASE)
+    await host.outbox.postpone(await host.begin(TABLE, target=Side.SUPABASE, epoch=1), [TABLE], "down")
+    await fail_over_in_file(host.store, host.locks, ORDERS, 1)
+    begun = await host.begin(row(1), epoch=2, over_conflicts=True)
+    await host.outbox.postpone(begun, [row(1)], "")
+    (letter,) = await FileLetters(host.store).list(state=State.DEAD)
+    assert (letter.things, letter.is_conflict) == ((TABLE,), True)
+    assert await host.outbox.take(10) == [], "nobody knows whether Isobase's row is among what is kept"
+    await FileLetters(host.store).retry(letter.id, keep=Side.SUPABASE)
+    assert {item.thing for item in await host.outbox.take(10)} == {TABLE, row(1)}
+
+
+async def test_rows_are_kept_beside_a_whole_that_is_written_at_the_other_side(host: Host) -> None:
+    await host.handover().hand_over(PATTERN, Side.ISOBASE)
+    await host.outbox.postpone(await host.begin(row(1), target=Side.SUPABASE, epoch=1), [row(1)], "down")
+    await fail_over_in_file(host.store, host.locks, ORDERS, 1)
+    await host.outbox.postpone(await host.begin(TABLE, epoch=2, over_conflicts=True), [TABLE], "")
+    assert [item.thing for item in await host.outbox.unread()] == [row(1)]
+    assert await host.outbox.take(10) == []
+
+
 async def test_the_fence_waits_for_carriers_and_for_requests_whose_end_nobody_heard(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
