@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,12 @@ __all__ = ["Everything", "EverythingOptions", "Part", "verify_everything"]
 
 PARTS = ("schema", "rows", "users", "objects")
 Part = str
+WAITING = """
+select distinct case when o.thing ->> 'kind' in ('row', 'table') then 'table' else 'bucket' end as kind,
+       o.thing ->> 'resource' as resource, o.target
+  from isobase.outbox as o
+ where o.state in ('pending', 'dead') and o.thing ->> 'kind' in ('row', 'table', 'object', 'objects', 'bucket')
+"""
 
 
 @dataclass(slots=True, frozen=True)
@@ -191,8 +197,9 @@ async def verify_everything(parts: Parts, options: EverythingOptions, progress: 
         writer, _ = writers.of(Capability(Kind.TABLE, ""))
         result.database.schema = await compare_schemas(parts.rows.pairs, writer=writer)
         await keep(parts.outbox.pool, of_definitions(result.database.schema))
+    waiting = await _waiting(parts, writers) if options.rows.repair else set()
     if "rows" in options.parts:
-        result.database.tables = await _verify_tables(parts, options, writers, progress)
+        result.database.tables = await _verify_tables(parts, options, writers, waiting, progress)
     if "users" in options.parts:
         writer, _ = writers.of(Capability(Kind.AUTH))
         result.users = await verify_users(
@@ -203,14 +210,29 @@ async def verify_everything(parts: Parts, options: EverythingOptions, progress: 
         if parts.objects is None:
             result.notes.append("objects were not compared: both APIs' URLs and service-role keys are needed")
         else:
-            result.objects = await _verify_objects(parts, options, writers, progress)
+            result.objects = await _verify_objects(parts, options, writers, waiting, progress)
+    for capability in sorted(waiting, key=str):
+        side, _ = writers.of(capability)
+        result.notes.append(
+            f"{capability} is not repaired: what {side.other} took waits for {side} (isobase migrate outbox)"
+        )
     return result
 
 
+async def _waiting(parts: Parts, writers: _Writers) -> set[Capability]:
+    """Tables and buckets that are not to be repaired: after a failover the other side has writes of them that the side
+    which is written first has not got yet.
+    """
+    rows = await parts.outbox.pool.fetch(WAITING)
+    found = {(Capability(Kind(row["kind"]), row["resource"]), row["target"]) for row in rows}
+    return {capability for capability, target in found if target == writers.of(capability)[0]}
+
+
 async def _verify_tables(
-    parts: Parts, options: EverythingOptions, writers: _Writers, progress: Progress
+    parts: Parts, options: EverythingOptions, writers: _Writers, waiting: set[Capability], progress: Progress
 ) -> list[TableResult]:
     verifier, journal = TableVerifier(parts.rows, options.rows), Journal(options.resume, again=options.again)
+    looking = TableVerifier(parts.rows, replace(options.rows, repair=False))
     shared, missing = await verifier.tables()
     wanted: Sequence[str] = options.tables or sorted([*shared, *missing])
     results: list[TableResult] = []
@@ -228,7 +250,7 @@ async def _verify_tables(
         told, began_at = TableProgress(progress, name), datetime.now(UTC)
         fence = parts.outbox.writer_fence(capability, source.other, epoch)
         try:
-            result = await verifier.verify(
+            result = await (looking if capability in waiting else verifier).verify(
                 name, source, fence=fence, on_progress=told, on_judged=told.judged, kept=journal.begin(name, version)
             )
         except BaseException:
@@ -255,7 +277,7 @@ async def _version(parts: Parts, name: str) -> str:
 
 
 async def _verify_objects(
-    parts: Parts, options: EverythingOptions, writers: _Writers, progress: Progress
+    parts: Parts, options: EverythingOptions, writers: _Writers, waiting: set[Capability], progress: Progress
 ) -> dict[str, StorageReport]:
     assert parts.objects is not None
     names = {bucket.id for store in parts.stores.values() for bucket in await store.buckets()}
@@ -269,7 +291,7 @@ async def _verify_objects(
             source.other,
             buckets=[name],
             depth=options.depth,
-            repairs=options.rows.repair,
+            repairs=options.rows.repair and capability not in waiting,
             fence=parts.outbox.writer_fence(capability, source.other, epoch),
             progress=told,
         )

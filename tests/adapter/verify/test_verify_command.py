@@ -68,6 +68,29 @@ def test_the_writer_is_the_side_that_is_right(sides: Sides, capsys: pytest.Captu
     assert sides.sql(Side.SUPABASE, "select body from notes") == [("new",)]
 
 
+@pytest.mark.parametrize("state", ["pending", "dead"])
+def test_what_the_other_side_took_and_has_not_arrived_yet_is_not_repaired_away(
+    sides: Sides, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    """After a failover: Supabase is written first, and lacks what Isobase was told."""
+    sides.both(TABLE)
+    sides.both("insert into notes values (1, 'both')")
+    sides.sql(Side.ISOBASE, "insert into notes values (2, 'Isobase alone')")
+    item = '\'table:public.notes\', \'supabase\', \'{"kind": "table", "resource": "public.notes", "key": []}\', 1'
+    sides.sql(
+        Side.ISOBASE,
+        f"insert into isobase.outbox (state, capability, target, thing, lock_number) values ('{state}', {item})",
+    )
+    try:
+        code, out = verify(sides, capsys, "--table", "public.notes", "--repair")
+    finally:
+        sides.sql(Side.ISOBASE, "delete from isobase.outbox")
+    assert (code, "table:public.notes is not repaired" in out) == (10, True)
+    assert sides.sql(Side.ISOBASE, "select body from notes order by id") == [("both",), ("Isobase alone",)]
+    assert verify(sides, capsys, "--table", "public.notes", "--repair")[0] == 0
+    assert sides.sql(Side.ISOBASE, "select body from notes") == [("both",)]
+
+
 def test_a_verification_that_was_ended_goes_on_with_the_tables_that_are_left(tmp_path: Path) -> None:
     path, at = tmp_path / "verify.jsonl", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     journal = Journal(path)
