@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from isobase_adapter import AsyncMigrationClient, answered
+from isobase_adapter.sides import Side
+from isobase_adapter.stages import Stage
 from tests.adapter.app.facts import digest
 from tests.adapter.app.journal import Journal
 from tests.adapter.app.listening import Listener
@@ -131,9 +133,18 @@ class User:
         return str(self.number)
 
     async def fact(
-        self, what: str, effects: Mapping[str, str | None], call: Callable[[], Awaitable[Any]]
+        self,
+        what: str,
+        effects: Mapping[str, str | None],
+        call: Callable[[], Awaitable[Any]],
+        *,
+        needs_rows: bool = False,
     ) -> list[dict[str, Any]] | None:
-        """Do a call as a fact; gives its rows, None where it failed."""
+        """Do a call as a fact; gives its rows, None where it failed.
+
+        needs_rows: an answer of Supabase's in stage ``live`` that names no row says that nothing was changed: what Isobase
+        took has not arrived there yet.
+        """
         fact = self.journal.begin(self.name, what, effects)
         try:
             result = await call()
@@ -144,6 +155,12 @@ class User:
             await asyncio.sleep(WAIT_AFTER_ERROR_S)
             return None
         answer = answered()
+        is_elsewhere = answer is not None and (answer.side, answer.stage) == (Side.SUPABASE, Stage.LIVE)
+        if needs_rows and is_elsewhere and not result.data:
+            self.journal.fail(fact, LookupError("no row was changed"))
+            for name in effects:
+                self.values.pop(name, None)
+            return None
         self.journal.acknowledge(fact, side=f"{answer.side} {answer.stage}" if answer is not None else "")
         for name, value in effects.items():
             if value is None:
@@ -194,6 +211,7 @@ class User:
             f"update note {key}",
             {f"notes/{title}": body},
             lambda: self.client.table("notes").update({"body": body}).eq("id", key).execute(),
+            needs_rows=True,
         )
         if rows is not None and [row["title"] for row in rows] != [title]:
             self.amiss("update", key=key, title=title, rows=rows)
@@ -207,6 +225,7 @@ class User:
             f"delete note {key}",
             {f"notes/{title}": None},
             lambda: self.client.table("notes").delete().eq("id", key).execute(),
+            needs_rows=True,
         )
         self.notes.pop(key)
         if rows is not None and [row["title"] for row in rows] != [title]:
@@ -270,7 +289,10 @@ class User:
         lines = self.orders.pop(key)
         effects = {f"orders/{key}": None} | {f"lines/{key}/{line}": None for line in lines}
         await self.fact(
-            f"delete order {key}", effects, lambda: self.client.table("orders").delete().eq("id", key).execute()
+            f"delete order {key}",
+            effects,
+            lambda: self.client.table("orders").delete().eq("id", key).execute(),
+            needs_rows=True,
         )
 
     async def set_stock(self) -> None:
