@@ -22,7 +22,7 @@ from isobase_adapter.rows.tables import Table
 from isobase_adapter.sides import Side
 from isobase_adapter.things import Thing, ThingKind
 
-__all__ = ["Follower", "Round", "Stray"]
+__all__ = ["Follower", "Round", "Stray", "is_better_compared"]
 
 logger = logging.getLogger("isobase.migration.sync")
 
@@ -31,8 +31,18 @@ CHANGES_PER_ROUND = 5000
 MAX_KEYS = 20_000
 """So many keys are held in memory; then they are carried before the log is read on."""
 MAX_KEYS_PER_TABLE = 5_000
-"""From this on a table of a round is compared as a whole instead."""
+ROWS_PER_KEY = 20
+"""With more keys than that in one go, and fewer rows than this for each, a table is compared as a whole instead."""
 PREFETCHED = 500
+
+
+def is_better_compared(table: Table, keys: int) -> bool:
+    """Whether comparing a table as a whole costs less than carrying so many of its rows one by one.
+
+    A busy table that is large must not be compared anew in every round; one of unknown size may be large.
+    """
+    return keys > MAX_KEYS_PER_TABLE and 0 <= table.estimated_rows < keys * ROWS_PER_KEY
+
 
 Carry = Callable[[Sequence[Thing], Side], Awaitable[None]]
 """Carries things to a side."""
@@ -61,6 +71,8 @@ class Round:
     """Tables that changed and that the other side has not."""
     last_commit_at: datetime | None = None
     is_idle: bool = True
+    read_lsn: int = 0
+    """To where the log is read."""
 
 
 class Follower:
@@ -89,14 +101,16 @@ class Follower:
         """Give the slot as it is now."""
         return await read_slot(self._connection)
 
-    async def flush(self) -> None:
-        """Have the server write its log down to here: a round that begins later sees all that is committed by now.
+    async def flush(self) -> int:
+        """Have the server write its log down to here, and give where that is: all that is committed by now is before it.
 
         Transactions with ``synchronous_commit = off`` are in the log's file only some moments later.
         """
         async with self._connection.transaction():
             await self._connection.execute("set local synchronous_commit = on")
             await self._connection.execute("select pg_logical_emit_message(true, $1, '')", CARRIED_MARK)
+        reached: int = await self._connection.fetchval("select (pg_current_wal_flush_lsn() - '0/0')::bigint")
+        return reached
 
     async def include_new_tables(self, owe: Owe) -> None:
         """Publish tables that were made meanwhile. owe: told which, before they are."""
@@ -136,9 +150,9 @@ class Follower:
                         continue
                     waiting.add(message.resource, message.keys if isinstance(message, ChangedRow) else None, tables)
                 if waiting.size >= MAX_KEYS:
-                    await self._settle(waiting, writer_of, done)
+                    await self._settle(waiting, writer_of, tables, done)
                     waiting = _Waiting()
-        await self._settle(waiting, writer_of, done)
+        await self._settle(waiting, writer_of, tables, done)
         # Where nothing was waiting, what lies before end_lsn is of no interest to anybody.
         done.is_idle = not reached
         await self._connection.execute(
@@ -147,13 +161,16 @@ class Follower:
             self._slot,
             _lsn(reached or end_lsn),
         )
+        done.read_lsn = reached or end_lsn
         if done.last_commit_at is None:
             done.last_commit_at = datetime.now(UTC)
         return done
 
-    async def _settle(self, waiting: _Waiting, writer_of: Callable[[str], Side], done: Round) -> None:
+    async def _settle(
+        self, waiting: _Waiting, writer_of: Callable[[str], Side], tables: Mapping[str, Table], done: Round
+    ) -> None:
         for resource, keys in waiting.by_resource.items():
-            is_whole = keys is None or len(keys) > MAX_KEYS_PER_TABLE
+            is_whole = keys is None or is_better_compared(tables[resource], len(keys))
             whole = Thing(ThingKind.TABLE, resource)
             if writer_of(resource) is self.side:
                 things = [whole] if is_whole or keys is None else list(keys)

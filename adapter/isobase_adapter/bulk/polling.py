@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from isobase_adapter.bulk.following import MAX_KEYS_PER_TABLE
+from isobase_adapter.bulk.following import MAX_KEYS_PER_TABLE, ROWS_PER_KEY, is_better_compared
 from isobase_adapter.bulk.sync import Sync
 from isobase_adapter.contracts import WriterMoved
 from isobase_adapter.failures import DATABASE_FAILURES
@@ -116,15 +116,16 @@ class Polling:
         return carried
 
     async def _newer(self, side: Side, table: Table) -> list[Thing]:
-        """Name the rows that transactions from the mark on have written; the whole table where they are many."""
+        """Name the rows that transactions from the mark on have written; the whole table where they are many of its rows."""
+        most = max(MAX_KEYS_PER_TABLE, table.estimated_rows // ROWS_PER_KEY)
         keys = ", ".join(f"{quote_identifier(name)}::text as {quote_identifier(name)}" for name in table.key)
         # Numbers of transactions go round: what is less than half a round ahead is newer.
         rows = await self._databases[side].fetch(
             f"select {keys} from {qualified(table.schema, table.name)}"  # noqa: S608  quoted by the one helper
             " where (xmin::text::bigint - $1 + 4294967296) % 4294967296 < 2147483648 limit $2",
             self._marks[side],
-            MAX_KEYS_PER_TABLE + 1,
+            most + 1,
         )
-        if len(rows) > MAX_KEYS_PER_TABLE:
+        if len(rows) > most or is_better_compared(table, len(rows)):
             return [Thing(ThingKind.TABLE, table.resource)]
         return [row_thing(table, dict(row)) for row in rows]

@@ -41,6 +41,8 @@ logger = logging.getLogger("isobase.migration.sync")
 IDLE_S = 0.25
 TABLES_AGAIN_S = 30.0
 """How often new tables are looked for."""
+IDLE_PATIENCE_S = 5.0
+"""So long a moment is waited for in which nothing is left, once all is read that there was at the beginning."""
 AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses after a lost connection."""
 UNPUBLISHED_AGAIN_S = 300.0
@@ -300,8 +302,8 @@ class Sync:
             # The slot may have been lost meanwhile: what it held is not known any more.
             await follower.start(partial(self._book.owe, side))
             await self._pay(side)
-            if until_caught_up:
-                await follower.flush()
+            end_lsn = await follower.flush() if until_caught_up else 0
+            reached_s: float | None = None
             tables_s = time.monotonic()
             while not self._stopping.is_set():
                 await self.reload_writers()
@@ -312,8 +314,11 @@ class Sync:
                     await self._pause(IDLE_S)
                     continue
                 await self._account(side, state, done, follower)
-                if until_caught_up and done.is_idle:
-                    return
+                if until_caught_up and done.read_lsn >= end_lsn:
+                    # An app that writes without pause leaves no moment in which nothing waits.
+                    reached_s = reached_s or time.monotonic()
+                    if done.is_idle or time.monotonic() - reached_s > IDLE_PATIENCE_S:
+                        return
                 if time.monotonic() - tables_s > TABLES_AGAIN_S:
                     tables_s = time.monotonic()
                     await self._take_in_new_tables(side, follower)

@@ -265,6 +265,50 @@ async def test_an_emptied_table_and_a_large_transaction_are_followed(
     assert "public.notes" not in following.carrier.swept
 
 
+async def test_a_large_table_that_is_busy_is_not_compared_again_and_again(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_adapter.bulk.following.MAX_KEYS_PER_TABLE", 50)
+    two = following.two
+    await two.source.execute("insert into public.notes (author_id) select 1 from generate_series(1, 2000)")
+    await two.source.execute("analyze public.notes, shop.pairs")
+    await following.catch_up()
+    following.carrier.swept.clear()
+    await two.source.execute("update public.notes set body = 'busy' where id <= 60")
+    await two.source.execute(
+        "insert into shop.pairs (a, b) select gen_random_uuid(), n::text from generate_series(1, 60) n"
+    )
+    await following.catch_up()
+    await assert_equal(two)
+    # Of the small one it is cheaper.
+    assert following.carrier.swept == ["shop.pairs"]
+
+
+async def test_who_writes_without_pause_does_not_keep_a_catching_up_from_its_end(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isobase_adapter.bulk.sync.IDLE_PATIENCE_S", 0.2)
+    two = following.two
+    await following.catch_up()
+    await two.source.execute("update public.notes set body = 'before' where id = 1")
+    writer = await connect(two.dsns[Side.SUPABASE], "test")
+    is_over = asyncio.Event()
+
+    async def write() -> None:
+        while not is_over.is_set():
+            await writer.execute("update public.notes set body = body || '.' where id = 2")
+
+    writing = asyncio.create_task(write())
+    try:
+        async with asyncio.timeout(60):
+            await following.catch_up()
+        assert await two.target.fetchval("select body from public.notes where id = 1") == "before"
+    finally:
+        is_over.set()
+        await writing
+        await writer.close()
+
+
 async def test_a_sync_that_is_ended_anywhere_goes_on(following: Following) -> None:
     two = following.two
     await following.catch_up()
