@@ -33,6 +33,7 @@ __all__ = [
     "OutboxAway",
     "OutboxItem",
     "Snapshot",
+    "StillOpposed",
     "WriteBehind",
     "Writer",
     "WriterMoved",
@@ -146,6 +147,12 @@ class WriterMoved(Exception):
 
 class WriteBehind(WriterMoved):
     """Something of the same key, or a whole resource, must be carried the other way first, after a failover."""
+
+
+class StillOpposed(Exception):
+    """The other side took writes of this, before a failover, that the side which is written first has not got: they wait for
+    the next handover, or for an operator. Nothing of it is carried over them.
+    """
 
 
 class OutboxAway(Exception):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from isobase_adapter.bulk.progress import Progress
 from isobase_adapter.bulk.sync_book import SyncBook, SyncState
 from isobase_adapter.capabilities import Capability, Kind
-from isobase_adapter.contracts import Fence, WriterMoved
+from isobase_adapter.contracts import Fence, StillOpposed, WriteBehind, WriterMoved
 from isobase_adapter.failures import AWAY
 from isobase_adapter.reasons import reason_of
 from isobase_adapter.sides import Side
@@ -95,8 +95,10 @@ class Carrying:
             try:
                 await self.carry([Thing(ThingKind.TABLE, name)], self._writer_of(name)[0].other)
                 return
-            except WriterMoved:
+            except WriterMoved as moved:
                 if attempt == SWEEP_ATTEMPTS - 1:
+                    if isinstance(moved, WriteBehind):
+                        raise StillOpposed(str(moved)) from moved
                     raise
                 await self._pause()
                 await self._book.reload_writers()

@@ -15,12 +15,13 @@ from uuid import UUID
 
 import asyncpg
 
-from isobase_adapter.capabilities import Capability
+from isobase_adapter.capabilities import Capability, Kind
 from isobase_adapter.contracts import (
     CallRecord,
     Intent,
     IntentGone,
     OutboxAway,
+    StillOpposed,
     WriteBehind,
     WriterMoved,
     seconds_since_boot,
@@ -50,6 +51,8 @@ STATEMENT_TIMEOUT_S = 10.0
 DISOWN_AFTER_S = 12.0
 """Longer than ``STATEMENT_TIMEOUT_S``: until then an intent may be one that its client is about to hear of."""
 MAX_ERROR_LENGTH_CHARS = 500
+KINDS = {Kind.TABLE: ["row", "table"], Kind.BUCKET: ["object", "objects", "bucket"]}
+"""What stands in the outbox for a capability's; users are merged, whatever waits."""
 MISSING = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)
 
 
@@ -339,7 +342,9 @@ class EntryFence:
 
 
 class WriterFence:
-    """The fence of what has no entry: the writer must be the source, in the epoch in which the work began."""
+    """The fence of what has no entry: the writer must be the source, in the epoch in which the work began, and must have got
+    all that the target took before a failover.
+    """
 
     def __init__(self, outbox: PostgresOutbox, capability: Capability, target: Side, epoch: int) -> None:
         """Take what has to hold."""
@@ -351,18 +356,29 @@ class WriterFence:
         return FENCE_LOCK_NUMBER
 
     async def check(self, connection: Any | None) -> bool:
-        """Read the writer; there is nothing to settle."""
+        """Read the writer; there is nothing to settle. Raises ``WriterMoved``, ``StillOpposed``."""
         if connection is not None and self._target is Side.ISOBASE:
-            row = await connection.fetchrow(statements.WRITER, str(self._capability))
+            row, is_on_its_way = await self._read(connection)
         else:
             async with asking(self._outbox.pool) as own:
-                row = await own.fetchrow(statements.WRITER, str(self._capability), timeout=STATEMENT_TIMEOUT_S)
+                row, is_on_its_way = await self._read(own)
         side, epoch = (Side.SUPABASE, 0) if row is None else (Side(row["side"]), row["epoch"])
         if side is not self._target.other or epoch != self._epoch:
             raise WriterMoved(f"{self._capability}: {side} is the writer in epoch {epoch}")
+        if is_on_its_way is not None:
+            what = f"{self._capability}: writes that {self._target} took have not reached {side}"
+            raise WriteBehind(what) if is_on_its_way else StillOpposed(what)
         if connection is not None and self._target is Side.SUPABASE:
             await _refuse_recorded(connection, [(str(self._capability), self._epoch)])
         return False
+
+    async def _read(self, connection: Any) -> tuple[Any, bool | None]:
+        row = await connection.fetchrow(statements.WRITER, str(self._capability), timeout=STATEMENT_TIMEOUT_S)
+        kinds = KINDS.get(self._capability.kind)
+        if kinds is None:
+            return row, None
+        opposed = (str(self._target.other), self._capability.name, kinds)
+        return row, await connection.fetchval(statements.OPPOSED, *opposed, timeout=STATEMENT_TIMEOUT_S)
 
 
 async def _refuse_recorded(supabase: Any, written: Sequence[tuple[str, int]]) -> None:

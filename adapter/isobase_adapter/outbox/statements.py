@@ -237,6 +237,12 @@ with dropped as (
 select id from dropped
 """
 
+# What must go to the side that is written first: null where there is nothing.
+OPPOSED = """
+select bool_or(o.state = 'pending' and o.next_at < 'infinity') from isobase.outbox as o
+ where o.target = $1 and o.state <> 'intent' and o.thing ->> 'resource' = $2 and o.thing ->> 'kind' = any($3::text[])
+"""
+
 # In Supabase's database, of all places: it is the one that answers when a client has to write there alone.
 MAKE_RECORDS = """
 create schema if not exists isobase_move;

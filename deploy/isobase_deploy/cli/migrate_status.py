@@ -186,7 +186,7 @@ def sync_text(sync: Mapping[str, Any]) -> str:
             + (f", last error: {state['error']}" if state.get("error") else "")
         )
     if sync.get("set_aside"):
-        lines.append(f"  refused by the target, tried again: {', '.join(sorted(sync['set_aside']))}")
+        lines.append(f"  set aside, tried again: {', '.join(sorted(sync['set_aside']))}")
     if sync.get("one_sided"):
         lines.append(f"  on one side alone: {', '.join(sync['one_sided'])}")
     return "\n".join(lines)

@@ -613,3 +613,26 @@ async def test_a_table_that_the_target_refuses_holds_up_no_other_and_is_taken_up
     again = await following.catch_up()
     assert again.state.set_aside == {}
     await assert_equal(two)
+
+
+async def test_what_isobase_took_before_a_failover_is_not_followed_over(following: Following) -> None:
+    """It waits to go to Supabase, or for a decision: a change of the same row at Supabase goes nowhere until then."""
+    two = following.two
+    await following.catch_up()
+    await two.target.execute("update public.notes set body = 'Isobase alone was told' where id = 12")
+    item = Thing(ThingKind.ROW, "public.notes", (12,))
+    await two.target.execute(
+        "insert into isobase.outbox (state, capability, target, thing, lock_number, is_conflict, next_at)"
+        " values ('dead', 'table:public.notes', 'supabase', $1::text::jsonb, $2, true, 'infinity')",
+        json.dumps(item.as_json()),
+        item.lock_number,
+    )
+    await two.source.execute("update public.notes set body = 'Supabase was told' where id = 12")
+    await two.source.execute("update public.authors set name = 'me' where id = 2")
+    held = await following.catch_up()
+    assert list(held.state.set_aside) == ["public.notes"]
+    assert await two.target.fetchval("select body from public.notes where id = 12") == "Isobase alone was told"
+    assert await content(two.target, "public.authors") == await content(two.source, "public.authors")
+    await two.target.execute("delete from isobase.outbox")
+    assert (await following.catch_up()).state.set_aside == {}
+    await assert_equal(two)

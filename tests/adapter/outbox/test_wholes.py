@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from isobase_adapter.capabilities import Capability, Kind
-from isobase_adapter.contracts import CallRecord
+from isobase_adapter.contracts import CallRecord, StillOpposed, WriteBehind
 from isobase_adapter.handover import HandoverRefused, fail_over
 from isobase_adapter.outbox.letters import Letters
 from isobase_adapter.sides import Side
@@ -109,6 +109,22 @@ async def test_what_is_of_another_resource_is_no_conflict(box: Box, other: Thing
     await box.set_writer(Side.SUPABASE, 2)
     await box.outbox.postpone(await box.begin(TABLE, epoch=2, over_conflicts=True), [TABLE], "")
     assert [state for state, _, _ in await box.entries()] == ["pending", "pending"]
+
+
+async def test_sync_and_repair_carry_nothing_over_what_the_other_side_took_before_a_failover(box: Box) -> None:
+    await box.set_writer(Side.ISOBASE, 1)
+    await box.outbox.postpone(await box.begin(row(1), target=Side.SUPABASE, epoch=1), [row(1)], "")
+    await box.outbox.writer_fence(ORDERS, Side.SUPABASE, 1).check(None)
+    await box.set_writer(Side.SUPABASE, 2)
+    fence = box.outbox.writer_fence(ORDERS, Side.ISOBASE, 2)
+    with pytest.raises(WriteBehind):
+        await fence.check(None)
+    await box.outbox.writer_fence(OTHER, Side.ISOBASE, 0).check(None)
+    await box.outbox.postpone(await box.begin(row(1), epoch=2, over_conflicts=True), [row(1)], "")
+    with pytest.raises(StillOpposed):
+        await fence.check(None)
+    await box.pool.execute("delete from isobase.outbox where state = 'dead'")
+    assert await fence.check(None) is False, "what goes the same way is in nobody's way"
 
 
 async def test_what_goes_the_same_way_is_no_conflict(box: Box) -> None:
