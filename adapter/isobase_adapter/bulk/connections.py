@@ -35,10 +35,11 @@ async def connect(dsn: str, purpose: str, **settings: str) -> Connection:
         timeout=CONNECT_TIMEOUT_S,
         # Nothing is prepared by name: poolers in front of a project may be in transaction mode for what is short.
         statement_cache_size=0,
-        server_settings={"application_name": f"isobase migrate {purpose}", "jit": "off"},
+        server_settings={"application_name": f"isobase migrate {purpose}"},
     )
     # Not among the start parameters: poolers refuse those that they do not know.
     values = {
+        "jit": "off",
         "statement_timeout": "0",
         "lock_timeout": "0",
         "idle_in_transaction_session_timeout": "0",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -30,6 +31,8 @@ logger = logging.getLogger("isobase.migration.spool")
 SUFFIX = ".spool"
 MAX_ENTRIES = 1_000_000
 """So many writes may wait in one file; then they are refused."""
+
+MAKE_ATTEMPTS = 20
 
 MAKE = """
 create table if not exists client (id text not null);
@@ -77,32 +80,12 @@ class Spool:
     def __init__(self, folder: Path, client: UUID, *, path: Path | None = None) -> None:
         """Make the file and lock it; path: adopt this one instead."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = path or folder / f"{uuid4().hex}{SUFFIX}"
         self._folder = folder
         self._lock = threading.Lock()
         self._coming = 0
         self._kept = 0
-        # Before SQLite makes it: its journals take the file's rights, and nobody else may open it in between.
-        self.path.touch(mode=0o600)
-        self.path.chmod(0o600)
-        self._database = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            # The lock of a file in this mode is held until the connection ends.
-            self._database.execute("pragma locking_mode = exclusive")
-            self._database.execute("pragma journal_mode = wal")
-            self._database.execute("pragma synchronous = full")
-            self._database.execute("begin exclusive")
-            for statement in MAKE.split(";"):
-                self._database.execute(statement)
-            found = self._database.execute("select id from client").fetchone()
-            if found is None:
-                self._database.execute("insert into client values (?)", (str(client),))
-            self._database.execute("commit")
-            self._kept = self._database.execute("select count(*) from entries").fetchone()[0]
-        except BaseException:
-            self._database.close()
-            raise
-        self.client = client if found is None else UUID(found[0])
+        self.path, self._database, self.client = _adopted(path, client) if path is not None else _made(folder, client)
+        self._kept = self._database.execute("select count(*) from entries").fetchone()[0]
 
     @property
     def count(self) -> int:
@@ -219,8 +202,8 @@ class Spool:
                 continue
             try:
                 adopted.append(Spool(self._folder, self.client, path=path))
-            except sqlite3.OperationalError:
-                continue  # its process lives
+            except (sqlite3.OperationalError, FileNotFoundError):
+                continue  # its process lives, or has ended it meanwhile
             except (sqlite3.DatabaseError, OSError) as error:
                 logger.error("%s cannot be read and is left as it is: %s", path, type(error).__name__)
         return adopted
@@ -252,3 +235,57 @@ class Spool:
 
 def _written(things: Sequence[Thing]) -> str:
     return json.dumps([thing.as_json() for thing in things], default=str)
+
+
+def _made(folder: Path, client: UUID) -> tuple[Path, sqlite3.Connection, UUID]:
+    """Give a file of this process's own, locked.
+
+    Until the lock is there, another process may take the file for one that was left behind, and delete it as it is empty:
+    what is written into a deleted file is lost. Then another one is made.
+    """
+    for attempt in range(MAKE_ATTEMPTS):
+        path = folder / f"{uuid4().hex}{SUFFIX}"
+        # Before SQLite makes it: its journals take the file's rights, and nobody else may open it in between.
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        made = os.fstat(descriptor)
+        os.close(descriptor)
+        try:
+            database, found = _locked(path, client)
+        except sqlite3.OperationalError:
+            if attempt == MAKE_ATTEMPTS - 1:
+                raise
+            continue
+        try:
+            if found == client and os.path.samestat(made, path.stat()):
+                return path, database, client
+        except FileNotFoundError:
+            pass
+        database.close()
+    raise sqlite3.OperationalError(f"{folder}: every file made was taken away by another process")
+
+
+def _adopted(path: Path, client: UUID) -> tuple[Path, sqlite3.Connection, UUID]:
+    """Give a file that is there, locked, and whose it is. Raises ``FileNotFoundError`` where it is not there any more."""
+    path.chmod(0o600)
+    return path, *_locked(path, client)
+
+
+def _locked(path: Path, client: UUID) -> tuple[sqlite3.Connection, UUID]:
+    """Open a file for as long as the connection lives; gives whose it is, too: ``client``'s where it is new."""
+    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        # The lock of a file in this mode is held until the connection ends.
+        database.execute("pragma locking_mode = exclusive")
+        database.execute("pragma journal_mode = wal")
+        database.execute("pragma synchronous = full")
+        database.execute("begin exclusive")
+        for statement in MAKE.split(";"):
+            database.execute(statement)
+        found = database.execute("select id from client").fetchone()
+        if found is None:
+            database.execute("insert into client values (?)", (str(client),))
+        database.execute("commit")
+    except BaseException:
+        database.close()
+        raise
+    return database, client if found is None else UUID(found[0])

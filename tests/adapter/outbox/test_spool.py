@@ -7,7 +7,9 @@ import contextlib
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -174,6 +176,44 @@ async def test_the_spool_of_a_living_process_is_left_alone(tmp_path: Path) -> No
     other.close()
 
 
+async def test_a_spool_is_its_process_s_own_though_others_look_for_what_was_left_behind(tmp_path: Path) -> None:
+    """They take a file that is just being made for one that was left behind, and delete it when they have adopted it."""
+    looking = Spool(tmp_path, uuid4())
+    is_over = threading.Event()
+    adopted = 0
+
+    def adopt() -> int:
+        number = 0
+        while not is_over.is_set():
+            for one in looking.adoptable():
+                number += 1
+                one.close()
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(adopt)
+        try:
+            for _ in range(300):
+                client = uuid4()
+                spool = Spool(tmp_path, client)
+                try:
+                    assert spool.client == client
+                    await spool.begin(str(ORDERS), target=Side.ISOBASE, epoch=0, call=CALL, things=[row(1)], lease_s=9)
+                    with contextlib.closing(sqlite3.connect(spool.path, timeout=0)) as reader:
+                        with pytest.raises(sqlite3.OperationalError, match="locked"):
+                            reader.execute("select count(*) from entries")
+                    assert spool.path.exists()
+                    await spool.forget([1])
+                finally:
+                    spool.close()
+        finally:
+            is_over.set()
+        adopted = others.result(10)
+    looking.close()
+    assert adopted, "none was ever taken for one left behind: nothing was tried"
+    assert os.listdir(tmp_path) == []
+
+
 async def test_what_cannot_be_adopted_keeps_nothing_else_from_being_adopted(tmp_path: Path) -> None:
     """Another account's file, a link that somebody put there, something that is no spool at all."""
     (tmp_path / "a.spool").mkdir()
@@ -183,6 +223,7 @@ async def test_what_cannot_be_adopted_keeps_nothing_else_from_being_adopted(tmp_
     outside.chmod(0o644)
     (tmp_path / "b.spool").symlink_to(outside)
     (tmp_path / "c.spool").write_text("no database, though it is long enough to be taken for one" * 50)
+    (tmp_path / "d.spool").touch()
     left = Spool(tmp_path, uuid4(), path=tmp_path / "d.spool")
     left.close(keeps_file=True)
     spool = Spool(tmp_path, uuid4())
@@ -201,6 +242,7 @@ async def test_a_spool_that_cannot_be_read_stays_and_holds_up_no_other(sides: Tw
         ("a.spool", 'update entries set things = \'[{"kind": "unheard of"}]\''),
         ("b.spool", "select 1"),
     ):
+        (tmp_path / name).touch()
         left = Spool(tmp_path, uuid4(), path=tmp_path / name)
         await left.begin(str(ORDERS), target=Side.ISOBASE, epoch=0, call=CALL, things=[row(1)], lease_s=0)
         left.close()
