@@ -208,17 +208,21 @@ class AsyncMigrationChannel(AsyncRealtimeChannel):
             self._later(WINDOW_S + 0.05, lambda: self._tell(self._rows.due(_now_s())))
 
     def _row_leader(self, wanted: Side) -> Side:
-        """Give the side whose changes are told as they come: ``wanted``, or the other while that one is away or was
-        joined so late that it may have missed what is still on its way from the other.
+        """Give the side whose changes are told as they come: ``wanted``, or the other while that one does not hear of rows
+        or has only just begun to, so that it may have missed what is still on its way from the other.
         """
         leg, other = self._legs.get(wanted), self._legs.get(wanted.other)
-        if other is None or not other.is_joined:
+        if other is None or not other.hears_rows:
             return wanted
-        if leg is None or not leg.is_joined:
+        if leg is None or not leg.hears_rows:
             return wanted.other
-        return wanted if self._is_settled(leg) or leg.joined_at_s <= other.joined_at_s else wanted.other
+        was_first = leg.hears_rows_from_s <= other.hears_rows_from_s
+        return wanted if was_first or self._is_settled(leg) else wanted.other
 
     def _is_settled(self, leg: Leg) -> bool:
+        """Whether a side has been heard long enough; where rows are listened to, it is the rows that count."""
+        if self.postgres_changes_callbacks:
+            return leg.hears_rows and _now_s() - leg.hears_rows_from_s >= WINDOW_S
         return leg.is_joined and _now_s() - leg.joined_at_s >= WINDOW_S
 
     def _tell(self, found: list[Any]) -> None:

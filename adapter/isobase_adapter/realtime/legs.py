@@ -52,6 +52,9 @@ class Leg:
         self.side = side
         self.is_joined = False
         self.joined_at_s = 0.0
+        self.hears_rows = False
+        """Whether the server has said since the join that it follows the tables, which it does some time after it."""
+        self.hears_rows_from_s = 0.0
         self.has_failed = False
         """Whether its first join has failed at least once."""
         self.is_wanted = True
@@ -66,7 +69,7 @@ class Leg:
 
     def _new(self) -> Any:
         inner = self._make(copy.deepcopy(self._owner.params))
-        inner.on_system(partial(self._owner.system_arrived, self.side))
+        inner.on_system(partial(self._system, inner))
         for kind, arguments in self._listeners:
             self._listen(inner, kind, arguments)
         if self._has_presence:
@@ -124,9 +127,7 @@ class Leg:
             return
         told = str(getattr(status, "value", status))
         if told == "SUBSCRIBED":
-            self.is_joined, self.has_failed = True, False
-            self.joined_at_s = asyncio.get_running_loop().time()
-            self._owner.leg_changed(self, None)
+            self._joined()
             return
         if told == "CLOSED" and self.is_wanted:
             # The server closed the channel, as official channels do not come back from.
@@ -136,17 +137,30 @@ class Leg:
             return
         self._failed(error or Exception(told))
 
+    def _joined(self) -> None:
+        self.is_joined, self.has_failed, self.hears_rows = True, False, False
+        self.joined_at_s = asyncio.get_running_loop().time()
+        self._owner.leg_changed(self, None)
+
+    def _system(self, inner: Any, payload: Any) -> None:
+        follows_tables = (payload.extension, payload.status) == ("postgres_changes", "ok")
+        if inner is self.inner and follows_tables and self.is_wanted:
+            if not self.is_joined:
+                self._joined()  # Isobase's channel stays joined while its rows are in trouble, and says just this afterwards
+            self.hears_rows, self.hears_rows_from_s = True, asyncio.get_running_loop().time()
+        self._owner.system_arrived(self.side, payload)
+
     async def _again(self) -> None:
         await asyncio.sleep(FIRST_RETRY_S)
         await self._join(self.inner)
 
     def _failed(self, error: Exception) -> None:
-        self.is_joined, self.has_failed, self.tracked = False, True, None
+        self.is_joined, self.has_failed, self.hears_rows, self.tracked = False, True, False, None
         self._owner.leg_changed(self, error)
 
     async def leave(self) -> None:
         """Leave for good."""
-        self.is_wanted = self.is_joined = False
+        self.is_wanted = self.is_joined = self.hears_rows = False
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         try:

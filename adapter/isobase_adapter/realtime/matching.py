@@ -5,6 +5,8 @@ which may leave states out (two changes carried as one) but never makes new ones
 come, in their order, and each takes its double of the other side away, whichever came first. What the other side alone
 has waits ``WINDOW_S`` for the leader's; then it was lost there, and is told, unless something newer of its row was.
 Doubles are matched by table, key and the row's content, one by one: a row that goes A, B, A is told three times.
+Which row a change is of is said by its identity's columns, which updates and deletes show; a delete is the newest of its row,
+so nothing that waits is told after it.
 
 Broadcasts have no leader: whoever is first is told, and the double of the other side is taken away, one by one.
 """
@@ -30,12 +32,20 @@ MAX_KEYS = 20_000
 
 @dataclass(slots=True, frozen=True)
 class RowChange:
-    """A change as a listener hears it. ``key``: listener, table, whether it is a delete, and the row's first column."""
+    """A change as a listener hears it. ``key``: listener, table, whether it is a delete, and the row's first column.
+
+    ``table``: listener and table. ``first``: the first column's name. ``identity``: the columns that tell the row from
+    others, where the change shows them. ``sibling``: the key of the row's deletes, or of what is no delete.
+    """
 
     key: Hashable
     content: Mapping[str, Any]
     payload: Any
     kind: str = ""
+    table: Hashable = None
+    first: str = ""
+    identity: tuple[str, ...] = ()
+    sibling: Hashable = None
 
 
 @dataclass(slots=True)
@@ -51,20 +61,36 @@ class _Row:
 
     told: deque[_Seen]
     waiting: deque[_Seen]
-    told_at_s: float = float("-inf")
 
 
 def row_change(listener: Hashable, payload: Mapping[str, Any]) -> RowChange:
     """Read a change as both servers send it."""
     data = payload["data"]
-    is_delete = data.get("type") == "DELETE"
+    kind = str(getattr(data.get("type"), "value", data.get("type")))
+    is_delete = kind == "DELETE"
     content = (data.get("old_record") if is_delete else data.get("record")) or {}
     columns = [column["name"] for column in data.get("columns") or () if column.get("name") in content]
     first = columns[0] if columns else next(iter(sorted(content)), "")
     name = (data.get("schema"), data.get("table"))
+    value = _text(content.get(first))
     return RowChange(
-        (listener, name, is_delete, first, _text(content.get(first))), content, payload, str(data.get("type"))
+        (listener, name, is_delete, first, value),
+        content,
+        payload,
+        kind,
+        (listener, name),
+        first,
+        _identity(data),
+        (listener, name, not is_delete, first, value),
     )
+
+
+def _identity(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the columns that an old row consists of, where it is not whole."""
+    old = data.get("old_record") or {}
+    names = [column["name"] for column in data.get("columns") or ()]
+    shown = tuple(name for name in names if name in old)
+    return shown if len(shown) < len(names) else ()
 
 
 class RowMatcher:
@@ -74,19 +100,44 @@ class RowMatcher:
         self._window_s = window_s
         self._memory_s = memory_s
         self._rows: OrderedDict[Hashable, _Row] = OrderedDict()
+        self._identities: dict[Hashable, tuple[str, ...]] = {}
+        self._newest: OrderedDict[Hashable, float] = OrderedDict()
+        """Until when what came from a side of a row is older than what was told of it."""
 
     def arrived(self, side: Side, change: RowChange, *, leads: bool, now_s: float) -> list[RowChange]:
         """Take a change in; gives what is to be told now. leads: its side is written first, or the other is away."""
+        self._learn(change)
         row = self._row(change.key, now_s)
         if _take(row.told, side.other, change) is not None:
+            self._outdate(side, change, now_s)
             return []
-        if not leads:
+        double = _take(row.waiting, side.other, change)
+        if not leads and double is None:
             row.waiting.append(_Seen(side, change, now_s))
             return []
-        row.told_at_s = now_s
-        if _take(row.waiting, side.other, change) is None:
+        # What waits from this side is older: the other led when it came. What the other side sent before the double is
+        # older, too, and as nothing of this side was like it, was lost here.
+        found = self._earlier(side, change, now_s)
+        if double is None:
             row.told.append(_Seen(side, change, now_s))
-        return [change]
+        else:
+            found = [*self._earlier(side.other, change, double.at_s), *found]
+        self._outdate(side, change, now_s)
+        self._outdate(side.other, change, double.at_s if double is not None else now_s)
+        return [*found, change]
+
+    def _earlier(self, side: Side, change: RowChange, until_s: float) -> list[RowChange]:
+        """Give what waits from a side of a change's row, for it to be told before the change."""
+        which, keys = self._which(change), {change.key, change.sibling}
+        rows = [self._rows[key] for key in keys if key in self._rows]
+        found: list[_Seen] = []
+        for row in rows:
+            for seen in [seen for seen in row.waiting if seen.side is side and seen.at_s <= until_s]:
+                if self._which(seen.change) == which and not self._is_outdated(seen):
+                    row.waiting.remove(seen)
+                    row.told.append(seen)
+                    found.append(seen)
+        return [seen.change for seen in sorted(found, key=lambda each: each.at_s)]
 
     def due(self, now_s: float) -> list[RowChange]:
         """Give what has waited long enough, in the order in which it came."""
@@ -104,16 +155,41 @@ class RowMatcher:
     def _released(self, is_due: Any, now_s: float) -> list[RowChange]:
         found: list[tuple[float, RowChange]] = []
         for row in self._rows.values():
-            newest_s = row.told_at_s
             for seen in [seen for seen in row.waiting if is_due(seen)]:
                 row.waiting.remove(seen)
-                if newest_s > seen.at_s:
+                if self._is_outdated(seen):
                     continue  # something newer of this row was told meanwhile
                 row.told.append(_Seen(seen.side, seen.change, now_s))
                 # As old as it is, not as new as now: what came right after it still waits, and is told next.
-                row.told_at_s = max(row.told_at_s, seen.at_s)
+                for side in Side:
+                    self._outdate(side, seen.change, seen.at_s)
                 found.append((seen.at_s, seen.change))
         return [change for _, change in sorted(found, key=lambda each: each[0])]
+
+    def _is_outdated(self, seen: _Seen) -> bool:
+        return self._newest.get((seen.side, self._which(seen.change)), seen.at_s) > seen.at_s
+
+    def _outdate(self, side: Side, change: RowChange, at_s: float) -> None:
+        """What came from a side of a change's row before ``at_s`` is not to be told any more."""
+        entry = (side, self._which(change))
+        self._newest[entry] = max(self._newest.get(entry, at_s), at_s)
+        self._newest.move_to_end(entry)
+        while len(self._newest) > MAX_KEYS or next(iter(self._newest.values())) < at_s - self._memory_s:
+            self._newest.popitem(last=False)
+
+    def _learn(self, change: RowChange) -> None:
+        """Keep what tells a table's rows apart; where old rows are shown whole, the first column has to do."""
+        if change.identity:
+            self._identities[change.table] = change.identity
+        elif change.kind != "INSERT" and change.content:
+            self._identities.setdefault(change.table, (change.first,))
+
+    def _which(self, change: RowChange) -> Hashable:
+        """Which row a change is of. Until anything has told rows apart, each insert is of a row of its own."""
+        names = self._identities.get(change.table)
+        if names is None or any(name not in change.content for name in names):
+            return (change.key, _text(change.content))
+        return (change.table, names, *(_text(change.content[name]) for name in names))
 
     def _row(self, key: Hashable, now_s: float) -> _Row:
         row = self._rows.get(key)

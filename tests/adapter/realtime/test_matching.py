@@ -14,9 +14,12 @@ from isobase_adapter.sides import Side
 SUPABASE, ISOBASE = Side.SUPABASE, Side.ISOBASE
 
 
-def change(content: dict[str, Any], kind: str = "UPDATE", **more: Any) -> Any:
+def change(content: dict[str, Any], kind: str = "UPDATE", *, before: dict[str, Any] | None = None, **more: Any) -> Any:
+    """A change as a server tells it. before: what an update shows of the old row, which is its key."""
     record = {"old_record": content} if kind == "DELETE" else {"record": content}
-    columns = [{"name": name, "type": "text"} for name in content]
+    if before is not None and kind == "UPDATE":
+        record["old_record"] = before
+    columns = [{"name": name, "type": "text"} for name in ({**content, "title": ""} if kind == "DELETE" else content)]
     return row_change(
         0, {"data": {"type": kind, "schema": "public", "table": "notes", "columns": columns, **record, **more}}
     )
@@ -25,9 +28,9 @@ def change(content: dict[str, Any], kind: str = "UPDATE", **more: Any) -> Any:
 def told(matcher: RowMatcher, *events: tuple[Side, Any], leader: Side = SUPABASE) -> list[Any]:
     """The contents that are told, in their order, when events come one after another; what waits comes at the end."""
     found = []
-    for side, each in events:
-        found += matcher.arrived(side, each, leads=side is leader, now_s=1.0)
-    return [each.content for each in [*found, *matcher.due(1.0 + WINDOW_S)]]
+    for number, (side, each) in enumerate(events):
+        found += matcher.arrived(side, each, leads=side is leader, now_s=1.0 + number / 1000)
+    return [each.content for each in [*found, *matcher.due(2.0 + WINDOW_S)]]
 
 
 A, B = {"id": 1, "title": "a"}, {"id": 1, "title": "b"}
@@ -89,6 +92,61 @@ def test_a_new_leader_tells_what_waited_and_the_old_ones_double_is_dropped() -> 
     assert [each.content for each in matcher.release(ISOBASE, 2.0)] == [A]
     assert matcher.arrived(SUPABASE, change(A), leads=False, now_s=3.0) == []
     assert matcher.due(20.0) == []
+
+
+def test_what_waits_on_both_sides_as_the_leader_changed_in_between_is_told_once() -> None:
+    matcher = RowMatcher()
+    assert matcher.arrived(ISOBASE, change(A), leads=False, now_s=1.0) == []  # Supabase leads
+    found = matcher.arrived(SUPABASE, change(A), leads=False, now_s=2.0)  # Isobase leads
+    assert [each.content for each in found] == [A]
+    assert not matcher.is_waiting
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_change_is_told_once_and_in_its_rows_order_however_the_leader_changes(part: int) -> None:
+    for seed in range(part * 60, part * 60 + 60):
+        play_a_life(random.Random(seed), seed)
+
+
+def play_a_life(generator: random.Random, seed: int) -> None:
+    key: dict[str, Any] = {"id": 1}
+    other: dict[str, Any] = {"id": 2, "title": "a"}
+    life = [(A, "INSERT"), (B, "UPDATE"), (A, "UPDATE"), (key, "DELETE"), (A, "INSERT"), (B, "UPDATE"), (key, "DELETE")]
+    life.insert(generator.randrange(len(life)), (other, "INSERT"))
+    matcher, found, now_s, leader = RowMatcher(), [], 1.0, SUPABASE
+    streams = {side: [change(content, kind, before={"id": 1}) for content, kind in life] for side in Side}
+    while any(streams.values()):
+        now_s += generator.random() / 10
+        leader = generator.choice([leader, leader, leader.other])
+        side = generator.choice([side for side in Side if streams[side]])
+        found += matcher.arrived(side, streams[side].pop(0), leads=side is leader, now_s=now_s)
+    found += matcher.due(now_s + WINDOW_S)
+    told = [(each.content, each.kind) for each in found]
+    assert [each for each in told if each[0] is not other] == [each for each in life if each[0] is not other], seed
+    assert told.count((other, "INSERT")) == 1, seed
+
+
+def test_nothing_of_a_row_is_told_after_its_delete_though_the_leader_told_that_alone() -> None:
+    """Supabase tells of a row with policies only while it is there."""
+    key = {"id": 1}
+    life = [change(A, "INSERT"), change(B), change(key, "DELETE")]
+    assert told(RowMatcher(), *((ISOBASE, each) for each in life), (SUPABASE, life[-1])) == [A, B, key]
+    matcher = RowMatcher()
+    assert [each.content for each in matcher.arrived(SUPABASE, life[-1], leads=True, now_s=1.0)] == [key]
+    for number, each in enumerate(life):
+        assert matcher.arrived(ISOBASE, each, leads=False, now_s=1.1 + number / 10) == []
+    assert matcher.due(2.0 + WINDOW_S) == []
+
+
+def test_a_row_is_told_from_others_by_all_columns_of_its_key() -> None:
+    def line(number: int, article: str, kind: str = "UPDATE") -> Any:
+        return change({"order": 1, "line": number, "article": article}, kind, before={"order": 1, "line": number})
+
+    matcher = RowMatcher()
+    matcher.arrived(SUPABASE, line(1, "a", "INSERT"), leads=True, now_s=0.5)
+    assert matcher.arrived(ISOBASE, line(1, "b"), leads=False, now_s=1.0) == []  # the leader lost it
+    assert len(matcher.arrived(SUPABASE, line(2, "c"), leads=True, now_s=2.0)) == 1
+    assert [each.content["article"] for each in matcher.due(1.0 + WINDOW_S)] == ["b"]
 
 
 def test_a_large_value_that_one_side_leaves_out_makes_no_second_change() -> None:

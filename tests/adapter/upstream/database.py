@@ -40,6 +40,9 @@ fsync = off
 full_page_writes = off
 shared_preload_libraries = '{libraries}'
 """
+PLUGINS = "output_plugin_libraries"
+"""The setting, of newer minor releases alone, that names what may read the log: without wal2json realtime says that it
+listens to tables, and tells no change."""
 # Scripts of extensions that this server may not have; a project without them works.
 MAY_FAIL = ("pg_cron", "pg_graphql", "pgsodium", "lo_export")
 
@@ -91,6 +94,8 @@ def running_database(places: Places, folder: Path) -> Iterator[UpstreamDatabase]
     settings = SETTINGS.format(libraries=", ".join([*libraries, *(["supautils"] if has_supautils else [])]))
     if has_supautils:
         settings += supautils.read_text()
+    if _has_setting(places, PLUGINS):
+        settings += f"{PLUGINS} = 'pgoutput, wal2json'\n"
     with (data / "postgresql.conf").open("a") as file:
         file.write(settings)
     log_path = folder / "postgres.log"
@@ -116,6 +121,13 @@ def running_database(places: Places, folder: Path) -> Iterator[UpstreamDatabase]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _has_setting(places: Places, name: str) -> bool:
+    answer = subprocess.run(
+        [str(places.postgres / "postgres"), "--describe-config"], capture_output=True, text=True, check=False
+    )
+    return any(line.startswith(f"{name}\t") for line in answer.stdout.splitlines())
 
 
 def _library_folder(places: Places) -> Path:
