@@ -107,6 +107,23 @@ def test_what_comes_again_is_passed_over_and_what_is_missing_is_noticed() -> Non
     assert log.head == Point(300, 1)
 
 
+def test_rows_that_their_transaction_says_are_copied_are_passed_over_and_no_others() -> None:
+    def says(content: bytes, prefix: bytes = b"isobase.carried", flags: int = 1) -> bytes:
+        return b"M" + struct.pack(">BQ", flags, 1) + prefix + b"\0" + struct.pack(">I", len(content)) + content
+
+    found = list(
+        slices(
+            Point(10, 0),
+            *(relation(), begin(20), says(b"copied"), insert(), insert(), commit(20)),
+            *(begin(30), says(b""), insert(), commit(30)),
+            *(says(b"copied", flags=0), begin(40), says(b"copied", b"another"), insert(), commit(40)),
+        )
+    )
+    assert [item.last for item in found] == [Point(30, 1), Point(40, 1)]
+    assert set(found[0].announced) == {TABLE}
+    assert filled(*found).head == Point(40, 1)
+
+
 def test_what_follows_a_transaction_without_changes_fits_to_the_ring() -> None:
     truncate = b"T" + struct.pack(">IBI", 1, 0, TABLE)
     messages = [

@@ -284,6 +284,18 @@ async def test_truncate_is_not_delivered(stack: Stack) -> None:
     await socket.nothing("postgres_changes")
 
 
+async def test_rows_that_their_transaction_says_are_copied_are_told_to_nobody(stack: Stack) -> None:
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    await stack.sql(
+        "do $$ begin perform pg_logical_emit_message(true, 'isobase.carried', 'copied');"
+        " insert into board (body) select 'old ' || n from generate_series(1, 2000) as n; end $$"
+    )
+    await stack.sql("insert into board (body) values ('new')")
+    assert (await socket.event("postgres_changes")).payload["data"]["record"]["body"] == "new"
+    await socket.nothing("postgres_changes")
+
+
 async def test_changes_go_on_right_after_a_truncate(stack: Stack) -> None:
     socket = await stack.connect()
     await socket.subscribe("room", {"event": "*", "schema": "public", "table": "board"}, token=stack.token(ALICE))

@@ -29,7 +29,7 @@ from isobase_adapter.failures import AWAY
 from isobase_adapter.outbox.entries import FENCE_LOCK_NUMBER
 from isobase_adapter.outbox.statements import WRITER
 from isobase_adapter.reasons import reason_of
-from isobase_adapter.rows.database import CARRIED_MARK
+from isobase_adapter.rows.database import CARRIED_MARK, COPIED
 from isobase_adapter.sides import Side
 
 __all__ = ["CopyReport", "TableCopy", "copy_tables", "require_writer"]
@@ -298,8 +298,8 @@ class _Copier:
     ) -> int:
         async with target.transaction():
             await target.execute("set local session_replication_role = replica")
-            # Where the target's log is followed already, these rows are nobody's writes.
-            await target.execute("select pg_logical_emit_message(true, $1, '')", CARRIED_MARK)
+            # Where the target's log is followed already, these rows are nobody's writes, and no news to an app.
+            await target.execute("select pg_logical_emit_message(true, $1, $2::text)", CARRIED_MARK, COPIED)
             move = copy_range_beside if is_beside else copy_range
             rows = await move(source, target, work.table, condition, counted)
             await require_writer(target, work.table.name)

@@ -125,7 +125,6 @@ class AsyncMigrationChannel(AsyncRealtimeChannel):
                 leg.start()
             self._legs[side].is_wanted = True
         if before is not None and before != route:
-            self._tell(self._rows.release(route.leader, _now_s()))
             self._later(LINGER_S, self._leave_old)
             self._update_state()
 
@@ -151,7 +150,7 @@ class AsyncMigrationChannel(AsyncRealtimeChannel):
             return
         for leg in old:
             del self._legs[leg.side]
-            self._tell(self._rows.release(leg.side, _now_s()))
+            self._tell(self._rows.release(leg.side.other, _now_s()))
             task = asyncio.create_task(leg.leave())
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)

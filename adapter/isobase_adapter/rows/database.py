@@ -18,7 +18,7 @@ from isobase_adapter.failures import DATABASE_FAILURES
 from isobase_adapter.rows.catalog import Catalog
 from isobase_adapter.sides import Side
 
-__all__ = ["APPLICATION_NAME", "CARRIED_MARK", "SideDatabase"]
+__all__ = ["APPLICATION_NAME", "CARRIED_MARK", "COPIED", "SideDatabase"]
 
 APPLICATION_NAME = "isobase-migration"
 POOL_SIZE = 4
@@ -29,6 +29,8 @@ LOCK_TIMEOUT_S = 30.0
 ROLLBACK_TIMEOUT_S = 5.0
 CARRIED_MARK = "isobase.carried"
 """What a carrier's transaction says of itself in the log, so that whoever follows the log does not carry it back."""
+COPIED = "copied"
+"""What a copy's transaction says besides, before its rows: Isobase's realtime tells nobody of them."""
 POOLER_PORT = 6543
 """Where Supabase's pooler listens in transaction mode: prepared statements do not outlive a transaction there."""
 

@@ -1,5 +1,6 @@
-"""From the messages of a replication stream to slices of transactions. Pure; nothing but relations is decoded.
+"""From the messages of a replication stream to slices of transactions. Pure; no change is decoded.
 
+A transaction that says that its rows are a copy (``COPIED``) is passed over: they are old, and were told where they were written.
 A large transaction becomes several slices, so that none is ever held in memory as a whole.
 """
 
@@ -17,6 +18,7 @@ from isobase_services.realtime.changes.changelog import (
 from isobase_services.realtime.changes.pgoutput import (
     Begin,
     Commit,
+    LogicalMessage,
     MessageCorrupt,
     Relation,
     decode,
@@ -24,10 +26,12 @@ from isobase_services.realtime.changes.pgoutput import (
 )
 from isobase_services.realtime.changes.position import Point
 
-__all__ = ["MAX_SLICE_BYTES", "MAX_SLICE_ENTRIES", "Assembler"]
+__all__ = ["COPIED", "MAX_SLICE_BYTES", "MAX_SLICE_ENTRIES", "Assembler"]
 
 MAX_SLICE_BYTES = 256 * 1024
 MAX_SLICE_ENTRIES = 500
+COPIED = LogicalMessage("isobase.carried", b"copied")
+"""What ``isobase migrate copy`` says of its transactions, before their rows."""
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class _Open:
     entries: list[Entry]
     first_index: int
     size_bytes: int
+    is_copied: bool = False
 
 
 class Assembler:
@@ -60,6 +65,8 @@ class Assembler:
             case Relation() as relation:
                 self._relations[relation.oid] = AnnouncedRelation(relation, data)
                 self._announced.add(relation.oid)
+            case LogicalMessage() as message if message == COPIED and self._open is not None:
+                self._open.is_copied = True
             case Commit(end_lsn=end_lsn):
                 return self._end(end_lsn)
         return None
@@ -75,6 +82,8 @@ class Assembler:
         table = self._relations.get(oid)
         if table is None or self._open is None:
             raise MessageCorrupt("a change of a relation or transaction that was not announced")
+        if self._open.is_copied:
+            return None
         entry = Entry(table, data)
         size_bytes = entry_size_bytes(entry)
         full = None
@@ -91,7 +100,7 @@ class Assembler:
             raise MessageCorrupt("a commit of a transaction that was not announced")
         transaction, self._open = self._open, None
         if not transaction.entries:
-            # A TRUNCATE alone. The head stays: what follows would not fit to a log that was told nothing of this.
+            # A TRUNCATE alone, or copied rows. The head stays: what follows would not fit to a log that was told nothing of this.
             return None
         return self._cut(transaction, end_lsn)
 

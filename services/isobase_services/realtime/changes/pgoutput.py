@@ -18,6 +18,7 @@ __all__ = [
     "Commit",
     "Delete",
     "Insert",
+    "LogicalMessage",
     "Message",
     "MessageCorrupt",
     "Relation",
@@ -110,8 +111,16 @@ class Delete:
     old_is_whole: bool
 
 
+@dataclass(slots=True, frozen=True)
+class LogicalMessage:
+    """What a transaction said of itself (``pg_logical_emit_message``), at this place among its changes."""
+
+    prefix: str
+    content: bytes
+
+
 Change: TypeAlias = Insert | Update | Delete
-Message: TypeAlias = Begin | Commit | Relation | Change
+Message: TypeAlias = Begin | Commit | Relation | LogicalMessage | Change
 
 _BEGIN = struct.Struct(">QqI")
 _COMMIT = struct.Struct(">BQQq")
@@ -121,7 +130,7 @@ _COLUMN = struct.Struct(">Ii")
 
 
 def decode(data: bytes) -> Message | None:
-    """Decode one message; None for kinds that say nothing here (origin, type, truncate). Raises ``MessageCorrupt``."""
+    """Decode one message; None for kinds that say nothing here (origin, type, truncate, messages outside transactions). Raises ``MessageCorrupt``."""
     try:
         match data[:1]:
             case b"I":
@@ -139,7 +148,9 @@ def decode(data: bytes) -> Message | None:
                 return Commit(end_lsn)
             case b"R":
                 return _relation_message(data)
-            case b"O" | b"Y" | b"T" | b"M":
+            case b"M":
+                return _logical_message(data)
+            case b"O" | b"Y" | b"T":
                 return None
     except (struct.error, UnicodeDecodeError, ValueError) as error:
         raise MessageCorrupt("a message of the replication stream ends too early") from error
@@ -199,6 +210,13 @@ def _tuple(data: bytes, position: int) -> tuple[tuple[Cell, ...], int]:
 def _text(data: bytes, position: int) -> tuple[str, int]:
     end = data.index(b"\x00", position)
     return str(data[position:end], "utf-8"), end + 1
+
+
+def _logical_message(data: bytes) -> LogicalMessage | None:
+    is_transactional = bool(data[1] & 1)
+    prefix, position = _text(data, 10)
+    size = _INT32.unpack_from(data, position)[0]
+    return LogicalMessage(prefix, data[position + 4 : position + 4 + size]) if is_transactional else None
 
 
 def _relation_message(data: bytes) -> Relation:

@@ -23,6 +23,8 @@ __all__ = ["LogStream", "Opened", "StreamRefused", "StreamSink", "open_stream", 
 
 CONNECT_TIMEOUT_S = 10
 FEEDBACK_INTERVAL_S = 2.0
+MESSAGES_OPTION_VERSION = 140000
+"""From PostgreSQL 14 on the plugin tells what transactions say of themselves."""
 MESSAGES_PER_TURN = 1_000
 """Messages read before the event loop gets a turn."""
 
@@ -204,9 +206,10 @@ def _connect(dsn: str, publications: list[str], policy: SlotPolicy, attempt: _At
         facts = take_lead(cursor, policy)
         names = ",".join('"' + name.replace('"', '""') + '"' for name in publications)
         try:
-            cursor.start_replication(
-                slot_name=facts.name, decode=False, options={"proto_version": "1", "publication_names": names}
-            )
+            options = {"proto_version": "1", "publication_names": names}
+            if connection.info.server_version >= MESSAGES_OPTION_VERSION:
+                options["messages"] = "true"
+            cursor.start_replication(slot_name=facts.name, decode=False, options=options)
         except psycopg2.Error as error:
             if facts.is_permanent and error.pgcode == "55000":
                 # The server has thrown away what the slot needs (its wal_status did not say so yet): never again this slot.
