@@ -1,6 +1,6 @@
 """From the messages of a replication stream to slices of transactions. Pure; no change is decoded.
 
-A transaction that says that its rows are a copy (``COPIED``) is passed over: they are old, and were told where they were written.
+A transaction that says that its rows are a copy (``COPIED``) is passed over: they were told where they were written.
 A large transaction becomes several slices, so that none is ever held in memory as a whole.
 """
 
@@ -100,7 +100,8 @@ class Assembler:
             raise MessageCorrupt("a commit of a transaction that was not announced")
         transaction, self._open = self._open, None
         if not transaction.entries:
-            # A TRUNCATE alone, or copied rows. The head stays: what follows would not fit to a log that was told nothing of this.
+            # A TRUNCATE alone, or copied rows. The head stays: what follows would not fit to a log that was told nothing
+            # of this.
             return None
         return self._cut(transaction, end_lsn)
 

@@ -130,7 +130,10 @@ _COLUMN = struct.Struct(">Ii")
 
 
 def decode(data: bytes) -> Message | None:
-    """Decode one message; None for kinds that say nothing here (origin, type, truncate, messages outside transactions). Raises ``MessageCorrupt``."""
+    """Decode one message; None for what says nothing here (origins, types, truncates, messages outside transactions).
+
+    Raises ``MessageCorrupt``.
+    """
     try:
         match data[:1]:
             case b"I":
