@@ -115,10 +115,20 @@ def page_text(page: Page, *, most_rows: int = 50, width: int | None = None) -> s
 
 
 def _table_lines(rows: Sequence[Sequence[str]], numbers: frozenset[int], width: int | None) -> Iterator[str]:
-    """Lay out rows in columns; where they are too wide, the widest column gives way, and its cells are broken."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > MIN_COLUMN_WIDTH:
-        widths[widths.index(max(widths))] -= 1
+    """Lay out rows in columns.
+
+    Where they are too wide, heads are broken first, then the cells of the widest column.
+    """
+    places = range(len(rows[0]))
+    widths = [max(len(row[place]) for row in rows) for place in places]
+    words = [max(map(len, head.split()), default=0) for head in rows[0]]
+    floors = [max([words[place], *(len(row[place]) for row in rows[1:])]) for place in places]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        loose = [place for place in places if widths[place] > floors[place]]
+        widest = max(loose or places, key=widths.__getitem__)
+        if not loose and widths[widest] <= MIN_COLUMN_WIDTH:
+            break
+        widths[widest] -= 1
     for row in rows:
         cells = [
             textwrap.wrap(cell, widths[place], break_on_hyphens=False) if len(cell) > widths[place] else [cell]
