@@ -2300,6 +2300,7 @@ alter table isobase.outbox add column if not exists doubted_at timestamptz;
 alter table isobase.outbox add column if not exists edit jsonb;
 comment on table isobase.outbox is 'Writes that one side does not have yet. An intent was let in and names what it may change (thing, or things); an item is carried to target; a dead one waits for an operator, versions holds both sides'' of a conflict.';
 create index if not exists outbox_due_idx on isobase.outbox (next_at, id) where state = 'pending';
+create index if not exists outbox_dead_idx on isobase.outbox (target) where state = 'dead';
 create index if not exists outbox_lease_idx on isobase.outbox (lease_until) where state = 'intent';
 create index if not exists outbox_lock_number_idx on isobase.outbox (lock_number, target);
 create index if not exists outbox_target_idx on isobase.outbox (target, capability);

@@ -108,7 +108,10 @@ FORGET_ADOPTED = "delete from isobase.migration_clients where id = $1"
 # for a whole anything of its capability or its resource. And while an operator has to decide about the whole of its
 # resource, of which no letter keeps the versions.
 TAKE = """
-with due as (
+with undecided as materialized (
+  select b.target, b.thing ->> 'resource' as resource from isobase.outbox as b
+   where b.state = 'dead' and b.is_conflict and b.thing ->> 'kind' in ('table', 'objects')
+), due as (
   select o.id from isobase.outbox as o
    where o.state = 'pending' and o.next_at <= now() and ($1::text is null or o.target = $1)
      and not exists (select from isobase.outbox as b where b.lock_number = o.lock_number and b.target <> o.target
@@ -118,11 +121,7 @@ with due as (
         where b.target = case o.target when 'isobase' then 'supabase' else 'isobase' end
           and (b.capability = o.capability or b.thing ->> 'resource' = o.thing ->> 'resource')
           and (b.state = 'dead' or b.state = 'pending' and b.id < o.id)))
-     and not exists (
-       select from isobase.outbox as b
-        where b.target = case o.target when 'isobase' then 'supabase' else 'isobase' end
-          and b.state = 'dead' and b.is_conflict and b.thing ->> 'kind' in ('table', 'objects')
-          and b.thing ->> 'resource' = o.thing ->> 'resource')
+     and not exists (select from undecided as u where u.target <> o.target and u.resource = o.thing ->> 'resource')
      -- Whoever was written at Supabase while the outbox was away has a say first.
      and not (o.target = 'supabase' and o.thing ->> 'kind' in ('table', 'users', 'objects')
               and exists (select from isobase.migration_clients as c where c.spooled > 0))
