@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -37,6 +38,7 @@ async def connect(dsn: str, purpose: str, **settings: str) -> Connection:
         statement_cache_size=0,
         server_settings={"application_name": f"isobase migrate {purpose}"},
     )
+    _watch_over(connection)
     # Not among the start parameters: poolers refuse those that they do not know.
     values = {
         "jit": "off",
@@ -58,6 +60,21 @@ async def connect(dsn: str, purpose: str, **settings: str) -> Connection:
         raise
     opened: Connection = connection
     return opened
+
+
+def _watch_over(connection: Any) -> None:
+    """Have the operating system see when the server is gone without a word, in the middle of a statement that takes hours.
+
+    libpq does that by itself; asyncpg does not, and would wait for ever.
+    """
+    transport = getattr(connection, "_transport", None)
+    wire = None if transport is None else transport.get_extra_info("socket")
+    if wire is None or wire.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+        if hasattr(socket, name):
+            wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @asynccontextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from isobase_adapter.bulk.connections import connected
 from isobase_adapter.bulk.errors import Refused, SideAway
 from isobase_adapter.bulk.parts import opened_parts
 from isobase_adapter.bulk.plan import make_plan
@@ -30,3 +33,13 @@ async def test_the_side_that_does_not_answer_or_lets_nobody_in_is_named(two_dsns
             async with opened_parts({**two_dsns, side: dsn}, {}):
                 pass
         assert (caught.value.side, caught.value.is_login) == (side, is_login)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="the system does not say which timers a connection has")
+async def test_a_server_that_goes_without_a_word_is_looked_for(two_dsns: dict[Side, str]) -> None:
+    async with connected(two_dsns[Side.SUPABASE], "test") as connection:
+        port = await connection.fetchval("select inet_client_port()")
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        timers = {int(line[1].rpartition(":")[2], 16): line[5] for line in lines}
+        # 02 is the timer that asks a silent peer whether it is there.
+        assert timers[port].startswith("02:")
