@@ -116,11 +116,12 @@ class RowMatcher:
             row.waiting.append(_Seen(side, change, now_s))
             return []
         # What waits from this side is older: the other led when it came. What the other side sent before the double is
-        # older, too, and as nothing of this side was like it, was lost here.
+        # older, too, where neither led, and before a delete: the leader has told all that it has of the row by then.
+        # Before another state it may be newer, as a row comes back to what it was.
         found = self._earlier(side, change, now_s)
         if double is None:
             row.told.append(_Seen(side, change, now_s))
-        else:
+        elif not leads or change.kind == "DELETE":
             found = [*self._earlier(side.other, change, double.at_s), *found]
         self._outdate(side, change, now_s)
         self._outdate(side.other, change, double.at_s if double is not None else now_s)

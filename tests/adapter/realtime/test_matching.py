@@ -126,6 +126,12 @@ def play_a_life(generator: random.Random, seed: int) -> None:
     assert told.count((other, "INSERT")) == 1, seed
 
 
+def test_a_side_that_was_joined_within_a_rows_changes_brings_none_of_them_forward() -> None:
+    life = [(SUPABASE, change(A, "INSERT")), (SUPABASE, change(B)), (SUPABASE, change(A))]
+    heard_of_it = [(ISOBASE, change(B)), (ISOBASE, change(A))]
+    assert told(RowMatcher(), *heard_of_it, *life) == [A, B, A]
+
+
 def test_nothing_of_a_row_is_told_after_its_delete_though_the_leader_told_that_alone() -> None:
     """Supabase tells of a row with policies only while it is there."""
     key = {"id": 1}
