@@ -40,6 +40,7 @@ from isobase_adapter.outbox.fallback import Fallback, fence_at
 from isobase_adapter.outbox.postgres import PostgresOutbox
 from isobase_adapter.outbox.spooling import SpoolingOutbox
 from isobase_adapter.performing import Writing
+from isobase_adapter.poolers import is_transaction_pooler
 from isobase_adapter.recovery import Recovery
 from isobase_adapter.rows.catalog import CatalogView, UnknownTable
 from isobase_adapter.rows.database import SideDatabase
@@ -57,8 +58,6 @@ from isobase_adapter.writing import WritingLimits, writer_for
 __all__ = ["Parts", "assemble"]
 
 OUTBOX_CONNECTIONS = 6
-POOLER_PORT = 6543
-"""Where a pooler in transaction mode listens: no prepared statement outlives a transaction there."""
 BACKLOG_TIMEOUT_S = 1.0
 FAILOVER_TIMEOUT_S = 20.0
 RECOVERY_HANDOVER = HandoverLimits(calm_s=60.0)
@@ -202,7 +201,7 @@ class Parts:
                 dsn,
                 min_size=0,
                 max_size=size,
-                statement_cache_size=0 if urlsplit(dsn).port == POOLER_PORT else 100,
+                statement_cache_size=0 if is_transaction_pooler(dsn) else 100,
                 reset=_nothing_to_reset,
             )
             for dsn, size in ((isobase_db_url, OUTBOX_CONNECTIONS), (self.settings.supabase_db_url, 1))

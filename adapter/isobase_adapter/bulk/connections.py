@@ -102,16 +102,22 @@ async def close(connection: Connection) -> None:
 
 
 async def check_sides(dsns: Mapping[Side, str]) -> None:
-    """See that both databases let us in, and that they are two.
+    """See that both databases let us in, in sessions of our own, and that they are two.
 
-    Raises ``SideAway``, which names the side, and ``Refused`` where both URLs lead to one database: a copy would be made of
-    the project into itself.
+    Raises ``SideAway``, which names the side, and ``Refused`` where both URLs lead to one database (a copy would be made of
+    the project into itself), or one to a pooler in transaction mode.
     """
     number = secrets.randbits(62)
     async with AsyncExitStack() as opened:
         connections: list[Connection] = []
         for side in Side:
             try:
+                if await _shares_sessions(dsns[side]):
+                    # What is set for a copy would be set for the app's calls, and a copy would run with theirs.
+                    raise Refused(
+                        f"{side.upper()}_DB_URL leads to a pooler in transaction mode",
+                        hint="give the direct connection's, or the pooler's in session mode (at Supabase port 5432)",
+                    )
                 connections.append(await opened.enter_async_context(connected(dsns[side], "check")))
             except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
                 raise SideAway(side, reason_of(error), is_login=True) from error
@@ -126,3 +132,16 @@ async def check_sides(dsns: Mapping[Side, str]) -> None:
                     "both database URLs lead to the same database",
                     hint="SUPABASE_DB_URL is the project's that is left, ISOBASE_DB_URL that of the new Isobase",
                 )
+
+
+async def _shares_sessions(dsn: str) -> bool:
+    """Whether a second connection works in the session of a first one that is idle."""
+    pids: list[int] = []
+    async with AsyncExitStack() as opened:
+        for _ in range(2):
+            # Bare: what ``connect`` sets would stay in a session that is shared.
+            one: Any = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+            opened.push_async_callback(close, one)
+            async with one.transaction():
+                pids.append(await one.fetchval("select pg_backend_pid()"))
+    return pids[0] == pids[1]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from isobase_adapter.failures import DATABASE_FAILURES
+from isobase_adapter.poolers import is_transaction_pooler
 from isobase_adapter.rows.catalog import Catalog
 from isobase_adapter.sides import Side
 
@@ -31,8 +32,6 @@ CARRIED_MARK = "isobase.carried"
 """What a carrier's transaction says of itself in the log, so that whoever follows the log does not carry it back."""
 COPIED = "copied"
 """What a copy's transaction says besides, before its rows: Isobase's realtime tells nobody of them."""
-POOLER_PORT = 6543
-"""Where Supabase's pooler listens in transaction mode: prepared statements do not outlive a transaction there."""
 
 SNAPSHOT_CHARACTERS = frozenset("0123456789ABCDEF-")
 
@@ -76,7 +75,7 @@ class SideDatabase:
         self.can_silence_triggers = True
         """Whether the role may set ``session_replication_role``; known after the first connection."""
         self._dsn = dsn
-        self._is_pooled = urlsplit(dsn).port == POOLER_PORT
+        self._is_pooled = is_transaction_pooler(dsn)
         self._pool_size = pool_size
         # Who writes at one side waits for a reading of the other while holding its connection, and a scan holds one
         # while rows are carried: with one pool for all, each could wait for the other for ever.

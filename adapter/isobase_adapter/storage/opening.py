@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 
+from isobase_adapter.poolers import is_transaction_pooler
 from isobase_adapter.settings import MigrationSettings
 from isobase_adapter.sides import Side
 from isobase_adapter.storage.carrier import PARALLEL_TRANSFERS, ObjectCarrier
@@ -19,7 +19,6 @@ __all__ = ["OpenStorage"]
 
 TRANSFER_STEP_TIMEOUT_S = 60.0
 """The most seconds that a transfer may stand still."""
-POOLER_PORT = 6543
 MAX_NAME_CHARS = 63
 """PostgreSQL cuts longer names."""
 
@@ -80,7 +79,7 @@ class OpenStorage:
 
 def _pool(dsn: str, size: int) -> asyncpg.Pool[asyncpg.Record]:
     # Behind a pooler in transaction mode no prepared statement outlives its transaction.
-    cached = 0 if urlsplit(dsn).port == POOLER_PORT else 100
+    cached = 0 if is_transaction_pooler(dsn) else 100
     settings = {} if cached == 0 else {"application_name": _name()}
     return asyncpg.create_pool(
         dsn, min_size=0, max_size=size, statement_cache_size=cached, server_settings=settings, timeout=15

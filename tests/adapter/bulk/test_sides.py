@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 from isobase_adapter.bulk.connections import connected
+from isobase_adapter.bulk.copy import copy_tables
+from isobase_adapter.bulk.definitions import Phase
 from isobase_adapter.bulk.errors import Refused, SideAway
 from isobase_adapter.bulk.parts import opened_parts
 from isobase_adapter.bulk.plan import make_plan
+from isobase_adapter.bulk.schema import make_definitions
 from isobase_adapter.sides import Side
+from tests.adapter.bulk.conftest import Two
+from tests.plugins.pgbouncer import pgbouncer
+from tests.plugins.stack import DatabaseServer
 
 
 async def test_two_urls_of_one_database_are_refused_whatever_they_are_called(two_dsns: dict[Side, str]) -> None:
@@ -47,3 +53,25 @@ async def test_a_server_that_goes_without_a_word_is_looked_for(two_dsns: dict[Si
         port = await connection.fetchval("select inet_client_port()")
         # 02 is the timer that asks a silent peer whether it is there.
         assert timers()[port].startswith("02:")
+
+
+async def test_a_pooler_that_shares_sessions_is_refused(
+    two_dsns: dict[Side, str], postgres: DatabaseServer, tmp_path: Path
+) -> None:
+    with pgbouncer(tmp_path, postgres.host, postgres.port) as port:
+        pooled = {**two_dsns, Side.SUPABASE: two_dsns[Side.SUPABASE].replace(f":{postgres.port}/", f":{port}/")}
+        with pytest.raises(Refused, match="SUPABASE_DB_URL leads to a pooler in transaction mode"):
+            await make_plan(pooled)
+
+
+async def test_a_project_is_planned_and_copied_through_a_pooler_of_whole_sessions(
+    two: Two, postgres: DatabaseServer, tmp_path: Path
+) -> None:
+    await make_definitions(two.source, two.target, Phase.BEFORE)
+    await two.source.execute("insert into public.notes (body, rank) select 'n', n from generate_series(1, 500) as n")
+    with pgbouncer(tmp_path, postgres.host, postgres.port, mode="session", sessions=20) as port:
+        pooled = {**two.dsns, Side.SUPABASE: two.dsns[Side.SUPABASE].replace(f":{postgres.port}/", f":{port}/")}
+        assert (await make_plan(pooled)).items
+        report = await copy_tables(pooled, range_bytes=16 * 1024)
+    assert report.is_complete
+    assert await two.target.fetchval("select count(*) from public.notes") == 500

@@ -7,18 +7,18 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
 import isobase_adapter
-from isobase_adapter.rows import database as rows_database
+from isobase_adapter import poolers
 from isobase_adapter.rows.database import SideDatabase
 from isobase_adapter.rows.sql_carrier import CannotRemake, RowCarrier
 from isobase_adapter.sides import Side
 from isobase_adapter.things import Thing, ThingKind
 from tests.adapter.rows.conftest import Sides
+from tests.plugins.pgbouncer import pgbouncer
 
 ADAPTER = Path(isobase_adapter.__file__).parent
 ROLE = "isobase_test_mover"
@@ -124,19 +124,22 @@ async def test_a_carry_that_is_cancelled_leaves_no_lock_and_no_half_written_batc
 
 
 async def test_settings_are_made_in_each_transaction_behind_a_pooler(
-    sides: Sides, monkeypatch: pytest.MonkeyPatch
+    sides: Sides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sides.both("create table facts (id int primary key, at timestamptz, f float8); alter table facts owner to postgres")
     sides.sql(Side.SUPABASE, "insert into facts values (1, now(), 0.1)")
-    dsns = {side: sides.server.dsn(sides.names[side], role="postgres") for side in Side}
-    monkeypatch.setattr(rows_database, "POOLER_PORT", urlsplit(dsns[Side.SUPABASE]).port)
-    pooled = {side: SideDatabase(side, urlunsplit(urlsplit(dsn))) for side, dsn in dsns.items()}
-    carrier = RowCarrier(pooled[Side.SUPABASE], pooled[Side.ISOBASE])
-    try:
-        sides.sql(Side.SUPABASE, f"alter database {sides.names[Side.SUPABASE]} set timezone = 'Asia/Tokyo'")
-        assert (await carrier.carry([row("facts", 1)], Side.ISOBASE)).changed == 1
-        assert (await carrier.carry([Thing(ThingKind.TABLE, "public.facts")], Side.ISOBASE)).changed == 0
-    finally:
-        sides.sql(Side.SUPABASE, f"alter database {sides.names[Side.SUPABASE]} reset timezone")
-        for database in pooled.values():
-            await database.close()
+    with pgbouncer(tmp_path, sides.server.host, sides.server.port) as port:
+        monkeypatch.setattr(poolers, "POOLER_PORT", port)
+        dsns = {side: sides.server.dsn(sides.names[side], role="postgres") for side in Side}
+        pooled = {
+            side: SideDatabase(side, dsn.replace(f":{sides.server.port}/", f":{port}/")) for side, dsn in dsns.items()
+        }
+        carrier = RowCarrier(pooled[Side.SUPABASE], pooled[Side.ISOBASE])
+        try:
+            sides.sql(Side.SUPABASE, f"alter database {sides.names[Side.SUPABASE]} set timezone = 'Asia/Tokyo'")
+            assert (await carrier.carry([row("facts", 1)], Side.ISOBASE)).changed == 1
+            assert (await carrier.carry([Thing(ThingKind.TABLE, "public.facts")], Side.ISOBASE)).changed == 0
+        finally:
+            sides.sql(Side.SUPABASE, f"alter database {sides.names[Side.SUPABASE]} reset timezone")
+            for database in pooled.values():
+                await database.close()

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
 
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import Settings
 from tests.database.proof.conftest import ALICE, BOB, DataApi, run_sql, serving
-from tests.plugins.stack import PASSWORD
+from tests.plugins.pgbouncer import pgbouncer
 
-START_TIMEOUT_S = 10.0
 ROUNDS = 40
 
 OWNED = """
@@ -39,47 +31,14 @@ create function public.me() returns json language sql stable as $$
 @pytest.fixture
 def pooled(things: Settings, tmp_path: Path) -> Iterator[Settings]:
     """Settings that reach the database through a PgBouncer with two sessions for everybody."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
     run_sql(things, OWNED)
     assert things.database.url is not None
-    place = urlsplit(things.database.url.get_secret_value())
-    (port,) = free_ports(1)
-    users = ("supabase_admin", "postgres", "authenticator", "supabase_auth_admin", "supabase_storage_admin")
-    (tmp_path / "users.txt").write_text("".join(f'"{user}" "{PASSWORD}"\n' for user in users))
-    (tmp_path / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={place.hostname} port={place.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {tmp_path}/users.txt\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 100\nserver_reset_query = \n"
-        "ignore_startup_parameters = extra_float_digits\n"
-    )
-    account = ["-u", "nobody"] if os.geteuid() == 0 else []
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    with (tmp_path / "pgbouncer.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, *account, str(tmp_path / "pgbouncer.ini")], stdout=log, stderr=log, cwd=tmp_path
-        )
-    try:
-        _wait(port, process, tmp_path / "pgbouncer.log")
-        url = things.database.url.get_secret_value().replace(f":{place.port}/", f":{port}/")
-        database = things.database.model_copy(update={"url": SecretStr(url), "mode": "transaction_pooler"})
+    url = things.database.url.get_secret_value()
+    place = urlsplit(url)
+    with pgbouncer(tmp_path, str(place.hostname), place.port or 5432, ignored="extra_float_digits") as port:
+        pooled_url = SecretStr(url.replace(f":{place.port}/", f":{port}/"))
+        database = things.database.model_copy(update={"url": pooled_url, "mode": "transaction_pooler"})
         yield things.model_copy(update={"database": database})
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < end_s and process.poll() is None:
-        with closing(socket.socket()) as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail(f"pgbouncer did not start: {log.read_text()}")
 
 
 def test_callers_share_sessions_and_never_their_claims(pooled: Settings) -> None:
