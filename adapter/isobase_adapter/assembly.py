@@ -201,7 +201,7 @@ class Parts:
                 dsn,
                 min_size=0,
                 max_size=size,
-                statement_cache_size=0 if is_transaction_pooler(dsn) else 100,
+                statement_cache_size=0 if dsn and is_transaction_pooler(dsn) else 100,
                 reset=_nothing_to_reset,
             )
             for dsn, size in ((isobase_db_url, OUTBOX_CONNECTIONS), (self.settings.supabase_db_url, 1))

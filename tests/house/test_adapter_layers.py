@@ -30,6 +30,7 @@ LAYERS = (
         "failures",
         "handover_statements",
         "metrics",
+        "poolers",
         "reasons",
         "runtime",
         "settings",
