@@ -9,7 +9,7 @@ import pytest
 
 from isobase_services.realtime.changes.assembly import MAX_SLICE_ENTRIES, Assembler
 from isobase_services.realtime.changes.changelog import ChangeLog, GapFound, PositionTooOld, Slice
-from isobase_services.realtime.changes.pgoutput import MessageCorrupt
+from isobase_services.realtime.changes.pgoutput import MessageCorrupt, decode
 from isobase_services.realtime.changes.position import Point, Position, PositionInvalid, parse_position
 
 TABLE = 77
@@ -29,6 +29,10 @@ def relation(oid: int = TABLE, name: bytes = b"board") -> bytes:
 
 def insert(text: bytes = b"1", oid: int = TABLE) -> bytes:
     return b"I" + struct.pack(">I", oid) + b"N" + struct.pack(">H", 1) + b"t" + struct.pack(">I", len(text)) + text
+
+
+def says(content: bytes, prefix: bytes = b"isobase.carried", flags: int = 1) -> bytes:
+    return b"M" + struct.pack(">BQ", flags, 1) + prefix + b"\0" + struct.pack(">I", len(content)) + content
 
 
 def slices(start: Point, *messages: bytes) -> Iterator[Slice]:
@@ -96,6 +100,17 @@ def test_change_of_an_unknown_table_ends_the_stream() -> None:
         list(slices(Point(10, 0), begin(20), insert()))
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [begin(20), relation(), insert(), commit(20), says(b"copied")],
+    ids=["begin", "relation", "insert", "commit", "message"],
+)
+def test_a_message_that_ends_too_early_is_corrupt(whole: bytes) -> None:
+    for length in range(1, len(whole)):
+        with pytest.raises(MessageCorrupt):
+            decode(whole[:length])
+
+
 def test_what_comes_again_is_passed_over_and_what_is_missing_is_noticed() -> None:
     one, two, three = transactions(100, 200, 300)
     log = filled(one)
@@ -108,9 +123,6 @@ def test_what_comes_again_is_passed_over_and_what_is_missing_is_noticed() -> Non
 
 
 def test_rows_that_their_transaction_says_are_copied_are_passed_over_and_no_others() -> None:
-    def says(content: bytes, prefix: bytes = b"isobase.carried", flags: int = 1) -> bytes:
-        return b"M" + struct.pack(">BQ", flags, 1) + prefix + b"\0" + struct.pack(">I", len(content)) + content
-
     found = list(
         slices(
             Point(10, 0),

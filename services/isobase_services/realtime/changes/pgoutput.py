@@ -155,7 +155,7 @@ def decode(data: bytes) -> Message | None:
                 return _logical_message(data)
             case b"O" | b"Y" | b"T":
                 return None
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
+    except (struct.error, UnicodeDecodeError, ValueError, IndexError) as error:
         raise MessageCorrupt("a message of the replication stream ends too early") from error
     raise MessageCorrupt(f"unknown message kind {data[:1]!r}")
 
@@ -218,8 +218,11 @@ def _text(data: bytes, position: int) -> tuple[str, int]:
 def _logical_message(data: bytes) -> LogicalMessage | None:
     is_transactional = bool(data[1] & 1)
     prefix, position = _text(data, 10)
-    size = _INT32.unpack_from(data, position)[0]
-    return LogicalMessage(prefix, data[position + 4 : position + 4 + size]) if is_transactional else None
+    start = position + 4
+    end = start + _INT32.unpack_from(data, position)[0]
+    if end > len(data):
+        raise MessageCorrupt("a message ends after the one that holds it")
+    return LogicalMessage(prefix, data[start:end]) if is_transactional else None
 
 
 def _relation_message(data: bytes) -> Relation:
