@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,14 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isobase_adapter.verify.journal.KEEP_EVERY_S", 0.0)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests were started in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 async def begun(sides: Sides, journal: Journal, *, pieces: int) -> None:
     """Verify ``public.many``, and end it after so many pieces."""
     kept = journal.begin("public.many", "1/1")
@@ -199,7 +207,7 @@ async def test_what_is_kept_of_a_table_that_was_written_anew_is_worth_nothing(si
     assert [len(kept.sides[side].done) for side in Side] == [0, 0]
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_pieces", "interruptible")
 def test_a_report_says_what_is_older_than_the_run_and_again_begins_anew(
     sides: Sides, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +243,7 @@ def test_a_report_says_what_is_older_than_the_run_and_again_begins_anew(
     assert (code, json.loads(out)["as_of"]) == (0, None)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_repair_that_is_ended_ends_without_a_word_and_is_gone_on_with(
     sides: Sides,
     capsys: pytest.CaptureFixture[str],
