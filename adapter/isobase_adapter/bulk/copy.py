@@ -314,8 +314,12 @@ class _Copier:
         async with work.lock:
             if work.holder is None:
                 holder = await connect(self._dsns[Side.SUPABASE], "copy, snapshot")
-                await holder.execute("begin isolation level repeatable read read only")
-                work.snapshot = await holder.fetchval("select pg_export_snapshot()")
+                try:
+                    await holder.execute("begin isolation level repeatable read read only")
+                    work.snapshot = await holder.fetchval("select pg_export_snapshot()")
+                except BaseException:
+                    holder.terminate()
+                    raise
                 work.holder = holder
                 self._held.append(work)
             return work.snapshot

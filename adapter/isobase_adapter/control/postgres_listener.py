@@ -93,7 +93,11 @@ class PostgresListener:
         )
         connection.add_termination_listener(self._lost)
         if self._on_change is not None:
-            await connection.add_listener(CHANNEL, self._heard)
+            try:
+                await connection.add_listener(CHANNEL, self._heard)
+            except BaseException:
+                connection.terminate()
+                raise
         return connection
 
     def _heard(self, *_: object) -> None:

@@ -167,7 +167,12 @@ class PostgresBus:
                 server_settings={"application_name": "isobase bus"},
             )
             listener.add_termination_listener(self._lost)
-            await listener.add_listener(NOTIFY_CHANNEL, self._received)
+            try:
+                await listener.add_listener(NOTIFY_CHANNEL, self._received)
+            except BaseException:
+                listener.remove_termination_listener(self._lost)
+                listener.terminate()
+                raise
         except DATABASE_FAILURES as error:
             raise database_error(error) from error
         if listener.is_closed():  # between its last answer and now: its end was told while it was nobody's

@@ -64,7 +64,11 @@ class NoticeListener:
             )
             self._lost.clear()
             connection.add_termination_listener(lambda _: self._lost.set())
-            await connection.add_listener(self._channel, self._received)
+            try:
+                await connection.add_listener(self._channel, self._received)
+            except BaseException:
+                connection.terminate()
+                raise
         except (TimeoutError, *DATABASE_FAILURES) as error:
             raise database_error(error) from error
         self._connection = connection

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from isobase_adapter.bulk.connections import Connection, connected
+from isobase_adapter.bulk.connections import Connection, connect, connected
 from isobase_adapter.bulk.copied import copied_tables, cut
 from isobase_adapter.bulk.copy import copy_tables
 from isobase_adapter.bulk.definitions import Phase
@@ -119,6 +119,25 @@ async def test_a_copy_that_was_ended_goes_on_with_the_ranges_that_are_left(fille
     assert sum(one.resumed for one in then.tables) == done
     for table in TABLES:
         assert await content(filled.target, table) == await content(filled.source, table)
+
+
+async def test_a_copy_that_is_ended_before_it_has_its_snapshot_leaves_no_connection(
+    filled: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Connection] = []
+
+    async def connect_and_end(dsn: str, purpose: str, **settings: str) -> Connection:
+        connection = await connect(dsn, purpose, **settings)
+        if purpose == "copy, snapshot":
+            opened.append(connection)
+            copying.cancel()
+        return connection
+
+    monkeypatch.setattr("isobase_adapter.bulk.copy.connect", connect_and_end)
+    copying = asyncio.create_task(copy_tables(filled.dsns, range_bytes=16 * 1024, parallel=1))
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    assert [connection.is_closed() for connection in opened] == [True]
 
 
 async def test_rows_that_writes_carried_meanwhile_are_not_overwritten(filled: Two) -> None:
