@@ -41,18 +41,25 @@ async def test_the_side_that_does_not_answer_or_lets_nobody_in_is_named(two_dsns
         assert (caught.value.side, caught.value.is_login) == (side, is_login)
 
 
-def timers() -> dict[int, str]:
-    """Which timer each connection of this machine waits for, by its port."""
+ESTABLISHED = "01"
+
+
+def timers() -> dict[tuple[int, int], str]:
+    """Which timer each connection of this machine that is established waits for, by its ports here and there."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(line[1].rpartition(":")[2], 16): line[5] for line in lines}
+    return {(_port(line[1]), _port(line[2])): line[5] for line in lines if line[3] == ESTABLISHED}
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="the system does not say which timers a connection has")
 async def test_a_server_that_goes_without_a_word_is_looked_for(two_dsns: dict[Side, str]) -> None:
     async with connected(two_dsns[Side.SUPABASE], "test") as connection:
-        port = await connection.fetchval("select inet_client_port()")
+        (ports,) = await connection.fetch("select inet_client_port(), inet_server_port()")
         # 02 is the timer that asks a silent peer whether it is there.
-        assert timers()[port].startswith("02:")
+        assert timers()[tuple(ports)].startswith("02:")
 
 
 async def test_a_pooler_that_shares_sessions_is_refused(

@@ -237,10 +237,10 @@ def is_running(work: threading.Thread) -> bool:
 
 def test_a_caller_waits_for_a_refresh_no_longer_than_its_own_time(auth_service: AuthService, network: Network) -> None:
     with (
-        SyncSession(timeout=1.0) as http,
+        SyncSession(timeout=5.0) as http,
         opened(auth_service, url=network.url, http_client=http) as client,
     ):
-        with call_options(timeout=30.0):  # a busy machine takes longer for a password than the client's second
+        with call_options(timeout=30.0):  # a busy machine takes longer for a password than the client's five
             first = signed_up(client)
         expire(client)
         network.breaks(Break.HANG)
