@@ -132,7 +132,7 @@ async def test_refresh_waits_for_a_locked_session_without_holding_a_connection(a
 
 
 async def test_session_that_stays_locked_is_a_conflict(auth: AuthServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isobase_services.auth.flows.token_refresh.RETRY_LIMIT_S", 0.2)
+    monkeypatch.setattr("isobase_services.auth.flows.session_locks.RETRY_LIMIT_S", 0.2)
     first = await auth.sign_up()
     async with auth.database.transaction():
         await auth.database.execute("select from auth.sessions for update")

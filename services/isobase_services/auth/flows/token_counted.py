@@ -6,10 +6,8 @@ or any of a moment ago, gives the newest again; an older one is a stolen one.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -19,6 +17,7 @@ from isobase_services.auth.counted_tokens import CountedToken
 from isobase_services.auth.encryption import SecretBox
 from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request
 from isobase_services.auth.flows.grants import issue_grant
+from isobase_services.auth.flows.session_locks import refreshed_in_turn
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, Session, SessionTerms
 from isobase_services.auth.session_ends import SessionEnd, end_of, is_replaced
 from isobase_services.auth.store import counted_sessions, sessions
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["refresh_counted"]
 
 MIN_KEY_BYTES = 16
-RETRY_LIMIT_S = 5.0
-RETRY_PAUSE_S = (0.01, 0.03)
 
 
 async def refresh_counted(
@@ -42,22 +39,7 @@ async def refresh_counted(
 
     Raises as ``token_refresh.refresh_session``; 400 validation_failed for a counter that is ahead of the session's.
     """
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + RETRY_LIMIT_S
-    while True:
-        outcome = await _attempt(core, token, facts, terms, client_id)
-        if isinstance(outcome, OpenSession):
-            return await issue_grant(core, outcome)
-        if outcome is not None:
-            # Raised after the transaction: the end of a session whose token was stolen stays although the request fails.
-            raise outcome
-        if loop.time() >= deadline_s:
-            raise AuthError(
-                409,
-                ErrorCode.CONFLICT,
-                "Too many concurrent token refresh requests on the same session or refresh token",
-            )
-        await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))  # noqa: S311  a pause, not a secret
+    return await issue_grant(core, await refreshed_in_turn(lambda: _attempt(core, token, facts, terms, client_id)))
 
 
 async def _attempt(

@@ -1,13 +1,10 @@
 """The refresh grant: rotation, tolerated reuse, and what happens to a family whose token was stolen.
 
-Source: contracts auth 2.5; supabase/auth internal/tokens/service.go. One refresh of a session happens at a time; the
-others wait outside the database and then find what the first one left.
+Source: contracts auth 2.5; supabase/auth internal/tokens/service.go.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,6 +14,7 @@ from isobase_services.auth.core import AuthCore
 from isobase_services.auth.counted_tokens import CountedToken
 from isobase_services.auth.errors import AuthError, ErrorCode, OAuthRefusal, bad_request
 from isobase_services.auth.flows.grants import issue_grant
+from isobase_services.auth.flows.session_locks import refreshed_in_turn
 from isobase_services.auth.flows.token_counted import refresh_counted
 from isobase_services.auth.models import ClientFacts, Grant, OpenSession, Session, SessionTerms
 from isobase_services.auth.session_ends import SessionEnd, end_of, is_replaced
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
     from isobase_platform.pool import Connection
 
 __all__ = ["refresh_session"]
-
-RETRY_LIMIT_S = 5.0
-"""How long a refresh waits for another one of the same session before it is answered 409."""
-RETRY_PAUSE_S = (0.01, 0.03)
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,7 +60,8 @@ async def refresh_session(
     ``client_id``: the program that asks, which must be the one the session belongs to (else OAuth's invalid_client).
 
     Raises 400 validation_failed (not the shape of a token), refresh_token_not_found, refresh_token_already_used,
-    session_not_found, session_expired, user_banned; 409 conflict when the session stays locked for ``RETRY_LIMIT_S``.
+    session_not_found, session_expired, user_banned; 409 conflict when the session stays locked for
+    ``session_locks.RETRY_LIMIT_S``.
     """
     counted = CountedToken.parse(token)
     if counted is not None:
@@ -76,22 +71,7 @@ async def refresh_session(
     session = await _rotate_live(core, token, facts, terms, client_id)
     if session is not None:
         return await issue_grant(core, session)
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + RETRY_LIMIT_S
-    while True:
-        outcome = await _attempt(core, token, facts, terms, client_id)
-        if isinstance(outcome, OpenSession):
-            return await issue_grant(core, outcome)
-        if outcome is not None:
-            # Raised only here, after the transaction: the revocation of a family stays although the request fails.
-            raise outcome
-        if loop.time() >= deadline_s:
-            raise AuthError(
-                409,
-                ErrorCode.CONFLICT,
-                "Too many concurrent token refresh requests on the same session or refresh token",
-            )
-        await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))  # noqa: S311  a pause, not a secret
+    return await issue_grant(core, await refreshed_in_turn(lambda: _attempt(core, token, facts, terms, client_id)))
 
 
 async def _rotate_live(
