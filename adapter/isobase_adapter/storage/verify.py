@@ -30,10 +30,8 @@ from isobase_adapter.things import Thing, ThingKind
 __all__ = ["Depth", "verify_storage"]
 
 SECOND_LOOK_S = 1.0
-LOOKS = 5
-"""So often is looked at an object that is written again while it is looked at."""
 ON_ITS_WAY_S = 60.0
-"""So long an object is waited for that the outbox still holds."""
+"""So long an object is waited for that the outbox still holds, or that is written again at each look."""
 WAITING = """
 select t ->> 'kind' as kind, t -> 'key' ->> 0 as key
   from isobase.outbox as o, jsonb_array_elements(coalesce(o.things, jsonb_build_array(o.thing))) as t
@@ -166,7 +164,7 @@ class _Comparison:
             looks += 1
             # Asked first: what has left the outbox by now is seen at both sides by the look after it.
             waiting = await self._waiting(keys) if time.monotonic() < give_up_at else set()
-            keys = [key for key in keys if key in waiting or await self._is_to_see_again(key, looks)]
+            keys = [key for key in keys if key in waiting or await self._is_to_see_again(key, looks, give_up_at)]
 
     async def _waiting(self, keys: list[str]) -> set[str]:
         """Give those of ``keys`` that the outbox holds, where its database is known."""
@@ -181,7 +179,7 @@ class _Comparison:
             return set(keys)
         return {row["key"] for row in rows}
 
-    async def _is_to_see_again(self, key: str, looks: int) -> bool:
+    async def _is_to_see_again(self, key: str, looks: int, give_up_at: float) -> bool:
         """Whether an object is written just now, or may be readable in a moment; else blames or repairs it."""
         try:
             one, other = await self._facts(key)
@@ -201,7 +199,7 @@ class _Comparison:
         self._lost_in_a_row = 0
         if found is None:
             return False
-        if written_since and looks < LOOKS:
+        if written_since and time.monotonic() < give_up_at:
             return True
         if self._repairs:
             # Facts may say that bytes are equal.

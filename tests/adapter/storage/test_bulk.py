@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from isobase_adapter.sides import Side
 from isobase_adapter.storage.carrier import ObjectCarrier, sha256_of
 from isobase_adapter.storage.copy import CopyOrder, copy_storage
+from isobase_adapter.storage.facts import ObjectFacts
 from isobase_adapter.storage.report import BucketReport
 from isobase_adapter.storage.store import Store, StoreError
 from isobase_adapter.storage.sync import StorageSync, SyncTimes
@@ -183,6 +185,40 @@ async def test_an_object_that_a_side_does_not_give_is_named_and_holds_nothing_up
     kept = of_bucket(BUCKET, report, Depth.BYTES)
     assert not kept.is_equal
     assert any(line.startswith("object broken: unreadable") for line in kept.named)
+
+
+class Replaced(Store):
+    """A store whose object is replaced just before it is looked at, ``times`` times; by the last time both sides have it."""
+
+    def __init__(self, both: Both, http: httpx.AsyncClient, times: int) -> None:
+        stack = both.side(SUPABASE)
+        super().__init__(SUPABASE, http, stack.url, stack.service_role_key, both.carrier.store(SUPABASE).pool)
+        self._both = both
+        self.left = times
+
+    async def object(self, bucket: str, key: str, connection: Any = None) -> ObjectFacts | None:
+        if self.left > 0:
+            self.left -= 1
+            await self._both.put(SUPABASE, key, b"x" * (self.left + 100))
+            if self.left == 0:
+                await self._both.carrier.carry([Thing(ThingKind.OBJECT, bucket, (key,))], ISOBASE)
+        return await super().object(bucket, key, connection)
+
+
+@pytest.mark.usefixtures("short_looks")
+@pytest.mark.parametrize(("wait_s", "found"), [(60.0, []), (0.0, [Difference.BYTES])])
+async def test_an_object_that_is_replaced_at_every_look_is_waited_for_and_then_named(
+    both: Both, monkeypatch: pytest.MonkeyPatch, wait_s: float, found: list[Difference]
+) -> None:
+    monkeypatch.setattr("isobase_adapter.storage.verify.ON_ITS_WAY_S", wait_s)
+    await both.put(SUPABASE, "hot", b"first")
+    await copy_storage(both.carrier, ISOBASE)
+    await both.put(SUPABASE, "hot", b"second")
+    async with httpx.AsyncClient() as http:
+        source = Replaced(both, http, times=25)
+        report = await verify_storage(ObjectCarrier(source, both.carrier.store(ISOBASE)), ISOBASE, buckets=[BUCKET])
+    assert [trouble.what for trouble in report.troubles] == found
+    assert (source.left == 0) is (not found)
 
 
 @pytest.mark.usefixtures("short_looks")
