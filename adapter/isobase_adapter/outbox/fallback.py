@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
-from isobase_adapter.capabilities import Capability
+from isobase_adapter.capabilities import Capability, fits_written
 from isobase_adapter.contracts import Event, OutboxAway, Writer
 from isobase_adapter.failures import DATABASE_FAILURES
 from isobase_adapter.handover_statements import CONVERT, FAIL_OVER, WRITER_OF
@@ -70,6 +70,8 @@ class Fallback:
         self._writer_of = writer_of
         self._tell = tell or (lambda event: None)
         self._recorded: set[tuple[str, int]] = set()
+        self._untold: set[tuple[str, int]] = set()
+        """Of ``_recorded`` what was not recorded where writers are."""
         self._lock = asyncio.Lock()
 
     async def allows(self, capability: Capability, epoch: int) -> bool:
@@ -90,6 +92,7 @@ class Fallback:
                 logger.warning("a failover cannot be recorded at Supabase: %s", type(error).__name__)
                 return False
             self._recorded.add((writer.pattern, epoch))
+            self._untold.add((writer.pattern, epoch))
         logger.warning("%s: Isobase is out of reach; writes go to Supabase alone", writer.pattern)
         self._tell(Event("fallback", writer.pattern, {"to": str(Side.SUPABASE), "epoch": epoch}))
         return True
@@ -112,6 +115,18 @@ class Fallback:
                     await connection.execute(CONVERT, row["pattern"], moved)
                     self._tell(Event("failover", row["pattern"], {"to": str(Side.SUPABASE), "epoch": moved}))
                 await supabase.execute("select")  # the fence is held until here
+            self._untold -= set(self._untold_of(capability, epoch))
+
+    async def tell_first(self, capability: Capability, epoch: int) -> None:
+        """Record the failover where writers are, if this client wrote at Supabase alone in this epoch and did not yet.
+
+        Raises ``OutboxAway``. Else a write that is let in at Isobase would not know of those before it.
+        """
+        if self._untold_of(str(capability), epoch):
+            await self.take_over([(str(capability), epoch)])
+
+    def _untold_of(self, capability: str, epoch: int) -> list[tuple[str, int]]:
+        return [one for one in self._untold if one[1] == epoch and fits_written(one[0], capability)]
 
     async def end(self, client: UUID, *, where: Callable[[], bool] = lambda: True) -> bool:
         """Let others carry again, as all that ``client`` wrote at Supabase alone is in the outbox.
@@ -122,7 +137,9 @@ class Fallback:
             if not where():
                 return False
             if client == self._client:
-                self._recorded.clear()  # before it is asked for: the record may be gone though the answer is lost
+                # Before it is asked for: the record may be gone though the answer is lost.
+                self._recorded.clear()
+                self._untold.clear()
             async with self._fenced() as supabase:
                 if await supabase.fetchval("select to_regclass('isobase_move.failovers') is not null"):
                     await supabase.execute(UNRECORD, client)

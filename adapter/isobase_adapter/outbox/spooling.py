@@ -93,6 +93,8 @@ class SpoolingOutbox:
         try:
             if time.monotonic() < self._ask_again_at:
                 raise OutboxAway("the outbox did not answer a moment ago")
+            if self._fallback is not None and self.spooled:
+                await self._fallback.tell_first(capability, epoch)
             return await self.outbox.begin(
                 capability,
                 target=target,

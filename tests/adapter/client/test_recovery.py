@@ -67,11 +67,13 @@ async def test_an_app_goes_on_while_isobase_is_killed_and_is_back_by_itself(
         is_over.set()
         await asyncio.gather(*writers, return_exceptions=True)
         await client.migration.aclose()
-    assert len(failed) <= WRITERS, failed
+    told = [name for (name,) in pair.isobase.query("select name from isobase.migration_events order by id")]
+    # What is on its way when Isobase is lost is not acknowledged: one call of each writer. A machine so busy that calls take
+    # five seconds counts as lost, too, and is another failover.
+    assert len(failed) <= WRITERS * told.count("failover"), (failed, told)
     assert pair.differing(["public.notes"]) == {}
     there = Counter(row["title"] for row in pair.isobase.rows("public.notes"))
     assert all(there[title] == 1 for title in kept)
-    told = [name for (name,) in pair.isobase.query("select name from isobase.migration_events order by id")]
     assert "failover" in told
     assert "recovery" in told
     assert pair.isobase.query("select side from isobase.writers where pattern = %s", NOTES) == [("isobase",)]

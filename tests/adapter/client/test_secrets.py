@@ -86,7 +86,7 @@ async def fall_back(client: Any, proxies: Proxies, pair: Pair) -> None:
     """Read and write while Isobase is away, first its API and then all of it."""
     set_stage(pair, NOTES, Stage.LIVE)
     wait_for_stage(client, NOTES, Stage.LIVE)
-    proxies.isobase.refuses = True
+    proxies.isobase.is_gone = True
     proxies.isobase.cut_all()
     await client.table("notes").select("*").eq("body", VALUE).execute()
     await client.table("notes").insert({"title": VALUE, "body": VALUE}).execute()

@@ -108,6 +108,30 @@ async def test_a_call_in_stage_live_goes_to_supabase_by_itself(sides: TwoSides, 
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {key: "alone again"}
 
 
+async def test_a_client_that_wrote_alone_is_let_in_at_isobase_no_more_when_that_is_back(
+    sides: TwoSides, alone: Alone
+) -> None:
+    client = alone.other
+    client.stage, client.writing._outbox = Stage.LIVE, alone.outbox
+    seen: list[Side] = []
+
+    async def look(side: Side) -> None:
+        seen.append(side)
+
+    key = await client.insert("before", before_answer=look)
+    go_away(alone.proxy)
+    await client.update(key, "alone", before_answer=look)
+    alone.proxy.heals()
+    alone.outbox._ask_again_at = 0.0  # it was asked long ago
+    await client.update(key, "after", before_answer=look)
+    assert seen == [Side.ISOBASE, Side.SUPABASE, Side.SUPABASE]
+    assert await sides.isobase.fetchval("select side || epoch from isobase.writers") == "supabase2"
+    await alone.outbox.merge()
+    await client.drainer.drain(20)
+    assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {key: "after"}
+    assert await sides.isobase.fetchval("select count(*) from isobase.outbox where state = 'dead'") == 0
+
+
 async def test_nobody_carries_over_what_was_written_alone_and_both_versions_are_kept(
     sides: TwoSides, alone: Alone
 ) -> None:
