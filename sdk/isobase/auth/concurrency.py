@@ -42,7 +42,7 @@ class AsyncSingleFlight(Generic[T]):
         """
         place = (key, asyncio.get_running_loop())
         task = self._flights.get(place)
-        if task is None:
+        if task is None or task.done():  # what has ended is nobody's any more who asks now
             context = shared_context(is_limited=False)
             task = place[1].create_task(work(), name="isobase-auth-refresh", context=context)
             self._flights[place] = task
@@ -56,7 +56,8 @@ class AsyncSingleFlight(Generic[T]):
         return task.result()
 
     def _landed(self, place: tuple[str, asyncio.AbstractEventLoop], task: asyncio.Task[T]) -> None:
-        self._flights.pop(place, None)
+        if self._flights.get(place) is task:
+            del self._flights[place]
         if not task.cancelled():
             task.exception()  # looked at, so that an error whose callers have all gone is not reported as unseen
 
