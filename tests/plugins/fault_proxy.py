@@ -20,7 +20,7 @@ class Break(enum.Enum):
 
     ERROR_500 = "500"
     ERROR_503 = "503 Slow Down"
-    HANG = "no answer"
+    HANG = "no answer, until the client or the test gives up"
     REFUSE = "cut at once"
     CUT_REQUEST = "cut in the middle of the request's body"
     LOSE_ANSWER = "cut instead of the answer"
@@ -49,6 +49,7 @@ class FaultProxy:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._rules: list[_Rule] = []
+        self._hanging: set[asyncio.StreamWriter] = set()
         self.url = ""
         self.seen: list[str] = []
         self.open_answers = 0
@@ -61,6 +62,16 @@ class FaultProxy:
     def heals(self) -> None:
         """Nothing goes wrong any more."""
         self._rules.clear()
+
+    @property
+    def hanging(self) -> int:
+        """How many requests ``HANG`` keeps waiting now."""
+        return len(self._hanging)
+
+    def cut_hanging(self) -> None:
+        """Cut these requests."""
+        for writer in self._hanging:
+            writer.transport.abort()
 
     def _fault(self, method: str, target: str) -> Break | None:
         for rule in self._rules:
@@ -97,7 +108,11 @@ class FaultProxy:
             middle = length // 2
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
         if fault is Break.HANG:
-            await reader.read()  # until the client gives up
+            self._hanging.add(writer)
+            try:
+                await reader.read()
+            finally:
+                self._hanging.discard(writer)
             return
         if fault in _ERRORS:
             status, code = _ERRORS[fault]

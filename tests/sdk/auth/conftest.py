@@ -42,7 +42,7 @@ from tests.sdk.upstream.servers import gotrue_named
 
 RP_ID, ORIGIN = "localhost", "http://localhost:5173"
 START_TIMEOUT_S = 60.0
-ARRIVAL_TIMEOUT_S = 20.0
+ARRIVAL_TIMEOUT_S = 60.0
 ALL_ON: dict[str, Any] = {
     "enable_anonymous_sign_ins": True,
     "enable_manual_linking": True,

@@ -14,20 +14,30 @@ from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 
 __all__ = ["Network", "broken_network"]
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 
 class Network:
     """The way to the server: ``url`` in its place, ``refreshes`` that have gone by, and what breaks."""
 
-    def __init__(self, proxy: FaultProxy, path: str) -> None:
+    def __init__(self, proxy: FaultProxy, path: str, loop: asyncio.AbstractEventLoop) -> None:
         self._proxy = proxy
+        self._loop = loop
         self.url = proxy.url + path
 
     @property
     def refreshes(self) -> int:
         """How often a refresh token was sent."""
         return sum("grant_type=refresh_token" in line for line in self._proxy.seen)
+
+    @property
+    def hanging(self) -> int:
+        """How many refreshes hang now."""
+        return self._proxy.hanging
+
+    def cut_hanging(self) -> None:
+        """Cut these."""
+        self._loop.call_soon_threadsafe(self._proxy.cut_hanging)
 
     def breaks(self, fault: Break = Break.REFUSE, *, times: int = 10**9) -> None:
         """From now on refreshes go wrong so."""
@@ -49,7 +59,7 @@ def broken_network(url: str) -> Iterator[Network]:
 
     async def serve() -> None:
         async with fault_proxy(urlunsplit((parts.scheme, parts.netloc, "", "", ""))) as proxy:
-            found.append(Network(proxy, parts.path))
+            found.append(Network(proxy, parts.path, loop))
             started.set()
             await ending.wait()
 

@@ -15,13 +15,15 @@ from tests.sdk.auth.network import broken_network
 
 PROCESSES = 3
 START_S = 2.0
-END_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 100.0
 
 READER = """
 import json, sys, time
+from isobase._http import SyncSession
 from isobase.auth import FileStorage, SyncGoTrueClient
 path, url, headers, begins_at = sys.argv[1:]
-client = SyncGoTrueClient(url=url, headers=json.loads(headers), storage=FileStorage(path))
+http = SyncSession(timeout=60.0)
+client = SyncGoTrueClient(url=url, headers=json.loads(headers), storage=FileStorage(path), http_client=http)
 time.sleep(max(0.0, float(begins_at) - time.time()))
 session = client.get_session()
 assert client._timer.is_armed()

@@ -40,6 +40,8 @@ class WireServer:
     refuse_bodies_with: bytes | None = None
     heard: list[Heard] = field(default_factory=list)
     connections: int = 0
+    ended: int = 0
+    """How many connections the server itself has closed."""
     closing: threading.Event = field(default_factory=threading.Event)
 
 
@@ -66,7 +68,15 @@ def _read_request(peer: socket.socket, refusal: bytes | None) -> Heard | None:
 
 
 def _serve(server: WireServer, peer: socket.socket) -> None:
-    with contextlib.closing(peer), contextlib.suppress(OSError):
+    try:
+        _answer(server, peer)
+    finally:
+        peer.close()
+        server.ended += 1
+
+
+def _answer(server: WireServer, peer: socket.socket) -> None:
+    with contextlib.suppress(OSError):
         while (heard := _read_request(peer, server.refuse_bodies_with)) is not None:
             server.heard.append(heard)
             number = len(server.heard)
@@ -104,6 +114,14 @@ def wire() -> Iterator[WireServer]:
         with contextlib.suppress(OSError):
             peer.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[str]:
+    """An address where nobody listens, which nobody else is given meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 def answer(body: bytes = b"[]", status: str = "200 OK", *headers: str) -> bytes:

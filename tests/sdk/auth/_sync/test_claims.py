@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from isobase.auth import SyncGoTrueClient
+from isobase.auth._sync import claims as claims_module
 from isobase.auth.errors import AuthApiError, AuthInvalidJwtError
 from isobase_platform.keys import generate_jwk
 from tests.sdk.auth._sync.tools import opened, signed_up
@@ -66,7 +67,7 @@ def test_a_token_that_has_ended_is_refused_unless_it_is_allowed(auth_service: Au
 def test_keys_that_the_app_brings_are_used_without_the_server(algorithm: str) -> None:
     with SyncGoTrueClient(url="http://127.0.0.1:1") as client:
         key = generate_jwk(algorithm)
-        token = signed({"sub": "s", "exp": int(time.time()) + 60}, key)
+        token = signed({"sub": "s", "exp": int(time.time()) + 600}, key)
         found = client.get_claims(token, {"keys": [public(key)]})
         assert found is not None
         assert found["claims"]["sub"] == "s"
@@ -78,7 +79,7 @@ def test_keys_that_the_app_brings_are_used_without_the_server(algorithm: str) ->
 def test_a_token_does_not_choose_how_a_key_is_used() -> None:
     with SyncGoTrueClient(url="http://127.0.0.1:1") as client:
         key = generate_jwk("ES256")
-        token = signed({"sub": "s", "exp": int(time.time()) + 60}, key)
+        token = signed({"sub": "s", "exp": int(time.time()) + 600}, key)
         for wrong in ({"kty": "oct", "k": "c2VjcmV0"}, {"alg": "RS256"}):
             with pytest.raises(AuthInvalidJwtError):
                 client.get_claims(token, {"keys": [public(key) | wrong]})
@@ -96,14 +97,17 @@ def test_a_token_before_its_time_is_refused() -> None:
                     client.get_claims(token, {"keys": [public(key)]}, allow_expired=True)
 
 
-def test_an_unknown_key_is_asked_for_once_and_not_at_every_call(auth_service: AuthService) -> None:
+def test_an_unknown_key_is_asked_for_once_and_not_at_every_call(
+    auth_service: AuthService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims_module, "REFETCH_PAUSE_S", 300.0)
     with opened(auth_service) as client:
         signed_up(client)
         client.get_claims()
         calls = counted(client)
         assert client._jwks_cached_at is not None
-        client._jwks_cached_at -= 60  # as if a minute had gone by
-        stranger = signed({"sub": "s", "exp": int(time.time()) + 60}, generate_jwk("ES256"))
+        client._jwks_cached_at -= 360  # as if six minutes had gone by
+        stranger = signed({"sub": "s", "exp": int(time.time()) + 600}, generate_jwk("ES256"))
         for _ in range(5):
             with pytest.raises(AuthInvalidJwtError, match="No matching signing key"):
                 client.get_claims(stranger)

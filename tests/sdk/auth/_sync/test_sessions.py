@@ -6,7 +6,6 @@ alone.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import httpx
 import pytest
 
 from isobase._acompat import Event, spawn
-from isobase._http import SyncSession, call_options
+from isobase._http import DeadlineExceeded, SyncSession, call_options
 from isobase.auth import FileStorage, Session, SyncGoTrueClient
 from isobase.auth._sync.storage import SyncMemoryStorage, set_item
 from isobase.auth.errors import AuthApiError, AuthRetryableError, AuthSessionMissingError
@@ -78,7 +77,7 @@ def test_a_server_that_is_away_ends_no_session(auth_service: AuthService, networ
     with opened(auth_service, url=network.url) as client:
         first = signed_up(client)
         events = Events(client)
-        expire(client, seconds_left=5)
+        expire(client, seconds_left=60)
         network.breaks()
         for _ in range(2):  # the second call waits for the next try instead of asking a server that has just been away
             found = client.get_session()
@@ -236,22 +235,16 @@ def is_running(work: threading.Thread) -> bool:
 
 
 def test_a_caller_waits_for_a_refresh_no_longer_than_its_own_time(auth_service: AuthService, network: Network) -> None:
-    with (
-        SyncSession(timeout=5.0) as http,
-        opened(auth_service, url=network.url, http_client=http) as client,
-    ):
-        with call_options(timeout=30.0):  # a busy machine takes longer for a password than the client's five
-            first = signed_up(client)
+    with opened(auth_service, url=network.url) as client:
+        first = signed_up(client)
         expire(client)
         network.breaks(Break.HANG)
-        begun = time.monotonic()
-        with call_options(timeout=0.2), pytest.raises(AuthRetryableError):
+        with call_options(timeout=0.2), pytest.raises(AuthRetryableError) as late:
             client.get_session()
-        assert time.monotonic() - begun < 10
+        assert isinstance(late.value.__cause__, DeadlineExceeded)  # its own time, not that of the request
+        until(lambda: client._failures > 0)
         network.heals()
-        until(lambda: client._failures > 0)  # what hung has ended too
-        with call_options(timeout=30.0):
-            found = client.get_session()
+        found = client.get_session()
         assert found is not None
         assert found.refresh_token != first.refresh_token
 

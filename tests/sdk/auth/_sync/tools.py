@@ -19,7 +19,7 @@ from tests.sdk.auth.conftest import AuthService
 __all__ = ["PASSWORD", "Events", "expire", "new_address", "opened", "signed_up", "together", "until"]
 
 PASSWORD = "correct horse battery"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Events(list[tuple[str, str | None]]):

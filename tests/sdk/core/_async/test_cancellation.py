@@ -13,7 +13,7 @@ import pytest
 from isobase import CallCancelled, Cancellation, call_options
 from isobase._http import AsyncSession
 from isobase._http.streams import AsyncStream
-from tests.sdk.core.conftest import WireServer, answer, drip
+from tests.sdk.core.conftest import Heard, WireServer, answer, drip
 
 
 def cancel_soon(cancellation: Cancellation) -> None:
@@ -22,9 +22,13 @@ def cancel_soon(cancellation: Cancellation) -> None:
 
 
 async def test_a_call_that_waits_for_its_answer_is_ended(wire: WireServer) -> None:
-    wire.act = lambda _peer, _heard, _number: (wire.closing.wait(), None)[1]
     cancellation = Cancellation()
-    cancel_soon(cancellation)
+
+    def act(_peer: socket.socket, _heard: Heard, _number: int) -> None:
+        cancel_soon(cancellation)
+        wire.closing.wait()
+
+    wire.act = act
     began = time.monotonic()
     async with AsyncSession() as session:
         with call_options(cancel=cancellation), pytest.raises(CallCancelled):
@@ -37,18 +41,24 @@ async def test_a_call_whose_answer_drips_is_ended(wire: WireServer) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
     cancellation = Cancellation()
-    cancel_soon(cancellation)
+    parts = 0
     async with AsyncSession() as session:
         with call_options(cancel=cancellation), pytest.raises(CallCancelled):
             async with session.stream("GET", wire.url) as response:
                 async for _part in response.aiter_bytes():
-                    pass
+                    if not parts:
+                        cancel_soon(cancellation)
+                    parts += 1
 
 
 async def test_a_call_that_waits_before_its_next_attempt_is_ended(wire: WireServer) -> None:
-    wire.answer = lambda _heard, _number: answer(b"", "503 Service Unavailable", "Retry-After: 60")
     cancellation = Cancellation()
-    cancel_soon(cancellation)
+
+    def reply(_heard: Heard, _number: int) -> bytes:
+        cancel_soon(cancellation)
+        return answer(b"", "503 Service Unavailable", "Retry-After: 600")
+
+    wire.answer = reply
     began = time.monotonic()
     async with AsyncSession() as session:
         with call_options(cancel=cancellation), pytest.raises(CallCancelled):

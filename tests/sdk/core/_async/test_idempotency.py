@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 
 import httpx
 import pytest
 
 from isobase import AsyncClient, AsyncClientOptions, call_options
-from isobase._http import AsyncSession
+from isobase._http import AsyncSession, current_options
+from isobase._http._async import features
 from isobase._http._async.features import AsyncFeatures
 from isobase._http.options import CallPolicy
 from tests.sdk.core.conftest import Heard, WireServer, answer
@@ -118,7 +120,28 @@ async def test_the_option_of_the_client_gives_inserts_keys(wire: WireServer) -> 
     assert len(keys) == 1
 
 
-async def test_a_server_that_says_nothing_of_keys_costs_a_write_no_more_than_its_time(wire: WireServer) -> None:
+@pytest.mark.parametrize(("left_s", "asking_s"), [(math.inf, 5.0), (60.0, 5.0), (3.0, 1.5), (-1.0, 0.0)])
+async def test_a_server_is_asked_for_no_longer_than_half_of_what_a_call_has_left(
+    monkeypatch: pytest.MonkeyPatch, left_s: float, asking_s: float
+) -> None:
+    asked: list[float | None] = []
+
+    async def ask(*_: object) -> httpx.Response:
+        asked.append(current_options().timeout)
+        raise httpx.ReadTimeout("silent")
+
+    monkeypatch.setattr(features, "ASKING_TIMEOUT_S", 5.0)
+    async with AsyncSession() as session:
+        monkeypatch.setattr(session, "request", ask)
+        assert not await AsyncFeatures(session, "http://127.0.0.1:1").has("idempotency-key", left_s)
+    assert asked == [asking_s]
+
+
+async def test_a_server_that_says_nothing_of_keys_costs_a_write_no_more_than_its_time(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "ASKING_TIMEOUT_S", 0.5)
+
     def act(peer: socket.socket, heard: Heard, _number: int) -> None:
         if heard.target == WELL_KNOWN:
             wire.closing.wait()
@@ -127,6 +150,6 @@ async def test_a_server_that_says_nothing_of_keys_costs_a_write_no_more_than_its
     wire.act = act
     async with AsyncSession() as shared:
         session = session_at(wire, shared)
-        with call_options(idempotency_key=KEY, timeout=3.0):  # asking alone may take 5 s where a call has them
+        with call_options(idempotency_key=KEY, timeout=60.0):
             response = await session.request("POST", wire.url + "/t", json={})
         assert response.status_code == 201

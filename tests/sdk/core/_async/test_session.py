@@ -8,15 +8,17 @@ import pickle
 import socket
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from isobase import AsyncClient
 from isobase._acompat import asleep
-from isobase._http import AsyncSession, CallPolicy, DeadlineExceeded, call_options, current_options
+from isobase._http import AsyncSession, CallPolicy, DeadlineExceeded, call_options, current_options, limits
 from isobase.postgrest import APIError
-from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip
+from tests.sdk.auth._async.tools import until
+from tests.sdk.core.conftest import OK, Heard, WireServer, answer, drip, nobody
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
@@ -97,16 +99,21 @@ async def test_an_answer_that_drips_through_a_client_of_the_app_ends_at_the_dead
                 await response.aread()
 
 
-async def test_a_streamed_answer_that_drips_ends_at_the_deadline(wire: WireServer) -> None:
+async def test_a_streamed_answer_that_drips_ends_at_the_deadline(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
-    got = b""
+    clock = SimpleNamespace(monotonic=time.monotonic)
+    monkeypatch.setattr(limits, "time", clock)
+    parts = []
     async with AsyncSession() as session:
-        with call_options(timeout=0.5), pytest.raises(DeadlineExceeded):
+        with call_options(timeout=60), pytest.raises(DeadlineExceeded):
             async with session.stream("GET", wire.url) as response:
                 async for part in response.aiter_bytes():
-                    got += part
-    assert got
+                    parts.append(part)
+                    clock.monotonic = lambda: time.monotonic() + 60  # as if a minute had gone by
+    assert len(parts) == 1
 
 
 async def test_retries_end_with_the_deadline_and_do_not_wait_beyond_it(wire: WireServer) -> None:
@@ -130,10 +137,11 @@ async def test_a_connection_is_used_again(wire: WireServer) -> None:
 async def test_a_connection_that_the_server_closed_meanwhile_is_found_before_a_write(wire: WireServer) -> None:
     wire.act = lambda peer, _heard, _number: peer.sendall(OK)  # and it closes
     async with AsyncSession() as session:
-        for _ in range(3):
+        for number in range(1, 4):
             response = await session.request("POST", wire.url, json={})
             assert response.status_code == 200
-            await asleep(0.05)
+            await until(lambda wanted=number: wire.ended == wanted)  # type: ignore[misc]
+            await asleep(0.05)  # the loop hears of it
     assert len(wire.heard) == wire.connections == 3
 
 
@@ -185,11 +193,9 @@ async def test_a_body_given_piece_by_piece_arrives_whole(wire: WireServer) -> No
 
 
 async def test_a_write_that_could_not_connect_is_tried_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     async with AsyncSession() as session:
-        with call_options(retries=1), pytest.raises(httpx.ConnectError) as caught:
-            await session.request("POST", f"http://127.0.0.1:{port}/", json={})
+        with nobody() as nowhere, call_options(retries=1), pytest.raises(httpx.ConnectError) as caught:
+            await session.request("POST", nowhere, json={})
     assert caught.value.request.headers["X-Retry-Count"] == "1"
 
 
@@ -276,11 +282,9 @@ async def test_a_write_that_is_redirected_is_sent_once(wire: WireServer) -> None
 
 @pytest.mark.parametrize("is_special", [False, True], ids=["short way", "httpx's way"])
 async def test_a_write_whose_redirect_leads_nowhere_is_sent_once(wire: WireServer, is_special: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nowhere = f"http://127.0.0.1:{listener.getsockname()[1]}/done"
-    wire.answer = lambda _heard, _number: answer(b"", "303 See Other", f"Location: {nowhere}")
     async with AsyncSession(limits=httpx.Limits() if is_special else None) as session:
-        with pytest.raises(httpx.ConnectError):
+        with nobody() as nowhere, pytest.raises(httpx.ConnectError):
+            wire.answer = lambda _heard, _number: answer(b"", "303 See Other", f"Location: {nowhere}/done")
             await session.request("POST", wire.url + "/write", json={})
     assert [heard.method for heard in wire.heard] == ["POST"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from isobase import CallCancelled, Cancellation, call_options
 from isobase._http import SyncSession
-from tests.sdk.core.conftest import WireServer, answer, drip
+from tests.sdk.core.conftest import Heard, WireServer, answer, drip
 
 
 def cancel_soon(cancellation: Cancellation) -> None:
@@ -21,9 +21,13 @@ def cancel_soon(cancellation: Cancellation) -> None:
 
 
 def test_a_call_that_waits_for_its_answer_is_ended(wire: WireServer) -> None:
-    wire.act = lambda _peer, _heard, _number: (wire.closing.wait(), None)[1]
     cancellation = Cancellation()
-    cancel_soon(cancellation)
+
+    def act(_peer: socket.socket, _heard: Heard, _number: int) -> None:
+        cancel_soon(cancellation)
+        wire.closing.wait()
+
+    wire.act = act
     began = time.monotonic()
     with SyncSession() as session:
         with call_options(cancel=cancellation), pytest.raises(CallCancelled):
@@ -36,18 +40,24 @@ def test_a_call_whose_answer_drips_is_ended(wire: WireServer) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     wire.act = lambda peer, _heard, _number: drip(wire, peer, head=head, piece=b"x")
     cancellation = Cancellation()
-    cancel_soon(cancellation)
+    parts = 0
     with SyncSession() as session:
         with call_options(cancel=cancellation), pytest.raises(CallCancelled):
             with session.stream("GET", wire.url) as response:
                 for _part in response.iter_bytes():
-                    pass
+                    if not parts:
+                        cancel_soon(cancellation)
+                    parts += 1
 
 
 def test_a_call_that_waits_before_its_next_attempt_is_ended(wire: WireServer) -> None:
-    wire.answer = lambda _heard, _number: answer(b"", "503 Service Unavailable", "Retry-After: 60")
     cancellation = Cancellation()
-    cancel_soon(cancellation)
+
+    def reply(_heard: Heard, _number: int) -> bytes:
+        cancel_soon(cancellation)
+        return answer(b"", "503 Service Unavailable", "Retry-After: 600")
+
+    wire.answer = reply
     began = time.monotonic()
     with SyncSession() as session:
         with call_options(cancel=cancellation), pytest.raises(CallCancelled):
