@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-import httpx
 import pytest
-from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 import isobase._async.parts
+import isobase._http._async.features
+import isobase._http._sync.features
 import isobase._sync.parts
+import isobase_services.auth.routing
+from isobase.realtime._async.socket import RealtimeSocket
+from isobase.realtime.types import DEFAULT_TIMEOUT
+from tests.plugins.patience import STALL_S, patient_httpx
 from tests.sdk.upstream.expected import DIFFERENT
 from tests.sdk.upstream.servers import gotrue_named, postgrest_named, realtime_named
 
-STALL_S = 30.0
-"""Machines that run this suite beside other work stand still for longer than httpx's five seconds."""
 
-
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def patient_defaults() -> Iterator[None]:
     """Let a machine that stands still be no failure of calls for which no test says a time: neither client's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        for step in httpx.Timeout(STALL_S).as_dict():
-            patch.setattr(DEFAULT_TIMEOUT_CONFIG, step, STALL_S)
+    with patient_httpx() as patch:
         for module in (isobase._async.parts, isobase._sync.parts):
             patch.setattr(module, "AUTH_STEP_TIMEOUT_S", STALL_S)
+        for features in (isobase._http._async.features, isobase._http._sync.features):
+            patch.setattr(features, "ASKING_TIMEOUT_S", STALL_S)
+        patch.setattr(isobase_services.auth.routing, "MAX_REQUEST_DURATION_S", STALL_S)
+        begin = RealtimeSocket.__init__
+
+        def begin_patiently(self: RealtimeSocket, *arguments: Any, timeout: float, **settings: Any) -> None:
+            begin(self, *arguments, timeout=STALL_S if timeout == DEFAULT_TIMEOUT else timeout, **settings)
+
+        patch.setattr(RealtimeSocket, "__init__", begin_patiently)
         yield
 
 

@@ -73,7 +73,7 @@ def _app(server: FunctionServer) -> Starlette:
             yield b'\xef\xbb\xbf: a comment\nevent: progress\nid: 1\ndata: {"done":'
             yield b" 1}\r"
             yield b"\n\r\n"
-            await asyncio.to_thread(server.release.wait, 30)
+            await asyncio.to_thread(server.release.wait, 60)
             yield "data: first line\u2028still\ndata: second line\nretry: 10\n\n".encode()
             yield b"data: cut off"
 
@@ -131,5 +131,5 @@ def function_server() -> Iterator[FunctionServer]:
         yield server
     finally:
         running.should_exit = True
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()

@@ -131,8 +131,8 @@ def broken(data_api: DataApi) -> Iterator[Broken]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield Broken(f"{made[0].url.removesuffix('/')}/rest/v1", made[0])
     loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join()
     loop.close()

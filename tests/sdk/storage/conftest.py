@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import pyvips
 
+import isobase.storage._async.client
+import isobase.storage._sync.client
 from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
+from tests.plugins.patience import STALL_S
 from tests.plugins.stack import Stack, StackProcess
 
 UPSTREAM_URL = os.environ.get("STORAGE_UPSTREAM_URL", "") if os.environ.get("STORAGE_UPSTREAM_FILES") else ""
@@ -24,6 +27,13 @@ UPSTREAM_URL = os.environ.get("STORAGE_UPSTREAM_URL", "") if os.environ.get("STO
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Remember uploads of the tests nowhere else."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a machine that stands still be no failure of a call whose time no test says."""
+    for module in (isobase.storage._async.client, isobase.storage._sync.client):
+        monkeypatch.setattr(module, "DEFAULT_TIMEOUT", STALL_S)
 
 
 @dataclass(slots=True, frozen=True)

@@ -205,7 +205,7 @@ async def test_an_answer_can_be_read_in_pieces_and_left(
         async for piece in answer.chunks():
             assert piece.startswith(b"xxx")
             break
-    assert functions.gone.wait(20)
+    assert functions.gone.wait(60)
 
 
 async def test_the_lines_of_an_answer_are_given_one_by_one(client: AsyncFunctionsClient) -> None:

@@ -199,7 +199,7 @@ def test_an_answer_can_be_read_in_pieces_and_left(client: SyncFunctionsClient, f
         for piece in answer.chunks():
             assert piece.startswith(b"xxx")
             break
-    assert functions.gone.wait(20)
+    assert functions.gone.wait(60)
 
 
 def test_the_lines_of_an_answer_are_given_one_by_one(client: SyncFunctionsClient) -> None:

@@ -32,7 +32,7 @@ from tests.plugins.stack import Stack
 from tests.plugins.wire_proxy import WireProxy, wire_proxy
 from tests.sdk.own.conftest import Person
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

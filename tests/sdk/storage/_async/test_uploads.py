@@ -316,4 +316,4 @@ async def test_the_first_error_of_many_uploads_ends_the_others(proxy: Proxy, buc
         with pytest.raises(StorageApiError) as caught:
             await client.from_(bucket.id).upload_many({"slow": b"1", "taken": b"2"})
     assert caught.value.code == "Duplicate"
-    assert time.monotonic() - began < 15  # a silent server is waited for 20 s
+    assert time.monotonic() - began < 50  # a silent server is waited for 60 s

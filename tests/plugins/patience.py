@@ -1,0 +1,26 @@
+"""Time for calls of which no test says how much they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
+
+__all__ = ["STALL_S", "patient_httpx"]
+
+STALL_S = 60.0
+"""Machines that run this suite beside other work stand still for longer than httpx's five seconds."""
+
+
+@contextmanager
+def patient_httpx() -> Iterator[pytest.MonkeyPatch]:
+    """Let a machine that stands still fail no call of httpx, in this process, that has httpx's own limit; more may be
+    patched for as long as the block runs.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for step in httpx.Timeout(STALL_S).as_dict():
+            patch.setattr(DEFAULT_TIMEOUT_CONFIG, step, STALL_S)
+        yield patch
