@@ -10,7 +10,7 @@ from tests.sdk.contract.kit import Call, Kit, Scenario, scenario
 
 __all__ = ["SCENARIOS"]
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 async def made(kit: Kit) -> Any:

@@ -20,7 +20,7 @@ from tests.sdk.realtime.cutter import Cutter, Loop, background_loop, cutter
 from tests.sdk.upstream.gateway import running_gateway
 from tests.sdk.upstream.servers import UpstreamStack, realtime_named
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 AWAY = """
 drop table if exists public.notes, public.board;
 drop policy if exists r on realtime.messages;

@@ -108,13 +108,17 @@ async def test_a_connection_that_only_seems_open_is_found_by_its_heartbeat(
 ) -> None:
     beats, states = Events(), Events()
     url = f"{relay.url}/realtime/v1"
-    async with AsyncRealtimeClient(url, service.anon_key, hb_interval=0.1, timeout=1, initial_backoff=0.02) as client:
+    async with AsyncRealtimeClient(url, service.anon_key, hb_interval=0.1, initial_backoff=0.02) as client:
         client.on_heartbeat(lambda status, latency: beats((status, latency)))
         await client.channel(topic).subscribe(states)
         await beats.until(lambda seen: [status for status, _ in seen].count("ok") >= 2)
+        client.timeout = 1.0  # of the heartbeats from now on; that of the channel stays
+        now = len(beats)
+        await beats.until(beats.count(now + 2))  # one that begins with it at least
         await asyncio.to_thread(relay.freeze)
         await beats.until(lambda seen: "timeout" in [status for status, _ in seen])
         await states.until(lambda seen: CHANNEL_ERROR in [state for state, _ in seen])
+        client.timeout = 60.0
         await asyncio.to_thread(relay.thaw)
         await states.until(subscribed(2))
     statuses = [status for status, _ in beats.seen]
@@ -320,16 +324,18 @@ async def test_closing_ends_every_task_and_a_new_connection_joins_again(service:
 
 @pytest.mark.capability("realtime.configuration.deferred_disconnect")
 async def test_the_socket_outlives_its_last_channel_for_as_long_as_was_asked(service: Service, topic: str) -> None:
-    async with AsyncRealtimeClient(service.url, service.anon_key, disconnect_on_empty_channels_after=0.2) as client:
+    async with AsyncRealtimeClient(service.url, service.anon_key, disconnect_on_empty_channels_after=60) as client:
         first = await client.channel(f"{topic}-1").subscribe()
         await client.remove_channel(first)
         assert client.is_connected
+        socket, closing = client._ws_connection, client._deferred_close
+        assert closing is not None
         second = await client.channel(f"{topic}-2").subscribe()  # in time: the socket stays
-        socket = client._ws_connection
-        await asyncio.sleep(0.4)
         assert client._ws_connection is socket
+        assert closing.cancelled()
+        client.disconnect_on_empty_channels_after = 0.2
         await client.remove_channel(second)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while client.is_connected:
                 await asyncio.sleep(0.02)
 

@@ -14,7 +14,7 @@ from isobase.realtime import AsyncRealtimeClient
 
 TOPIC = "realtime:room"
 Message = dict[str, Any]
-WAIT_S = 20
+WAIT_S = 60
 
 
 class OddServer:

@@ -29,6 +29,7 @@ async def run(stack: Stack, sql: str) -> None:
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(300)
 async def test_a_restarted_server_is_found_again_and_nothing_comes_twice(project_dir: Path) -> None:
     process = StackProcess(project_dir)
     stack = await asyncio.to_thread(process.start)
@@ -36,13 +37,13 @@ async def test_a_restarted_server_is_found_again_and_nothing_comes_twice(project
         await run(stack, TABLE)
         url, key = f"{stack.url}/realtime/v1", stack.service_role_key
         heard, sync_heard, live, states, sync_states = Events(), Events(), Events(), Events(), Events()
-        async with AsyncRealtimeClient(url, key, initial_backoff=0.1) as client:
-            sync_client = SyncRealtimeClient(url, key, initial_backoff=0.1)
+        async with AsyncRealtimeClient(url, key, reconnect_after=lambda _: 0.2) as client:
+            sync_client = SyncRealtimeClient(url, key, reconnect_after=lambda _: 0.2)
             listening = client.channel("t").on_postgres_changes("INSERT", heard, table="events").on_system(live)
             await listening.subscribe(states)
             sync_channel = sync_client.channel("t").on_postgres_changes("INSERT", sync_heard, table="events")
             await asyncio.to_thread(sync_channel.on_system(live).subscribe, sync_states)
-            await live.until(live.count(2), 60)
+            await live.until(live.count(2))
             await run(stack, "insert into public.events (n) values (1)")
             await heard.until(heard.count(1))
             await sync_heard.until(sync_heard.count(1))
@@ -50,7 +51,7 @@ async def test_a_restarted_server_is_found_again_and_nothing_comes_twice(project
             await asyncio.to_thread(process.stop)
             live.seen.clear()
             stack = await asyncio.to_thread(process.start)
-            await live.until(live.count(2), 60)
+            await live.until(live.count(2))
             await run(stack, "insert into public.events (n) values (2)")
             await heard.until(heard.count(2))
             await sync_heard.until(sync_heard.count(2))

@@ -75,7 +75,7 @@ def test_callbacks_run_one_after_another_in_order_and_may_call_the_client(servic
         channel.on_broadcast("e", take).subscribe()
         for number in range(21):
             channel.send_broadcast("e", {"n": number})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while not channel.is_closed and time.monotonic() < deadline:
             time.sleep(0.01)
     assert heard == list(range(22))
@@ -94,10 +94,7 @@ def test_a_callback_may_close_the_client(service: Service, topic: str) -> None:
     client.channel(topic, {"config": {"broadcast": {"self": True}}}).on_broadcast(
         "e", close
     ).subscribe().send_broadcast("e", {})
-    assert closed.wait(20)
-    deadline = time.monotonic() + 20
-    while realtime_threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert closed.wait(WAIT_S)
     assert left_threads() == []
 
 
@@ -192,12 +189,12 @@ def test_a_program_with_an_open_socket_ends_clean_and_quick(service: Service, to
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.stderr == ""
     assert done.returncode == (3 if "3" in ending else 0)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 50
 
 
 def test_the_token_is_asked_for_in_a_thread_that_may_block(service: Service, topic: str) -> None:
@@ -217,9 +214,11 @@ def test_closing_ends_calls_of_other_threads(service: Service, topic: str) -> No
     client = SyncRealtimeClient(service.url, service.anon_key)
     channel = client.channel(topic).subscribe()
     ended: list[BaseException | None] = []
+    pushed = threading.Event()
 
     def wait_for_what_never_comes() -> None:
-        push = channel.push("nobody-replies-to-this", {}, 60)
+        push = channel.push("nobody-replies-to-this", {}, 600)
+        pushed.set()
         try:
             push.result()
             ended.append(None)
@@ -228,9 +227,10 @@ def test_closing_ends_calls_of_other_threads(service: Service, topic: str) -> No
 
     thread = threading.Thread(target=wait_for_what_never_comes)
     thread.start()
+    assert pushed.wait(WAIT_S)
     time.sleep(0.1)
     client.close()
-    thread.join(20)
+    thread.join(WAIT_S)
     assert not thread.is_alive()
     assert left_threads() == []
     assert len(ended) == 1
@@ -265,7 +265,7 @@ client.close()
 """
     shown = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, service.stack.url, service.anon_key, topic],
-        timeout=60,
+        timeout=100,
         capture_output=True,
         text=True,
     )
