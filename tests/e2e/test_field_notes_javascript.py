@@ -33,6 +33,7 @@ STEPS = [
 
 @pytest.mark.e2e
 @pytest.mark.node
+@pytest.mark.timeout(400)
 def test_an_app_on_supabase_js_does_all_of_it(stack: Stack) -> None:
     node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
     if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
@@ -42,7 +43,7 @@ def test_an_app_on_supabase_js_does_all_of_it(stack: Stack) -> None:
         cwd=NODE_DIRECTORY,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
     assert (run.stdout.splitlines(), run.returncode) == (STEPS, 0), run.stderr

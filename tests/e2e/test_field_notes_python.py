@@ -21,7 +21,7 @@ from tests.plugins.stack import Stack
 pytestmark = pytest.mark.e2e
 
 PASSWORD = "password123"
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

@@ -26,7 +26,7 @@ subject = "Welcome, {{ .Data.name }}"
 content_path = "./supabase/templates/confirmation.html"
 """
 TEMPLATE = '<p>Welcome, {{ .Data.name }}! <a href="{{ .ConfirmationURL }}">Confirm</a> or type {{ .Token }}</p>'
-ARRIVAL_TIMEOUT_S = 10.0
+ARRIVAL_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")

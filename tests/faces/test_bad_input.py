@@ -243,7 +243,7 @@ select (select count(*) from public.tags) as tags, (select count(*) from auth.us
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as opened:
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as opened:
         yield opened
 
 
@@ -297,7 +297,7 @@ async def test_a_body_over_the_limit_of_the_data_api_is_refused_before_it_is_sen
         f"Content-Type: application/json\r\nContent-Length: {10**10}\r\n\r\n"
     )
     writer.write(head.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         status = await reader.readline()
     writer.transport.abort()
     assert status.split()[1] == b"413"

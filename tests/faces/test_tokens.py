@@ -18,7 +18,7 @@ from tests.faces.token_corpus import FORGED, GOOD, ODD, Material
 from tests.plugins.stack import Stack
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 V2 = {"x-supabase-api-version": "2024-01-01"}
 JSON_TYPE = {"content-type": "application/json"}
 BROADCAST = b'{"messages":[{"topic":"room","event":"e","payload":{}}]}'

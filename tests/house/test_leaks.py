@@ -36,7 +36,7 @@ def test_a_socket_left_open_fails_its_own_file_and_tells_where_it_was_made(tmp_p
     )
     command = (sys.executable, "-m", "pytest", "-q", *order, "--rootdir", str(tmp_path), str(tmp_path))
     root = Path(__file__).parents[2]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=60)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=110)
     assert "1 error" in run.stdout, run.stdout
     assert "3 passed" in run.stdout
     assert "ERROR at teardown of test_of_the_same_file" in run.stdout

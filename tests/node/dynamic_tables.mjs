@@ -7,7 +7,7 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [url, anonKey] = process.argv.slice(2)
-const WAIT_MS = 15_000
+const WAIT_MS = 60_000
 const QUIET_MS = 500
 const done = (step) => console.log(step)
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -21,7 +21,7 @@ async function until(condition, what) {
 }
 
 async function signedUp(name) {
-  const client = createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws } })
+  const client = createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws, timeout: WAIT_MS } })
   const email = `${name}.dynamic.${process.pid}.${Date.now()}@example.com`
   const { data, error } = await client.auth.signUp({ email, password: 'password123' })
   assert.equal(error, null)
@@ -83,7 +83,7 @@ done('their owner read and wrote them through schema()')
 assert.deepEqual((await his.from('items').select('*')).data, [])
 assert.equal((await his.from('items').insert({ title: 'mine' })).error.code, '42501')
 assert.deepEqual((await his.from('items').update({ title: 'x' }).eq('id', lamp.data.id).select()).data, [])
-const anon = createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws } }).schema(database.schema)
+const anon = createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws, timeout: WAIT_MS } }).schema(database.schema)
 assert.equal((await anon.from('items').select('*')).error.code, '42501')
 done('a stranger and anon saw and changed nothing')
 

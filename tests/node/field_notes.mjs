@@ -8,11 +8,11 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [url, anonKey] = process.argv.slice(2)
-const WAIT_MS = 30_000
+const WAIT_MS = 60_000
 const password = 'password123'
 const run = randomUUID().slice(0, 8)
 
-const clientFor = () => createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws } })
+const clientFor = () => createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws, timeout: WAIT_MS } })
 const done = (step) => console.log(step)
 
 function unwrap({ data, error }) {

@@ -49,7 +49,7 @@ CONTAINER_IMAGE = "postgres:17"
 ISOBASE = Path(sys.executable).with_name("isobase")
 SAMPLE_PROJECT = Path(__file__).parents[2] / "examples" / "field-notes"
 STACK_START_TIMEOUT_S = 180.0
-STACK_STOP_TIMEOUT_S = 20.0
+STACK_STOP_TIMEOUT_S = 60.0
 SERVER_STARTS = 3
 """How often the session's PostgreSQL is tried: whatever fails it, a port that was taken meanwhile or a machine that stalls,
 would fail every test of this process."""

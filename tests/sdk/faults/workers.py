@@ -13,7 +13,7 @@ import psutil
 
 __all__ = ["AsyncRemains", "AsyncWorkers", "SyncRemains", "SyncWorkers"]
 
-REMAINS_S = 10.0
+REMAINS_S = 60.0
 
 
 class AsyncWorkers:

@@ -17,7 +17,7 @@ from tests.sdk.faults.ledger import make_tables
 from tests.sdk.faults.weather import Weather
 from tests.sdk.faults.workers import AsyncRemains
 
-CLOSE_S = 15.0
+CLOSE_S = 40.0
 
 
 @pytest.mark.parametrize("seed", [FIRST_SEED + seed for seed in SEEDS])

@@ -21,7 +21,7 @@ from tests.sdk.faults.conftest import FIRST_SEED, OPERATIONS, SEEDS
 from tests.sdk.faults.storm import Storm
 
 TIMEOUT_S = 5.0
-HANG_S = 10.0
+HANG_S = 30.0
 SIZE_BYTES = 200_000
 STORM = pytest.mark.parametrize("seed", [FIRST_SEED + seed for seed in SEEDS])
 

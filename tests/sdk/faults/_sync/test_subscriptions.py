@@ -23,7 +23,7 @@ from tests.plugins.wire_proxy import WireProxy
 from tests.sdk.faults.conftest import FIRST_SEED, OPERATIONS, SEEDS, Ledger
 from tests.sdk.faults.storm import Storm
 
-WAIT_S = 40.0
+WAIT_S = 60.0
 STEPS = OPERATIONS * 2
 STEP_S = 0.03
 STORM = pytest.mark.parametrize("seed", [FIRST_SEED + seed for seed in SEEDS])
