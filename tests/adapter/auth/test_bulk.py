@@ -145,7 +145,7 @@ async def _following(both: Both, target: Side) -> AsyncIterator[UserSync]:
 
 
 async def _until_same(both: Both) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 both.assert_same()

@@ -28,10 +28,10 @@ from tests.plugins.wire_proxy import Link
 
 @pytest.fixture
 async def client(proxied_pair: Proxies) -> AsyncIterator[Any]:
-    """A client behind proxies, which gives Isobase two seconds."""
+    """A client behind proxies."""
     pair = proxied_pair.pair
     breaker = BreakerSettings(least_calls=3, open_s=0.2)
-    settings = settings_of(pair, fallback_timeout_s=2.0, second_write_timeout_s=2.0, breaker=breaker)
+    settings = settings_of(pair, breaker=breaker)
     made = await create_async_migration_client(pair.supabase.url, pair.supabase.anon_key, migration=settings)
     yield made
     proxied_pair.heal()
@@ -173,7 +173,7 @@ async def test_users_who_refresh_all_the_time_notice_no_handover(clean_pair: Pai
         handover = Handover(control, supabase, move_sequences=_nothing)
         tasks = [asyncio.create_task(live(number)) for number in range(len(users))]
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(100):
                 for side in (Side.ISOBASE, Side.SUPABASE, Side.ISOBASE):
                     await everybody_once_more()
                     await handover.hand_over("auth", side)

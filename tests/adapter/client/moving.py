@@ -12,7 +12,7 @@ from tests.adapter.pair import Pair, SideStack
 
 __all__ = ["WAIT_S", "note", "set_stage", "settings_of", "wait_for_stage"]
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def settings_of(pair: Pair, **more: Any) -> MigrationSettings:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -19,9 +21,11 @@ from tests.adapter.pair import Pair, Proxies, User
 from tests.plugins.wire_proxy import Link
 
 NOTES = "table:public.notes"
-SLOW_S = 0.6
-BREAKER = BreakerSettings(least_calls=3, slow_call_s=SLOW_S / 2, open_s=0.5, longest_open_s=1, trial_calls=2)
-WAIT_S = 60.0
+SLOW_S = 1.5
+WAIT_S = 90.0
+PATIENT = BreakerSettings(least_calls=3, slow_call_s=WAIT_S, open_s=0.5, longest_open_s=1, trial_calls=2)
+"""Opened by calls that fail; a call that this machine is slow with is not held against the side."""
+HASTY = replace(PATIENT, slow_call_s=SLOW_S / 2)
 PENDING = (
     "insert into isobase.outbox (state, capability, target, epoch, thing, lock_number, next_at) values"
     """ ('pending', 'table:public.notes', 'supabase', 0, '{"kind": "row", "resource": "public.notes", "key": [1]}',"""
@@ -72,19 +76,29 @@ class Move:
             await self.read()
 
 
+Moving: TypeAlias = Callable[..., Awaitable[Move]]
+
+
 @pytest.fixture
-async def move(proxied_pair: Proxies, clean_pair: Pair, tmp_path: Path) -> AsyncIterator[Move]:
+async def moving(proxied_pair: Proxies, clean_pair: Pair, tmp_path: Path) -> AsyncIterator[Moving]:
+    """Makes the client; reads, writes: the settings of its breakers."""
     user = clean_pair.sign_up()
     set_stage(clean_pair, NOTES, Stage.LIVE)
     clean_pair.supabase.query("select setval('public.notes_id_seq', 1000000)")  # as a handover leaves it
     pair = proxied_pair.pair
-    settings = settings_of(pair, spool_dir=tmp_path, breaker=BREAKER, second_write_timeout_s=2.0)
-    client = await create_async_migration_client(pair.supabase.url, pair.supabase.service_role_key, migration=settings)
-    wait_for_stage(client, NOTES, Stage.LIVE)
-    yield Move(client, proxied_pair, clean_pair, user)
-    proxied_pair.heal()
-    proxied_pair.isobase.on_request = proxied_pair.isobase.on_answer = proxied_pair.supabase.on_answer = None
-    await client.migration.aclose()
+    async with AsyncExitStack() as ends:
+
+        async def made(*, reads: BreakerSettings = PATIENT, writes: BreakerSettings = PATIENT) -> Move:
+            settings = settings_of(pair, spool_dir=tmp_path, breaker=reads, write_breaker=writes)
+            client = await create_async_migration_client(
+                pair.supabase.url, pair.supabase.service_role_key, migration=settings
+            )
+            ends.push_async_callback(client.migration.aclose)
+            wait_for_stage(client, NOTES, Stage.LIVE)
+            return Move(client, proxied_pair, clean_pair, user)
+
+        yield made
+        proxied_pair.heal()
 
 
 def slow(*methods: bytes) -> Callable[[Link, bytes], None]:
@@ -111,8 +125,9 @@ def lost(*methods: bytes) -> Callable[[Link, bytes], bool]:
 
 @pytest.mark.parametrize("trouble", [slow, lost], ids=["slow", "lost"])
 async def test_reads_that_are_slow_or_fail_go_to_supabase_and_the_writer_stays(
-    move: Move, trouble: Callable[[bytes], Any]
+    moving: Moving, trouble: Callable[[bytes], Any]
 ) -> None:
+    move = await moving(reads=HASTY)
     assert (await move.write("before")).side is Side.ISOBASE
     before = move.writer()
     move.proxies.isobase.on_request = trouble(b"GET")
@@ -139,7 +154,8 @@ async def test_reads_that_are_slow_or_fail_go_to_supabase_and_the_writer_stays(
     assert move.told("failover") == []
 
 
-async def test_a_read_at_supabase_says_what_it_lacks_while_isobase_is_written(move: Move) -> None:
+async def test_a_read_at_supabase_says_what_it_lacks_while_isobase_is_written(moving: Moving) -> None:
+    move = await moving(reads=HASTY)
     await move.write("both have it")
     move.proxies.isobase.on_request = slow(b"GET")
     await move.until(lambda: move.states()["reads"] != "closed")
@@ -154,7 +170,8 @@ async def test_a_read_at_supabase_says_what_it_lacks_while_isobase_is_written(mo
     assert (titles, told.is_fallback, told.is_behind) == (["both have it"], True, True)
 
 
-async def test_what_arrives_while_supabase_answers_is_not_taken_for_seen(move: Move) -> None:
+async def test_what_arrives_while_supabase_answers_is_not_taken_for_seen(moving: Moving) -> None:
+    move = await moving()
     move.proxies.isobase.is_gone = True
     move.proxies.isobase.cut_all()
     move.pair.isobase.query(PENDING)
@@ -169,7 +186,8 @@ async def test_what_arrives_while_supabase_answers_is_not_taken_for_seen(move: M
     assert move.pair.isobase.query("select count(*) from isobase.outbox where state = 'pending'") == [(0,)]
 
 
-async def test_slow_writes_move_the_writer_and_reads_stay_where_nothing_waits(move: Move) -> None:
+async def test_slow_writes_move_the_writer_and_reads_stay_where_nothing_waits(moving: Moving) -> None:
+    move = await moving(writes=replace(HASTY, open_s=300, longest_open_s=300))
     await move.read()
     move.proxies.isobase.on_request = slow(b"POST")
     for number in range(3):
@@ -185,7 +203,8 @@ async def test_slow_writes_move_the_writer_and_reads_stay_where_nothing_waits(mo
     assert move.states()["reads"] == "closed"
 
 
-async def test_reads_that_get_no_connection_move_both_and_all_goes_back_by_itself(move: Move) -> None:
+async def test_reads_that_get_no_connection_move_both_and_all_goes_back_by_itself(moving: Moving) -> None:
+    move = await moving()
     await move.write("before")
     await move.read()
     epoch = move.writer()[0][1]

@@ -31,7 +31,7 @@ NOTES = "table:public.notes"
 
 
 async def client_of(pair: Pair, **more: Any) -> Any:
-    settings = settings_of(pair, breaker=BreakerSettings(least_calls=3, open_s=300), **more)
+    settings = settings_of(pair, breaker=BreakerSettings(least_calls=3, open_s=300, slow_call_s=60), **more)
     return await create_async_migration_client(pair.supabase.url, pair.supabase.service_role_key, migration=settings)
 
 

@@ -103,7 +103,7 @@ async def test_no_secret_is_in_logs_tables_files_reports_or_reprs(
     for pattern in ("auth", "table:public.*", NOTES, ORDERS, "bucket:*"):
         set_stage(pair, pattern, Stage.DUAL_WRITE)
     settings = settings_of(
-        proxied_pair.pair, spool_dir=spool, breaker=BreakerSettings(least_calls=1, open_s=300), fallback_timeout_s=2.0
+        proxied_pair.pair, spool_dir=spool, breaker=BreakerSettings(least_calls=1, open_s=300, slow_call_s=WAIT_S)
     )
     behind = proxied_pair.pair.supabase
     client = await create_async_migration_client(behind.url, behind.anon_key, migration=settings)

@@ -49,6 +49,12 @@ class Stores:
         return control
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No client counts as silent because this machine was busy for a moment; who wants silence sets this to less."""
+    monkeypatch.setattr("isobase_adapter.control.records.SILENT_AFTER_S", 60.0)
+
+
 @pytest.fixture(scope="module")
 def module_dsn(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database of the module's own, for the role postgres."""

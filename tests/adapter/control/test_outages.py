@@ -47,9 +47,9 @@ class Away:
         self.proxy.refuses = True
         self.proxy.cut_all()
 
-    def control(self, folder: Path | None = None) -> StoreControl:
+    def control(self, folder: Path | None = None, start_timeout_s: float = 60.0) -> StoreControl:
         file = snapshot_file_of(folder, "the store") if folder is not None else None
-        control = StoreControl(PostgresStore(self.dsn), snapshot_file=file, start_timeout_s=1.0)
+        control = StoreControl(PostgresStore(self.dsn), snapshot_file=file, start_timeout_s=start_timeout_s)
         self.exits.push_async_callback(control.close)
         return control
 
@@ -99,7 +99,7 @@ async def test_a_silent_store_counts_as_away_too(away: Away, monkeypatch: pytest
 
 async def test_a_client_that_never_heard_anything_chooses_no_side(away: Away) -> None:
     away.cut()
-    control = away.control()
+    control = away.control(start_timeout_s=1.0)
     with pytest.raises(NothingKnown, match="no side can be chosen"):
         await control.start()
     with pytest.raises(NothingKnown):
@@ -118,7 +118,7 @@ async def test_a_client_starts_with_the_flags_of_its_file_while_the_store_is_awa
     known = first.snapshot
     await first.close()
     away.cut()
-    second = away.control(tmp_path)
+    second = away.control(tmp_path, start_timeout_s=1.0)
     await second.start()
     assert (second.snapshot.flags, second.snapshot.rules) == (known.flags, known.rules)
     assert second.is_away
@@ -187,7 +187,7 @@ async def test_a_listener_that_fails_does_not_end_the_following(
         await operator.set_flag("auth", Stage.DUAL_WRITE)
         end()
         await operator.set_flag("auth", Stage.OFF)
-    assert control.snapshot.flags["auth"].stage is Stage.OFF
+    await until(lambda: control.snapshot.flags["auth"].stage is Stage.OFF)
 
 
 @pytest.fixture
@@ -249,7 +249,8 @@ async def test_a_client_acts_upon_a_change_once_no_call_of_an_older_stage_is_on_
     control.reports(acts_upon=lambda newest: min([newest, *on_its_way]))
     done = await operator.set_flag("auth", Stage.DUAL_WRITE, timeout_s=0.5)
     assert [client.name for client in done.not_heard] == ["busy"]
+    await until(lambda: "auth" in control.snapshot.flags)
     assert control.snapshot.flags["auth"].stage is Stage.DUAL_WRITE
     on_its_way.clear()
-    heard, late = await operator.wait_until_heard(done.version)
+    heard, late = await operator.wait_until_heard(done.version, timeout_s=60)
     assert ([client.name for client in heard], late) == (["busy"], ())

@@ -15,7 +15,7 @@ from supabase.lib.client_options import AsyncClientOptions
 from isobase_adapter import create_async_migration_client
 from isobase_adapter.sides import Side
 from isobase_adapter.stages import Stage
-from tests.adapter.client.moving import note, set_stage, settings_of, wait_for_stage
+from tests.adapter.client.moving import WAIT_S, note, set_stage, settings_of, wait_for_stage
 from tests.adapter.pair import Pair, User
 
 ANSWERS = [
@@ -145,7 +145,7 @@ async def test_a_closed_client_leaves_no_thread(clean_pair: Pair) -> None:
     assert (await client.table("notes").select("*").execute()).data == []
     await client.migration.aclose()
     await client.migration.aclose()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         names = {thread.name for thread in threading.enumerate() if thread.name.startswith("isobase-migration")}
         if names <= before:

@@ -16,7 +16,7 @@ from supabase.lib.client_options import SyncClientOptions
 from isobase_adapter import create_migration_client
 from isobase_adapter.sides import Side
 from isobase_adapter.stages import Stage
-from tests.adapter.client.moving import note, set_stage, settings_of, wait_for_stage
+from tests.adapter.client.moving import WAIT_S, note, set_stage, settings_of, wait_for_stage
 from tests.adapter.pair import Pair, User
 
 ANSWERS = [
@@ -146,7 +146,7 @@ def test_a_closed_client_leaves_no_thread(clean_pair: Pair) -> None:
     assert (client.table("notes").select("*").execute()).data == []
     client.migration.close()
     client.migration.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         names = {thread.name for thread in threading.enumerate() if thread.name.startswith("isobase-migration")}
         if names <= before:
