@@ -13,7 +13,7 @@ from tests.plugins.stack import ISOBASE, StackProcess, clean_environment
 
 # The process around the services is what these tests are about; one service makes them quick.
 ONE_SERVICE = {f"ISOBASE_{name}__ENABLED": "false" for name in ("REST", "AUTH", "REALTIME")}
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def isobase(process: StackProcess, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from isobase_deploy.websocket.protocol import UNACKNOWLEDGED_TIMEOUT_MS, give_up
 from isobase_platform.http.raw_socket import EXTENSION, RawSocket, adopter
 from tests.deploy.test_websocket_reader import masked
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 MAX_MESSAGE_BYTES = 1_000_000
 
 HANDSHAKE = (

@@ -24,7 +24,7 @@ from isobase_deploy.ports import free_ports, listen
 from isobase_platform.errors import ConfigurationError, Unavailable
 
 IS_ROOT = os.geteuid() == 0
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from isobase_deploy.ports import free_ports
 from isobase_platform import __version__
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 # A path, and what the service alone answers to it with the anon key: at its prefix and bare alike.
 ANSWERS = {
     "auth": ("/auth/v1", "/settings", 200),

@@ -50,7 +50,7 @@ async def write_until_told(isobase: IsobaseProcess, seen: Counter[str], is_over:
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_each_write_that_is_repeated_until_it_is_answered_is_there_once(isobase: IsobaseProcess) -> None:
     admin = await asyncpg.connect(isobase.admin_dsn)
     await admin.execute(TABLE)
@@ -64,11 +64,11 @@ async def test_each_write_that_is_repeated_until_it_is_answered_is_there_once(is
         isobase.kill_hard(server=server, postgres=postgres)
         if server:
             await asyncio.to_thread(isobase.start)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             while seen["at once"] <= before + WRITERS:
                 await asyncio.sleep(0.05)
     is_over.set()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         written = set[str]().union(*await asyncio.gather(*writers))
     admin = await asyncpg.connect(isobase.admin_dsn)
     there = Counter(row["note"] for row in await admin.fetch("select note from public.repeats"))

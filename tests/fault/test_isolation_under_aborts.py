@@ -174,7 +174,7 @@ def person(name: str, sub: str | None, stack: Stack) -> Person:
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_no_answer_ever_holds_another_users_row(stack: Stack) -> None:
     alice, bob = person("alice", str(uuid4()), stack), person("bob", str(uuid4()), stack)
     anon = person("anon", None, stack)
@@ -215,7 +215,7 @@ async def test_no_answer_ever_holds_another_users_row(stack: Stack) -> None:
 
 async def until_served(stack: Stack, table: str, who: Person) -> None:
     place = urlsplit(stack.url)
-    for _ in range(100):
+    for _ in range(1200):
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
         writer.write(request_bytes(place.netloc, who, "read").replace(b"isolation_rows", table.encode()))
         status, _body = await read_answer(reader)
@@ -223,7 +223,7 @@ async def until_served(stack: Stack, table: str, who: Person) -> None:
         if status == 200:
             return
         await asyncio.sleep(0.05)
-    pytest.fail(f"{table} was not served within 5 s of the reload notice")
+    pytest.fail(f"{table} was not served within 60 s of the reload notice")
 
 
 async def until_quiet(admin: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -232,8 +232,8 @@ async def until_quiet(admin: asyncpg.Connection[asyncpg.Record]) -> None:
         "select count(*) from pg_stat_activity a where usename = 'authenticator'"
         " and (state <> 'idle' or exists (select from pg_locks l where l.pid = a.pid))"
     )
-    for _ in range(100):
+    for _ in range(1200):
         if await admin.fetchval(query) == 0:
             return
         await asyncio.sleep(0.05)
-    pytest.fail("a door connection still is in a transaction or holds a lock 5 s after the last request")
+    pytest.fail("a door connection still is in a transaction or holds a lock 60 s after the last request")

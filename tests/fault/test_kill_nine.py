@@ -20,9 +20,10 @@ ANON_KEY = role_token(DEFAULT_JWT_SECRET, "anon")
 
 WRITERS = 8
 UPLOADERS = 2
-LOAD_TIMEOUT_S = 60.0
+LOAD_TIMEOUT_S = 90.0
 MIN_ACKNOWLEDGED = 50
 LOAD_AFTER_THE_FIRST_S = 0.5
+CALL_TIMEOUT_S = 30.0
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Acknowledged:
 async def write_rows(
     isobase: IsobaseProcess, writer: int, numbers: itertools.count[int], acknowledged: Acknowledged
 ) -> None:
-    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=CALL_TIMEOUT_S) as client:
         while True:
             number = next(numbers)
             try:
@@ -52,7 +53,7 @@ async def write_rows(
 
 
 async def upload_files(isobase: IsobaseProcess, uploader: int, acknowledged: Acknowledged) -> None:
-    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=CALL_TIMEOUT_S) as client:
         for number in itertools.count():
             name, content = f"{uploader}/{number % 20}.bin", os.urandom(2_000)
             try:
@@ -83,19 +84,19 @@ async def load_until_killed(isobase: IsobaseProcess, *, server: bool, postgres: 
             await asyncio.sleep(0.05)
     await asyncio.sleep(LOAD_AFTER_THE_FIRST_S)
     isobase.kill_hard(server=server, postgres=postgres)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(2 * CALL_TIMEOUT_S):
         await asyncio.gather(*load)
     return acknowledged
 
 
 async def until_ready(isobase: IsobaseProcess) -> None:
-    async with asyncio.timeout(30), httpx.AsyncClient(base_url=isobase.url) as client:
+    async with asyncio.timeout(90), httpx.AsyncClient(base_url=isobase.url, timeout=CALL_TIMEOUT_S) as client:
         while (await client.get("/ready")).status_code != 200:
             await asyncio.sleep(0.05)
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("server", "postgres"), [(True, True), (True, False), (False, True)], ids=["everything", "server", "postgresql"]
 )
@@ -111,7 +112,7 @@ async def test_every_acknowledged_write_is_there_after_kill_nine(
     there = {row["id"] for row in await admin.fetch("select id from public.writes")}
     await admin.close()
     assert set(acknowledged.rows) - there == set()
-    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}) as client:
+    async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=CALL_TIMEOUT_S) as client:
         for name, digest in acknowledged.files.items():
             answer = await client.get(f"/storage/v1/object/authenticated/files/{name}")
             assert answer.status_code == 200, f"{name}: {answer.text}"

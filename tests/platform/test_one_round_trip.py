@@ -182,9 +182,18 @@ async def test_prepared_statements_stay_bounded(platform: Platform) -> None:
     assert int(rows[0][0]) <= MAX_STATEMENTS
 
 
+async def until_it_sleeps(platform: Platform) -> None:
+    """Wait until a statement that sleeps has begun."""
+    connection = await asyncpg.connect(platform.settings.dsn())
+    asleep = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+    while not await connection.fetchval(asleep):
+        await asyncio.sleep(0.02)
+    await connection.close()
+
+
 async def test_a_cancelled_exchange_costs_its_connection_and_nothing_else(platform: Platform) -> None:
-    slow = asyncio.create_task(platform.door.once(caller(ALICE), [("select pg_sleep(5)::text", ())]))
-    await asyncio.sleep(0.2)
+    slow = asyncio.create_task(platform.door.once(caller(ALICE), [("select pg_sleep(60)::text", ())]))
+    await until_it_sleeps(platform)
     slow.cancel()
     with pytest.raises(asyncio.CancelledError):
         await slow
@@ -205,7 +214,7 @@ async def test_a_session_is_given_back_after_its_resets_and_closed_where_they_fa
         given_back = asyncio.Event()
         rows = await connection.pipeline([("select 7::text", ())], after=After(resets, given_back.set))
         assert rows == [[[b"7"]]]
-        await asyncio.wait_for(given_back.wait(), 5)
+        await asyncio.wait_for(given_back.wait(), 60)
         assert connection.is_closed() is is_closed
     connection.terminate()
 
@@ -239,9 +248,9 @@ async def test_a_connection_that_died_fails_a_write_and_not_a_read(platform: Pla
 
     await platform.door.once(caller(ALICE), [("select 1::text", ())])
     writing = asyncio.create_task(
-        platform.door.once(caller(ALICE), [("insert into public.notes (id) select 1 from pg_sleep(5)", ())])
+        platform.door.once(caller(ALICE), [("insert into public.notes (id) select 1 from pg_sleep(60)", ())])
     )
-    await asyncio.sleep(0.2)
+    await until_it_sleeps(platform)
     await kill()
     with pytest.raises(Unavailable):
         await writing

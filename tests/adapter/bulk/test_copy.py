@@ -68,7 +68,7 @@ async def test_nothing_is_copied_any_more_once_isobase_is_written_first(filled: 
     async with filled.target.transaction():
         await filled.target.execute("select pg_advisory_xact_lock($1)", FENCE_LOCK_NUMBER)
         copying = asyncio.create_task(copy_tables(filled.dsns, only=["public.notes"]))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await filled.target.fetchval(waiting):
                 await asyncio.sleep(0.02)
         await filled.target.execute("update isobase.writers set side = 'isobase', epoch = 1")

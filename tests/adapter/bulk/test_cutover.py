@@ -257,7 +257,7 @@ async def test_a_handover_waits_until_sync_has_read_the_log(moved: Two) -> None:
         sync = sync_of(parts, moved.target, only_rows=True)
         running = asyncio.create_task(sync.run())
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 looked = await cutover.cut_over(NOTES, LIMITS, is_dry_run=True)
                 while unmet(looked) or "running" not in sync_gate(looked):
                     await asyncio.sleep(0.2)

@@ -89,7 +89,7 @@ class Said:
         self.lines.append(text)
 
     async def heard(self, text: str) -> None:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             while not any(text in line for line in self.lines):
                 await asyncio.sleep(0.05)
 
@@ -98,7 +98,7 @@ async def end_backends(connection: Connection, application: str) -> None:
     """End the server's ends of connections, and wait until they are gone."""
     there = "from pg_stat_activity where datname = current_database() and application_name = $1"
     await connection.execute(f"select pg_terminate_backend(pid) {there}", application)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while await connection.fetchval(f"select count(*) {there}", application):
             await asyncio.sleep(0.02)
 
@@ -431,7 +431,7 @@ async def test_connections_that_the_servers_end_are_made_again_and_the_state_say
 
     async def is_carried(body: str) -> None:
         await two.source.execute("update public.notes set body = $1 where id = 9", body)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             while await two.target.fetchval("select body from public.notes where id = 9") != body:
                 await asyncio.sleep(0.1)
 
@@ -444,7 +444,7 @@ async def test_connections_that_the_servers_end_are_made_again_and_the_state_say
                 " where datname = current_database() and pid <> pg_backend_pid()"
                 " and application_name in ('isobase migrate sync', 'isobase migrate test control', 'isobase-migration')"
             )
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             state = "{}"
             while not (json.loads(state).get("sides") or {}).get("supabase", {}).get("error"):
                 await asyncio.sleep(0.1)
@@ -483,7 +483,7 @@ async def test_what_is_lost_while_a_sync_begins_is_waited_for_and_said(following
         if method == "log":
             await said.heard("A side is away, waiting for it")
         following.away.clear()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             while await content(two.target, "public.notes") != await content(two.source, "public.notes"):
                 await asyncio.sleep(0.1)
         assert not running.done()
@@ -525,7 +525,7 @@ async def test_a_first_comparison_that_was_ended_is_gone_on_with_table_by_table(
     gate = asyncio.Event()
     following.carrier.held = ("public.notes", gate)
     running = asyncio.create_task(following.sync().run())
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(90):
         while "public.notes" not in following.carrier.swept:
             await asyncio.sleep(0.05)
     running.cancel()

@@ -91,7 +91,7 @@ async def test_who_may_write_and_not_read_writes_and_is_told_nothing(client: Any
     assert (answer.status_code, answer.json()) == (201, [{"body": "shown"}])
     answer = await sent(client, ann, "GET", "?select=body&order=body")
     assert answer.json() == [{"body": "of ann"}, {"body": "shown"}]
-    await client.migration.drain(20)
+    await client.migration.drain(60)
     assert [body for _, body, _ in letters_of(letters)] == ["of ann", "of bob", "for bob", "shown"]
 
 
@@ -108,17 +108,17 @@ async def test_a_change_without_a_filter_reaches_the_rows_that_the_caller_may_ch
         await sent(client, user, "POST", json={"body": "old"})
     answer = await sent(client, ann, "PATCH", json={"secret_part": "changed by ann"})
     assert (answer.status_code, answer.content) == (204, b""), answer.text
-    await client.migration.drain(20)
+    await client.migration.drain(60)
     assert {part for *_, part in letters_of(letters)} == {"changed by ann"}
     # With a filter the statement reads, and others' rows are not there for her.
     await sent(client, ann, "PATCH", "?body=eq.old", json={"secret_part": "hers"})
-    await client.migration.drain(20)
+    await client.migration.drain(60)
     assert [(owner, part) for owner, _, part in letters_of(letters)] == [
         (ann.id, "hers"),
         (bob.id, "changed by ann"),
     ]
     assert (await sent(client, ann, "DELETE")).status_code == 204
-    await client.migration.drain(20)
+    await client.migration.drain(60)
     assert letters_of(letters) == []
 
 

@@ -119,7 +119,7 @@ async def test_no_secret_is_in_logs_tables_files_reports_or_reprs(
         assert any(b"public.notes" in content for content in kept.values())
         proxied_pair.heal()
         pair.isobase.query("update isobase.outbox set attempts = 11, next_at = now() where state = 'pending'")
-        await client.migration.drain(20)
+        await client.migration.drain(60)
     finally:
         await client.migration.aclose()
     assert pair.isobase.query("select 1 from isobase.outbox where state = 'dead'")

@@ -28,6 +28,8 @@ from tests.adapter.outbox.conftest import LIMITS, ORDERS, TABLE, TwoSides, row
 from tests.adapter.outbox.small_carrier import SmallCarrier
 
 PATTERN = "table:public.orders"
+PATIENT = WritingLimits(behind_s=60.0, carry_s=60.0)
+"""A machine that is busy for a moment makes nothing late."""
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ async def make_flag(pool: asyncpg.Pool[asyncpg.Record]) -> None:
 
 
 @asynccontextmanager
-async def app(sides: TwoSides, limits: WritingLimits | None = None) -> AsyncIterator[App]:
+async def app(sides: TwoSides, limits: WritingLimits = PATIENT) -> AsyncIterator[App]:
     """A client with its own connection to the control store, not draining unless it is told to."""
     control = StoreControl(PostgresStore(sides.isobase_dsn))
     await control.start()
@@ -131,6 +133,7 @@ def handover_of(
     sides: TwoSides,
     drainer: Drainer | None = None,
     fence_s: float = 25.0,
+    calm_s: float = 5.0,
     control: asyncpg.Pool[asyncpg.Record] | None = None,
 ) -> Handover:
     """A handover that moves the sequence of orders. control: a pool of the coordinator's own."""
@@ -144,7 +147,7 @@ def handover_of(
         if to is Side.ISOBASE:
             await source.execute("select setval('public.orders_id_seq', $1)", highest + 1_000_000)
 
-    limits = HandoverLimits(calm_s=5.0, fence_s=fence_s, lock_s=5.0)
+    limits = HandoverLimits(calm_s=calm_s, fence_s=fence_s, lock_s=5.0)
     return Handover(
         control or sides.isobase, sides.supabase, move_sequences=move_sequences, drainer=drainer, limits=limits
     )

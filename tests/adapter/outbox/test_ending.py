@@ -58,7 +58,7 @@ async def test_who_sees_no_other_sessions_waits_for_the_lease(sides: TwoSides) -
     await sides.isobase.execute("update isobase.outbox set doubted_at = now() - interval '1 hour'")
     began = time.monotonic()
     assert await end_doubtful(sides.isobase, None, is_long_well=well, quiet_s=QUIET_S) == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 async def test_an_intent_that_its_own_client_does_not_know_of_is_doubted(sides: TwoSides) -> None:
@@ -121,6 +121,6 @@ async def test_an_intent_that_a_frozen_process_holds_keeps_no_other_from_being_e
     await sides.isobase.execute("update isobase.outbox set lease_until = now() - interval '1 s'")
     async with sides.isobase.acquire() as frozen, frozen.transaction():
         await frozen.execute("delete from isobase.outbox where id = $1", held.id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             assert await sides.box.outbox.expire() == 1
     assert await sides.box.entries() == [("pending", "isobase", "[2]")]

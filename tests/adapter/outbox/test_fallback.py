@@ -79,7 +79,7 @@ async def test_writes_go_to_supabase_alone_and_come_back_when_isobase_does(sides
     alone.proxy.heals()
     assert await alone.outbox.merge() == 2
     assert await sides.isobase.fetchval("select side || epoch from isobase.writers") == "supabase2"
-    await alone.other.drainer.drain(20)
+    await alone.other.drainer.drain(60)
     expected = {before: "changed alone", new: "made alone"}
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == expected
     await handover_of(sides, alone.other.drainer).hand_over(PATTERN, Side.ISOBASE)
@@ -104,7 +104,7 @@ async def test_a_call_in_stage_live_goes_to_supabase_by_itself(sides: TwoSides, 
         await client.update(key, "never")
     alone.proxy.heals()
     await alone.outbox.merge()
-    await client.drainer.drain(20)
+    await client.drainer.drain(60)
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {key: "alone again"}
 
 
@@ -127,7 +127,7 @@ async def test_a_client_that_wrote_alone_is_let_in_at_isobase_no_more_when_that_
     assert seen == [Side.ISOBASE, Side.SUPABASE, Side.SUPABASE]
     assert await sides.isobase.fetchval("select side || epoch from isobase.writers") == "supabase2"
     await alone.outbox.merge()
-    await client.drainer.drain(20)
+    await client.drainer.drain(60)
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {key: "after"}
     assert await sides.isobase.fetchval("select count(*) from isobase.outbox where state = 'dead'") == 0
 
@@ -143,7 +143,7 @@ async def test_nobody_carries_over_what_was_written_alone_and_both_versions_are_
     assert await rows_of(sides.supabase) == {both: "alone", one: "before"}, "nothing goes to Supabase meanwhile"
     alone.proxy.heals()
     await alone.outbox.merge()
-    await alone.other.drainer.drain(20)
+    await alone.other.drainer.drain(60)
     assert await rows_of(sides.supabase) == {both: "alone", one: "at Isobase"}
     assert await rows_of(sides.isobase) == {both: "alone", one: "at Isobase"}
     letters = await sides.isobase.fetch(
@@ -168,7 +168,7 @@ async def test_what_was_on_its_way_before_a_failover_waits_for_a_client_that_is_
     assert await rows_of(sides.supabase) == {key: "alone"}, "nothing goes to Supabase meanwhile"
     alone.proxy.heals()
     await alone.outbox.merge()
-    await alone.other.drainer.drain(20)
+    await alone.other.drainer.drain(60)
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {key: "alone"}
     letters = await sides.isobase.fetch(
         "select versions -> 'isobase' ->> 'state' as lost from isobase.outbox where state = 'dead'"
@@ -228,7 +228,7 @@ async def test_the_record_stays_while_a_write_that_it_allowed_comes_into_the_spo
     alone.proxy.heals()
     assert await alone.outbox.merge() == 1
     assert await sides.supabase.fetchval("select count(*) from isobase_move.failovers") == 0
-    await alone.other.drainer.drain(20)
+    await alone.other.drainer.drain(60)
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {key: "alone again"}
 
 

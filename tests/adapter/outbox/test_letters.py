@@ -29,7 +29,7 @@ async def conflict_of(sides: TwoSides) -> int:
     await sides.isobase.execute("insert into public.orders (id, state) values (1, 'there')")
     await postponed(sides, row(1))
     await sides.isobase.execute("update isobase.outbox set before_hash = 'of neither'")
-    await drainer_of(sides.box, sides.carrier).drain(10)
+    await drainer_of(sides.box, sides.carrier).drain(60)
     number: int = await sides.isobase.fetchval("select id from isobase.outbox")
     return number
 
@@ -42,7 +42,7 @@ async def test_an_operator_says_which_version_of_a_conflict_counts(sides: TwoSid
         await letters.retry(number)
     retried = await letters.retry(number, keep=keep, by="Kim")
     assert (retried.state, retried.target) == (State.PENDING, keep.other)
-    await drainer_of(sides.box, sides.carrier).drain(10)
+    await drainer_of(sides.box, sides.carrier).drain(60)
     assert await rows_of(sides.supabase) == await rows_of(sides.isobase) == {1: state}
     told = await sides.isobase.fetchval(
         "select detail ->> 'by' from isobase.migration_events where name = 'letter_retried'"
@@ -120,7 +120,7 @@ async def test_the_commands_list_show_retry_and_drain(
     assert (code, retried["entries"]) == (0, [])
     code, retried = await isobase("outbox", "retry", "--all", "--keep", "supabase")
     assert (code, [entry["id"] for entry in retried["entries"]]) == (0, [int(number)])
-    code, drained = await isobase("drain", "--timeout", "20")
+    code, drained = await isobase("drain", "--timeout", "60")
     assert (code, drained["carried"], drained["waiting"]) == (0, 1, 0)
     assert await rows_of(sides.isobase) == {1: "here"}
     assert await asyncio.to_thread(main, ["migrate", "outbox", "list"]) == 0
@@ -131,7 +131,7 @@ async def test_a_dead_letter_is_an_event(sides: TwoSides) -> None:
     events: list[Event] = []
     await conflict_of(sides)
     await sides.isobase.execute("update isobase.outbox set versions = null")
-    await drainer_of(sides.box, sides.carrier, events).drain(10)
+    await drainer_of(sides.box, sides.carrier, events).drain(60)
     assert [event.name for event in events] == ["conflict"]
 
 
@@ -159,7 +159,7 @@ async def test_an_edited_row_reaches_the_target_through_the_drainer(sides: TwoSi
     carrier = RowCarrier(databases[Side.SUPABASE], databases[Side.ISOBASE])
     carriers = Carriers({ThingKind.ROW: carrier, ThingKind.TABLE: carrier})
     try:
-        assert (await Drainer(sides.box.outbox, carriers).drain(20)).waiting == 0
+        assert (await Drainer(sides.box.outbox, carriers).drain(60)).waiting == 0
     finally:
         for database in databases.values():
             await database.close()

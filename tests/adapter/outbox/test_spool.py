@@ -34,7 +34,7 @@ async def cut(sides: TwoSides) -> AsyncIterator[tuple[WireProxy, asyncpg.Pool[as
     address = sides.isobase_dsn.partition("@")[2].partition("/")[0]
     with wire_proxy(f"http://{address}") as proxy:
         dsn = sides.isobase_dsn.replace(address, proxy.url.removeprefix("http://"))
-        async with asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=2) as pool:
+        async with asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=60) as pool:
             yield proxy, pool
 
 
@@ -76,7 +76,7 @@ async def test_writes_go_on_while_the_outbox_is_away_and_arrive_when_it_is_back(
     proxy.heals()
     assert await outbox.merge() == 2
     assert outbox.spooled == 0
-    await drainer_of(sides.box, sides.carrier).drain(20)
+    await drainer_of(sides.box, sides.carrier).drain(60)
     assert await rows_of(sides.isobase) == {1: "one", 2: "two"}
     await outbox.close()
     assert os.listdir(tmp_path) == []
@@ -121,7 +121,7 @@ async def test_what_a_forgotten_client_brings_after_a_handover_overwrites_nothin
     await sides.box.set_writer(Side.ISOBASE, 1)
     proxy.heals()
     await outbox.merge()
-    await drainer_of(sides.box, sides.carrier).drain(10)
+    await drainer_of(sides.box, sides.carrier).drain(60)
     assert await rows_of(sides.isobase) == {1: "newer"}
     letter = await sides.isobase.fetchrow(
         "select state, versions -> 'supabase' ->> 'state' as here, versions -> 'isobase' ->> 'state' as there"

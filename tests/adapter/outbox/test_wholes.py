@@ -4,6 +4,8 @@ carried over the other before an operator has decided.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from isobase_adapter.capabilities import Capability, Kind
@@ -12,14 +14,13 @@ from isobase_adapter.handover import HandoverRefused, fail_over
 from isobase_adapter.outbox.letters import Letters
 from isobase_adapter.sides import Side
 from isobase_adapter.things import Thing, ThingKind
-from isobase_adapter.writing import WritingLimits
-from tests.adapter.outbox.app import PATTERN, app, handover_of, make_flag
+from tests.adapter.outbox.app import PATIENT, PATTERN, app, handover_of, make_flag
 from tests.adapter.outbox.conftest import CALL, ORDERS, TABLE, Box, TwoSides, row
 from tests.adapter.outbox.small_carrier import rows_of
 
 FUNCTION = CallRecord("POST", "/rest/v1/rpc/close_orders")
 OTHER = Capability(Kind.TABLE, "public.payments")
-QUICK = WritingLimits(behind_s=0.1)
+QUICK = replace(PATIENT, behind_s=0.1)
 
 
 async def test_a_row_is_not_carried_over_what_a_function_wrote_at_the_other_side(sides: TwoSides) -> None:

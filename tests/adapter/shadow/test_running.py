@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from isobase_adapter.shadow.running import Read, Shadow, ShadowLimits
 from isobase_adapter.sides import Side
 
 ORDERS = Capability(Kind.TABLE, "public.orders")
-QUICK = ShadowLimits(noise_percent=0, looks_again_after_s=(0.0,) * 4, answer_timeout_s=0.2)
+QUICK = ShadowLimits(noise_percent=0, looks_again_after_s=(0.0,) * 4, answer_timeout_s=60)
 
 
 @dataclass
@@ -80,7 +80,7 @@ async def run() -> AsyncIterator[Callable[..., Any]]:
         shadows.append(shadow)
         shadow.offer(sides.read(), first)
         await asyncio.sleep(0.01)
-        await asyncio.wait_for(shadow.drain(), 10)
+        await asyncio.wait_for(shadow.drain(), 60)
         return kept
 
     yield runs
@@ -159,10 +159,10 @@ async def test_a_candidate_that_raises_hangs_or_is_down_only_counts(run: Callabl
 
     class Hangs(Sides):
         async def ask(self, side: Side) -> ReadAnswer:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
             return ONE
 
-    await run(Hangs(lambda _: ONE, lambda _: ONE), ONE, kept)
+    await run(Hangs(lambda _: ONE, lambda _: ONE), ONE, kept, replace(QUICK, answer_timeout_s=0.2))
     assert kept.counts == {"failed": 3}
 
 
@@ -173,22 +173,22 @@ async def test_the_queue_is_bounded_in_number_and_bytes() -> None:
     class Hangs(Sides):
         async def ask(self, side: Side) -> ReadAnswer:
             started.set()
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
             return ONE
 
     sides = Hangs(lambda _: ONE, lambda _: ONE)
-    limits = ShadowLimits(noise_percent=0, workers=1, max_waiting=3, max_answer_bytes=100, answer_timeout_s=60)
+    limits = ShadowLimits(noise_percent=0, workers=1, max_waiting=3, max_answer_bytes=100, answer_timeout_s=600)
     shadow = Shadow(kept, asyncio.get_running_loop().call_soon_threadsafe, limits)
     try:
         shadow.offer(sides.read(), ONE)
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), 60)
         for _ in range(10):
             shadow.offer(sides.read(), ONE)
         shadow.offer(sides.read(), answer("x" * 100))
         await asyncio.sleep(0.05)
         assert kept.counts == {"dropped": 7, "skipped": 1}
     finally:
-        await asyncio.wait_for(shadow.close(), 10)
+        await asyncio.wait_for(shadow.close(), 60)
     shadow.offer(sides.read(), ONE)
 
 

@@ -313,7 +313,7 @@ async def test_a_sync_follows_writes_and_removals_that_pass_the_adapter_by(both:
         for number in range(6):
             await both.put(SUPABASE, f"{number}.txt", str(number).encode())
         await both.supabase.remove(BUCKET, ["0.txt"])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while both.rows(ISOBASE) != both.rows(SUPABASE):
                 await asyncio.sleep(0.1)
     finally:

@@ -54,7 +54,7 @@ async def at(both: Both, client: Any, stage: Stage, capability: str = CAPABILITY
 
 
 async def until_equal(both: Both) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while both.rows(ISOBASE) != both.rows(SUPABASE):
             await asyncio.sleep(0.1)
 
@@ -259,13 +259,13 @@ async def test_reads_are_compared_in_shadow_read_and_a_planted_difference_is_fou
     assert await bucket.download("folder/a b+c.txt") == b"one"
     await bucket.info("folder/a b+c.txt")
     await bucket.list("folder")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while counted(both).get("compared", 0) < 3:
             await asyncio.sleep(0.05)
     assert "mismatched" not in counted(both)
     await both.put(ISOBASE, "folder/a b+c.txt", b"other")
     assert await bucket.download("folder/a b+c.txt") == b"one"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not counted(both).get("mismatched"):
             await asyncio.sleep(0.05)
     found = both.pair.isobase.query("select fingerprint from isobase.mismatches where capability = %s", CAPABILITY)
