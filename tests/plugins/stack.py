@@ -50,6 +50,8 @@ ISOBASE = Path(sys.executable).with_name("isobase")
 SAMPLE_PROJECT = Path(__file__).parents[2] / "examples" / "field-notes"
 STACK_START_TIMEOUT_S = 180.0
 STACK_STOP_TIMEOUT_S = 60.0
+FAST_PASSWORDS = {"ISOBASE_AUTH__BCRYPT_COST": "4"}
+"""A hash of the usual cost is computed with low priority: beside other work it may take longer than auth gives a request."""
 SERVER_STARTS = 3
 """How often the session's PostgreSQL is tried: whatever fails it, a port that was taken meanwhile or a machine that stalls,
 would fail every test of this process."""
@@ -230,7 +232,7 @@ class StackProcess:
         self.log_path = project_dir / "isobase.log"
         self.port, self.db_port = free_ports(2)
         self._flags = flags
-        self._environment = clean_environment() | dict(environment or {})
+        self._environment = clean_environment() | FAST_PASSWORDS | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Stack:
