@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import pytest
 
 from tests.plugins.stack import Stack
 
+REST_TIMEOUT_S = 60.0
 ANON, SERVICE, EXPIRED, FORGED, NONSENSE = "anon", "service", "expired", "forged", "nonsense"
 
 
@@ -239,6 +241,19 @@ select (select count(*) from public.tags) as tags, (select count(*) from auth.us
        (select count(*) from auth.sessions) as sessions, (select count(*) from storage.objects) as objects,
        (select count(*) from storage.buckets) as buckets, (select count(*) from isobase.databases) as databases
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_rest(stack: Stack) -> None:
+    """Wait for the end of what tests of other files asked of the stack and did not wait for: it may change the state, too."""
+    deadline_s = time.monotonic() + REST_TIMEOUT_S
+    quiet = 0
+    while quiet < 3:  # what lies unread in a socket is seen the next time
+        assert time.monotonic() < deadline_s
+        figures = httpx.get(f"{stack.url}/metrics").text
+        (busy,) = re.findall(r"^isobase_http_requests_in_flight (\S+)$", figures, re.MULTILINE)
+        quiet = quiet + 1 if float(busy) <= 1 else 0  # one is this question
+        time.sleep(0.05)
 
 
 @pytest.fixture

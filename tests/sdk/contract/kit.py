@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeAlias
 from isobase.codemod import PACKAGES
 from tests.sdk.contract.shown import Shown, shown, shown_error
 
-__all__ = ["Call", "Kit", "Library", "Mode", "Place", "Scenario", "run", "scenario"]
+__all__ = ["PATIENT", "Call", "Kit", "Library", "Mode", "Place", "Scenario", "run", "scenario"]
 
+PATIENT = {"storage_client_timeout": 60, "function_client_timeout": 60}
+"""A machine that stands still may take longer than what both libraries give a call."""
 Mode: TypeAlias = Literal["sync", "async"]
 Library: TypeAlias = Literal["supabase", "isobase"]
 
@@ -59,7 +61,8 @@ class Kit:
     def new(self, key: str, url: str | None = None, **options: Any) -> Any:
         """A new client."""
         prefix = "Async" if self.mode == "async" else "Sync"
-        made = getattr(self.module("supabase.lib.client_options"), f"{prefix}ClientOptions")(**options)
+        given = {**PATIENT, **options}
+        made = getattr(self.module("supabase.lib.client_options"), f"{prefix}ClientOptions")(**given)
         package = self.module("supabase")
         kind = package.AsyncClient if self.mode == "async" else package.Client
         return kind(url or self.place.url, key, made)

@@ -11,7 +11,7 @@ from supabase.lib.client_options import SyncClientOptions
 
 from isobase_adapter import MigrationClient, MigrationSettings, create_migration_client
 from tests.sdk.contract import scenarios_client, scenarios_data, scenarios_files, scenarios_functions, scenarios_wrong
-from tests.sdk.contract.kit import Kit, Place, Scenario, run
+from tests.sdk.contract.kit import PATIENT, Kit, Place, Scenario, run
 from tests.sdk.contract.shown import differences
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
@@ -52,7 +52,7 @@ class MovingKit(Kit):
 
     def new(self, key: str, url: str | None = None, **options: Any) -> Any:
         client = create_migration_client(
-            url or self.place.url, key, SyncClientOptions(**options), migration=self.settings
+            url or self.place.url, key, SyncClientOptions(**{**PATIENT, **options}), migration=self.settings
         )
         self.made.append(client)
         return client

@@ -27,7 +27,7 @@ from isobase_adapter.stages import Stage, writer_of
 from tests.plugins.stack import Stack
 from tests.sdk.contract import scenarios_auth, scenarios_data, scenarios_files, scenarios_wrong
 from tests.sdk.contract.conftest import laid_out_by, running_contract
-from tests.sdk.contract.kit import Kit, Mode, Place, Scenario, run
+from tests.sdk.contract.kit import PATIENT, Kit, Mode, Place, Scenario, run
 from tests.sdk.contract.shown import differences
 from tests.sdk.contract.test_migration_client import is_of_ours
 
@@ -104,9 +104,11 @@ class MovingKit(Kit):
         client: Any
         if self.mode == "async":
             core = Core(self.settings, Addresses(place, key, self.settings))
-            client = AsyncMigrationClient(place, key, AsyncClientOptions(**options), core=core)
+            client = AsyncMigrationClient(place, key, AsyncClientOptions(**{**PATIENT, **options}), core=core)
         else:
-            client = create_migration_client(place, key, SyncClientOptions(**options), migration=self.settings)
+            client = create_migration_client(
+                place, key, SyncClientOptions(**{**PATIENT, **options}), migration=self.settings
+            )
         self.made.append(client)
         return client
 

@@ -23,7 +23,7 @@ async def read():
 print([asyncio.run(read()) for _ in range(3)])
 """
     shown = subprocess.run(
-        [sys.executable, "-c", script, wire.url], check=True, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", script, wire.url], check=True, timeout=100, capture_output=True, text=True
     )
     assert shown.stdout.strip() == "[[], [], []]"
     assert shown.stderr == ""
@@ -44,7 +44,7 @@ def run(_):
 with ThreadPoolExecutor(8) as threads:
     print(sum(len(each) for each in threads.map(run, range(8))))
 """
-    shown = subprocess.run([sys.executable, "-c", script, wire.url], timeout=60, capture_output=True, text=True)
+    shown = subprocess.run([sys.executable, "-c", script, wire.url], timeout=100, capture_output=True, text=True)
     assert shown.stdout.strip() == "400", shown.stderr
 
 
@@ -74,7 +74,7 @@ uvloop.run(main())
         return answer(b"x" * 1_000_000) if heard.target == "/long" else answer()
 
     wire.answer = reply
-    shown = subprocess.run([sys.executable, "-c", script, wire.url], timeout=60, capture_output=True, text=True)
+    shown = subprocess.run([sys.executable, "-c", script, wire.url], timeout=100, capture_output=True, text=True)
     assert shown.stderr == ""
     assert shown.stdout.split("\n")[:4] == ["[]", "[]", "[]", "in time"]
 
@@ -84,7 +84,7 @@ def test_a_forked_process_does_not_write_into_its_parents_connection(wire: WireS
     script = """
 import os, sys
 from isobase._http import SyncSession
-session = SyncSession()
+session = SyncSession(timeout=60.0)
 session.request("GET", sys.argv[1] + "/parent")
 pid = os.fork()
 session.request("GET", sys.argv[1] + ("/child" if pid == 0 else "/parent-again"))
@@ -94,7 +94,7 @@ assert os.waitpid(pid, 0)[1] == 0
 session.request("GET", sys.argv[1] + "/parent-at-last")
 session.close()
 """
-    subprocess.run([sys.executable, "-c", script, wire.url], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script, wire.url], check=True, timeout=100)
     assert sorted(heard.target for heard in wire.heard) == ["/child", "/parent", "/parent-again", "/parent-at-last"]
     assert wire.connections == 2
 
@@ -104,7 +104,7 @@ def test_a_client_that_nobody_closed_does_not_keep_the_process_alive(wire: WireS
         "import sys, isobase; print(isobase.create_client(sys.argv[1], 'key').table('t').select('*').execute().data)"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", script, wire.url], check=True, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", script, wire.url], check=True, timeout=100, capture_output=True, text=True
     )
     assert shown.stdout.strip() == "[]"
     assert shown.stderr == ""
@@ -152,6 +152,6 @@ async def close():
 asyncio.run(close())
 """
     shown = subprocess.run(
-        [sys.executable, "-c", script, wire.url], check=False, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", script, wire.url], check=False, timeout=100, capture_output=True, text=True
     )
     assert shown.stdout.split() == ["seen", "[]"] * 3, shown.stderr
