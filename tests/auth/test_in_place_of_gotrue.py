@@ -13,9 +13,9 @@ import httpx
 import jwt
 import pytest
 
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import DEFAULT_SECRET_KEY
 from isobase_platform.tokens import role_token
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, TEMPLATE, DatabaseServer, clean_environment
 
 SECRET = "37c304f8-51aa-419a-a1af-06154e63707a"

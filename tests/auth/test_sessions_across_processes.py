@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 START_TIMEOUT_S = 30.0

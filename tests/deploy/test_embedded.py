@@ -20,8 +20,9 @@ import pytest
 from isobase_deploy.embedded import EmbeddedPostgres
 from isobase_deploy.embedded.account import choose_account
 from isobase_deploy.embedded.server import program_directory
-from isobase_deploy.ports import free_ports, listen
+from isobase_deploy.ports import listen
 from isobase_platform.errors import ConfigurationError, Unavailable
+from tests.plugins.ports import free_ports
 
 IS_ROOT = os.geteuid() == 0
 WAIT_S = 60.0

@@ -20,8 +20,8 @@ import websockets
 
 from isobase_deploy.cli import main
 from isobase_deploy.cli.exit_codes import ExitCode
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import Settings
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 START_TIMEOUT_S = 90.0

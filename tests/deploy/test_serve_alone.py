@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from isobase_deploy.ports import free_ports
 from isobase_platform import __version__
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 START_TIMEOUT_S = 90.0

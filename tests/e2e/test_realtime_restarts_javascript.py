@@ -14,8 +14,8 @@ import jwt
 import pytest
 
 from isobase_deploy.embedded import EmbeddedPostgres
-from isobase_deploy.ports import free_ports
 from isobase_platform.schema import apply_schema
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import PASSWORD, settings_for
 from tests.realtime.chaos.nodes import NodeProcess
 from tests.realtime.conftest import ALICE

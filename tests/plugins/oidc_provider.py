@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 
 START_TIMEOUT_S = 20.0
 

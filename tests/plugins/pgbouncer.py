@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import PASSWORD
 
 __all__ = ["pgbouncer"]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.ports import free_ports
+
 __all__ = ["RedisServer", "redis_server"]
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
 
 
 class RedisServer:
@@ -22,9 +24,7 @@ class RedisServer:
     def __init__(self, binary: str, directory: Path) -> None:
         self._binary = binary
         self._directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +45,7 @@ class RedisServer:
         """End it by its process and wait for it."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
             self._process = None
 
 

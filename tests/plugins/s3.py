@@ -22,9 +22,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from isobase_deploy.ports import free_ports
 from isobase_platform.config_storage import S3Settings
 from isobase_services.storage.blob.s3.names import MAX_KEY_BYTES
+from tests.plugins.ports import free_ports
 
 __all__ = ["S3Server", "s3", "s3_server"]
 

@@ -29,10 +29,10 @@ from pydantic import SecretStr
 
 from isobase_deploy.datadir import DataDir
 from isobase_deploy.embedded import EmbeddedPostgres
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import DatabaseSettings, Settings
 from isobase_platform.errors import IsobaseError
 from isobase_platform.schema import apply_schema
+from tests.plugins.ports import free_ports
 
 pytest_plugins = (
     "tests.plugins.capabilities",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 
 __all__ = ["Link", "WireProxy", "wire_proxy"]
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import websockets
 
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import Settings
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, clean_environment
 from tests.realtime.client import Phoenix
 from tests.realtime.test_presence import fields_of, track

@@ -11,9 +11,9 @@ import asyncpg
 from pydantic import SecretStr
 
 from isobase_deploy.embedded import EmbeddedPostgres
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import DatabaseSettings, Settings
 from isobase_platform.schema import apply_schema, schema_files
+from tests.plugins.ports import free_ports
 from tests.schema.conftest import Sessions
 
 _ROLES_SQL = """

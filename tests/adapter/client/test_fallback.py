@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -17,15 +16,7 @@ from isobase_adapter.sides import Side
 from isobase_adapter.stages import Stage
 from tests.adapter.client.moving import note, set_stage, settings_of
 from tests.adapter.pair import Pair, User
-
-
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
-
+from tests.plugins.ports import free_ports
 
 NOTES = "table:public.notes"
 
@@ -44,7 +35,7 @@ def user(clean_pair: Pair) -> User:
 async def cut_off(clean_pair: Pair) -> AsyncIterator[Any]:
     """A client of whose Isobase side the databases answer, and the API does not."""
     set_stage(clean_pair, NOTES, Stage.LIVE)
-    client = await client_of(clean_pair, isobase_url=f"http://127.0.0.1:{free_port()}")
+    client = await client_of(clean_pair, isobase_url=f"http://127.0.0.1:{free_ports(1)[0]}")
     yield client
     await client.migration.aclose()
 
@@ -91,8 +82,8 @@ async def test_when_neither_side_answers_the_app_gets_the_error_of_the_side_that
     clean_pair: Pair,
 ) -> None:
     set_stage(clean_pair, NOTES, Stage.LIVE)
-    down = replace(clean_pair, supabase=replace(clean_pair.supabase, url=f"http://127.0.0.1:{free_port()}"))
-    place = f"http://127.0.0.1:{free_port()}"
+    down = replace(clean_pair, supabase=replace(clean_pair.supabase, url=f"http://127.0.0.1:{free_ports(1)[0]}"))
+    place = f"http://127.0.0.1:{free_ports(1)[0]}"
     client = await client_of(down, isobase_url=place)
     with pytest.raises(httpx.ConnectError):
         await client.table("notes").select("title").retry(False).execute()

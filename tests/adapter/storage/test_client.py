@@ -20,9 +20,9 @@ from isobase_adapter.sides import Side
 from isobase_adapter.stages import Stage
 from isobase_adapter.things import Thing, ThingKind
 from tests.adapter.client.moving import set_stage, settings_of, wait_for_stage
-from tests.adapter.client.test_fallback import free_port
 from tests.adapter.pair import Pair
 from tests.adapter.storage.conftest import BUCKET, Both
+from tests.plugins.ports import free_ports
 
 SUPABASE, ISOBASE = Side.SUPABASE, Side.ISOBASE
 CAPABILITY = f"bucket:{BUCKET}"
@@ -275,7 +275,9 @@ async def test_reads_are_compared_in_shadow_read_and_a_planted_difference_is_fou
 async def test_uploads_move_the_writer_back_to_supabase_while_isobase_is_down(both: Both) -> None:
     pair = both.pair
     set_stage(pair, CAPABILITY, Stage.LIVE)
-    settings = settings_of(pair, isobase_url=f"http://127.0.0.1:{free_port()}", breaker=BreakerSettings(least_calls=3))
+    settings = settings_of(
+        pair, isobase_url=f"http://127.0.0.1:{free_ports(1)[0]}", breaker=BreakerSettings(least_calls=3)
+    )
     cut_off = await create_async_migration_client(pair.supabase.url, pair.supabase.service_role_key, migration=settings)
     await cut_off.storage.from_(BUCKET).upload("a.txt", b"written")
     answer = cut_off.migration.answered

@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg2
 
 from isobase_deploy.embedded.account import choose_account
-from isobase_deploy.ports import free_ports
 from tests.adapter.upstream.places import Places
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import clean_environment
 
 __all__ = ["PASSWORD", "UpstreamDatabase", "running_database"]

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from isobase_deploy.ports import free_ports
 from isobase_platform.tokens import role_token
 from tests.adapter.upstream.database import PASSWORD, UpstreamDatabase, running_database
 from tests.adapter.upstream.places import Places
 from tests.auth.differential.servers import BASE
+from tests.plugins.ports import free_ports
 from tests.sdk.upstream.gateway import running_gateway
 from tests.sdk.upstream.servers import DEMO_SECRET, running_program
 

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 
 __all__ = ["MailServer", "running_mail_server"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import psycopg2
 
-from isobase_deploy.ports import free_ports
 from tests.auth.differential.values import JsonValue
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, PASSWORD, DatabaseServer, clean_environment
 
 __all__ = ["SECRET", "SITE_URL", "Side", "running_side", "upstream_database"]

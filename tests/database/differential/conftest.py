@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from isobase_platform.keys import KeyRing
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
 from isobase_services.database import create_service
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 START_TIMEOUT_S = 20.0
@@ -117,12 +117,6 @@ class Pair:
         self.ours.run("select lab.refill()")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _database(postgres: DatabaseServer, name: str) -> Iterator[str]:
     postgres.execute(f"create database {name} template {TEMPLATE} owner postgres")
@@ -140,7 +134,7 @@ def _database(postgres: DatabaseServer, name: str) -> Iterator[str]:
 
 @contextmanager
 def _upstream(binary: str, dsn: str, settings: Settings, directory: Path) -> Iterator[str]:
-    port = _free_port()
+    (port,) = free_ports(1)
     login = dsn.replace("supabase_admin:", "authenticator:")
     config = directory / "postgrest.conf"
     config.write_text(
@@ -163,7 +157,7 @@ def _upstream(binary: str, dsn: str, settings: Settings, directory: Path) -> Ite
 @contextmanager
 def _ours(settings: Settings) -> Iterator[str]:
     """The service in a thread with a loop of its own, so that the tests can stay synchronous."""
-    port = _free_port()
+    (port,) = free_ports(1)
     stop = threading.Event()
     failures: list[BaseException] = []
 

@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 
 from isobase_deploy.embedded import EmbeddedPostgres
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import Settings
 from isobase_platform.schema import apply_schema
 from tests.database.dynamic.conftest import ALICE, BOB, refusal, running
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import PASSWORD, settings_for
 
 

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from isobase_deploy.embedded import EmbeddedPostgres
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import Settings
 from isobase_platform.schema import apply_schema
 from tests.database.proof.conftest import SCHEMA, DataApi, run_sql, serving
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import PASSWORD, settings_for
 
 CLIENTS = 6

@@ -14,7 +14,7 @@ import jwt
 import psycopg2
 import pytest
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"

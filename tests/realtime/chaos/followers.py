@@ -19,9 +19,9 @@ import jwt
 import websockets
 
 from isobase_deploy.embedded.server import EmbeddedPostgres
-from isobase_deploy.ports import free_ports
 from isobase_platform.config import Settings
 from isobase_platform.schema import apply_schema
+from tests.plugins.ports import free_ports
 from tests.plugins.redis import RedisServer
 from tests.plugins.stack import PASSWORD, settings_for
 from tests.realtime.chaos.nodes import NodeProcess

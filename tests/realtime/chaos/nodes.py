@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import websockets
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, clean_environment
 from tests.realtime.client import Phoenix
 from tests.realtime.test_presence import fields_of, track

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jwt
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, PASSWORD, clean_environment
 
 __all__ = ["ALICE", "BOB", "SECRET", "Side", "running_isobase", "token", "upstream_side"]

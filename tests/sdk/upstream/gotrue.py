@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from isobase_deploy.ports import free_ports
 from isobase_platform.keys import generate_jwk
 from tests.auth.differential.servers import BASE, upstream_database
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import DatabaseServer
 from tests.sdk.upstream.gateway import running_gateway
 from tests.sdk.upstream.servers import running_program

@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 import jwt
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import clean_environment
 
 __all__ = [

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 
-from isobase_deploy.ports import free_ports
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, PASSWORD, clean_environment
 from tests.storage.differential.values import JsonValue
 
