@@ -21,6 +21,7 @@ from isobase_services.realtime.changes.values import quote_json
 __all__ = ["Questions"]
 
 FILTER_TIMEOUT = "500ms"
+QUERY_CANCELED = "57014"
 FAILED_FILTER_PAUSE_S = 60.0
 PATTERNS_BUDGET_S = 2.0
 """How long all regular expressions of one batch may take; those that are left then are given up like failed ones."""
@@ -86,8 +87,10 @@ class Questions:
             await self._ask([question], answers)
         return answers
 
-    async def _ask(self, questions: Sequence[_Question], answers: list[frozenset[str | None]]) -> None:
-        """Put the answers in their places; one by one where not all can be answered together."""
+    async def _ask(
+        self, questions: Sequence[_Question], answers: list[frozenset[str | None]], *, is_second: bool = False
+    ) -> None:
+        """Put the answers in their places; one by one where not all can be answered together, and twice what was too slow."""
         steps: list[Step] = [
             (question.sql, packed((array_literal(question.values), question.item.value))) for question in questions
         ]
@@ -102,9 +105,12 @@ class Questions:
         except DatabaseError as error:
             if len(questions) > 1:
                 for question in questions:
-                    await self._ask([question], answers)
-                return
-            self._give_up(questions[0], error)
+                    await self._ask([question], answers, is_second=True)
+            elif error.sqlstate == QUERY_CANCELED and not is_second:
+                # The server may have stood still for a moment, for which the filter can do nothing.
+                await self._ask(questions, answers, is_second=True)
+            else:
+                self._give_up(questions[0], error)
             return
         for question, rows in zip(questions, found, strict=True):
             text = (rows[0][0] or b"").decode()
