@@ -7,16 +7,16 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [url, anonKey, alice, bob, aliceAgain] = process.argv.slice(2)
-const WAIT_MS = 30_000
+const WAIT_MS = 60_000
 const QUIET_MS = 400
 const clients = []
 
 // A channel that is subscribed to in the same tick as its client is made joins with the API key: the token comes later.
-async function clientFor(token, heartbeatIntervalMs = 500) {
+async function clientFor(token, heartbeatIntervalMs = 15_000) {
   const client = createClient(url, anonKey, {
     auth: { persistSession: false },
     accessToken: token ? async () => token.current : undefined,
-    realtime: { transport: ws, heartbeatIntervalMs },
+    realtime: { transport: ws, heartbeatIntervalMs, timeout: WAIT_MS },
   })
   clients.push(client)
   if (token) await client.realtime.setAuth()
@@ -43,6 +43,14 @@ async function subscribed(channel, withChanges = false) {
   if (withChanges) await until(() => systems.some((item) => item.message === 'Subscribed to PostgreSQL'), 'row changes')
   return { channel, systems, statuses }
 }
+
+// Heartbeats, so often that a server which stands still for a moment would lose the socket: nobody else's.
+const beats = []
+const beating = await clientFor(undefined, 500)
+beating.realtime.onHeartbeat((status) => beats.push(status))
+await subscribed(beating.channel('beats'))
+await until(() => beats.includes('ok'), 'a heartbeat that is answered')
+done('a heartbeat was answered')
 
 // Broadcasts
 const sender = (await clientFor()).channel('room', { config: { broadcast: { ack: true } } })
@@ -126,6 +134,7 @@ assert.deepEqual(all.map((change) => change.new.rank), [1, 2])
 done('a filter and two bindings told rows apart')
 
 aliceToken.current = aliceAgain
+await aliceClient.realtime.setAuth()
 await until(() => aliceNotes.systems.filter((item) => item.status === 'ok').length > 1, 'the subscription under the new token')
 aliceRows.length = 0
 console.log('sql: notes')

@@ -7,7 +7,7 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [urlHere, urlThere, anonKey] = process.argv.slice(2)
-const WAIT_MS = 30_000
+const WAIT_MS = 60_000
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const done = (step) => console.log(step)
 
@@ -20,7 +20,7 @@ async function until(condition, what) {
 }
 
 async function member(url, key) {
-  const client = createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws } })
+  const client = createClient(url, anonKey, { auth: { persistSession: false }, realtime: { transport: ws, timeout: WAIT_MS } })
   const channel = client.channel('room', { config: { presence: { key } } })
   const seen = { client, channel, joined: [], left: [], syncs: 0, broadcasts: [] }
   channel.on('presence', { event: 'sync' }, () => (seen.syncs += 1))

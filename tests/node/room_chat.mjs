@@ -7,7 +7,7 @@ import { createClient } from '@supabase/supabase-js'
 import ws from 'ws'
 
 const [url, anonKey, member, stranger] = process.argv.slice(2)
-const WAIT_MS = 30_000
+const WAIT_MS = 60_000
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 async function until(condition, what) {
   const deadline = Date.now() + WAIT_MS
@@ -20,7 +20,7 @@ async function joined(token, config = {}) {
   const client = createClient(url, anonKey, {
     auth: { persistSession: false },
     accessToken: async () => token,
-    realtime: { transport: ws },
+    realtime: { transport: ws, timeout: WAIT_MS },
   })
   await client.realtime.setAuth()
   const messages = []

@@ -12,6 +12,9 @@ from typing import Any
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+PATIENCE_S = 60.0
+"""How long anything is waited for: it costs nothing where it comes, and a machine may stand still for seconds at any line."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -43,7 +46,11 @@ class Phoenix:
     async def connect(cls, port: int, *, vsn: str | None, apikey: str, path: str = "/realtime/v1/websocket") -> Phoenix:
         query = f"?apikey={apikey}" + (f"&vsn={vsn}" if vsn is not None else "")
         connection = await websockets.connect(
-            f"ws://127.0.0.1:{port}{path}{query}", compression=None, max_size=None, ping_interval=None
+            f"ws://127.0.0.1:{port}{path}{query}",
+            compression=None,
+            max_size=None,
+            ping_interval=None,
+            open_timeout=PATIENCE_S,
         )
         return cls(connection, is_v2=vsn is not None and vsn.startswith("2"))
 
@@ -106,7 +113,7 @@ class Phoenix:
         parts = [part.encode() for part in (join_ref, ref, topic, event, "")]
         await self.send_raw(bytes([3, *map(len, parts), encoding]) + b"".join(parts) + content)
 
-    async def wait_for(self, matches: Callable[[Received], bool], timeout_s: float = 20.0) -> Received:
+    async def wait_for(self, matches: Callable[[Received], bool], timeout_s: float = PATIENCE_S) -> Received:
         """The first frame since the last ``wait_for`` hit that matches; frames before it are passed over."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -119,13 +126,13 @@ class Phoenix:
                     raise ConnectionError(f"closed with {self.connection.close_code}; received {self.received}")
                 await self._arrived.wait()
 
-    async def event(self, event: str, topic: str | None = None, timeout_s: float = 20.0) -> Received:
+    async def event(self, event: str, topic: str | None = None, timeout_s: float = PATIENCE_S) -> Received:
         """The next frame of an event."""
         return await self.wait_for(
             lambda item: item.event == event and (topic is None or item.topic == topic), timeout_s
         )
 
-    async def reply(self, ref: str, timeout_s: float = 20.0) -> Received:
+    async def reply(self, ref: str, timeout_s: float = PATIENCE_S) -> Received:
         """The reply to a message, whether or not it has been passed over."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -152,7 +159,7 @@ class Phoenix:
         """Join with row changes and wait until they are live."""
         reply = await self.join(name, token=token, postgres_changes=list(changes), **config)
         assert reply.payload["status"] == "ok", reply
-        system = await self.event("system", f"realtime:{name}", 30.0)
+        system = await self.event("system", f"realtime:{name}")
         assert system.payload["status"] == "ok", system
         return reply
 
@@ -166,7 +173,7 @@ class Phoenix:
         """All frames of an event so far."""
         return [item for item in self.received if item.event == event]
 
-    async def closed(self, timeout_s: float = 20.0) -> int | None:
+    async def closed(self, timeout_s: float = PATIENCE_S) -> int | None:
         """Wait for the server to close; returns its close code."""
         await asyncio.wait_for(self.connection.wait_closed(), timeout_s)
         return self.connection.close_code

@@ -19,11 +19,11 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from isobase_services.realtime.changes.request import change_id
+from tests.realtime.client import PATIENCE_S
 from tests.realtime.conftest import Stack
 
 ROOM = "<room>"
 TOPIC = f"realtime:{ROOM}"
-PATIENCE_S = 20.0
 HI = {"type": "broadcast", "event": "hi", "payload": {"a": 1}}
 
 _rooms = itertools.count(1)
@@ -146,7 +146,9 @@ async def play(stack: Stack, vsn: str, steps: Sequence[Step], *, apikey: str | N
     is_v2 = vsn.startswith("2")
     try:
         for name in sorted({step.socket for step in steps}):
-            sockets[name] = await websockets.connect(url, compression=None, max_size=None, ping_interval=None)
+            sockets[name] = await websockets.connect(
+                url, compression=None, max_size=None, ping_interval=None, open_timeout=PATIENCE_S
+            )
         for number, step in enumerate(steps):
             socket = sockets[step.socket]
             if isinstance(step, Up):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from tests.realtime.client import PATIENCE_S
 from tests.realtime.conftest import Stack, StackFactory
 
 TOPIC = "realtime:room"
@@ -96,7 +97,9 @@ async def test_sustained_excess_of_messages_ends_the_channel(start_stack: StackF
         await socket.send(TOPIC, "broadcast", HI)
     assert (await socket.event("system")).payload["message"] == "Too many messages per second"
     await socket.event("phx_close")
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}) as http:
+    async with httpx.AsyncClient(
+        base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}, timeout=PATIENCE_S
+    ) as http:
         body = {"messages": [{"topic": "room", "event": "e", "payload": {}}]}
         response = await http.post("/api/broadcast", json=body)
         assert (response.status_code, response.json()) == (429, {"message": "You have exceeded your rate limit"})
@@ -108,7 +111,7 @@ async def test_http_batch_is_sent_to_everybody(stack: Stack) -> None:
     for socket in (new, old):
         await socket.join("room")
     messages = [{"topic": "room", "event": f"e{number}", "payload": {"n": number}} for number in range(3)]
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", timeout=PATIENCE_S) as http:
         for headers in (
             {"authorization": f"Bearer {stack.token()}"},
             {"apikey": stack.anon_key},
@@ -142,7 +145,9 @@ async def test_http_batch_is_refused_whole_with_an_error_per_message(stack: Stac
             {"messages": [{"event": ["is invalid"], "payload": ["is invalid"]}]},
         ),
     ]
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}) as http:
+    async with httpx.AsyncClient(
+        base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}, timeout=PATIENCE_S
+    ) as http:
         for body, errors in cases:
             response = await http.post("/api/broadcast", json=body)
             assert (response.status_code, response.json()) == (422, {"errors": errors})
@@ -155,7 +160,7 @@ async def test_http_batch_is_refused_whole_with_an_error_per_message(stack: Stac
 
 async def test_http_needs_a_token_that_verifies(stack: Stack) -> None:
     body = {"messages": [{"topic": "room", "event": "e", "payload": {}}]}
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", timeout=PATIENCE_S) as http:
         for headers in ({}, {"apikey": "nonsense"}, {"authorization": f"Bearer {stack.token(life_s=-5)}"}):
             response = await http.post("/api/broadcast", json=body, headers=headers)
             assert (response.status_code, response.json()) == (401, {"message": "Unauthorized"})
@@ -165,7 +170,9 @@ async def test_http_single_message_in_both_forms(stack: Stack) -> None:
     new, old = await stack.connect(), await stack.connect(vsn=None)
     for socket in (new, old):
         await socket.join("room:1")
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}) as http:
+    async with httpx.AsyncClient(
+        base_url=f"{stack.url}/realtime/v1", headers={"apikey": stack.anon_key}, timeout=PATIENCE_S
+    ) as http:
         path = "/api/broadcast/room%3A1/events/my%20event"
         response = await http.post(path, json={"a": 1})
         assert (response.status_code, response.content) == (202, b"")
@@ -194,7 +201,7 @@ async def test_message_sent_from_sql_arrives_with_its_id(stack: Stack) -> None:
     new, old = await stack.connect(), await stack.connect(vsn=None)
     for socket in (new, old):
         await socket.join("room", broadcast={"replication_ready": True})
-        system = await socket.event("system", timeout_s=10.0)
+        system = await socket.event("system")
         assert system.payload == {
             "extension": "system",
             "status": "ok",

@@ -47,7 +47,7 @@ async def test_a_change_that_is_refused_for_good_is_dropped_alone_and_told(monke
         pipeline.offer(item, "e")
     pipeline.between(done.set)
     pipeline.start()
-    await asyncio.wait_for(done.wait(), 20)
+    await asyncio.wait_for(done.wait(), 60)
     await pipeline.stop()
     assert handed_on == [lsn for lsn in lsns if lsn != 50]
     assert dropped == ["told"]

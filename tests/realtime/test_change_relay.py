@@ -87,7 +87,7 @@ async def test_leader_that_ends_is_followed_at_once_and_nothing_is_lost_or_doubl
     await second.sql("select realtime.send('{}', 'hello', 'a', false)")
     await has_ranks(stays, list(range(150)))
     assert second.service.changes.intake.backend_pid is not None
-    await stays.event("broadcast", timeout_s=20)
+    await stays.event("broadcast")
     assert len(stays.events("system")) == 1
 
 
@@ -102,7 +102,7 @@ async def test_leader_that_dies_is_followed_and_nothing_is_lost_or_doubled(start
     for _ in range(2):
         pid = leader(first, second).service.changes.intake.backend_pid
         await second.sql("select pg_terminate_backend($1)", pid)
-        await until(lambda: any(s.service.changes.intake.backend_pid not in (None, pid) for s in (first, second)), 20)  # noqa: B023
+        await until(lambda: any(s.service.changes.intake.backend_pid not in (None, pid) for s in (first, second)))  # noqa: B023
     await writing
     for socket in sockets:
         await has_ranks(socket, list(range(200)))
@@ -118,7 +118,7 @@ async def write_numbers(stack: Stack, count: int, pause_s: float) -> None:
 
 
 async def has_some(socket: Phoenix) -> None:
-    await until(lambda: len(ranks(socket)) > 10, 20)
+    await until(lambda: len(ranks(socket)) > 10)
 
 
 async def test_process_whose_messages_were_lost_asks_for_them(
@@ -159,7 +159,7 @@ async def test_slot_stays_while_another_process_listens(start_node: StartNode) -
     await has_ranks(far, [0, 1, 2])
     assert len(await first.sql(SLOTS)) == 1
     await far.close()
-    await until(lambda: second.service.changes.intake.is_idle, 20)
+    await until(lambda: second.service.changes.intake.is_idle)
 
 
 def described(oid: int = 5) -> AnnouncedRelation:

@@ -21,7 +21,7 @@ async def resume(
 ) -> Received:
     """Join with options; returns the message that tells of the subscription."""
     await socket.join(name, token=token, postgres_changes=[entry], postgres_changes_options=options)
-    return await socket.wait_for(lambda item: item.event == "system" and "Subscribed" in item.payload["message"], 30.0)
+    return await socket.wait_for(lambda item: item.event == "system" and "Subscribed" in item.payload["message"])
 
 
 def ranks(socket: Phoenix) -> list[int]:
@@ -74,7 +74,7 @@ async def test_replay_under_way_meets_live_changes_without_gap_or_double(stack: 
         await resume(socket, "a", BOARD, {"since": begun.payload["position"]})
     await writing
     for socket in sockets:
-        await until(lambda socket=socket: len(ranks(socket)) >= 400, 30.0)  # type: ignore[misc]
+        await until(lambda socket=socket: len(ranks(socket)) >= 400)  # type: ignore[misc]
         assert ranks(socket) == list(range(400))
 
 
@@ -85,18 +85,18 @@ async def test_what_does_not_fit_behind_a_replay_is_replayed_in_another_round(
     watcher = await stack.connect()
     begun = await resume(watcher, "w", BOARD, {"position": True})
     await write(stack, 10)
-    await until(lambda: len(ranks(watcher)) == 10, 20.0)
+    await until(lambda: len(ranks(watcher)) == 10)
     # The replay waits for its client's socket, as long as any queue is too long.
     monkeypatch.setattr(resume_module, "MAX_QUEUED_BYTES", -1)
     socket = await stack.connect()
     coming_back = asyncio.create_task(resume(socket, "a", BOARD, {"since": begun.payload["position"]}))
-    await until(lambda: len(ranks(socket)) == 10, 20.0)
+    await until(lambda: len(ranks(socket)) == 10)
     await stack.sql("insert into board (rank) select generate_series(10, 39)")
-    await until(lambda: len(ranks(watcher)) == 40, 20.0)
+    await until(lambda: len(ranks(watcher)) == 40)
     monkeypatch.undo()
     assert (await coming_back).payload["replayed"] == 40
     await stack.sql("insert into board (rank) values (40)")
-    await until(lambda: len(ranks(socket)) > 40, 20.0)
+    await until(lambda: len(ranks(socket)) > 40)
     assert ranks(socket) == list(range(41))
 
 
@@ -131,7 +131,7 @@ async def test_position_that_is_too_old_is_said_and_the_subscription_goes_on(sta
     await stack.sql("insert into board (rank) select generate_series(11, 20)")
     await until(lambda: len(ranks(watcher)) == 20)
     await socket.join("a", postgres_changes=[BOARD], postgres_changes_options={"since": begun.payload["position"]})
-    error = await socket.event("system", timeout_s=20)
+    error = await socket.event("system")
     assert error.payload["status"] == "error"
     assert error.payload["message"].startswith("PositionTooOld: ")
     told = await socket.event("system")
@@ -146,7 +146,7 @@ async def test_position_that_is_too_old_is_said_and_the_subscription_goes_on(sta
 async def test_position_that_is_none_is_said_and_the_subscription_goes_on(stack: Stack, since: object) -> None:
     socket = await stack.connect()
     await socket.join("a", postgres_changes=[BOARD], postgres_changes_options={"since": since})
-    error = await socket.event("system", timeout_s=20)
+    error = await socket.event("system")
     assert error.payload["message"].startswith("PositionInvalid: ")
     assert (await socket.event("system")).payload["message"] == "Subscribed to PostgreSQL"
 

@@ -20,9 +20,7 @@ async def ranks(socket: Phoenix, last: int) -> list[tuple[str, int]]:
     def of(data: dict[str, Any]) -> tuple[str, int]:
         return data["table"], data["record"]["rank"]
 
-    await socket.wait_for(
-        lambda item: item.event == "postgres_changes" and of(item.payload["data"]) == ("board", last), 30.0
-    )
+    await socket.wait_for(lambda item: item.event == "postgres_changes" and of(item.payload["data"]) == ("board", last))
     return [of(item.payload["data"]) for item in socket.events("postgres_changes")]
 
 

@@ -74,7 +74,7 @@ async def test_a_user_who_is_counted_may_join_more_channels_when_the_project_is_
     full = {"reason": "ConnectionRateLimitReached: Too many connected users"}
     assert (await late.join("a")).payload["response"] == full
     await second.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while stack.service.hub.user_count > 1:
             await asyncio.sleep(0.01)
     assert (await late.join("a")).payload["status"] == "ok"
@@ -181,7 +181,7 @@ async def test_a_channel_that_is_left_while_it_joins_with_a_replay_wants_nothing
     assert (await socket.join("last", private=True, broadcast={"replay": {"since": 1}})).payload["status"] == "ok"
     ref = await socket.send("realtime:last", "phx_leave", {})
     await socket.reply(ref)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while stack.service.changes.listeners:
             await asyncio.sleep(0.01)
 
@@ -227,9 +227,9 @@ async def test_tokens_of_the_key_set_open_sockets_and_join(
     socket = await stack.connect(apikey=by_jwk(jwk))
     assert (await socket.join("a")).payload["status"] == "ok"
     # A secret's token with a kid that nobody knows is the secret's all the same.
-    hs = jwt.encode({"role": "anon", "exp": time.time() + 60.5}, secret, "HS256", headers={"kid": "unknown"})
+    hs = jwt.encode({"role": "anon", "exp": time.time() + 600.5}, secret, "HS256", headers={"kid": "unknown"})
     assert (await socket.join("b", token=hs)).payload["status"] == "ok"
-    assert (await socket.join("c", token=by_jwk(jwk, exp=time.time() + 60.5))).payload["status"] == "ok"
+    assert (await socket.join("c", token=by_jwk(jwk, exp=time.time() + 600.5))).payload["status"] == "ok"
     refused = await socket.join("d", token=by_jwk(stranger))
     advice = "check your JWT secret or JWKS configuration"
     signer = f'Failed to generate JWT signer for key ID (kid) "{stranger["kid"]}", {advice}'
@@ -245,7 +245,7 @@ async def test_refusals_wait_in_order_and_only_so_many() -> None:
     for number in range(1_003):
         refusals.add(None, number, "realtime:a", "{}")
     assert answered == [0, 1, 2]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(answered) < 1_003:
             await asyncio.sleep(0.01)
     assert answered == list(range(1_003))

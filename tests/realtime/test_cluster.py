@@ -11,7 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
+from isobase_platform.config_realtime.cluster import ClusterSettings
+from isobase_services.realtime.cluster import cluster as cluster_module
 from tests.plugins.redis import RedisServer
+from tests.realtime.client import PATIENCE_S
 from tests.realtime.conftest import SCHEMA, Stack, running_stack
 from tests.realtime.test_presence import fields_of, track
 
@@ -20,7 +23,7 @@ QUICK = {"heartbeat_interval_s": 0.2, "dead_after_s": 10.0}
 StartNode = Callable[..., Awaitable[Stack]]
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.01)
@@ -58,6 +61,11 @@ async def start_node(request: pytest.FixtureRequest, database: Settings) -> Asyn
 
 async def silence(node: Stack) -> None:
     """Let a node end without a word, as one that was killed does."""
+    cluster = node.service.cluster
+    assert cluster._pulse is not None
+    cluster._pulse.cancel()
+    # Whoever knows of peers goes on to tell them something, and a bus that was closed may connect again for that.
+    cluster.publish = lambda channel, payload, *, to=None: False  # type: ignore[method-assign]
     await node.platform.bus.close()
 
 
@@ -71,7 +79,7 @@ async def test_broadcast_reaches_the_members_on_every_node_once(start_node: Star
     await sender.send("realtime:room", "broadcast", {"type": "broadcast", "event": "one", "payload": {"ö": 1}})
     await sender.send_binary("realtime:room", "two", b'{"n":2}')
     await sender.send_binary("realtime:room", "raw", b"\x00\xff", encoding=0)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         answer = await client.post(
             f"{there.url}/realtime/v1/api/broadcast",
             json={"messages": [{"topic": "room", "event": "three", "payload": {"n": 3}}]},
@@ -130,19 +138,23 @@ async def test_node_that_starts_later_learns_who_is_there_already(start_node: St
 
 
 async def test_presence_of_a_node_that_stops_leaves_at_once_and_of_one_that_dies_after_its_time(
-    start_node: StartNode,
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, silent = await start_node(dead_after_s=1.5), await start_node(dead_after_s=1.5)
+    here, silent = await start_node(dead_after_s=600.0), await start_node(dead_after_s=600.0)
     watcher, member = await here.connect(), await silent.connect()
     await watcher.join("room", presence={"enabled": True})
     await member.join("room", presence={"key": "ghost"})
     await track(member, {"n": 1})
     assert fields_of((await watcher.event("presence_diff")).payload["joins"]) == {"ghost": [{"n": 1}]}
     await silence(silent)
-    diff = (await watcher.event("presence_diff", timeout_s=15.0)).payload
+    # From here on only: nobody who lives may be given up because the machine stands still.
+    monkeypatch.setattr(here.service.cluster, "_settings", ClusterSettings(heartbeat_interval_s=0.2, dead_after_s=1.0))
+    diff = (await watcher.event("presence_diff")).payload
     assert (diff["joins"], fields_of(diff["leaves"])) == ({}, {"ghost": [{"n": 1}]})
     assert not here.service.cluster.has_peers
-    ending = await start_node(dead_after_s=60.0)
+    monkeypatch.undo()
+    monkeypatch.setattr(cluster_module, "BYE_TIMEOUT_S", PATIENCE_S)
+    ending = await start_node(dead_after_s=600.0)
     leaving = await ending.connect()
     await leaving.join("room", presence={"key": "leaves"})
     await track(leaving, {"n": 2})
@@ -153,13 +165,18 @@ async def test_presence_of_a_node_that_stops_leaves_at_once_and_of_one_that_dies
     await until(lambda: not here.service.cluster.has_peers)
 
 
-async def test_first_join_on_a_new_node_misses_nothing_that_is_sent_after_it(start_node: StartNode) -> None:
+async def test_first_join_on_a_new_node_misses_nothing_that_is_sent_after_it(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A node serves alone when the bus stands still for so long: it would be announced later.
+    monkeypatch.setattr(cluster_module, "START_TIMEOUT_S", PATIENCE_S)
     here = await start_node()
     sender = await here.connect()
     await sender.join("room")
     for number in range(3):
         there = await start_node()
-        # Without waiting for anything else: the node was announced before it served.
+        # The node was announced before it served: nobody has joined on it yet. Each process hears that in its own time.
+        await until(lambda there=there: there.service.cluster.node_id in here.service.cluster.peers)  # type: ignore[misc]
         socket = await there.connect()
         await socket.join("room")
         payload = {"type": "broadcast", "event": "e", "payload": {"n": number}}

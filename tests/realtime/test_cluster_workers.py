@@ -22,8 +22,9 @@ from tests.plugins.stack import ISOBASE, clean_environment
 from tests.realtime.client import Phoenix
 from tests.realtime.test_presence import fields_of, track
 
-START_TIMEOUT_S = 60.0
-CLUSTER = {"ISOBASE_REALTIME__CLUSTER__HEARTBEAT_INTERVAL_S": "0.5", "ISOBASE_REALTIME__CLUSTER__DEAD_AFTER_S": "4"}
+START_TIMEOUT_S = 120.0
+CLUSTER = {"ISOBASE_REALTIME__CLUSTER__HEARTBEAT_INTERVAL_S": "0.5", "ISOBASE_REALTIME__CLUSTER__DEAD_AFTER_S": "10"}
+"""Long enough that a worker which stands still for a while is not given up, as one that was killed must be."""
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def port(database: Settings, project_dir: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        assert process.wait(30) == 0, log_path.read_text()
+        assert process.wait(60) == 0, log_path.read_text()
         assert "Traceback" not in log_path.read_text(), log_path.read_text()
 
 
@@ -67,34 +68,38 @@ async def test_sockets_of_two_workers_are_one_room_and_a_killed_worker_leaves_no
 ) -> None:
     by_worker: dict[int, list[Phoenix]] = {}
     sockets: list[Phoenix] = []
-    # The kernel gives a connection to whichever worker is first: with enough of them each has some.
-    for number in range(100):
-        socket = await Phoenix.connect(port, vsn="2.0.0", apikey=database.anon_token)
-        sockets.append(socket)
-        by_worker.setdefault(server_pid(socket, port), []).append(socket)
-        await socket.join("room", presence={"enabled": True, "key": f"k{number}"})
-        await track(socket, {"n": number})
-        if len(by_worker) == 2 and min(map(len, by_worker.values())) >= 2:
-            break
+    # The kernel gives a connection to whichever worker is first: with enough of them each has some. One may be slow to begin.
+    async with asyncio.timeout(60):
+        while len(by_worker) < 2 or min(map(len, by_worker.values())) < 2:
+            socket = await Phoenix.connect(port, vsn="2.0.0", apikey=database.anon_token)
+            of_worker = by_worker.setdefault(server_pid(socket, port), [])
+            if len(of_worker) > 2:
+                await socket.close()
+                continue
+            of_worker.append(socket)
+            sockets.append(socket)
+            number = len(sockets) - 1
+            await socket.join("room", presence={"enabled": True, "key": f"k{number}"})
+            await track(socket, {"n": number})
     (one, ones), (other, others) = by_worker.items()
     for number, sender in enumerate((ones[0], others[0])):
         payload = {"type": "broadcast", "event": "e", "payload": {"n": number}}
         await sender.send("realtime:room", "broadcast", payload)
         for socket in sockets:
             if socket is not sender:
-                got = await socket.event("broadcast", timeout_s=20.0)
+                got = await socket.event("broadcast")
                 assert got.payload["payload"] == {"n": number}
     os.kill(one, signal.SIGKILL)
     for socket in ones:
         with suppress(websockets.ConnectionClosed):
-            await socket.closed(20.0)
+            await socket.closed()
     gone = {f"k{sockets.index(socket)}" for socket in ones}
     left: set[str] = set()
     while left != gone:
-        left |= set((await others[0].event("presence_diff", timeout_s=20.0)).payload["leaves"])
+        left |= set((await others[0].event("presence_diff")).payload["leaves"])
         assert left <= gone
     # Its successor knows who is there, and joins the others.
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(60):
         while True:
             late = await Phoenix.connect(port, vsn="2.0.0", apikey=database.anon_token)
             sockets.append(late)
@@ -104,7 +109,7 @@ async def test_sockets_of_two_workers_are_one_room_and_a_killed_worker_leaves_no
     state = fields_of((await late.event("presence_state")).payload)
     expected = {f"k{sockets.index(socket)}" for socket in others}
     while not expected <= set(state):
-        state |= (await late.event("presence_diff", timeout_s=20.0)).payload["joins"]
+        state |= (await late.event("presence_diff")).payload["joins"]
     assert set(state) == expected
     for socket in sockets:
         with suppress(websockets.ConnectionClosed):

@@ -165,7 +165,7 @@ async def test_whatever_is_sent_every_socket_lives_and_nobody_else_notices(
                     await asyncio.sleep(0)
         for number, socket in enumerate((*sockets, watcher, sender)):
             ref = await socket.send("phoenix", "heartbeat", {}, ref=f"alive {number}")
-            assert (await socket.reply(ref, 30.0)).payload["status"] == "ok"
+            assert (await socket.reply(ref)).payload["status"] == "ok"
         hi = {"type": "broadcast", "event": "still here", "payload": {}}
         await sender.send(f"realtime:watched-{seed}", "broadcast", hi)
         assert (await watcher.event("broadcast")).payload == hi
@@ -182,10 +182,10 @@ async def test_frames_just_below_the_limit_are_read_and_answered(shared_stack: S
     await socket.join("large", broadcast={"ack": True})
     large = {"type": "broadcast", "event": "e", "payload": {"x": "x" * 4_900_000}}
     ref = await socket.send("realtime:large", "broadcast", large)
-    assert (await socket.reply(ref, 20.0)).payload["response"] == {"reason": "payload_size_exceeded"}
+    assert (await socket.reply(ref)).payload["response"] == {"reason": "payload_size_exceeded"}
     await socket.send_raw("[" + "0," * 2_000_000 + "0]")
     await socket.send_raw(json.dumps([None, "9", "phoenix", "heartbeat", {"x": "\ud800" * 100_000}]))
-    assert (await socket.reply("9", 20.0)).payload["status"] == "ok"
+    assert (await socket.reply("9")).payload["status"] == "ok"
 
 
 async def test_nesting_that_can_be_read_but_not_written_is_dropped(shared_stack: Stack) -> None:
@@ -198,7 +198,7 @@ async def test_nesting_that_can_be_read_but_not_written_is_dropped(shared_stack:
             body = f'{{"config":{{"postgres_changes":[{{"x":{text}}}]}}}}' if event == "phx_join" else f'{{"a":{text}}}'
             await socket.send_raw(f'["1","2","{topic}","{event}",{body}]')
     ref = await socket.send("realtime:deep", "broadcast", {"type": "broadcast", "event": "e", "payload": {}})
-    assert (await socket.reply(ref, 20.0)).payload["status"] == "ok"
+    assert (await socket.reply(ref)).payload["status"] == "ok"
 
 
 async def test_a_leave_storm_and_thousands_of_topics_leave_nothing_behind(shared_stack: Stack) -> None:
@@ -209,17 +209,17 @@ async def test_a_leave_storm_and_thousands_of_topics_leave_nothing_behind(shared
         if number % 3:
             await socket.send(f"realtime:many-{number}", "phx_leave", {})
     ref = await socket.send("phoenix", "heartbeat", {})
-    await socket.reply(ref, 30.0)
+    await socket.reply(ref)
     (connection,) = [item for item in shared_stack.service.hub.connections if "realtime:many-0" in item.channels]
     assert len(connection.channels) == 100
     # Every join is answered, also the thousands that are refused.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len([item for item in socket.events("phx_reply") if "many-" in item.topic]) < 5_000:
             await asyncio.sleep(0.05)
     full = {"reason": "ChannelRateLimitReached: Too many channels"}
     assert len([item for item in socket.events("phx_reply") if item.payload["response"] == full]) > 800
     await socket.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(shared_stack.service.hub.topics) > before:
             await asyncio.sleep(0.02)
 

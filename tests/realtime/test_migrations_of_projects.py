@@ -57,7 +57,7 @@ async def reader(stack: Stack, topic: str) -> Phoenix:
     socket = await stack.connect()
     reply = await socket.join(topic, token=stack.token(ALICE), private=True, broadcast={"replication_ready": True})
     assert reply.payload["status"] == "ok", reply
-    await socket.event("system", timeout_s=20.0)
+    await socket.event("system")
     return socket
 
 
@@ -77,7 +77,7 @@ async def test_policies_and_triggers_of_a_project_broadcast_its_changes(stack: S
         ("UPDATE", changed, new),
         ("DELETE", None, changed),
     ):
-        payload = (await socket.event("broadcast", timeout_s=20.0)).payload
+        payload = (await socket.event("broadcast")).payload
         identifier = payload["meta"]["id"]
         assert payload == {
             "type": "broadcast",
@@ -132,13 +132,13 @@ async def test_publication_that_a_migration_makes_anew_is_streamed_on(stack: Sta
     socket = await stack.connect()
     await socket.subscribe("a", {"event": "*", "schema": "public", "table": "board"})
     await stack.sql("insert into public.board (body) values ('before')")
-    assert (await socket.event("postgres_changes", timeout_s=20.0)).payload["data"]["record"]["body"] == "before"
+    assert (await socket.event("postgres_changes")).payload["data"]["record"]["body"] == "before"
     async with as_postgres(stack) as migration:
         for statement in REMAKE_PUBLICATION.strip().split(";\n"):
             await migration.execute(statement)
     await stack.sql("insert into public.notes (owner, body) values ($1, 'unpublished')", BOB)
     await stack.sql("insert into public.board (body) values ('after')")
-    got = await socket.event("postgres_changes", timeout_s=30.0)
+    got = await socket.event("postgres_changes")
     assert got.payload["data"]["record"]["body"] == "after"
 
 

@@ -227,9 +227,7 @@ class Play:
                 sockets.append(socket)
             mark = await self._play(case, expected)
             for listener, socket, seen in zip(case.listeners, sockets, expected, strict=True):
-                await socket.wait_for(
-                    lambda item: item.event == "postgres_changes" and _is_mark(item.payload, mark), 60.0
-                )
+                await socket.wait_for(lambda item: item.event == "postgres_changes" and _is_mark(item.payload, mark))
                 got = [_told(item.payload["data"]) for item in socket.events("postgres_changes")]
                 assert [told for told in got if told is not None] == seen, listener
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.realtime.client import PATIENCE_S
 from tests.realtime.conftest import Stack
 from tests.realtime.scenarios import HI, TOPIC, Step, Up, fan_out, join, joined, play, reply, up
 
@@ -37,7 +38,7 @@ async def test_name_too_long_for_a_binary_frame_travels_as_text(shared_stack: St
     await new.join(name)
     await sender.join("short")
     await new.join("short")
-    async with httpx.AsyncClient(base_url=f"{shared_stack.url}/realtime/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{shared_stack.url}/realtime/v1", timeout=PATIENCE_S) as http:
         for topic, event in ((name, "e"), ("short", "e" * 300)):
             url = f"/api/broadcast/{topic}/events/{event}"
             assert (await http.post(url, json={}, headers={"apikey": shared_stack.anon_key})).status_code == 202

@@ -46,7 +46,7 @@ def expired(stack: Stack) -> Sequence[Step]:
     """Seconds are counted from the token's end."""
     old = stack.token("x", life_s=-100)
     exp = int(time.time()) - 100
-    texts = [f"InvalidJWTToken: Token has expired {int(time.time()) - exp + late} seconds ago" for late in range(3)]
+    texts = [f"InvalidJWTToken: Token has expired {int(time.time()) - exp + late} seconds ago" for late in range(120)]
 
     class OneOf(str):
         __slots__ = ()

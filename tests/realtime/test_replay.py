@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from isobase_services.realtime.core.replay import ReplayRefused, plan_replay
-from tests.realtime.client import Phoenix, Received
+from tests.realtime.client import PATIENCE_S, Phoenix, Received
 from tests.realtime.conftest import ALICE, CLAIMS_DECIDE, Stack
 
 HOUR_MS = 3_600_000
@@ -52,7 +52,7 @@ async def witness_of(stack: Stack, topic: str) -> Phoenix:
     witness = await stack.connect()
     token = stack.token(ALICE, reads="broadcast")
     await witness.join(topic, token=token, private=True, broadcast={"replication_ready": True})
-    await witness.event("system", timeout_s=20.0)
+    await witness.event("system")
     return witness
 
 
@@ -106,14 +106,14 @@ async def test_live_copy_of_a_replayed_message_is_not_sent_again_to_that_channel
     stack, topic = shared_stack, "room-live"
     witness, socket = await witness_of(stack, topic), await stack.connect()
     await stack.sql("select realtime.send('{\"n\": 1}'::jsonb, 'one', $1)", topic)
-    got = await witness.event("broadcast", timeout_s=20.0)
+    got = await witness.event("broadcast")
     await join(socket, stack, topic, {"since": ago_ms()})
     replayed = await socket.event("broadcast")
     assert replayed.payload["meta"] == {"id": got.payload["meta"]["id"], "replayed": True}
     # A copy by HTTP with the id of a stored message is a copy too.
     copy = {"topic": topic, "event": "copy", "payload": {}, "private": True, "id": got.payload["meta"]["id"]}
     other = {**copy, "event": "other", "id": "x"}
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", timeout=PATIENCE_S) as http:
         headers = {"apikey": stack.settings.service_role_token}
         response = await http.post("/api/broadcast", json={"messages": [copy, other]}, headers=headers)
         assert response.status_code == 202
@@ -149,9 +149,7 @@ async def test_no_message_is_lost_or_doubled_between_replay_and_live(shared_stac
     is_over.set()
     count = await sending
     for socket in (witness, *sockets):
-        await socket.wait_for(
-            lambda item: item.event == "broadcast" and item.payload["payload"]["n"] == count - 1, 20.0
-        )
+        await socket.wait_for(lambda item: item.event == "broadcast" and item.payload["payload"]["n"] == count - 1)
         assert [item.payload["payload"]["n"] for item in socket.events("broadcast")] == list(range(count))
 
 
@@ -163,7 +161,7 @@ async def test_message_sent_right_after_the_first_join_with_a_replay_arrives(sta
     socket = await stack.connect()
     assert (await join(socket, stack, "room-first", {"since": ago_ms()})).payload["status"] == "ok"
     await stack.sql("select realtime.send('{\"n\": 1}'::jsonb, 'after', 'room-first')")
-    await socket.wait_for(lambda item: item.event == "broadcast" and item.payload["event"] == "after", 20.0)
+    await socket.wait_for(lambda item: item.event == "broadcast" and item.payload["event"] == "after")
     assert [item.payload["event"] for item in socket.events("broadcast")] == ["before", "after"]
     # The same server, with a table that cannot be read.
     await stack.sql("alter table realtime.messages rename column event to gone")

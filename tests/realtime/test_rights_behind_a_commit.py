@@ -30,7 +30,7 @@ async def test_policies_are_asked_once_the_transaction_that_the_log_told_of_is_s
             await asyncio.sleep(0.3)
             assert not waiting.done()
             connection.commit()
-            await asyncio.wait_for(waiting, 30)
-        await asyncio.wait_for(policies.wait_for(message_id), 30)
+            await asyncio.wait_for(waiting, 60)
+        await asyncio.wait_for(policies.wait_for(message_id), 60)
     finally:
         await door.close()

@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from isobase_services.realtime.edge.handshake import socket_facts
-from tests.realtime.client import Phoenix
+from tests.realtime.client import PATIENCE_S, Phoenix
 from tests.realtime.conftest import ALICE, Stack, StackFactory, WallClock
 
 
@@ -64,7 +64,7 @@ async def test_service_answers_at_its_own_path_when_it_runs_alone(stack: Stack) 
 
 
 async def test_plain_requests_get_upstreams_answers(stack: Stack) -> None:
-    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1") as http:
+    async with httpx.AsyncClient(base_url=f"{stack.url}/realtime/v1", timeout=PATIENCE_S) as http:
         assert (await http.get("/websocket")).json() == {"error": "API key is missing"}
         assert (await http.get("/websocket", params={"apikey": stack.anon_key})).status_code == 400
         for method, path in (("GET", "/nothing"), ("GET", "/api/broadcast"), ("POST", "/websocket"), ("PUT", "/")):
@@ -284,13 +284,13 @@ async def test_slow_reader_is_cut_off_and_delays_nobody(start_stack: StackFactor
         sent_s = time.perf_counter()
         await sender.send("realtime:a", "broadcast", payload)
         await reader.event("broadcast")
-        assert time.perf_counter() - sent_s < 10.0
+        assert time.perf_counter() - sent_s < 30.0
         if len(stack.service.hub.connections) == 2:
             break
     got = [item.payload["payload"]["n"] for item in reader.events("broadcast")]
     assert got == list(range(len(got)))
     with pytest.raises(websockets.ConnectionClosed) as closed:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 await slow.recv()
     assert closed.value.rcvd is None or closed.value.rcvd.code == 1013

@@ -21,7 +21,7 @@ from tests.plugins.stack import ISOBASE, clean_environment
 from tests.realtime.client import Phoenix
 from tests.realtime.test_presence import fields_of, track
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 TOPIC = "realtime:room"
 
 
@@ -63,7 +63,7 @@ class NodeProcess:
         """SIGKILL."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(60)
 
     def pause(self, *, is_paused: bool) -> None:
         """Let it stand still, as a machine that is suspended does, or go on."""

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from tests.realtime.client import PATIENCE_S
+
 Frame: TypeAlias = dict[str, Any]
 
 
@@ -35,6 +37,7 @@ class Simple:
             max_size=None,
             ping_interval=None,
             additional_headers=headers or {},
+            open_timeout=PATIENCE_S,
         )
         return cls(connection)
 
@@ -51,7 +54,7 @@ class Simple:
     async def send_raw(self, frame: str | bytes) -> None:
         await self.connection.send(frame)
 
-    async def ask(self, action: str, timeout_s: float = 20.0, **members: Any) -> Frame:
+    async def ask(self, action: str, timeout_s: float = PATIENCE_S, **members: Any) -> Frame:
         """Send an action and return its answer, an error too."""
         request_id = f"q{next(self._ids)}"
         await self.send_raw(json.dumps({"action": action, "requestId": request_id, **members}))
@@ -72,13 +75,13 @@ class Simple:
         assert isinstance(code, str)
         return code
 
-    async def wait_for(self, matches: Callable[[Frame], bool], timeout_s: float = 20.0) -> Frame:
+    async def wait_for(self, matches: Callable[[Frame], bool], timeout_s: float = PATIENCE_S) -> Frame:
         """The first frame since the last hit of ``wait_for`` that matches; frames before it are passed over."""
         frame = await self._first(matches, timeout_s, start=self._seen)
         self._seen = next(number for number, item in enumerate(self.received) if item is frame) + 1
         return frame
 
-    async def event(self, action: str, timeout_s: float = 20.0, **members: Any) -> Frame:
+    async def event(self, action: str, timeout_s: float = PATIENCE_S, **members: Any) -> Frame:
         """The next frame that is no answer, with this action and these members."""
         return await self.wait_for(
             lambda frame: (
@@ -104,7 +107,7 @@ class Simple:
         """All frames so far with this action that are no answers."""
         return [frame for frame in self.received if frame["action"] == action and "requestId" not in frame]
 
-    async def closed(self, timeout_s: float = 20.0) -> int | None:
+    async def closed(self, timeout_s: float = PATIENCE_S) -> int | None:
         """Wait for the server to close; returns its close code."""
         await asyncio.wait_for(self.connection.wait_closed(), timeout_s)
         await asyncio.gather(self._reader)

@@ -48,7 +48,7 @@ async def test_every_conversation_of_the_guide_takes_place(stack: Stack) -> None
             continue
         socket = sockets[who]
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not any(fits(frame, real) for real in socket.received):
                     await asyncio.sleep(0.01)
         except TimeoutError:

@@ -11,6 +11,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from isobase_services.realtime.simple.actions import ACTIONS
+from tests.realtime.client import PATIENCE_S
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.simple.conftest import Connect
 
@@ -28,7 +29,7 @@ class Http:
         self, method: str, path: str, body: object = None, *, raw: bytes | None = None
     ) -> tuple[int, Any]:
         content = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        async with httpx.AsyncClient(headers=self._headers) as http:
+        async with httpx.AsyncClient(headers=self._headers, timeout=PATIENCE_S) as http:
             answer = await http.request(method, self._base + path, content=content)
         return answer.status_code, answer.json() if answer.content else None
 

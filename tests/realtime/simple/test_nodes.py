@@ -14,7 +14,7 @@ __all__ = ["start_node"]
 
 async def test_a_room_is_one_room_on_all_nodes(start_node: StartNode) -> None:
     here, there = await start_node(), await start_node()
-    await until(lambda: here.service.cluster.has_peers and there.service.cluster.has_peers, 20)
+    await until(lambda: here.service.cluster.has_peers and there.service.cluster.has_peers)
     alice = await Simple.open(here.port, query=f"?token={here.token(ALICE)}")
     bob = await Simple.open(there.port, query=f"?token={here.token(BOB)}")
     await alice.do("createRoom", roomId="plans", members=[BOB])
@@ -37,6 +37,6 @@ async def test_a_room_is_one_room_on_all_nodes(start_node: StartNode) -> None:
     await alice.event("message", message="without bob")
     assert bob.events("message")[-1]["seq"] == 20
     # Before the message or behind it: the other node ends bob's membership while this one stores.
-    await until(lambda: any(BOB in json.dumps(frame.get("left", "")) for frame in alice.received), 20)
+    await until(lambda: any(BOB in json.dumps(frame.get("left", "")) for frame in alice.received))
     for socket in (alice, bob):
         await socket.close()

@@ -14,7 +14,7 @@ from isobase_services.realtime.simple.frames import PING
 from tests.realtime.conftest import ALICE, Stack
 from tests.realtime.simple.conftest import Connect
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 PUBLICATIONS = ("supabase_realtime", "supabase_realtime_messages_publication")
 
 Kind = TypeVar("Kind", bound=RoomEvent)

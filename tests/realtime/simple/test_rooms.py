@@ -14,12 +14,21 @@ async def test_typing_is_told_to_the_others_and_ends_by_itself(start_stack: Stac
     alice, bob = [await Simple.open(stack.port, query=f"?token={stack.token(user)}") for user in (ALICE, BOB)]
     for socket in (alice, bob):
         await socket.do("joinRoom", roomId="general")
-    for _ in range(5):
-        await alice.do("typing", roomId="general")
+    await alice.do("typing", roomId="general")
     begun = await bob.event("typing")
     assert begun == {"action": "typing", "roomId": "general", "user": ALICE, "typing": True, "expiresInMs": 400}
     assert (await bob.event("typing"))["typing"] is False
-    await alice.do("typing", roomId="general")
+    for socket in (alice, bob):
+        await socket.close()
+
+
+async def test_typing_is_told_once_until_a_message_or_the_end_of_the_socket(start_stack: StackFactory) -> None:
+    stack = await start_stack(rooms={"typing_ttl_s": 600})
+    alice, bob = [await Simple.open(stack.port, query=f"?token={stack.token(user)}") for user in (ALICE, BOB)]
+    for socket in (alice, bob):
+        await socket.do("joinRoom", roomId="general")
+    for _ in range(5):
+        await alice.do("typing", roomId="general")
     assert (await bob.event("typing"))["typing"] is True
     await alice.do("sendMessage", roomId="general", message="done")
     assert (await bob.event("typing"))["typing"] is False

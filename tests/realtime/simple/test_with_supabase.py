@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
-from tests.realtime.client import Phoenix
+from tests.realtime.client import PATIENCE_S, Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.simple.conftest import Connect
 from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN, until
@@ -89,7 +89,7 @@ async def test_no_policy_of_the_project_opens_a_room_to_a_stranger(connect: Conn
     assert reply.payload["status"] == "error"
     assert (await bob.join("room:other", token=stack.token(BOB), private=True)).payload["status"] == "ok"
     for topic, event in (("room:plans", "message"), ("room:plans", "wave")):
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             answer = await http.post(
                 f"{stack.url}/realtime/v1/api/broadcast/{topic}/events/{event}?private=true",
                 json={"message": "let me in"},
@@ -106,10 +106,10 @@ async def test_a_room_that_begins_to_exist_closes_the_channel_that_had_its_name(
         ROOM, "broadcast", {"type": "broadcast", "event": "message", "payload": {"message": "old ways"}}
     )
     assert ref
-    assert await stack.service.changes.wait_until_live(20)
+    assert await stack.service.changes.wait_until_live(60)
     alice, service = await connect(ALICE), await connect(None, role="service_role")
     await service.do("createRoom", roomId="plans", members=[ALICE])
-    await bob.event("phx_close", ROOM, 20)
+    await bob.event("phx_close", ROOM)
     await alice.do("sendMessage", roomId="plans", message="ours")
     assert [item for item in bob.events("broadcast") if item.payload["event"] == "message"] == []
 
@@ -119,7 +119,7 @@ async def test_a_member_sends_over_http_and_realtime_js_keeps_its_answer(connect
     await alice.do("createRoom", roomId="plans", members=[BOB])
     await alice.do("joinRoom", roomId="plans")
     headers = {"authorization": f"Bearer {stack.token(BOB)}"}
-    async with httpx.AsyncClient(headers=headers) as http:
+    async with httpx.AsyncClient(headers=headers, timeout=PATIENCE_S) as http:
         batch = {"messages": [{"topic": "room:plans", "event": "message", "payload": {"message": 1}, "private": True}]}
         assert (await http.post(f"{stack.url}/realtime/v1/api/broadcast", json=batch)).status_code == 202
         single = f"{stack.url}/realtime/v1/api/broadcast/room%3Aplans/events/message?private=true"
@@ -133,7 +133,7 @@ async def test_realtime_py_is_in_the_room(connect: Connect, stack: Stack) -> Non
     alice = await connect(ALICE)
     await alice.do("createRoom", roomId="plans", members=[BOB])
     await alice.do("joinRoom", roomId="plans")
-    client = AsyncRealtimeClient(f"{stack.url}/realtime/v1", stack.anon_key, hb_interval=15)
+    client = AsyncRealtimeClient(f"{stack.url}/realtime/v1", stack.anon_key, hb_interval=15, timeout=60)
     await client.set_auth(stack.token(BOB))
     heard: list[Any] = []
     states: list[RealtimeSubscribeStates] = []
@@ -141,11 +141,11 @@ async def test_realtime_py_is_in_the_room(connect: Connect, stack: Stack) -> Non
     channel.on_broadcast("message", heard.append)
     try:
         await channel.subscribe(lambda state, _error: states.append(state))
-        await until(lambda: RealtimeSubscribeStates.SUBSCRIBED in states, 20)
+        await until(lambda: RealtimeSubscribeStates.SUBSCRIBED in states)
         await channel.send_broadcast("message", {"message": "from python"})
         assert (await alice.event("message"))["sender"] == BOB
         await alice.do("sendMessage", roomId="plans", message="welcome")
-        await until(lambda: len(heard) == 2, 20)
+        await until(lambda: len(heard) == 2)
         assert [item["payload"]["message"] for item in heard] == ["from python", "welcome"]
     finally:
         await client.close()
@@ -175,7 +175,7 @@ async def test_supabase_js_talks_in_the_room(connect: Connect, stack: Stack) -> 
     assert process.stderr is not None
     steps: list[str] = []
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(110):
             while line := (await process.stdout.readline()).decode().strip():
                 if line == "say":
                     await alice.do("sendMessage", roomId="plans", message="hello from JSON")
