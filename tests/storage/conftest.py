@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
+PATIENCE_S = 60.0
+"""How long anything is waited for: it costs nothing where it comes, and a machine may stand still for seconds at any line."""
 
 
 @dataclass(slots=True)
@@ -135,7 +137,7 @@ async def running(settings: Settings) -> AsyncIterator[Stack]:
         edge = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
         async with listening(edge) as port:
             url = f"http://127.0.0.1:{port}"
-            async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as http:
                 assert settings.database.url is not None
                 yield Stack(
                     url=url,
@@ -147,6 +149,13 @@ async def running(settings: Settings) -> AsyncIterator[Stack]:
                     s3=S3Server.of(bucket) if settings.storage.backend == "s3" else None,
                 )
         await service.drain(5)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what must come."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -169,8 +178,12 @@ async def listening(app: Any) -> AsyncIterator[int]:
 
 
 def with_storage(settings: Settings, **changes: object) -> Settings:
-    """The settings with other storage settings."""
-    storage = StorageSettings.model_validate({**settings.storage.model_dump(), **changes})
+    """The settings with other storage settings. An image has time, however slow the machine is, where none is said."""
+    values = {**settings.storage.model_dump(), **changes}
+    given = changes.get("images")
+    if given is None or isinstance(given, dict):
+        values["images"] = {**values["images"], "timeout_s": PATIENCE_S, **(given or {})}
+    storage = StorageSettings.model_validate(values)
     return settings.model_copy(update={"storage": storage})
 
 

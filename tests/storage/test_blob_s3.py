@@ -216,7 +216,7 @@ async def test_presigned_requests_store_and_read_without_the_server(store: S3Blo
     put = await store.presign_put(blob, BlobFacts("image/png", "max-age=60"), len(data), 60)
     assert put is not None
     assert "X-Amz-Signature" not in repr(put)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         answer = await http.request(put.method, put.url, headers=dict(put.headers), content=data)
         assert answer.status_code == 200, answer.text
         if not s3.is_moto:  # moto checks no signatures

@@ -45,7 +45,7 @@ async def test_documents_are_sandboxed_by_whatever_url_they_are_opened(owned: St
         answer = await owned.put(f"shared/{ALICE}/{name}", SCRIPT, owned.user(ALICE), **{"content-type": content_type})
         assert answer.status_code == 200, answer.text
     path = f"/storage/v1/object/sign/shared/{ALICE}/a.svg"
-    signed = await owned.http.post(path, json={"expiresIn": 60}, headers=owned.user(ALICE))
+    signed = await owned.http.post(path, json={"expiresIn": 600}, headers=owned.user(ALICE))
     urls = [f"/storage/v1/object/public/shared/{ALICE}/{name}" for name in ("a.svg", "c")]
     for url in (*urls, f"/storage/v1{signed.json()['signedURL']}"):
         for headers in ({}, {"range": "bytes=0-9"}):

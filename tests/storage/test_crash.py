@@ -17,7 +17,7 @@ import pytest
 
 from isobase_platform.config import Settings
 from tests.plugins.s3 import S3Server
-from tests.storage.conftest import running
+from tests.storage.conftest import running, until
 
 O = "/storage/v1/object"  # noqa: E741
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ async def server(
 async def address(process: asyncio.subprocess.Process) -> str:
     """Wait until the process serves, and say where."""
     assert process.stdout is not None
-    return f"http://127.0.0.1:{int(await asyncio.wait_for(process.stdout.readline(), 30))}"
+    return f"http://127.0.0.1:{int(await asyncio.wait_for(process.stdout.readline(), 60))}"
 
 
 async def start(settings: Settings, port: int = 0, **given: object) -> asyncio.subprocess.Process:
@@ -87,7 +87,7 @@ async def test_a_server_killed_between_bytes_and_row_leaves_no_visible_object(da
     assert database.database.url is not None
     dsn = database.database.url.get_secret_value()
     headers = {"authorization": f"Bearer {database.service_role_token}"}
-    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
         await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
         assert (await http.post(f"{O}/b/kept", content=b"kept", headers=headers)).status_code == 200
 
@@ -128,7 +128,7 @@ async def test_every_acknowledged_upload_survives_a_kill(database: Settings) -> 
     headers = {"authorization": f"Bearer {database.service_role_token}"}
     acknowledged: dict[str, bytes] = {}
     numbers: dict[str, int] = {}
-    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
         await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
 
         async def write(worker: int) -> None:
@@ -156,6 +156,7 @@ async def test_every_acknowledged_upload_survives_a_kill(database: Settings) -> 
 async def test_draining_lets_an_upload_end_before_the_store_is_closed(database: Settings) -> None:
     async with running(database) as stack:
         await stack.bucket("b", public=True)
+        await stack.service._in_flight.wait(60)
         is_draining = asyncio.Event()
 
         async def body() -> AsyncIterator[bytes]:
@@ -165,10 +166,8 @@ async def test_draining_lets_an_upload_end_before_the_store_is_closed(database: 
             yield b"second"
 
         upload = asyncio.create_task(stack.http.post(f"{O}/b/slow", content=body(), headers=stack.admin))
-        while not stack.sql("select 1 from pg_stat_activity where application_name like 'isobase authenticator%'"):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        draining = asyncio.create_task(stack.service.drain(5))
+        await until(lambda: stack.service._in_flight._count)
+        draining = asyncio.create_task(stack.service.drain(600))
         await asyncio.sleep(0.05)
         assert not draining.done()
         is_draining.set()

@@ -82,7 +82,7 @@ async def test_a_process_that_dies_at_any_step_leaves_every_object_old_or_new(da
                 assert (await stack.put(f"b/{operation}", OLD, stack.admin)).status_code == 200
                 armed.touch()
                 process.stdin.write(f"{step}\n".encode())
-                async with httpx.AsyncClient(base_url=await address(process), timeout=30) as http:
+                async with httpx.AsyncClient(base_url=await address(process), timeout=60) as http:
                     with pytest.raises(httpx.TransportError):
                         await act(http, operation, stack.admin)
                 await check(stack, operation, step)
@@ -120,7 +120,7 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_changes_nothing(on_disk
 
     async with (
         server(on_disk, max_file_bytes=500_000) as (_, url),
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
     ):
         await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
         assert (await http.post(f"{O}/b/kept", content=OLD, headers=headers)).status_code == 200

@@ -425,7 +425,7 @@ async def test_a_server_killed_while_it_completes_an_upload_leaves_it_to_be_comp
         assert (await send(stack, begun)).status_code == 200
     objects = database.storage_root / "objects"
     path = f"/storage/uploads/{begun['upload_id']}/complete"
-    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
         with contextlib.closing(psycopg2.connect(dsn)) as lock, lock.cursor() as cursor:
             cursor.execute("lock table storage.objects in share row exclusive mode")
             completing = asyncio.create_task(http.post(path, headers=alice))
@@ -448,7 +448,7 @@ async def test_urls_that_are_given_out_need_no_api_key_where_keys_are_required(s
     edge = Edge(
         storage.service.mounts, keys=storage.platform.api_keys, metrics=storage.platform.metrics, require_api_key=True
     )
-    async with listening(edge) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with listening(edge) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         storage.url, storage.http = f"http://127.0.0.1:{port}", http
         for kind in ("profile-picture", "story-media"):
             file = await upload(storage, kind=kind)

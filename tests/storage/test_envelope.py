@@ -157,11 +157,15 @@ async def test_an_unexpected_error_tells_nothing(storage: Stack, monkeypatch: py
     assert refusal(answer) == (500, "500", "Internal", "Internal Server Error")
 
 
-async def test_a_database_without_a_free_connection_is_544_and_one_that_is_full_is_429(database: Settings) -> None:
-    group = database.database.model_copy(update={"pool_max_size": 1, "acquire_timeout_s": 0.2})
+async def test_a_database_without_a_free_connection_is_544_and_one_that_is_full_is_429(
+    database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = database.database.model_copy(update={"pool_max_size": 1})
     async with running(database.model_copy(update={"database": group})) as stack:
         async with stack.platform.door.transaction(Caller.service()):
-            answer = await stack.http.get(f"{V1}/bucket", headers=stack.admin)
+            with monkeypatch.context() as impatient:
+                impatient.setattr(stack.platform.door._pool, "_acquire_timeout_s", 0.2)
+                answer = await stack.http.get(f"{V1}/bucket", headers=stack.admin)
         assert refusal(answer) == (544, "544", "DatabaseTimeout", "The connection to the database timed out")
         ((name,),) = stack.sql("select current_database()")
         stack.sql(f'alter database "{name}" connection limit 0')

@@ -113,11 +113,14 @@ async def test_a_fault_of_the_server_tells_nothing(storage: Stack, monkeypatch: 
     }
 
 
-async def test_a_database_without_a_free_connection_is_a_timeout(database: Settings) -> None:
-    group = database.database.model_copy(update={"pool_max_size": 1, "acquire_timeout_s": 0.1})
+async def test_a_database_without_a_free_connection_is_a_timeout(
+    database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = database.database.model_copy(update={"pool_max_size": 1})
     message = "The connection to the database timed out"
     async with running(database.model_copy(update={"database": group})) as stack:
         async with stack.platform.door.transaction(Caller.service()):
+            monkeypatch.setattr(stack.platform.door._pool, "_acquire_timeout_s", 0.1)
             assert await outcomes(stack) == {
                 "rest": (544, "DatabaseTimeout", message),
                 "s3": (544, "DatabaseTimeout", message),

@@ -178,7 +178,7 @@ async def test_one_pixel_is_an_image(pictures: Stack) -> None:
 
 
 async def test_a_signed_url_keeps_its_transform_and_takes_none_of_the_query(pictures: Stack) -> None:
-    body = {"expiresIn": 60, "transform": {"width": 50, "height": 40, "resize": "contain", "format": "webp"}}
+    body = {"expiresIn": 600, "transform": {"width": 50, "height": 40, "resize": "contain", "format": "webp"}}
     answer = await pictures.http.post(f"{V1}/object/sign/pictures/a.jpg", json=body, headers=pictures.admin)
     url = answer.json()["signedURL"]
     assert url.startswith("/render/image/sign/pictures/a.jpg?token=")
@@ -198,13 +198,13 @@ async def test_a_signed_url_keeps_its_transform_and_takes_none_of_the_query(pict
 
 async def test_a_signed_url_of_nothing_to_transform_is_the_objects(pictures: Stack) -> None:
     for wish in ({}, {"format": "origin"}, {"width": 0}, {"resize": "fill"}):
-        body = {"expiresIn": 60, "transform": wish}
+        body = {"expiresIn": 600, "transform": wish}
         answer = await pictures.http.post(f"{V1}/object/sign/pictures/a.jpg", json=body, headers=pictures.admin)
         assert answer.json()["signedURL"].startswith("/object/sign/"), wish
 
 
 async def test_a_signed_origin_is_the_origin_whatever_the_client_accepts(pictures: Stack) -> None:
-    body = {"expiresIn": 60, "transform": {"width": 50, "format": "origin"}}
+    body = {"expiresIn": 600, "transform": {"width": 50, "format": "origin"}}
     answer = await pictures.http.post(f"{V1}/object/sign/pictures/a.jpg", json=body, headers=pictures.admin)
     rendered = await pictures.http.get(V1 + answer.json()["signedURL"], headers={"accept": "image/webp"})
     assert rendered.headers["content-type"] == "image/jpeg"
@@ -400,7 +400,7 @@ async def test_switched_off_there_is_no_such_route_and_transforms_mean_nothing(d
         await put(stack, "pictures/a.jpg", picture(30, 30))
         answer = await stack.http.get(f"{IMAGES}/a.jpg")
         assert refusal(answer) == (404, "404", "Not Found", "Route GET:/render/image/public/pictures/a.jpg not found")
-        body = {"expiresIn": 60, "transform": {"width": 5}}
+        body = {"expiresIn": 600, "transform": {"width": 5}}
         signed = await stack.http.post(f"{V1}/object/sign/pictures/a.jpg", json=body, headers=stack.admin)
         assert signed.json()["signedURL"].startswith("/object/sign/")
 

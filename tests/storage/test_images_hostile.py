@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -16,7 +18,7 @@ import pytest
 import pyvips
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import Stack, refusal, running, with_storage
+from tests.storage.conftest import Stack, refusal, running, until, with_storage
 from tests.storage.hostile_images import corpus, filter_bomb, png_of_zeros, use_bomb
 from tests.storage.images import encoded, gradient, opened, picture
 
@@ -76,6 +78,7 @@ async def watched() -> AsyncIterator[Memory]:
         yield memory
     finally:
         task.cancel()
+        memory.look()
 
 
 async def put(stack: Stack, name: str, content: bytes) -> None:
@@ -107,28 +110,42 @@ async def test_every_source_of_the_corpus_is_refused_and_the_next_image_is_rende
                 answer = await pictures.http.get(f"{IMAGES}/bad?{query}")
                 message = TOO_MANY_PIXELS if name in TOO_MANY else UNSUPPORTED
                 assert refusal(answer) == (400, "400", "InvalidRequest", message), (name, query)
-                assert time.monotonic() - begun_s < 10, name
+                assert time.monotonic() - begun_s < 30, name
         await is_well(pictures)
     assert memory.worker_bytes < WORKER_PEAK_BYTES
     assert memory.server_bytes - memory.before_bytes < SERVER_GROWTH_BYTES
 
 
-async def test_an_svg_that_is_endless_work_is_given_up_and_not_begun_again(database: Settings) -> None:
-    async with running(with_storage(database, images={"workers": 1, "timeout_s": 1.5})) as stack:
+async def test_an_svg_that_is_endless_work_is_given_up_and_not_begun_again(
+    database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(with_storage(database, images={"workers": 1})) as stack:
         await stack.bucket("pictures", public=True)
         await put(stack, "good", picture(100, 80))
         await put(stack, "bomb", filter_bomb())
-        begun_s = time.monotonic()
-        answer = await stack.http.get(f"{IMAGES}/bomb?format=webp")
-        assert refusal(answer) == (400, "408", "InvalidRequest", "Image request timed out")
-        assert 1.4 < time.monotonic() - begun_s < 8
-        begun_s = time.monotonic()
-        again = await stack.http.get(f"{IMAGES}/bomb?format=webp")
-        assert again.json() == answer.json()
-        assert time.monotonic() - begun_s < 1
+        images, jobs = stack.service.core.images, 0
+        run = images._pool.run
+
+        async def counted(*args: Any) -> Any:
+            nonlocal jobs
+            jobs += 1
+            return await run(*args)
+
+        monkeypatch.setattr(images._pool, "run", counted)
+        with monkeypatch.context() as impatient:  # for these alone, which no time is enough for
+            impatient.setattr(images, "_settings", images._settings.model_copy(update={"timeout_s": 1.5}))
+            begun_s = time.monotonic()
+            answer = await stack.http.get(f"{IMAGES}/bomb?format=webp")
+            assert refusal(answer) == (400, "408", "InvalidRequest", "Image request timed out")
+            assert 1.4 < time.monotonic() - begun_s < 30
+            again = await stack.http.get(f"{IMAGES}/bomb?format=webp")
+            assert again.json() == answer.json()
+            assert jobs <= 1  # it may have run out of time before there was a process
         await is_well(stack)
         await put(stack, "bomb", use_bomb())
-        assert (await stack.http.get(f"{IMAGES}/bomb?format=webp")).status_code == 400
+        with monkeypatch.context() as impatient:
+            impatient.setattr(images, "_settings", images._settings.model_copy(update={"timeout_s": 1.5}))
+            assert (await stack.http.get(f"{IMAGES}/bomb?format=webp")).status_code == 400
         # As SVG it is for the browser to draw, or not.
         assert (await stack.http.get(f"{IMAGES}/bomb")).status_code == 200
 
@@ -205,7 +222,7 @@ def test_a_server_that_is_killed_leaves_no_process_at_work(tmp_path: Path) -> No
     )
     assert done.returncode == -9, done.stderr
     (worker,) = (int(pid) for pid in done.stdout.split())
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
         try:
             if psutil.Process(worker).status() == psutil.STATUS_ZOMBIE:
@@ -228,16 +245,21 @@ async def test_a_process_knows_nothing_of_the_service(pictures: Stack, monkeypat
     assert worker.cwd() == "/"
 
 
-async def test_processes_start_with_the_first_image_and_end_when_idle(database: Settings) -> None:
-    async with running(with_storage(database, images={"worker_idle_s": 0.3, "workers": 2})) as stack:
+async def test_processes_start_with_the_first_image_and_end_when_idle(
+    database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(with_storage(database, images={"worker_idle_s": 600, "workers": 2})) as stack:
         await stack.bucket("pictures", public=True)
         await put(stack, "good", picture(100, 80))
         assert workers() == []
         await is_well(stack)
         assert len(workers()) == 1
-        async with asyncio.timeout(10):
-            while workers():
-                await asyncio.sleep(0.02)
+        pool = stack.service.core.images._pool
+        with monkeypatch.context() as soon:
+            soon.setattr(pool, "_limits", dataclasses.replace(pool._limits, idle_s=0.1))
+            await put(stack, "good", picture(102, 80))
+            await is_well(stack)
+            await until(lambda: not workers())
         await put(stack, "good", picture(101, 80))
         await is_well(stack)
         assert len(workers()) == 1

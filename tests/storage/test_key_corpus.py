@@ -164,7 +164,7 @@ async def _at_once(attempt: Callable[[str], Awaitable[None]], texts: Iterable[st
 async def _rest(stack: Stack, path: str) -> dict[str, Reply]:
     """Every route of the Supabase face that takes a key in its path; uploads first."""
     text = {**stack.admin, "content-type": "text/plain"}
-    sign = json.dumps({"expiresIn": 60}).encode()
+    sign = json.dumps({"expiresIn": 600}).encode()
     return {
         "post": await _raw(stack, "POST", f"{V1}/object/files/{path}", text, CONTENT),
         "put": await _raw(stack, "PUT", f"{V1}/object/files/{path}", text, CONTENT),

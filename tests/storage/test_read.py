@@ -221,11 +221,9 @@ async def test_a_reader_that_goes_away_frees_the_server(files: Stack) -> None:
         await reader.readexactly(1000)
         writer.transport.abort()
     blob = str(files.blobs()[-1].name)
-    for _ in range(100):
-        if not any(blob.split(".")[0] in name for name in _open_files()):
-            break
-        await asyncio.sleep(0.02)
-    assert not any(blob.split(".")[0] in name for name in _open_files())
+    async with asyncio.timeout(60):
+        while any(blob.split(".")[0] in name for name in _open_files()):
+            await asyncio.sleep(0.02)
 
 
 def _open_files() -> list[str]:

@@ -17,11 +17,46 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import BOTH_BACKENDS, ON_DISK, Stack, running
+from isobase_services.storage.core import resumable as resumable_module
+from isobase_services.storage.core import resumable_lease as lease_module
+from tests.storage.conftest import BOTH_BACKENDS, ON_DISK, PATIENCE_S, Stack, running, until
 from tests.storage.test_crash import server
 from tests.storage.test_resumable import OFFSET, VERSION, O, R, create, head, metadata, patch
 
 MIB = 1024 * 1024
+
+
+@pytest.fixture
+def patient_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No writer of this process is taken for dead because it stands still, and nobody gives up waiting for one."""
+    for module in (resumable_module, lease_module):
+        monkeypatch.setattr(module, "LEASE_S", PATIENCE_S)
+        monkeypatch.setattr(module, "RELEASE_TIMEOUT_S", PATIENCE_S)
+
+
+class Taken:
+    """The bytes that the writers of this process have taken so far."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+    async def wait(self, size_bytes: int) -> None:
+        """Wait until they are so many."""
+        await until(lambda: self.size_bytes >= size_bytes)
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """Count what writers take: who asks for the next bytes has taken those before."""
+    seen, plain = Taken(), lease_module.Lease.chunks
+
+    async def counted(lease: lease_module.Lease, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in plain(lease, chunks):
+            yield chunk
+            seen.size_bytes += len(chunk)
+
+    monkeypatch.setattr(lease_module.Lease, "chunks", counted)
+    return seen
 
 
 def unfinished(stack: Stack) -> list[object]:
@@ -46,30 +81,34 @@ async def offset_of(http: httpx.AsyncClient, url: str, headers: dict[str, str]) 
     return int(answer.headers["upload-offset"])
 
 
-async def send_then_cut(url: str, path: str, content: bytes, length: int, headers: dict[str, str]) -> None:
-    """Send a PATCH that promises ``length`` bytes, and break the connection behind ``content``."""
+async def send_then_cut(
+    url: str, path: str, content: bytes, length: int, headers: dict[str, str], taken: Taken
+) -> None:
+    """Send a PATCH that promises ``length`` bytes, and break the connection behind ``content``, once some of it was taken."""
     address = httpx.URL(url)
     _, writer = await asyncio.open_connection(address.host, address.port)
     given = {**VERSION, **headers, "upload-offset": "0", "content-type": OFFSET, "content-length": str(length)}
     lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
     writer.write(f"PATCH {path} HTTP/1.1\r\nhost: {address.host}\r\n{lines}\r\n".encode() + content)
     await writer.drain()
-    await asyncio.sleep(0.2)
+    await taken.wait(1)
     writer.transport.abort()
 
 
-async def test_what_arrived_before_a_client_vanished_is_kept(storage: Stack) -> None:
+@pytest.mark.usefixtures("patient_leases")
+async def test_what_arrived_before_a_client_vanished_is_kept(storage: Stack, taken: Taken) -> None:
     await storage.bucket("b", public=True)
     content = random.Random(1).randbytes(3 * MIB)
     path = await begin(storage.http, "x", len(content), storage.admin)
-    await send_then_cut(storage.url, path, content[: 2 * MIB], len(content), storage.admin)
+    await send_then_cut(storage.url, path, content[: 2 * MIB], len(content), storage.admin, taken)
     offset = await offset_of(storage.http, path, storage.admin)
     assert 0 < offset <= 2 * MIB
     assert (await patch(storage, path, offset, content[offset:], storage.admin)).headers["tus-complete"] == "1"
     assert (await storage.http.get(f"{O}/public/b/x")).content == content
 
 
-async def test_a_second_request_makes_the_first_keep_what_it_has_and_end(storage: Stack) -> None:
+@pytest.mark.usefixtures("patient_leases")
+async def test_a_second_request_makes_the_first_keep_what_it_has_and_end(storage: Stack, taken: Taken) -> None:
     await storage.bucket("b", public=True)
     path = await begin(storage.http, "x", 10, storage.admin)
     goes_on = asyncio.Event()
@@ -80,11 +119,9 @@ async def test_a_second_request_makes_the_first_keep_what_it_has_and_end(storage
         yield b"never counted"
 
     headers = {**VERSION, **storage.admin, "upload-offset": "0", "content-type": OFFSET}
-    async with httpx.AsyncClient(base_url=storage.url, timeout=30) as other:
+    async with httpx.AsyncClient(base_url=storage.url, timeout=60) as other:
         first = asyncio.create_task(other.patch(path, content=body(), headers=headers))
-        while not storage.sql("select from isobase.resumable_uploads where lease is not null"):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        await taken.wait(3)
         assert await offset_of(storage.http, path, storage.admin) == 3
         goes_on.set()
         with contextlib.suppress(httpx.TransportError):  # the server may have closed the connection while more was sent
@@ -94,7 +131,8 @@ async def test_a_second_request_makes_the_first_keep_what_it_has_and_end(storage
     assert (await storage.http.get(f"{O}/public/b/x")).content == b"abcdefghij"
 
 
-async def test_another_process_is_asked_to_let_go_too(database: Settings) -> None:
+@pytest.mark.usefixtures("patient_leases")
+async def test_another_process_is_asked_to_let_go_too(database: Settings, taken: Taken) -> None:
     async with running(database) as one, running(database) as two:
         await one.bucket("b", public=True)
         path = await begin(one.http, "x", 10, one.admin)
@@ -106,9 +144,7 @@ async def test_another_process_is_asked_to_let_go_too(database: Settings) -> Non
 
         headers = {**VERSION, **one.admin, "upload-offset": "0", "content-type": OFFSET}
         first = asyncio.create_task(one.http.patch(path, content=body(), headers=headers))
-        while not one.sql("select from isobase.resumable_uploads where lease is not null"):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        await taken.wait(3)
         assert (await patch(two, path, 0, b"xxxxxxxxxx", two.admin)).status_code == 409
         goes_on.set()
         with contextlib.suppress(httpx.TransportError):
@@ -170,7 +206,7 @@ async def test_random_pieces_give_the_same_bytes(storage: Stack) -> None:
 async def test_an_upload_goes_on_in_another_process_when_its_server_was_killed(database: Settings) -> None:
     headers = {"authorization": f"Bearer {database.service_role_token}"}
     content = random.Random(3).randbytes(40 * MIB)
-    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
         await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
         path = await begin(http, "x", len(content), headers)
         other = await begin(http, "y", 10, headers)
@@ -180,7 +216,7 @@ async def test_an_upload_goes_on_in_another_process_when_its_server_was_killed(d
 
         async def body() -> AsyncIterator[bytes]:
             yield content[: 36 * MIB]
-            await asyncio.sleep(30)
+            await asyncio.sleep(600)
 
         upload = asyncio.create_task(http.patch(path, content=body(), headers={**given, "upload-offset": "0"}))
         async with running(database) as watcher:
@@ -212,7 +248,7 @@ async def test_a_server_killed_between_blob_and_row_tells_of_no_finished_upload(
     async with (
         running(database) as watcher,
         server(database) as (process, url),
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
     ):
         await http.post("/storage/v1/bucket", json={"name": "b", "public": True}, headers=headers)
         path = await begin(http, "x", len(content), headers)
@@ -248,22 +284,21 @@ async def test_a_server_killed_between_blob_and_row_tells_of_no_finished_upload(
         assert unfinished(watcher) == []
 
 
-async def test_draining_keeps_what_arrived_and_does_not_wait_for_the_rest(database: Settings) -> None:
+@pytest.mark.usefixtures("patient_leases")
+async def test_draining_keeps_what_arrived_and_does_not_wait_for_the_rest(database: Settings, taken: Taken) -> None:
     async with running(database) as stack:
         await stack.bucket("b", public=True)
         path = await begin(stack.http, "x", 10, stack.admin)
 
         async def body() -> AsyncIterator[bytes]:
             yield b"abc"
-            await asyncio.sleep(30)
+            await asyncio.sleep(600)
 
         headers = {**VERSION, **stack.admin, "upload-offset": "0", "content-type": OFFSET}
         upload = asyncio.create_task(stack.http.patch(path, content=body(), headers=headers))
-        while not stack.sql("select from isobase.resumable_uploads where lease is not null"):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        async with asyncio.timeout(5):
-            await stack.service.drain(10)
+        await taken.wait(3)
+        async with asyncio.timeout(60):
+            await stack.service.drain(600)
         upload.cancel()
         with contextlib.suppress(httpx.TransportError, asyncio.CancelledError):
             await upload

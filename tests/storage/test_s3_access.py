@@ -223,7 +223,7 @@ async def test_signatures_hold_behind_proxies(client: Any, storage: Stack) -> No
         bare=next(mount for mount in storage.service.mounts if mount.serves_bare),
     )
     async with listening(edge) as port:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as bare:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as bare:
             assert (await bare.get("/s3/files/a/k.txt", headers=dict(outside.headers))).text == "hello"
             assert code_of(await bare.get("/s3/files/a/k.txt")) == (403, "AccessDenied")
 

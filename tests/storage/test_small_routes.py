@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -13,7 +12,7 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import ALICE, Stack, listening, refusal, running, with_storage
+from tests.storage.conftest import ALICE, Stack, listening, refusal, running, until, with_storage
 from tests.storage.s3_clients import in_thread, s3_client
 
 V1 = "/storage/v1"
@@ -218,9 +217,14 @@ async def test_a_client_that_stops_sending_is_refused_and_leaves_nothing(databas
     async with running(with_storage(database, upload_stall_timeout_s=0.1)) as stack:
         await stack.bucket("b")
 
+        in_flight = stack.service._in_flight
+        await in_flight.wait(60)
+
         async def stalling() -> Any:
             yield b"x"
-            await asyncio.sleep(0.4)
+            await until(lambda: in_flight._count)
+            # Nothing more is sent until the server has given the request up.
+            await until(lambda: not in_flight._count)
 
         answer = await stack.http.post(f"{V1}/object/b/x", content=stalling(), headers=stack.admin)
         assert refusal(answer) == (400, "400", "InvalidRequest", "The upload stalled")
@@ -233,7 +237,7 @@ async def test_a_client_that_stops_taking_is_given_up_on(database: Settings) -> 
         await stack.bucket("b", public=True)
         await stack.put("b/x", b"x" * size, stack.admin)
         async with stack.http.stream("GET", f"{V1}/object/public/b/x") as answer:
-            await stack.service._in_flight.wait(10)
+            await stack.service._in_flight.wait(60)
             with pytest.raises(httpx.RemoteProtocolError):
                 await answer.aread()
 

@@ -54,7 +54,7 @@ async def test_of_two_processes_one_does_the_work(storage: Stack) -> None:
             await asyncio.sleep(0.05)
             return 1
 
-        return Work("test", 60, run)
+        return Work("test", 3600, run)
 
     first, second = worker(storage, piece("first")), worker(storage, piece("second"))
     outcomes = await asyncio.gather(first.run_round(), second.run_round())
@@ -77,7 +77,7 @@ async def test_work_that_failed_or_was_cut_is_due_again_at_once(
 
     async def endless() -> int:
         began.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return 0
 
     cut = asyncio.create_task(worker(storage, Work("test", 60, endless)).run_round())
@@ -103,7 +103,7 @@ async def test_a_worker_works_again_and_again_until_it_is_stopped(storage: Stack
 
     one = worker(storage, Work("test", 0.001, count))
     one.start()
-    await asyncio.wait_for(enough.wait(), 10)
+    await asyncio.wait_for(enough.wait(), 60)
     await one.stop()
     after = rounds
     await asyncio.sleep(0.05)
@@ -121,7 +121,7 @@ async def test_long_work_does_not_hold_up_the_rest(storage: Stack) -> None:
 
     async def endless() -> int:
         long_began.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return 0
 
     async def short() -> int:
@@ -131,7 +131,7 @@ async def test_long_work_does_not_hold_up_the_rest(storage: Stack) -> None:
 
     one = worker(storage, Work("long", 0.001, endless, is_long=True), Work("short", 0.001, short))
     one.start()
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 60)
     await one.stop()
     assert await worker(storage, Work("long", 60, nothing)).run_round() == {"long": 0}
 

@@ -121,7 +121,7 @@ async def test_presigned_urls_open(aws: Aws, storage: Stack, tmp_path: Path) -> 
     (tmp_path / "x").write_text("content")
     await in_thread(aws, "s3", "cp", str(tmp_path / "x"), "s3://files/x y.txt")
     url = (await in_thread(aws, "s3", "presign", "s3://files/x y.txt", "--expires-in", "60")).strip()
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         assert (await http.get(url)).text == "content"
 
 

@@ -63,7 +63,7 @@ async def test_an_upload_through_many_deaths_is_whole(database: Settings, seed: 
         path = await begin(stack.http, "x", len(content), stack.admin)
         client = Client(content, path, stack.admin, chance)
     for kills_left in range(int(os.environ["ISOBASE_CHAOS_KILLS"]), -1, -1):
-        async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with server(database) as (process, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
             sending = asyncio.create_task(client.send_all(http))
             await asyncio.wait({sending}, timeout=chance.uniform(0.05, LONGEST_LIFE_S) if kills_left else None)
             is_over = sending.done()
