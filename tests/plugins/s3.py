@@ -28,12 +28,12 @@ from tests.plugins.ports import free_ports
 
 __all__ = ["S3Server", "s3", "s3_server"]
 
-START_ATTEMPTS = 200
+START_ATTEMPTS = 1000
 _NO_CHECKSUMS = Config(
     request_checksum_calculation="when_required",
     s3={"addressing_style": "path"},
     retries={"mode": "standard", "total_max_attempts": 1},
-    connect_timeout=0.2,
+    connect_timeout=10,
 )
 
 
