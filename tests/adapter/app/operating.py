@@ -27,17 +27,25 @@ from tests.adapter.pair import Pair
 
 __all__ = ["Mover", "orphans"]
 
-HANDOVER_LIMITS = HandoverLimits(calm_s=60.0, fence_s=10.0, lock_s=5.0)
+HANDOVER_LIMITS = HandoverLimits(calm_s=60.0)
 
 
 class Mover:
     """Moves one pattern of a pair; ``pair``'s databases are reached directly, whatever the app's network is like."""
 
     def __init__(
-        self, pair: Pair, pattern: str, *, limits: HandoverLimits = HANDOVER_LIMITS, spool_dir: Path | None = None
+        self,
+        pair: Pair,
+        pattern: str,
+        *,
+        limits: HandoverLimits = HANDOVER_LIMITS,
+        spool_dir: Path | None = None,
+        heard_s: float = 60.0,
     ) -> None:
+        """heard_s: how long a step waits until all clients act upon the one before."""
         self.pattern = pattern
         self._limits = limits
+        self._heard_s = heard_s
         self._spool_dir = spool_dir
         self._pair = pair
         self._open = AsyncExitStack()
@@ -82,7 +90,7 @@ class Mover:
         """Disconnect."""
         await self._open.aclose()
 
-    async def set(self, stage: Stage, *, timeout_s: float = 10.0, **more: Any) -> SetFlag:
+    async def set(self, stage: Stage, *, timeout_s: float = 60.0, **more: Any) -> SetFlag:
         """Set the flag, and wait until all clients act upon it."""
         return await self.operator.set_flag(self.pattern, stage, timeout_s=timeout_s, **more)
 
@@ -129,7 +137,8 @@ class Mover:
             return False
         else:
             await self.set(
-                order[order.index(here) + (1 if order.index(here) < order.index(goal) else -1)], timeout_s=0.2
+                order[order.index(here) + (1 if order.index(here) < order.index(goal) else -1)],
+                timeout_s=self._heard_s,
             )
         return True
 

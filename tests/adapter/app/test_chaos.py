@@ -46,7 +46,7 @@ async def _run(seeds: list[int], pair: Pair, folder: Path, counts: Counter[str])
     """Run seeds, one after the other."""
     spool_dir = folder / "spool"
     settings = {"handover_timeout_s": 5.0, "second_write_timeout_s": 2.0, "spool_dir": str(spool_dir)}
-    async with Mover(pair, "*", limits=LIMITS, spool_dir=spool_dir) as mover:
+    async with Mover(pair, "*", limits=LIMITS, spool_dir=spool_dir, heard_s=0.2) as mover:
         await mover.set(Stage.DUAL_WRITE)
         with (
             proxied(pair) as proxies,

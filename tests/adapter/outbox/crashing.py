@@ -31,6 +31,7 @@ from isobase_adapter.stages import Stage, WriteRoute, write_route
 from isobase_adapter.steps import Flow, OnRuntime, Wait
 from isobase_adapter.things import Thing, ThingKind
 from isobase_adapter.writing import DualWrite, Judgement, Outcome, RuntimeStep, writer_for
+from tests.adapter.outbox.app import PATIENT
 from tests.adapter.outbox.conftest import ORDERS
 
 LEASE_S = 2.0
@@ -78,7 +79,7 @@ async def work(dsns: Sequence[str], acknowledged: Path, killed: Killed) -> None:
     async with asyncpg.create_pool(dsns[0]) as supabase, asyncpg.create_pool(dsns[1]) as isobase:
         pools = {Side.SUPABASE: supabase, Side.ISOBASE: isobase}
         carriers = Carriers({ThingKind.ROW: rows, ThingKind.TABLE: rows})
-        writing = KilledWriting(control, PostgresOutbox(isobase, control.id), carriers)
+        writing = KilledWriting(control, PostgresOutbox(isobase, control.id), carriers, limits=PATIENT)
         writing.killed = killed
 
         async def write(table: str, known: Sequence[Thing], sql: str, *values: object) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -20,7 +22,7 @@ from isobase_adapter.handover_file import FileDesks, fail_over_in_file, lift_aba
 from isobase_adapter.outbox.entries import State
 from isobase_adapter.outbox.letters import LetterRefused
 from isobase_adapter.outbox.letters_sqlite import FileLetters
-from isobase_adapter.outbox.locks import HostLocks
+from isobase_adapter.outbox.locks import LANDING_S, HostLocks, _release
 from isobase_adapter.outbox.sqlite import SqliteOutbox
 from isobase_adapter.sides import Side
 from isobase_adapter.stages import Stage
@@ -28,7 +30,8 @@ from isobase_adapter.things import Thing
 from tests.adapter.outbox.conftest import CALL, LIMITS, ORDERS, TABLE, row
 
 PATTERN = "table:public.orders"
-QUICK = HandoverLimits(calm_s=2, fence_s=2, lock_s=1)
+PATIENT = HandoverLimits(calm_s=60)
+QUICK = HandoverLimits(calm_s=8, fence_s=8, lock_s=1)
 
 
 @dataclass(slots=True)
@@ -54,11 +57,11 @@ class Host:
         found = await FileLetters(self.store).list()
         return [(str(one.state), str(one.target), one.things[0].key) for one in found]
 
-    def handover(self) -> Handover:
+    def handover(self, limits: HandoverLimits = PATIENT) -> Handover:
         async def nothing(pattern: str, to: Side) -> None:
             pass
 
-        return Handover(FileDesks(self.store, self.locks, QUICK), None, move_sequences=nothing, limits=QUICK)
+        return Handover(FileDesks(self.store, self.locks, limits), None, move_sequences=nothing, limits=limits)
 
 
 @pytest.fixture
@@ -153,7 +156,7 @@ async def test_a_handover_waits_for_what_is_on_its_way_and_fences_the_old_epoch(
 
 async def test_writes_wait_while_the_writer_is_handed_over_and_a_stuck_one_gives_the_handover_up(host: Host) -> None:
     stuck = await host.begin(row(1))
-    moving = asyncio.create_task(host.handover().hand_over(PATTERN, Side.ISOBASE))
+    moving = asyncio.create_task(host.handover(QUICK).hand_over(PATTERN, Side.ISOBASE))
     async with asyncio.timeout(90):
         while True:
             try:
@@ -220,12 +223,23 @@ async def test_rows_are_kept_beside_a_whole_that_is_written_at_the_other_side(ho
 async def test_the_fence_waits_for_carriers_and_for_requests_whose_end_nobody_heard(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isobase_adapter.outbox.locks.LANDING_S", 0.5)
+    loop, landing = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def later(delay_s: float, act: Callable[..., object], *args: Any, **more: Any) -> asyncio.TimerHandle:
+        """Keep what waits for a request to land."""
+        if act is not _release:
+            return call_later(delay_s, act, *args, **more)
+        assert delay_s == LANDING_S
+        landing.append(partial(act, *args))
+        return call_later(0, lambda: None)
+
+    monkeypatch.setattr(loop, "call_later", later)
     async with host.locks.shared(Side.ISOBASE), host.locks.shared(Side.ISOBASE):
         with pytest.raises(TimeoutError):
             async with host.locks.fencing(Side.ISOBASE, 0.1):
                 pass
-        async with host.locks.fencing(Side.SUPABASE, 0.1):
+        async with host.locks.fencing(Side.SUPABASE, 60):
             pass
     with pytest.raises(httpx.ReadTimeout):
         async with host.locks.shared(Side.ISOBASE):
@@ -233,7 +247,9 @@ async def test_the_fence_waits_for_carriers_and_for_requests_whose_end_nobody_he
     with pytest.raises(TimeoutError):
         async with host.locks.fencing(Side.ISOBASE, 0.05):
             pass
-    async with host.locks.fencing(Side.ISOBASE, 20):
+    (lands,) = landing
+    lands()
+    async with host.locks.fencing(Side.ISOBASE, 60):
         pass
 
 

@@ -206,7 +206,7 @@ async def test_reads_fall_back_while_isobase_is_away(both: Both, proxied_pair: A
     await both.put(ISOBASE, "a.txt", b"isobase")
     pair: Pair = proxied_pair.pair
     client: Any = await create_async_migration_client(
-        pair.supabase.url, pair.supabase.service_role_key, migration=settings_of(pair, fallback_timeout_s=5.0)
+        pair.supabase.url, pair.supabase.service_role_key, migration=settings_of(pair)
     )
     try:
         bucket = await at(both, client, Stage.LIVE)

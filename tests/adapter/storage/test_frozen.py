@@ -65,6 +65,7 @@ async def test_a_writer_does_not_move_past_a_frozen_transfer_which_is_named(both
             os.kill(carrying.pid, signal.SIGCONT)
             while pair.isobase.query("select 1 from isobase.outbox"):
                 await asyncio.sleep(0.05)
+        async with asyncio.timeout(WAIT_S), Mover(pair, "*") as mover:
             assert (await mover.hand_over(Side.ISOBASE)).writer.side is Side.ISOBASE
         assert await both.read(Side.ISOBASE, KEY) == b"newer"
         assert both.rows(Side.ISOBASE) == both.rows(Side.SUPABASE)

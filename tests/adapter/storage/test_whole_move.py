@@ -7,6 +7,8 @@ import random
 import uuid
 from typing import Any
 
+import pytest
+
 from isobase_adapter import create_async_migration_client
 from isobase_adapter.carrying import Carriers
 from isobase_adapter.control.changes import BEHIND
@@ -70,14 +72,14 @@ class Uploaders:
     async def go_on(self, writes: int) -> None:
         """Wait for so many more writes."""
         until = self.written + writes
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while self.written < until:
                 await asyncio.sleep(0.02)
 
     async def pause(self) -> None:
         """Let every uploader end what it does."""
         self._may_write.clear()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             for idle in self._idle:
                 await idle.wait()
 
@@ -99,6 +101,7 @@ def _is_stall(error: BaseException | None) -> bool:
     return error is not None
 
 
+@pytest.mark.timeout(900)
 async def test_a_bucket_moves_there_and_back_while_uploads_go_on(both: Both, proxied_pair: Any) -> None:
     pair = proxied_pair.pair
     client: Any = await create_async_migration_client(
@@ -137,7 +140,7 @@ async def test_a_bucket_moves_there_and_back_while_uploads_go_on(both: Both, pro
 
             async def check(*sides: Side) -> None:
                 await uploaders.pause()
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(120):
                     while (await drainer.drain(1.0)).waiting or outbox_lines(both.pair):
                         await asyncio.sleep(0.05)
                 for side in sides:
