@@ -42,7 +42,7 @@ def test_a_connection_that_comes_back_while_its_pool_is_closed_in_another_thread
         def append(self, item: tuple[float, SyncStream]) -> None:
             other = threading.Thread(target=pool.close)
             other.start()
-            other.join(10.0)
+            other.join(60.0)
             super().append(item)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -52,10 +52,10 @@ def test_a_connection_that_comes_back_while_its_pool_is_closed_in_another_thread
         pool._idle[origin] = Closing()
         pool._slots[origin] = SyncSlots(1)
         pool._slots[origin].acquire(1.0)
-        stream = SyncStream.connect("127.0.0.1", port, None, 10.0)
+        stream = SyncStream.connect("127.0.0.1", port, None, 60.0)
         there, _ = listener.accept()
         with there:
             pool.take_back(origin, stream, is_clean=True)
-            there.settimeout(10.0)
+            there.settimeout(60.0)
             assert there.recv(1) == b""  # its other end is closed
         assert not pool._idle[origin]

@@ -188,20 +188,22 @@ async def test_no_change_is_missed_or_doubled_over_lost_connections(
 async def test_no_change_is_missed_when_the_network_goes_silent(
     service: Service, relay: Cutter, topic: str, body: str
 ) -> None:
-    heard, live, states = Events(), Events(), Events()
+    heard, live, states, beats = Events(), Events(), Events(), Events()
     url = f"{relay.url}/realtime/v1"
-    async with AsyncRealtimeClient(
-        url, service.service_key, initial_backoff=0.02, hb_interval=0.2, timeout=2
-    ) as client:
+    async with AsyncRealtimeClient(url, service.service_key, initial_backoff=0.02, hb_interval=0.2) as client:
+        client.on_heartbeat(lambda status, _: beats(status))
         channel = client.channel(topic).on_postgres_changes("*", heard, table="board", filter=f"body=eq.{body}")
         await channel.on_system(live).subscribe(states)
         await live.until(ready)
         await service.asql(INSERT, body, 0)
         await heard.until(heard.count(1))
+        client.timeout = 2.0  # of the heartbeats from now on; that of the channel stays
+        await beats.until(beats.count(len(beats) + 2))  # one that begins with it at least
         await asyncio.to_thread(relay.freeze)
         for rank in range(1, 6):
             await service.asql(INSERT, body, rank)
         await states.until(lambda seen: seen[-1][0] == RealtimeSubscribeStates.CHANNEL_ERROR)
+        client.timeout = 60.0
         await asyncio.to_thread(relay.thaw)
         await heard.until(heard.count(6))
     assert ranks(heard.seen) == list(range(6))
