@@ -52,6 +52,11 @@ STACK_START_TIMEOUT_S = 180.0
 STACK_STOP_TIMEOUT_S = 60.0
 FAST_PASSWORDS = {"ISOBASE_AUTH__BCRYPT_COST": "4"}
 """A hash of the usual cost is computed with low priority: beside other work it may take longer than auth gives a request."""
+PATIENT_ROLES = "".join(
+    f"alter role {role} in database postgres set statement_timeout = '60s';"
+    for role in ("anon", "authenticated", "authenticator")
+)
+"""A machine that stands still may take longer for a statement than the three seconds that anon has."""
 SERVER_STARTS = 3
 """How often the session's PostgreSQL is tried: whatever fails it, a port that was taken meanwhile or a machine that stalls,
 would fail every test of this process."""
@@ -318,6 +323,10 @@ def stack() -> Iterator[Stack]:
         shutil.copytree(SAMPLE_PROJECT, directory, ignore=shutil.ignore_patterns(".isobase"))
         process = StackProcess(directory)
         try:
-            yield process.start()
+            running = process.start()
+            with closing(psycopg2.connect(running.admin_dsn)) as connection, connection.cursor() as cursor:
+                cursor.execute(PATIENT_ROLES)
+                connection.commit()
+            yield running
         finally:
             process.stop()
