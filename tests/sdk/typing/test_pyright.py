@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 PYRIGHT = ROOT / "tests" / "node" / "node_modules" / "pyright" / "index.js"
 PAGES = sorted((ROOT / "docs" / "sdk").glob("*.md"))
 EXAMPLES = sorted(Path(__file__).parent.glob("*_example.py"))
-TIMEOUT_S = 110.0
+TIMEOUT_S = 220.0
 
 pytestmark = pytest.mark.node
 
