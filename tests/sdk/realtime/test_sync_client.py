@@ -166,8 +166,9 @@ def test_it_comes_back_after_its_connection_was_cut(service: Service, relay: Cut
 @pytest.mark.parametrize("ending", ["", "raise SystemExit(3)", "client.close()"])
 def test_a_program_with_an_open_socket_ends_clean_and_quick(service: Service, topic: str, ending: str) -> None:
     program = f"""
-    import sys
+    import logging, sys
     from isobase.realtime import SyncRealtimeClient
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # not that a step took a tenth of a second, as development mode tells
     client = SyncRealtimeClient(sys.argv[1], sys.argv[2])
     client.channel(sys.argv[3]).on_broadcast("e", print).subscribe()
     assert client.is_connected
