@@ -168,7 +168,7 @@ def test_a_program_with_an_open_socket_ends_clean_and_quick(service: Service, to
     program = f"""
     import logging, sys
     from isobase.realtime import SyncRealtimeClient
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # not that a step took a tenth of a second, as development mode tells
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # not that a step took a tenth of a second
     client = SyncRealtimeClient(sys.argv[1], sys.argv[2])
     client.channel(sys.argv[3]).on_broadcast("e", print).subscribe()
     assert client.is_connected
