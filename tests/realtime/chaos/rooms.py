@@ -16,6 +16,8 @@ from tests.realtime.simple.client import Simple
 
 ROOM = "~chaos"
 PAUSE_S = 0.05
+ANSWER_S = 20.0
+"""Then a talker comes again: less than the time in which all must be there at the end."""
 _LOST = (OSError, websockets.WebSocketException, TimeoutError, ConnectionError)
 
 
@@ -46,7 +48,7 @@ class Talker:
     async def _live_once(self) -> None:
         socket = await Simple.open(self.node.port, query=f"?token={self.world.token(self.user)}")
         try:
-            if not (await socket.ask("joinRoom", roomId=ROOM))["ok"]:
+            if not (await socket.ask("joinRoom", ANSWER_S, roomId=ROOM))["ok"]:
                 return
             self.lives.append(socket)
             self.is_ready.set()
@@ -61,7 +63,9 @@ class Talker:
     async def _say(self, socket: Simple) -> None:
         if self._client_id is None:
             self._client_id = f"{self.name}-{next(self._numbers)}"
-        answer = await socket.ask("sendMessage", roomId=ROOM, message=self._client_id, clientId=self._client_id)
+        answer = await socket.ask(
+            "sendMessage", ANSWER_S, roomId=ROOM, message=self._client_id, clientId=self._client_id
+        )
         if answer["ok"]:
             self.answered[self._client_id] = answer["seq"]
             self._client_id = None
