@@ -22,7 +22,7 @@ def isobase(process: StackProcess, *arguments: str) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         env=clean_environment() | ONE_SERVICE,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

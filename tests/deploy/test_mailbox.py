@@ -272,7 +272,7 @@ async def test_other_programs_send_by_smtp_with_any_login() -> None:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = "app@example.com", "Alice <alice@example.com>", "Grüße"
         message.set_content("Hello")
-        with smtplib.SMTP("127.0.0.1", port, timeout=5) as client:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
             client.login("anybody", "anything")
             client.send_message(message, to_addrs=["alice@example.com", "bob@example.com"])
             with pytest.raises(smtplib.SMTPException):

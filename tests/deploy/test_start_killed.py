@@ -47,9 +47,7 @@ def test_after_kill_9_of_everything_every_acknowledged_write_is_there(process: S
         connection.autocommit = True
         cursor = connection.cursor()
         pids = postgres_pids(process)
-        deadline_s = time.monotonic() + 0.5
-        while time.monotonic() < deadline_s:
-            acknowledged += 1
+        for acknowledged in range(1, 201):
             cursor.execute("insert into t values (%s)", (acknowledged,))
         process.process.kill()
         for pid in pids:
@@ -77,10 +75,10 @@ def test_when_only_the_server_is_killed_postgresql_ends_and_the_next_start_works
     assert process.stop() == ExitCode.OK
 
 
-DEAF = "do $$ begin perform pg_sleep(30); exception when query_canceled then perform pg_sleep(30); end $$;"
+DEAF = "do $$ begin perform pg_sleep(600); exception when query_canceled then perform pg_sleep(600); end $$;"
 
 
-@pytest.mark.parametrize("statement", ["select pg_sleep(30);", DEAF], ids=["cancelled", "deaf"])
+@pytest.mark.parametrize("statement", ["select pg_sleep(600);", DEAF], ids=["cancelled", "deaf"])
 def test_ctrl_c_before_it_is_up_ends_it_at_once(process: StackProcess, statement: str) -> None:
     write(process, "migrations/1_slow.sql", f"create table t (a int);\n{statement}")
     starting = subprocess.Popen(

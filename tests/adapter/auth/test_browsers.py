@@ -81,7 +81,7 @@ def mails_to(side: SideStack, email: str) -> list[Any]:
 
 def mail_to(side: SideStack, email: str) -> str:
     """The text of the newest mail for an address."""
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while True:
         if found := mails_to(side, email):
             return str(httpx.get(f"{side.mailbox_url}/api/v1/message/{found[0]['ID']}").json()["Text"])

@@ -16,13 +16,13 @@ import pytest
 from tests.adapter.pair import BUCKETS, PASSWORD, Pair, running_pair
 from tests.plugins.stack import ISOBASE, clean_environment
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 
 def command(pair: Pair, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = clean_environment() | pair.environment()
     return subprocess.run(
-        [str(ISOBASE), "migrate", *arguments], capture_output=True, text=True, env=environment, cwd=folder, timeout=110
+        [str(ISOBASE), "migrate", *arguments], capture_output=True, text=True, env=environment, cwd=folder, timeout=280
     )
 
 
@@ -122,7 +122,7 @@ def test_a_whole_project_comes_over_and_stays_equal_until_sync_is_ended(tmp_path
             assert "runs already" in refused.stderr
             cut_over_and_back(pair, tmp_path)
             os.kill(syncing.pid, signal.SIGTERM)
-            output, errors = syncing.communicate(timeout=30)
+            output, errors = syncing.communicate(timeout=120)
         finally:
             if syncing.poll() is None:
                 syncing.kill()

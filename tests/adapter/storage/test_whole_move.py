@@ -122,7 +122,7 @@ async def test_a_bucket_moves_there_and_back_while_uploads_go_on(both: Both, pro
         async with operator_of(both.pair) as operator:
 
             async def go_to(stage: Stage, *, is_back: bool = False) -> None:
-                await operator.set_flag(PATTERN, stage, reason="a test")
+                await operator.set_flag(PATTERN, stage, reason="a test", timeout_s=60)
                 await asyncio.to_thread(wait_for_stage, client, PATTERN, stage)
                 if stage is Stage.LIVE and not is_back:
                     await uploaders.go_on(WRITES_PER_STAGE)
