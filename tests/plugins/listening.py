@@ -9,13 +9,18 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-__all__ = ["listening"]
+__all__ = ["KEEP_ALIVE_S", "listening"]
+
+KEEP_ALIVE_S = 600
+"""Connections are the clients' own to end: one that the server ended while its next request was on the way would fail it."""
 
 
 @asynccontextmanager
 async def listening(app: ASGIApp) -> AsyncIterator[str]:
     """Serve an app on a free port of the loopback address; yields its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:

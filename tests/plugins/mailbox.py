@@ -18,7 +18,7 @@ from isobase_platform.config import MailboxSettings
 
 __all__ = ["MailboxServer", "mailbox"]
 
-ARRIVAL_TIMEOUT_S = 5.0
+ARRIVAL_TIMEOUT_S = 60.0
 QUIET_S = 0.15
 POLL_S = 0.005
 _CODE = re.compile(r"\b\d{6,10}\b")

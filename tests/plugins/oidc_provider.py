@@ -14,7 +14,8 @@ import httpx
 
 from tests.plugins.ports import free_ports
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,17 +26,17 @@ class OidcProvider:
 
     def put_user(self, subject: str, **claims: Any) -> None:
         """Let it know a user."""
-        httpx.put(f"{self.url}/users/{subject}", json=claims).raise_for_status()
+        httpx.put(f"{self.url}/users/{subject}", json=claims, timeout=ANSWER_TIMEOUT_S).raise_for_status()
 
     def approve(self, authorize_url: str, subject: str) -> str:
         """Sign in as ``subject`` and allow: the URL that the browser is sent back to."""
-        answer = httpx.post(authorize_url, data={"sub": subject}, follow_redirects=False)
+        answer = httpx.post(authorize_url, data={"sub": subject}, follow_redirects=False, timeout=ANSWER_TIMEOUT_S)
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
     def deny(self, authorize_url: str) -> str:
         """Refuse: the URL that the browser is sent back to."""
-        answer = httpx.post(authorize_url, data={"action": "deny"}, follow_redirects=False)
+        answer = httpx.post(authorize_url, data={"action": "deny"}, follow_redirects=False, timeout=ANSWER_TIMEOUT_S)
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
@@ -51,7 +52,7 @@ def running_provider() -> Iterator[OidcProvider]:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/.well-known/openid-configuration").is_success:
+                if httpx.get(f"{url}/.well-known/openid-configuration", timeout=ANSWER_TIMEOUT_S).is_success:
                     break
             assert process.poll() is None, "the provider ended"
             assert time.monotonic() < deadline_s, "the provider did not start"
@@ -59,4 +60,4 @@ def running_provider() -> Iterator[OidcProvider]:
         yield OidcProvider(url)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(START_TIMEOUT_S)

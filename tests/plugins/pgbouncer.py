@@ -18,8 +18,8 @@ from tests.plugins.stack import PASSWORD
 
 __all__ = ["pgbouncer"]
 
-START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
 USERS = ("supabase_admin", "postgres", "authenticator", "supabase_auth_admin", "supabase_storage_admin")
 SETTINGS = """
 [databases]

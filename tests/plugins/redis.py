@@ -16,6 +16,7 @@ from tests.plugins.ports import free_ports
 __all__ = ["RedisServer", "redis_server"]
 
 START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
 
 
 class RedisServer:
@@ -34,18 +35,19 @@ class RedisServer:
         with (self._directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([self._binary, *arguments], stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
-        raise RuntimeError(f"redis-server did not answer within {START_TIMEOUT_S} s")
+        self.stop()
+        raise RuntimeError(f"redis-server ended or did not answer within {START_TIMEOUT_S} s")
 
     def stop(self) -> None:
         """End it by its process and wait for it."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=STOP_TIMEOUT_S)
             self._process = None
 
 

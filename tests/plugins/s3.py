@@ -28,12 +28,12 @@ from tests.plugins.ports import free_ports
 
 __all__ = ["S3Server", "s3", "s3_server"]
 
-START_ATTEMPTS = 1000
+START_TIMEOUT_S = 100.0
 _NO_CHECKSUMS = Config(
     request_checksum_calculation="when_required",
     s3={"addressing_style": "path"},
     retries={"mode": "standard", "total_max_attempts": 1},
-    connect_timeout=10,
+    connect_timeout=30,
 )
 
 
@@ -149,12 +149,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         secret = os.environ.get("ISOBASE_TEST_S3_SECRET_ACCESS_KEY", "testtest")
         server = S3Server(endpoint, access_key_id, secret, f"isobase-test-{uuid.uuid4().hex[:12]}")
         client = server.client
-        for attempt in range(START_ATTEMPTS):
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while True:
             try:
                 client.create_bucket(Bucket=server.bucket)
                 break
             except BotoCoreError:
-                if attempt == START_ATTEMPTS - 1:
+                if time.monotonic() > deadline_s:
                     raise
                 time.sleep(0.1)
         yield server

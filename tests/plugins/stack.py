@@ -52,6 +52,7 @@ STACK_START_TIMEOUT_S = 180.0
 STACK_STOP_TIMEOUT_S = 60.0
 FAST_PASSWORDS = {"ISOBASE_AUTH__BCRYPT_COST": "4"}
 """A hash of the usual cost is computed with low priority: beside other work it may take longer than auth gives a request."""
+SESSION_END_TIMEOUT_MS = 60_000
 PATIENT_ROLES = "".join(
     f"alter role {role} in database postgres set statement_timeout = '60s';"
     for role in ("anon", "authenticated", "authenticator")
@@ -199,12 +200,25 @@ def fresh_database(postgres: DatabaseServer, data_dir: Path) -> Iterator[Setting
         yield settings_for(postgres.dsn(name), data_dir)
     finally:
         # A slot of a walsender that has not ended yet is busy; ending its process frees it.
-        postgres.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", name)
+        postgres.execute(
+            "select pg_terminate_backend(pid, %s) from pg_stat_activity where datname = %s",
+            SESSION_END_TIMEOUT_MS,
+            name,
+        )
         postgres.execute(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = %s and not active",
             name,
         )
         postgres.execute(f"drop database {name} with (force)")
+
+
+def give_time(server: DatabaseServer, database: str) -> None:
+    """Let the API's roles wait long for an answer in a database of tests that are not about their limits."""
+    for role in ("anon", "authenticated", "authenticator"):
+        server.execute(
+            f"alter role {role} in database {database} set statement_timeout = '60s';"
+            f" alter role {role} in database {database} set lock_timeout = '60s'"
+        )
 
 
 @dataclass(slots=True, frozen=True)

@@ -119,7 +119,7 @@ class WireProxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._target, timeout=10)
+                server = socket.create_connection(self._target, timeout=60)
             except OSError:
                 client.close()
                 continue
