@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,12 +20,13 @@ from isobase_platform.http.client_address import TrustedProxies
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import role_token
-from isobase_services.auth import create_service
+from isobase_services.auth import create_service, passwords
 from tests.plugins.mailbox import MailboxServer
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 
 FAST_BCRYPT_COST = 4
 PASSWORD = "correct horse battery"
+PATIENCE_S = 60.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,6 +75,14 @@ class AuthServer:
         return httpx.AsyncClient(transport=transport, base_url="http://isobase/auth/v1")
 
 
+@pytest.fixture(autouse=True)
+def patient_auth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give requests, refreshes and mail time for a machine that stalls; a test of one of these limits sets it itself."""
+    monkeypatch.setattr("isobase_services.auth.routing.MAX_REQUEST_DURATION_S", PATIENCE_S)
+    monkeypatch.setattr("isobase_services.auth.flows.session_locks.RETRY_LIMIT_S", PATIENCE_S)
+    monkeypatch.setattr("isobase_services.auth.messages.senders.mailbox.TIMEOUT_S", PATIENCE_S)
+
+
 StartAuth: TypeAlias = Callable[..., AbstractAsyncContextManager[AuthServer]]
 
 
@@ -109,7 +120,7 @@ async def running_auth(settings: Settings) -> AsyncIterator[AuthServer]:
                 yield AuthServer(client, simple, app, platform, settings, owner)
         finally:
             await owner.close()
-            await service.drain(2.0)
+            await service.drain(PATIENCE_S)  # what is still being sent would reach the next test's mailbox
 
 
 @pytest.fixture(scope="session")
@@ -146,6 +157,27 @@ async def auth(start_auth: StartAuth) -> AsyncIterator[AuthServer]:
     """Auth with the defaults of a local project."""
     async with start_auth() as server:
         yield server
+
+
+@pytest.fixture
+def held_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No password is compared with a hash before this is set."""
+    may_go_on, verify = threading.Event(), passwords.verify_password
+
+    def hold(password: str, stored: str, *, idle_cost: int) -> passwords.Verification:
+        may_go_on.wait(PATIENCE_S)
+        return verify(password, stored, idle_cost=idle_cost)
+
+    monkeypatch.setattr(passwords, "verify_password", hold)
+    yield may_go_on
+    may_go_on.set()
+
+
+async def until_done(tasks: Sequence[asyncio.Task[Any]], count: int) -> None:
+    """Wait until so many of the tasks have ended."""
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(task.done() for task in tasks) < count:
+            await asyncio.sleep(0.005)
 
 
 def token_of(settings: Settings, role: str) -> str:

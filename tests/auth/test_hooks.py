@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -19,15 +20,17 @@ from isobase_platform.config_auth.hook import HookSettings
 from isobase_platform.errors import ConfigurationError
 from isobase_services.auth.hooks.over_http import signature
 from isobase_services.auth.hooks.targets import read_target
-from tests.auth.conftest import AuthServer, StartAuth
+from tests.auth.conftest import PATIENCE_S, AuthServer, StartAuth
 from tests.auth.receivers import HOOK_KEY, HOOK_SECRET, Call, receiving
+from tests.plugins.ports import free_ports
 from tests.plugins.stack import DatabaseServer
 
 
 def hook_settings(name: str, uri: str, secrets: str = HOOK_SECRET, **more: object) -> HookSettings:
-    """One hook switched on, with no pause between tries."""
+    """One hook switched on, with no pause between tries, and with time for its answers."""
     point = {"enabled": True, "uri": uri, "secrets": secrets}
-    return HookSettings.model_validate({name: point, "retry_pause_s": 0, **more})
+    limits = {"retry_pause_s": 0, "timeout_s": PATIENCE_S, "function_timeout_s": PATIENCE_S}
+    return HookSettings.model_validate({name: point, **limits, **more})
 
 
 def is_signed(call: Call, key: bytes = HOOK_KEY) -> bool:
@@ -225,23 +228,23 @@ async def test_a_hook_that_asks_for_another_try_gets_three(start_auth: StartAuth
 
 
 async def test_a_hook_that_cannot_be_reached_is_tried_three_times(start_auth: StartAuth) -> None:
-    async with receiving() as hook:
-        closed = hook.url
+    closed = f"http://127.0.0.1:{free_ports(1)[0]}"
     async with start_auth(hook=hook_settings("custom_access_token", closed)) as auth:
         refused = await auth.client.post("/signup", json={"email": "a@example.com", "password": "correct horse"})
     assert (refused.status_code, refused.json()["error_code"]) == (422, "hook_timeout_after_retry")
 
 
 async def test_a_slow_hook_is_given_up(start_auth: StartAuth) -> None:
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        import asyncio
+    given_up = asyncio.Event()
 
-        await asyncio.sleep(0.6)
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await given_up.wait()
 
     async with receiving(lambda call: slow) as hook:  # type: ignore[arg-type,return-value]
         settings = hook_settings("custom_access_token", hook.url, timeout_s=0.2)
         async with start_auth(hook=settings) as auth:
             refused = await auth.client.post("/signup", json={"email": "a@example.com", "password": "correct horse"})
+        given_up.set()
     assert (refused.status_code, refused.json()["error_code"]) == (422, "hook_timeout")
     assert refused.json()["msg"] == "Failed to reach hook within maximum time of 0.200000 seconds"
 
@@ -278,7 +281,7 @@ def _functions(postgres: DatabaseServer) -> Iterator[None]:
         create function hooks.breaks(event jsonb) returns jsonb language plpgsql as $$
           begin raise exception 'a secret of %', event ->> 'user_id'; end $$;
         create function hooks.sleeps(event jsonb) returns jsonb language sql as $$
-          select to_jsonb(pg_sleep(5)::text) $$;
+          select to_jsonb(pg_sleep(60)::text) $$;
         grant usage on schema hooks to supabase_auth_admin;
         """,
         database="auth_rows",
@@ -308,7 +311,8 @@ async def test_a_function_runs_as_auths_own_role_and_sees_the_new_user(start_aut
 async def test_a_function_that_refuses_fails_or_takes_too_long_stops_the_sign_up(
     start_auth: StartAuth, functions: None, function: str, status: int, message: str
 ) -> None:
-    settings = hook_settings("custom_access_token", f"pg-functions://postgres/hooks/{function}", function_timeout_s=0.2)
+    limit: dict[str, Any] = {"function_timeout_s": 0.2} if function == "sleeps" else {}
+    settings = hook_settings("custom_access_token", f"pg-functions://postgres/hooks/{function}", **limit)
     async with start_auth(hook=settings) as auth:
         refused = await auth.client.post("/signup", json={"email": "a@example.com", "password": "correct horse"})
         assert await auth.count("sessions") == 0

@@ -161,7 +161,7 @@ async def test_the_task_works_by_itself_and_ends_with_the_service(start_auth: St
         housekeeper = Housekeeper(core)
         housekeeper.start()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await auth.count("flow_state"):
                     await asyncio.sleep(0.02)
         finally:

@@ -19,7 +19,7 @@ from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, TEMPLATE, DatabaseServer, clean_environment
 
 SECRET = "37c304f8-51aa-419a-a1af-06154e63707a"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,7 +49,7 @@ def serving(folder: Path, database_url: str) -> Iterator[Served]:
     with log_path.open("wb") as log:
         process = subprocess.Popen([str(ISOBASE), "serve", "auth"], stdout=log, stderr=log, cwd=folder, env=environment)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_TIMEOUT_S) as client:
             deadline_s = time.monotonic() + START_TIMEOUT_S
             while True:
                 with contextlib.suppress(httpx.TransportError):
@@ -62,7 +62,7 @@ def serving(folder: Path, database_url: str) -> Iterator[Served]:
         assert list(folder.iterdir()) == [log_path]  # no data directory, no lock
     finally:
         process.terminate()
-        code = process.wait(20)
+        code = process.wait(START_TIMEOUT_S)
     assert code == 0, log_path.read_text()
 
 
@@ -70,7 +70,7 @@ def serving(folder: Path, database_url: str) -> Iterator[Served]:
 def served(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     postgres.execute("create database in_place_of_gotrue")
     try:
-        url = postgres.dsn("in_place_of_gotrue") + "?sslmode=disable&connect_timeout=5&search_path=auth"
+        url = postgres.dsn("in_place_of_gotrue") + "?sslmode=disable&connect_timeout=60&search_path=auth"
         with serving(tmp_path_factory.mktemp("gotrue"), url) as running:
             yield running
     finally:

@@ -130,7 +130,7 @@ async def test_a_posted_mail_is_tried_again_until_it_leaves() -> None:
         failed.append(True)
 
     messages.post(a_message(), on_failure)
-    await messages.close(2.0)
+    await messages.close(60.0)
     assert [mail.to for mail in sender.sent] == ["alice@example.com"]
     assert failed == []
     assert counter.labels("email", "signup", "retried")._value.get() == 2
@@ -150,7 +150,7 @@ async def test_a_posted_mail_that_never_leaves_is_told_to_the_flow_and_logged_wi
 
     with caplog.at_level(logging.DEBUG, "isobase"):
         messages.post(a_message(), on_failure)
-        await messages.close(2.0)
+        await messages.close(60.0)
     assert (sender.tries, failed) == (tries, [True])
     (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
     assert "the server is busy" in str(vars(record))
@@ -172,7 +172,7 @@ async def test_posting_never_waits_and_drops_what_is_too_much() -> None:
     for _ in range(MAX_WAITING + 3):
         outbox.post("email", "signup", wait, on_failure)
     gate.set()
-    await outbox.close(5.0)
+    await outbox.close(60.0)
     assert counter.labels("email", "signup", "sent")._value.get() == MAX_WAITING
     assert counter.labels("email", "signup", "dropped")._value.get() == 3
     assert len(failed) == 3
@@ -189,7 +189,7 @@ async def test_the_lack_of_a_mail_server_is_logged_once(caplog: pytest.LogCaptur
     messages = messages_over(None)
     for _ in range(3):
         messages.post(a_message())
-    await messages.close(2.0)
+    await messages.close(60.0)
     with pytest.raises(AuthError):
         await messages.send_email(a_message())
     assert caplog.text.count("a message could not be sent") == 1
@@ -216,7 +216,7 @@ async def test_notices_are_sent_only_where_the_project_asks_for_them() -> None:
     messages.notice(EmailKind.PASSWORD_CHANGED, a_user())
     messages.notice(EmailKind.EMAIL_CHANGED, a_user("new@example.com"), old_email="old@example.com")
     messages.notice(EmailKind.EMAIL_CHANGED, a_user("new@example.com"))
-    await messages.close(2.0)
+    await messages.close(60.0)
     (mail,) = sender.sent
     assert mail.to == "old@example.com"
     assert "old@example.com" in mail.text

@@ -25,7 +25,7 @@ async def url(auth: AuthServer) -> AsyncIterator[str]:
 @pytest_asyncio.fixture
 async def client(url: str) -> AsyncIterator[AsyncGoTrueClient]:
     """A client as an app makes it, signed up."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         client = AsyncGoTrueClient(
             url=url, auto_refresh_token=False, storage=AsyncMemoryStorage(), http_client=http, headers={}
         )
@@ -78,7 +78,7 @@ async def test_administrator_lists_and_deletes_factors(auth: AuthServer, client:
     enrolled = await client.mfa.enroll({"factor_type": "totp", "friendly_name": "lost"})
     user = await client.get_user()
     assert user is not None
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         headers = {"Authorization": auth.service_headers["authorization"]}
         admin = AsyncGoTrueAdminAPI(url=url, headers=headers, http_client=http)
         listed = await admin._list_factors({"user_id": user.user.id})

@@ -144,12 +144,12 @@ async def test_second_sign_in_starts_at_aal1_and_is_raised_by_the_factor(auth: A
 async def test_code_is_good_for_one_use_within_its_window(auth: AuthServer) -> None:
     session = await auth.sign_up()
     factor = await enroll(auth, session)
-    secret = factor["totp"]["secret"]
-    raised = (await answer(auth, session, factor["id"], code_now(secret))).json()
-    for code in (code_now(secret), code_now(secret, steps=-1)):
+    before, now, after = (code_now(factor["totp"]["secret"], steps=steps) for steps in (-1, 0, 1))
+    raised = (await answer(auth, session, factor["id"], now)).json()
+    for code in (now, before):
         again = await answer(auth, raised, factor["id"], code)
         assert (again.status_code, again.json()["error_code"]) == (422, "mfa_verification_failed")
-    assert (await answer(auth, raised, factor["id"], code_now(secret, steps=1))).status_code == 200
+    assert (await answer(auth, raised, factor["id"], after)).status_code == 200
 
 
 async def test_code_sent_twice_at_once_is_accepted_once(auth: AuthServer) -> None:

@@ -24,7 +24,7 @@ async def served(start_auth: StartAuth) -> AsyncIterator[tuple[AuthServer, str]]
 @pytest_asyncio.fixture
 async def client(served: tuple[AuthServer, str]) -> AsyncIterator[AsyncGoTrueClient]:
     """A client as an app makes it."""
-    async with httpx.AsyncClient(follow_redirects=True) as http:
+    async with httpx.AsyncClient(follow_redirects=True, timeout=60) as http:
         yield AsyncGoTrueClient(
             url=served[1],
             headers={"apikey": served[0].settings.anon_token},
@@ -37,7 +37,7 @@ async def client(served: tuple[AuthServer, str]) -> AsyncIterator[AsyncGoTrueCli
 @pytest_asyncio.fixture
 async def admin(served: tuple[AuthServer, str]) -> AsyncIterator[AsyncGoTrueAdminAPI]:
     """The client's administration, with the service_role key."""
-    async with httpx.AsyncClient(follow_redirects=True) as http:
+    async with httpx.AsyncClient(follow_redirects=True, timeout=60) as http:
         # The client replaces the header by this name when it acts for a user.
         headers = {"Authorization": served[0].service_headers["authorization"]}
         yield AsyncGoTrueAdminAPI(url=served[1], headers=headers, http_client=http)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from isobase_platform.config_auth.security import PwnedPasswordSettings, SecuritySettings
-from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer
+from isobase_services.auth.passwords import MAX_QUEUED_PER_WORKER
+from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer, until_done
 from tests.auth.receivers import Call, receiving
 
 LEAKED = "password1234"
@@ -142,25 +144,19 @@ async def test_it_is_not_asked_for_where_the_project_does_not_want_it(auth: Auth
 
 
 async def test_others_are_answered_while_a_flood_of_sign_ins_waits_and_the_flood_is_bounded(
-    start_auth: StartAuth,
+    start_auth: StartAuth, held_hashes: threading.Event
 ) -> None:
-    # At cost 10 one hash takes tens of milliseconds, and 32 may wait for the one thread.
-    async with start_auth(bcrypt_cost=10, password_hash_workers=1) as auth:
+    async with start_auth(password_hash_workers=1) as auth:
         session = await auth.sign_up()
-        floods = [asyncio.create_task(auth.sign_in("nobody@example.com")) for _ in range(60)]
-        await asyncio.sleep(0)
-        while sum(flood.done() for flood in floods) < 2:
-            await asyncio.sleep(0.005)
+        floods = [asyncio.create_task(auth.sign_in("nobody@example.com")) for _ in range(MAX_QUEUED_PER_WORKER + 28)]
+        await until_done(floods, 28)
         others = await asyncio.gather(*(auth.client.get("/user", headers=bearer(session)) for _ in range(5)))
-        waiting = sum(not flood.done() for flood in floods)
-        for flood in floods:
-            flood.cancel()
-        await asyncio.gather(*floods, return_exceptions=True)
+        refused = [flood.result() for flood in floods if flood.done()]
+        held_hashes.set()
+        await asyncio.gather(*floods)
     assert [answer.status_code for answer in others] == [200] * 5
     # They were answered before the flood was.
-    assert waiting > 0
-    refused = [flood.result() for flood in floods if not flood.cancelled() and flood.result().status_code == 504]
-    assert refused
+    assert [answer.status_code for answer in refused] == [504] * 28
     assert {answer.json()["error_code"] for answer in refused} == {"request_timeout"}
 
 

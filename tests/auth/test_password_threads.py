@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 
 import pytest
 
@@ -35,7 +34,7 @@ async def test_hashes_are_computed_at_a_low_priority_and_requests_are_not(monkey
 async def test_every_core_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     all_busy = threading.Barrier(cores)
-    monkeypatch.setattr(passwords, "_idle", lambda _password, _cost: all_busy.wait(5))
+    monkeypatch.setattr(passwords, "_idle", lambda _password, _cost: all_busy.wait(60))
     hasher = PasswordHasher(cost=4, workers=None)
     await asyncio.gather(*(hasher.spend("x") for _ in range(cores)))
     await hasher.close(1)
@@ -43,18 +42,22 @@ async def test_every_core_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_hashes_that_wait_are_dropped_when_the_time_to_end_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
+    first_begun, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
 
     def hold(password: str, _cost: int) -> None:
         begun.append(password)
-        time.sleep(0.1)
+        loop.call_soon_threadsafe(first_begun.set)
+        assert may_end.wait(60)
 
     monkeypatch.setattr(passwords, "_idle", hold)
     hasher = PasswordHasher(cost=4, workers=1)
     waiting = [asyncio.create_task(hasher.spend(str(number))) for number in range(10)]
-    await asyncio.sleep(0.02)
+    await first_begun.wait()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await hasher.close(10)
+            await hasher.close(60)
+    may_end.set()
     await asyncio.wait(waiting)
     assert begun == ["0"]
     refusals = [task.exception() for task in waiting[1:]]

@@ -60,7 +60,7 @@ async def test_official_client_signs_in_by_a_provider(start_auth: StartAuth, pro
     """The client's own steps: a URL, which the browser follows to its end, and the code that comes back."""
     # The client knows names, and this one asks for no ID token: the profile is asked for at the issuer's userinfo.
     external = at(provider, "google")
-    async with start_auth(external=external) as auth, listening(auth.app) as url, httpx.AsyncClient() as http:
+    async with start_auth(external=external) as auth, listening(auth.app) as url, httpx.AsyncClient(timeout=60) as http:
         client = AsyncGoTrueClient(
             url=f"{url}/auth/v1",
             headers={"apikey": auth.settings.anon_token},

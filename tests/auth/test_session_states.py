@@ -31,7 +31,7 @@ from tests.auth.conftest import AuthServer, bearer, running_auth, with_auth
 
 EXAMPLES = 25
 STEPS = 25
-LONG_AGO_S = 60
+LONG_AGO_S = 3600
 PASSWORDS = ("correct horse battery", "staple battery horse")
 Result = TypeVar("Result")
 

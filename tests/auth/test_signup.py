@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import pytest
 
+from isobase_platform.config_auth.email import EmailSettings
 from tests.auth.conftest import PASSWORD, AuthServer, StartAuth, bearer
 
 ALICE = {"email": "alice@example.com", "password": PASSWORD}
@@ -289,7 +290,7 @@ async def test_with_confirmations_a_known_address_cannot_be_told_from_a_new_one(
 async def test_unconfirmed_user_who_signs_up_again_keeps_the_first_password_and_waits_between_mails(
     start_auth: StartAuth,
 ) -> None:
-    async with start_auth(email_enable_confirmations=True) as auth:
+    async with start_auth(email_enable_confirmations=True, email=EmailSettings(max_frequency_s=60)) as auth:
         first = (await auth.client.post("/signup", json=ALICE)).json()
         hash_before = await auth.database.fetchval("select encrypted_password from auth.users")
         early = await auth.client.post("/signup", json={**ALICE, "password": "another password"})

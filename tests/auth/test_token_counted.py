@@ -80,11 +80,12 @@ async def test_the_token_before_gives_the_newest_again_however_late(auth: AuthSe
     assert answer.json()["refresh_token"] == CountedToken.encode(session_id, 5, KEY)
 
 
-async def test_an_older_token_of_a_moment_ago_gives_the_newest(auth: AuthServer) -> None:
-    session_id, _ = await counting(auth)
-    await auth.refresh(CountedToken.encode(session_id, 5, KEY))
-    answer = await auth.refresh(CountedToken.encode(session_id, 2, KEY))
-    assert answer.json()["refresh_token"] == CountedToken.encode(session_id, 6, KEY)
+async def test_an_older_token_of_a_moment_ago_gives_the_newest(start_auth: StartAuth) -> None:
+    async with start_auth(refresh_token_reuse_interval_s=300) as auth:
+        session_id, _ = await counting(auth)
+        await auth.refresh(CountedToken.encode(session_id, 5, KEY))
+        answer = await auth.refresh(CountedToken.encode(session_id, 2, KEY))
+        assert answer.json()["refresh_token"] == CountedToken.encode(session_id, 6, KEY)
 
 
 @pytest.mark.parametrize("rotates", [True, False])

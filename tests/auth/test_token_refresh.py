@@ -70,13 +70,14 @@ async def test_parent_of_the_live_token_gets_the_live_token_however_late(auth: A
     assert await auth.count("refresh_tokens") == 2
 
 
-async def test_older_token_within_the_reuse_interval_gets_a_new_child(auth: AuthServer) -> None:
-    first = await auth.sign_up()
-    second = (await auth.refresh(first["refresh_token"])).json()
-    await auth.refresh(second["refresh_token"])
-    again = await auth.refresh(first["refresh_token"])
-    assert again.status_code == 200
-    assert await auth.count("refresh_tokens") == 4
+async def test_older_token_within_the_reuse_interval_gets_a_new_child(start_auth: StartAuth) -> None:
+    async with start_auth(refresh_token_reuse_interval_s=300) as auth:
+        first = await auth.sign_up()
+        second = (await auth.refresh(first["refresh_token"])).json()
+        await auth.refresh(second["refresh_token"])
+        again = await auth.refresh(first["refresh_token"])
+        assert again.status_code == 200
+        assert await auth.count("refresh_tokens") == 4
 
 
 async def test_reuse_after_the_interval_revokes_the_family_although_the_request_fails(auth: AuthServer) -> None:

@@ -268,11 +268,12 @@ async def test_unreachable_database_is_503_without_inner_text(auth: AuthServer) 
 async def test_request_that_takes_too_long_is_504_and_leaves_no_lock(
     auth: AuthServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isobase_services.auth.routing.MAX_REQUEST_DURATION_S", 0.3)
     session = await auth.sign_up()
     async with auth.database.transaction():
         await auth.database.execute("select from auth.users for update")
-        answer = await auth.client.put("/user", json={"data": {"a": 1}}, headers=bearer(session))
+        with monkeypatch.context() as limits:
+            limits.setattr("isobase_services.auth.routing.MAX_REQUEST_DURATION_S", 0.3)
+            answer = await auth.client.put("/user", json={"data": {"a": 1}}, headers=bearer(session))
     assert (answer.status_code, answer.json()["error_code"]) == (504, "request_timeout")
     again = await auth.client.put("/user", json={"data": {"a": 1}}, headers=bearer(session))
     assert again.status_code == 200
@@ -280,7 +281,7 @@ async def test_request_that_takes_too_long_is_504_and_leaves_no_lock(
 
 async def test_clients_that_hang_up_leave_the_service_whole(auth: AuthServer) -> None:
     session = await auth.sign_up()
-    async with listening(auth.app) as url, httpx.AsyncClient(base_url=f"{url}/auth/v1") as client:
+    async with listening(auth.app) as url, httpx.AsyncClient(base_url=f"{url}/auth/v1", timeout=60) as client:
 
         async def hang_up(delay_s: float) -> None:
             request = client.put("/user", json={"data": {"n": delay_s}}, headers=bearer(session))
