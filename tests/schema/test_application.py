@@ -33,7 +33,7 @@ def _dump(url: str) -> str:
     assert spec.origin is not None
     program = Path(spec.origin).parent / "pginstall" / "bin" / "pg_dump"
     text = subprocess.run(
-        [program, "--schema-only", url], check=True, capture_output=True, text=True, timeout=60
+        [program, "--schema-only", url], check=True, capture_output=True, text=True, timeout=100
     ).stdout
     return "\n".join(line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
 

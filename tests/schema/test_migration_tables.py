@@ -93,7 +93,7 @@ async def test_changes_of_flags_writers_and_rules_are_numbered_and_told_to_who_l
             ("delete from isobase.migration_rules where pattern = $1", "4"),
         ):
             await postgres.execute(statement, "auth")
-            assert await asyncio.wait_for(told.get(), 10) == version
+            assert await asyncio.wait_for(told.get(), 60) == version
         assert await postgres.fetchval("select version from isobase.flags") == 1
         assert await postgres.fetchval("select version from isobase.migration_state") == 4
 

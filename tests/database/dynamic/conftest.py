@@ -17,7 +17,7 @@ from isobase_platform.config import Settings
 from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_services.database.service import DatabaseService
-from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+from tests.plugins.stack import TEMPLATE, DatabaseServer, give_time, settings_for
 
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
@@ -135,6 +135,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 def dynamic_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """One database for all tests here: emptied before each, which is quicker than a new one."""
     postgres.execute(f"create database {DATABASE_NAME} template {TEMPLATE} owner postgres")
+    give_time(postgres, DATABASE_NAME)
     yield settings_for(postgres.dsn(DATABASE_NAME), tmp_path_factory.mktemp("dynamic"))
     postgres.execute(f"drop database {DATABASE_NAME} with (force)")
 
@@ -162,6 +163,13 @@ async def running(settings: Settings, **quotas: int) -> AsyncIterator[Server]:
         finally:
             await service.drain(2)
             await owner.close()
+
+
+@pytest.fixture(autouse=True)
+def patient_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a change of a table wait long for its readers: a test that is about the end of that wait sets its own."""
+    monkeypatch.setattr("isobase_services.database.dynamic.store.LOCK_TIMEOUT_S", 60)
+    monkeypatch.setattr("isobase_services.database.idempotency.MAX_WAIT_S", 60.0)
 
 
 @pytest_asyncio.fixture

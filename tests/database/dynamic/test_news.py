@@ -13,10 +13,12 @@ from isobase_services.database import cache_keeper
 from isobase_services.database.query import load_cache
 from tests.database.dynamic.conftest import ITEMS, Server, running
 
+PATIENCE_S = 60.0
+
 
 async def until(is_true: Callable[[], bool]) -> None:
-    """Wait until something holds, ten seconds at most."""
-    async with asyncio.timeout(10):
+    """Wait until something holds, ``PATIENCE_S`` at most."""
+    async with asyncio.timeout(PATIENCE_S):
         while not is_true():
             await asyncio.sleep(0.02)
 
@@ -66,11 +68,11 @@ async def test_other_processes_serve_a_new_table_to_official_clients(database: S
         made = await first.make_database()
         await first.make_table(made["database_id"], "public-read")
         headers = {**second.anon, "accept-profile": made["schema"]}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await second.http.get("/rest/v1/items", headers=headers)).status_code != 200:
                 await asyncio.sleep(0.02)
         await first.http.delete(f"/db/{made['database_id']}", headers=first.alice)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await second.http.get("/rest/v1/items", headers=headers)).status_code != 406:
                 await asyncio.sleep(0.02)
 
@@ -127,9 +129,9 @@ async def test_no_request_about_rows_fails_while_its_table_changes(server: Serve
         for columns in changes:
             answer = await server.http.patch(table, json={"columns": columns}, headers=server.alice)
             assert answer.status_code == 200, answer.text
+    await until(lambda: answers > 10 or any(task.done() for task in tasks))
     is_over = True
     await asyncio.gather(*tasks)
-    assert answers > 10
 
 
 async def test_embedding_works_on_tables_that_were_read_alone(server: Server) -> None:

@@ -29,7 +29,7 @@ async def client_of(served: tuple[Server, str], user_id: str | None) -> AsyncIte
     """A client with the anon key, signed in as a user or not."""
     server, url = served
     headers = {"Authorization": f"Bearer {server.token(user_id)}"} if user_id else {}
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         options = AsyncClientOptions(headers=headers, httpx_client=http)
         yield await acreate_client(url, server.platform.settings.anon_token, options)
 

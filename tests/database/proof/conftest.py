@@ -20,9 +20,11 @@ from isobase_platform.keys import KeyRing
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
 from isobase_services.database.service import DatabaseService
+from tests.plugins.listening import KEEP_ALIVE_S
+from tests.plugins.stack import DatabaseServer, give_time
 
-START_TIMEOUT_S = 20.0
-REQUEST_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 60.0
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
 
@@ -66,7 +68,10 @@ def serving(settings: Settings) -> Iterator[DataApi]:
             service = DatabaseService(platform)
             await service.start()
             app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
-            server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
+            config = uvicorn.Config(
+                app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
+            )
+            server = uvicorn.Server(config)
             servers.append(server)
             running = asyncio.create_task(server.serve())
             while not server.started:
@@ -110,8 +115,9 @@ def run_sql(settings: Settings, sql: str) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture
-def things(database: Settings) -> Settings:
+def things(database: Settings, postgres: DatabaseServer) -> Settings:
     """A database with the table ``things`` of 20 rows, each of a parent, and functions over them."""
+    give_time(postgres, database.dsn().rpartition("/")[2])
     run_sql(database, SCHEMA)
     return database
 

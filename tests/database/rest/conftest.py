@@ -20,12 +20,15 @@ from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
 from isobase_services.database.service import DatabaseService
-from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+from tests.plugins.listening import KEEP_ALIVE_S
+from tests.plugins.stack import TEMPLATE, DatabaseServer, give_time, settings_for
 
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
 DATABASE_NAME = "data_api"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 60.0
+RELOAD_TIMEOUT_S = 60.0
 MAX_ROWS = 50
 MAX_BODY_BYTES = 256 * 1024
 
@@ -108,10 +111,6 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["code"]
 
 
-LIMITS = httpx.Limits(keepalive_expiry=2)
-"""The server closes idle connections after 5 s; a client that keeps them as long meets it in that moment."""
-
-
 @pytest.fixture(scope="session")
 def rest_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the database that all tests here share."""
@@ -121,6 +120,7 @@ def rest_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFac
         for part in sorted(Path(__file__).parent.glob("fixture*.sql")):
             cursor.execute(part.read_text())
     connection.close()
+    give_time(postgres, DATABASE_NAME)
     settings = settings_for(postgres.dsn(DATABASE_NAME), tmp_path_factory.mktemp("rest"))
     rest = RestSettings(max_rows=MAX_ROWS, max_body_bytes=MAX_BODY_BYTES, tx_end="commit-allow-override")
     yield settings.model_copy(update={"rest": rest})
@@ -155,7 +155,9 @@ class _Server:
             service = DatabaseService(platform)
             await service.start()
             app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
-            config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+            config = uvicorn.Config(
+                app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
+            )
             self._server = uvicorn.Server(config)
             self.platform = platform
             serving = asyncio.create_task(self._server.serve())
@@ -172,7 +174,7 @@ def served(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
     """The server and a client of it, for the session."""
     with (
         _Server(rest_settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20, limits=LIMITS) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=REQUEST_TIMEOUT_S) as client,
     ):
         assert server.platform is not None
         yield Api(client, server.platform.issuer, rest_settings, postgres, server.platform)
@@ -186,7 +188,7 @@ def served_open(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[A
     settings = rest_settings.model_copy(update={"rest": rest})
     with (
         _Server(settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=20, limits=LIMITS) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=REQUEST_TIMEOUT_S) as client,
     ):
         assert server.platform is not None
         yield Api(client, server.platform.issuer, settings, postgres, server.platform)

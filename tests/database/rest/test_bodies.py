@@ -124,9 +124,10 @@ async def test_a_large_body_keeps_no_other_request_waiting(kind: str) -> None:
     async def others() -> None:
         nonlocal longest_s
         while True:
-            before_s = time.perf_counter()
+            # What the loop's own thread computed: a machine that gives it no time meanwhile proves nothing.
+            before_s = time.thread_time()
             await asyncio.sleep(0)
-            longest_s = max(longest_s, time.perf_counter() - before_s)
+            longest_s = max(longest_s, time.thread_time() - before_s)
 
     waiting = asyncio.create_task(others())
     read = await parse_write_body(body.encode(), kind, None)

@@ -14,7 +14,7 @@ from postgrest import SyncPostgrestClient
 from postgrest.exceptions import APIError
 from postgrest.types import CountMethod
 
-from tests.database.rest.conftest import ALICE, Api
+from tests.database.rest.conftest import ALICE, RELOAD_TIMEOUT_S, Api
 
 
 def data(response: Any) -> Any:
@@ -80,7 +80,7 @@ def test_no_request_fails_while_the_schema_is_reloaded(api: Api) -> None:
     done = threading.Event()
 
     async def read_all_the_time() -> None:
-        async with httpx.AsyncClient(base_url=str(api.http.base_url), headers=api.service) as client:
+        async with httpx.AsyncClient(base_url=str(api.http.base_url), headers=api.service, timeout=60) as client:
             while not done.is_set():
                 answers = await asyncio.gather(*(client.get("/people?select=name,teams(name)") for _ in range(4)))
                 failures.extend(answer.text for answer in answers if answer.status_code != 200)
@@ -92,7 +92,7 @@ def test_no_request_fails_while_the_schema_is_reloaded(api: Api) -> None:
             api.rows(f"create table public.fresh_{number} (id int primary key)")
             api.rows(f"grant select on public.fresh_{number} to service_role")
             api.rows("notify pgrst, 'reload schema'")
-            deadline_s = time.monotonic() + 5
+            deadline_s = time.monotonic() + RELOAD_TIMEOUT_S
             while (status := api.get(f"/fresh_{number}").status_code) != 200 and time.monotonic() < deadline_s:
                 time.sleep(0.01)
             assert status == 200

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.database.rest.conftest import Api, refusal
+from tests.database.rest.conftest import RELOAD_TIMEOUT_S, Api, refusal
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def wait_for(api: Api, path: str, status: int = 200) -> None:
     """Until the schema cache has seen a change."""
     import time
 
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + RELOAD_TIMEOUT_S
     while api.get(path).status_code != status and time.monotonic() < deadline_s:
         time.sleep(0.02)
 

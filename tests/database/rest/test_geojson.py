@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.database.rest.conftest import DATABASE_NAME, Api, refusal
+from tests.database.rest.conftest import DATABASE_NAME, RELOAD_TIMEOUT_S, Api, refusal
 
 GEOJSON = {"accept": "application/geo+json"}
-RELOAD_TIMEOUT_S = 5.0
 PLACES = """
 create extension postgis schema extensions;
 create table public.places (id int primary key, name text, spot extensions.geometry(Point, 4326));

@@ -17,11 +17,16 @@ from hypothesis import strategies as st
 
 from isobase_platform.config import RestSettings
 from isobase_services.database import idempotency
-from tests.database.rest.conftest import ALICE, DATABASE_NAME, Api, refusal
+from tests.database.rest.conftest import ALICE, DATABASE_NAME, RELOAD_TIMEOUT_S, Api, refusal
 
 REPRESENTATION = "return=representation"
-RELOAD_TIMEOUT_S = 20.0
 ROLES = ("anon", "authenticated", "service_role", "authenticator", "postgres", "supabase_auth_admin")
+
+
+@pytest.fixture(autouse=True)
+def patient_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a write wait long for another of its key: a test that is about the end of that wait sets its own."""
+    monkeypatch.setattr(idempotency, "MAX_WAIT_S", 60.0)
 
 
 def keyed(key: str) -> dict[str, str]:
@@ -35,7 +40,7 @@ def send(api: Api, key: str, method: str = "POST", path: str = "/tasks", **given
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait until the schema cache is as the database."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + RELOAD_TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

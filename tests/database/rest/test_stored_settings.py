@@ -14,7 +14,7 @@ from isobase_platform.errors import ConfigurationError
 from isobase_platform.runtime import Platform
 from isobase_services.database.cache_keeper import CacheKeeper
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def execute(settings: Settings, sql: str) -> None:

@@ -18,7 +18,9 @@ from tests.plugins.ports import free_ports
 from tests.plugins.stack import ISOBASE, DatabaseServer, clean_environment
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
+DRAIN_TIMEOUT_S = 60.0
 DATABASE = "served_as_postgrest"
 LOGIN = "serve_login"
 
@@ -37,7 +39,7 @@ grant select on api.items to serve_anon;
 create table api.secrets (id int primary key); grant select on api.secrets to serve_author;
 create table other.things (id int primary key); grant select on other.things to serve_anon;
 create function api.setting(name text) returns text stable language sql as $$ select current_setting(name, true) $$;
-create function api.nap(seconds float) returns text language sql as $$ select pg_sleep(seconds)::text || 'rested' $$;
+create function api.rest() returns text language sql as $$ select pg_advisory_xact_lock_shared(4711)::text || 'rested' $$;
 create function api.at_root() returns json stable language sql as $$ select '{"root": true}'::json $$;
 create function api.strict() returns text stable language sql set default_transaction_isolation = 'serializable'
   as $$ select current_setting('transaction_isolation') $$;
@@ -57,11 +59,11 @@ class Program:
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=ANSWER_TIMEOUT_S)
 
     def admin(self, path: str) -> httpx.Response:
         """GET of the admin server."""
-        return httpx.get(f"http://127.0.0.1:{self.admin_port}{path}", timeout=20)
+        return httpx.get(f"http://127.0.0.1:{self.admin_port}{path}", timeout=ANSWER_TIMEOUT_S)
 
     def wait_until(self, path: str = "/ready", status: int = 200) -> None:
         """Wait until the admin server answers so."""
@@ -73,6 +75,14 @@ class Program:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline_s, self.log.read_text()
             time.sleep(0.05)
+
+    def wait_until_told(self, text: str) -> str:
+        """Wait until the log holds a text; gives the whole log."""
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while text not in (log := self.log.read_text()):
+            assert time.monotonic() < deadline_s, log
+            time.sleep(0.05)
+        return log
 
     def eventually(self, path: str, status: int, text: str = "") -> None:
         """Wait until GET of the path is answered so: reloads happen beside the requests."""
@@ -112,6 +122,7 @@ class Place:
         """The environment of a run with PostgREST's ``settings``, by names such as ``db_schemas``."""
         values = {"db_uri": self.uri, "db_schemas": "api", "db_anon_role": "serve_anon", "jwt_secret": SECRET}
         variables = {f"PGRST_{name.upper()}": value for name, value in {**values, **settings}.items()}
+        variables["ISOBASE_DRAIN_TIMEOUT_S"] = str(DRAIN_TIMEOUT_S)
         return {name: text for name, text in clean_environment().items() if not name.startswith("PGRST_")} | variables
 
     @contextlib.contextmanager
@@ -133,7 +144,7 @@ class Place:
             program.http.close()
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(START_TIMEOUT_S)
             finally:
                 process.kill()
 
@@ -142,7 +153,13 @@ class Place:
         command = [str(ISOBASE), "serve", service, *arguments]
         environment = self.environment(settings)
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.directory, env=environment, timeout=60, check=False
+            command,
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            env=environment,
+            timeout=START_TIMEOUT_S,
+            check=False,
         )
 
 

@@ -11,11 +11,11 @@ import time
 
 import httpx
 import psutil
-import pytest
+import psycopg2
 
-from tests.database.serve.conftest import LOGIN, Place, Program
+from tests.database.serve.conftest import DATABASE, LOGIN, Place, Program
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def workers(program: Program) -> list[int]:
@@ -31,6 +31,29 @@ def wait_for_listeners(place: Place, count: int) -> None:
         time.sleep(0.05)
 
 
+def wait_for_resting(place: Place, count: int) -> None:
+    """Wait until so many calls of ``api.rest`` have come to its lock."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while place.server.execute("select count(*) from pg_locks where locktype = 'advisory' and not granted") != [
+        (count,)
+    ]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def wait_for_refusal(program: Program) -> None:
+    """Wait until connections are refused at once; none is taken by a socket that nobody answers on."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            httpx.get(f"http://127.0.0.1:{program.port}/items", timeout=PATIENCE_S)
+        except httpx.ConnectError:
+            return
+        except (httpx.RemoteProtocolError, httpx.ReadError):  # it came in the moment in which the socket was closed
+            continue
+        assert time.monotonic() < deadline_s
+
+
 def test_workers_share_the_port_and_a_killed_one_is_replaced(place: Place) -> None:
     with place.serving("--workers", "2") as program:
         wait_for_listeners(place, 2)
@@ -42,7 +65,7 @@ def test_workers_share_the_port_and_a_killed_one_is_replaced(place: Place) -> No
         while len(set(workers(program)) - {before[1]}) < 2:
             assert time.monotonic() < deadline_s, program.log.read_text()
             with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):  # a connection of the killed worker
-                answers.append(httpx.get(f"http://127.0.0.1:{program.port}/items").status_code)
+                answers.append(httpx.get(f"http://127.0.0.1:{program.port}/items", timeout=PATIENCE_S).status_code)
         assert set(answers) <= {200}
         assert before[0] in workers(program)
         wait_for_listeners(place, 2)
@@ -61,17 +84,17 @@ def test_sigterm_lets_every_worker_end_what_it_answers(place: Place) -> None:
         wait_for_listeners(place, 2)
         answers: list[str] = []
 
-        def nap() -> None:
-            answers.append(httpx.get(f"http://127.0.0.1:{program.port}/rpc/nap?seconds=1.5", timeout=20).json())
+        def rest() -> None:
+            answers.append(httpx.get(f"http://127.0.0.1:{program.port}/rpc/rest", timeout=PATIENCE_S).json())
 
-        threads = [threading.Thread(target=nap) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.7)
-        program.process.send_signal(signal.SIGTERM)
-        time.sleep(0.4)
-        with pytest.raises(httpx.ConnectError):  # refused at once, not taken by a socket that nobody answers on
-            httpx.get(f"http://127.0.0.1:{program.port}/items", timeout=5)
+        threads = [threading.Thread(target=rest) for _ in range(4)]
+        with contextlib.closing(psycopg2.connect(place.server.dsn(DATABASE))) as gate, gate.cursor() as cursor:
+            cursor.execute("select pg_advisory_lock(4711)")
+            for thread in threads:
+                thread.start()
+            wait_for_resting(place, len(threads))
+            program.process.send_signal(signal.SIGTERM)
+            wait_for_refusal(program)
         for thread in threads:
             thread.join()
         assert answers == ["rested"] * 4
