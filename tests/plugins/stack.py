@@ -53,10 +53,7 @@ STACK_STOP_TIMEOUT_S = 60.0
 FAST_PASSWORDS = {"ISOBASE_AUTH__BCRYPT_COST": "4"}
 """A hash of the usual cost is computed with low priority: beside other work it may take longer than auth gives a request."""
 SESSION_END_TIMEOUT_MS = 60_000
-PATIENT_ROLES = "".join(
-    f"alter role {role} in database postgres set statement_timeout = '60s';"
-    for role in ("anon", "authenticated", "authenticator")
-)
+PATIENT_ROLES = ("anon", "authenticated", "authenticator")
 """A machine that stands still may take longer for a statement than the three seconds that anon has."""
 SERVER_STARTS = 3
 """How often the session's PostgreSQL is tried: whatever fails it, a port that was taken meanwhile or a machine that stalls,
@@ -214,11 +211,15 @@ def fresh_database(postgres: DatabaseServer, data_dir: Path) -> Iterator[Setting
 
 def give_time(server: DatabaseServer, database: str) -> None:
     """Let the API's roles wait long for an answer in a database of tests that are not about their limits."""
-    for role in ("anon", "authenticated", "authenticator"):
-        server.execute(
-            f"alter role {role} in database {database} set statement_timeout = '60s';"
-            f" alter role {role} in database {database} set lock_timeout = '60s'"
-        )
+    server.execute(patience_of_roles(database))
+
+
+def patience_of_roles(database: str) -> str:
+    """The SQL of ``give_time``."""
+    limits = ("statement_timeout", "lock_timeout")
+    return "".join(
+        f"alter role {role} in database {database} set {limit} = '60s';" for role in PATIENT_ROLES for limit in limits
+    )
 
 
 @dataclass(slots=True, frozen=True)
@@ -339,7 +340,7 @@ def stack() -> Iterator[Stack]:
         try:
             running = process.start()
             with closing(psycopg2.connect(running.admin_dsn)) as connection, connection.cursor() as cursor:
-                cursor.execute(PATIENT_ROLES)
+                cursor.execute(patience_of_roles("postgres"))
                 connection.commit()
             yield running
         finally:
