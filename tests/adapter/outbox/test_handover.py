@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from isobase_adapter import handover_desk, performing
-from isobase_adapter.contracts import OutboxAway, WriterMoved
+from isobase_adapter.contracts import Intent, OutboxAway, WriterMoved
 from isobase_adapter.handover import HandoverRefused, fail_over, lift_abandoned
 from isobase_adapter.sides import Side
 from isobase_adapter.writing import WriteNotAdmitted, WriteRevoked
@@ -71,6 +71,13 @@ async def test_a_handover_under_load_fails_no_write_and_loses_none(sides: TwoSid
     assert await rows_of(sides.isobase) == written
 
 
+async def a_write_without_an_end(sides: TwoSides) -> Intent:
+    """One that is never old enough to be waited for before the mark."""
+    intent = await sides.box.begin(row(99))
+    await sides.isobase.execute("update isobase.outbox set created_at = now() + interval '1 hour'")
+    return intent
+
+
 async def test_a_handover_waits_for_writes_on_their_way(sides: TwoSides) -> None:
     async with app(sides) as client:
         may_answer = asyncio.Event()
@@ -90,7 +97,7 @@ async def test_a_handover_waits_for_writes_on_their_way(sides: TwoSides) -> None
 
 async def test_a_handover_without_an_end_is_given_up_and_writes_go_on(sides: TwoSides) -> None:
     async with app(sides) as client:
-        stuck = await sides.box.begin(row(99))
+        stuck = await a_write_without_an_end(sides)
         with pytest.raises(HandoverRefused, match="1 writes have not ended"):
             await handover_of(sides, fence_s=0.5).hand_over(PATTERN, Side.ISOBASE)
         assert await writer_of(sides) == ("supabase", 0, None)
@@ -153,7 +160,7 @@ async def test_a_client_with_writes_of_its_own_is_waited_for(sides: TwoSides) ->
 
 async def test_a_handover_whose_coordinator_died_is_lifted(sides: TwoSides) -> None:
     async with app(sides) as client:
-        stuck = await sides.box.begin(row(99))
+        stuck = await a_write_without_an_end(sides)
         async with asyncpg.create_pool(sides.isobase_dsn, min_size=1, max_size=2) as pool:
             dying = handover_of(sides, control=pool)
             moving = asyncio.create_task(dying.hand_over(PATTERN, Side.ISOBASE))
@@ -176,7 +183,7 @@ async def test_a_handover_whose_coordinator_was_stopped_is_lifted_and_moves_noth
 ) -> None:
     """Ctrl-Z in an operator's terminal, or a network that is gone: its session and its lock are there all the time."""
     async with app(sides) as client:
-        stuck = await sides.box.begin(row(99))
+        stuck = await a_write_without_an_end(sides)
         moving = asyncio.create_task(handover_of(sides, fence_s=12).hand_over(PATTERN, Side.ISOBASE))
         while (await writer_of(sides))[2] is None:
             await asyncio.sleep(0.01)
@@ -222,7 +229,7 @@ async def test_a_coordinator_that_is_stopped_while_it_flips_holds_writes_up_for_
 
 
 async def test_two_coordinators_cannot_meet(sides: TwoSides) -> None:
-    stuck = await sides.box.begin(row(99))
+    stuck = await a_write_without_an_end(sides)
     first = asyncio.create_task(handover_of(sides).hand_over(PATTERN, Side.ISOBASE))
     while (await writer_of(sides))[2] is None:
         await asyncio.sleep(0.01)

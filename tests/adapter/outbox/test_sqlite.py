@@ -156,9 +156,12 @@ async def test_a_handover_waits_for_what_is_on_its_way_and_fences_the_old_epoch(
 
 async def test_writes_wait_while_the_writer_is_handed_over_and_a_stuck_one_gives_the_handover_up(host: Host) -> None:
     stuck = await host.begin(row(1))
+    # Never old enough to be waited for before the mark.
+    await host.store.transact(lambda connection: connection.execute("update outbox set created_at = now_s() + 3600"))
     moving = asyncio.create_task(host.handover(QUICK).hand_over(PATTERN, Side.ISOBASE))
     async with asyncio.timeout(90):
         while True:
+            assert not moving.done()
             try:
                 await host.outbox.settle(await host.begin(row(2)))
             except WriterMoved:
