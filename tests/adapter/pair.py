@@ -24,6 +24,7 @@ from psycopg2 import sql
 
 from isobase_platform.tokens import role_token
 from tests.plugins.process import IsobaseProcess
+from tests.plugins.scratch import scratch_root
 from tests.plugins.wire_proxy import WireProxy, wire_proxy
 
 __all__ = [
@@ -281,7 +282,7 @@ class _Starting:
         environment: Mapping[str, str] | None,
     ) -> None:
         self.side = side
-        name = open_parts.enter_context(tempfile.TemporaryDirectory(prefix=f"isobase-{side}-"))
+        name = open_parts.enter_context(tempfile.TemporaryDirectory(prefix=f"isobase-{side}-", dir=scratch_root()))
         directory = Path(name)
         directory.chmod(0o755)
         (directory / "supabase" / "migrations").mkdir(parents=True)

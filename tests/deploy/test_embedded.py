@@ -23,6 +23,7 @@ from isobase_deploy.embedded.server import program_directory
 from isobase_deploy.ports import listen
 from isobase_platform.errors import ConfigurationError, Unavailable
 from tests.plugins.ports import free_ports
+from tests.plugins.scratch import scratch_root
 
 IS_ROOT = os.geteuid() == 0
 WAIT_S = 60.0
@@ -30,7 +31,7 @@ WAIT_S = 60.0
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="isobase-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="isobase-test-", dir=scratch_root()) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 

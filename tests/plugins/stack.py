@@ -33,11 +33,13 @@ from isobase_platform.config import DatabaseSettings, Settings
 from isobase_platform.errors import IsobaseError
 from isobase_platform.schema import apply_schema
 from tests.plugins.ports import free_ports
+from tests.plugins.scratch import scratch_root
 
 pytest_plugins = (
     "tests.plugins.capabilities",
     "tests.plugins.mailbox",
     "tests.plugins.leaks",
+    "tests.plugins.logs",
     "tests.plugins.parallel",
     "tests.plugins.redis",
     "tests.plugins.s3",
@@ -123,7 +125,7 @@ def pytest_report_header() -> list[str]:
 def embedded_server() -> Iterator[str]:
     """The embedded PostgreSQL in a scratch directory; yields the owner's URL."""
     # Short and enterable by another account: as root, PostgreSQL runs as one.
-    with tempfile.TemporaryDirectory(prefix="isobase-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="isobase-test-", dir=scratch_root()) as name:
         directory = Path(name)
         directory.chmod(0o711)
         embedded, port = _started_server(directory)
@@ -323,7 +325,7 @@ def clean_environment() -> dict[str, str]:
 @pytest.fixture
 def project_dir() -> Iterator[Path]:
     """An empty folder for a project, short enough for a socket and open for PostgreSQL's account."""
-    with tempfile.TemporaryDirectory(prefix="isobase-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="isobase-test-", dir=scratch_root()) as name:
         directory = Path(name)
         directory.chmod(0o755)
         yield directory

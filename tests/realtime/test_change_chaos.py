@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from tests.plugins.redis import RedisServer
+from tests.plugins.scratch import scratch_root
 from tests.realtime.chaos.followers import ENTRY, USERS, chaos, running_world
 from tests.realtime.client import Phoenix
 
@@ -20,7 +21,7 @@ from tests.realtime.client import Phoenix
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A directory that PostgreSQL's account may enter: as root, it runs as another one."""
-    with tempfile.TemporaryDirectory(prefix="isobase-chaos-") as name:
+    with tempfile.TemporaryDirectory(prefix="isobase-chaos-", dir=scratch_root()) as name:
         Path(name).chmod(0o711)
         yield Path(name)
 

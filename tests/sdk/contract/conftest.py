@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from tests.plugins.scratch import scratch_root
 from tests.plugins.stack import Stack, StackProcess
 from tests.sdk.contract.kit import Place
 from tests.sdk.functions.server import function_server
@@ -85,7 +86,7 @@ def contract_stack() -> Iterator[Stack | Upstream]:
 @contextmanager
 def running_contract() -> Iterator[Stack]:
     """An Isobase with the scenarios' schema."""
-    with tempfile.TemporaryDirectory(prefix="isobase-contract-") as name:
+    with tempfile.TemporaryDirectory(prefix="isobase-contract-", dir=scratch_root()) as name:
         directory = Path(name)
         directory.chmod(0o755)
         supabase = directory / "supabase"

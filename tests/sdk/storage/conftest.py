@@ -18,6 +18,7 @@ import isobase.storage._async.client
 import isobase.storage._sync.client
 from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.patience import STALL_S
+from tests.plugins.scratch import scratch_root
 from tests.plugins.stack import Stack, StackProcess
 
 UPSTREAM_URL = os.environ.get("STORAGE_UPSTREAM_URL", "") if os.environ.get("STORAGE_UPSTREAM_FILES") else ""
@@ -66,7 +67,7 @@ class Server:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The server of these tests."""
-    with tempfile.TemporaryDirectory(prefix="isobase-sdk-") as name:
+    with tempfile.TemporaryDirectory(prefix="isobase-sdk-", dir=scratch_root()) as name:
         directory = Path(name)
         directory.chmod(0o755)
         process = StackProcess(directory)
