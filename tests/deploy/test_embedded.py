@@ -155,6 +155,25 @@ def test_when_everything_is_killed_it_starts_again_with_every_commit(server: Emb
 
 
 @pytest.mark.fault
+def test_a_server_that_is_ending_when_it_is_looked_at_keeps_nothing_from_starting(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    query(server, "create table kept as select 8 as id")
+    server.stop()
+    account = choose_account(Path(sys.executable), [])
+    # Nobody waits for it, so its number stays given; PostgreSQL looks at its own account's processes alone.
+    with subprocess.Popen(["/bin/true"], user=account.uid if IS_ROOT else None) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        (server.cluster_dir / "postmaster.pid").write_text(f"{ended.pid}\n{server.cluster_dir}\n")
+        monkeypatch.setattr(
+            EmbeddedPostgres, "_is_server_of_cluster", lambda server, pid: True
+        )  # so it was a moment ago
+        server.start()
+    assert query(server, "select id from kept") == 8
+
+
+@pytest.mark.fault
 def test_a_server_that_outlived_its_parent_is_stopped_and_replaced(server: EmbeddedPostgres) -> None:
     """Where the kernel gives no word of the parent's death, the next start finds the orphan."""
     server.start()

@@ -42,6 +42,8 @@ MAX_SOCKET_PATH_BYTES = 107
 MAX_LOG_BYTES = 10 * 1024 * 1024
 """A larger postgres.log is put aside as postgres.log.1 at the next start."""
 LOG_TAIL_LINES = 12
+REAPED_WAIT_S = 3.0
+"""How long a process that has ended may be left there before its number is taken for nobody's."""
 SHARED_MEMORY_WAIT_S = 10.0
 """How long backends of a killed server may take to notice and let go of the shared memory."""
 
@@ -153,9 +155,11 @@ class EmbeddedPostgres:
         if pid is not None:
             if self._is_server_of_cluster(pid):
                 _stop_orphan(pid)
+            _wait_until_reaped(pid)
             # PostgreSQL itself clears a file whose process is gone. When the number was given to another process, as in
-            # a container that always numbers alike, it would refuse to start; we know better, because we hold the lock.
-            elif _is_alive(pid):
+            # a container that always numbers alike, or nobody waits for a process that has ended, it would refuse to start;
+            # we know better, because we hold the lock.
+            if _is_alive(pid) and _pid_in(pid_file) == pid:
                 pid_file.unlink(missing_ok=True)
         self._remove_socket_directory()
         shutil.rmtree(self._data_dir / "postgres.new", ignore_errors=True)
@@ -406,6 +410,13 @@ def _stop_orphan(pid: int) -> None:
                 return
             time.sleep(POLL_S)
     raise Unavailable(f"an old PostgreSQL (process {pid}) on this data does not end")
+
+
+def _wait_until_reaped(pid: int) -> None:
+    """Give whom an ended process was left to, the system's first one, a moment to wait for it."""
+    deadline_s = time.monotonic() + REAPED_WAIT_S
+    while _is_zombie(pid) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
 
 
 def _is_zombie(pid: int) -> bool:
