@@ -23,6 +23,7 @@ UPLOADERS = 2
 LOAD_TIMEOUT_S = 90.0
 MIN_ACKNOWLEDGED = 50
 LOAD_AFTER_THE_FIRST_S = 0.5
+LOAD_AFTER_THE_KILL_S = 5.0
 CALL_TIMEOUT_S = 30.0
 
 
@@ -32,13 +33,14 @@ class Acknowledged:
 
     rows: list[int] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    is_over: bool = False  # who had no call under way when PostgreSQL was killed meets the next one, and would never end
 
 
 async def write_rows(
     isobase: IsobaseProcess, writer: int, numbers: itertools.count[int], acknowledged: Acknowledged
 ) -> None:
     async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=CALL_TIMEOUT_S) as client:
-        while True:
+        while not acknowledged.is_over:
             number = next(numbers)
             try:
                 answer = await client.post("/rest/v1/writes", json={"id": number, "writer": writer})
@@ -55,6 +57,8 @@ async def write_rows(
 async def upload_files(isobase: IsobaseProcess, uploader: int, acknowledged: Acknowledged) -> None:
     async with httpx.AsyncClient(base_url=isobase.url, headers={"apikey": ANON_KEY}, timeout=CALL_TIMEOUT_S) as client:
         for number in itertools.count():
+            if acknowledged.is_over:
+                return
             name, content = f"{uploader}/{number % 20}.bin", os.urandom(2_000)
             try:
                 # Twenty names are written over and over: a replaced file must be the old or the new one, whole.
@@ -84,6 +88,8 @@ async def load_until_killed(isobase: IsobaseProcess, *, server: bool, postgres: 
             await asyncio.sleep(0.05)
     await asyncio.sleep(LOAD_AFTER_THE_FIRST_S)
     isobase.kill_hard(server=server, postgres=postgres)
+    await asyncio.wait(load, timeout=LOAD_AFTER_THE_KILL_S)
+    acknowledged.is_over = True
     async with asyncio.timeout(2 * CALL_TIMEOUT_S):
         await asyncio.gather(*load)
     return acknowledged

@@ -129,12 +129,14 @@ def test_delays_grow_up_to_their_end_and_differ() -> None:
 def test_a_position_is_asked_for_and_then_gone_on_from() -> None:
     positions = Positions()
     assert positions.join_options({}, replay=True) == {"position": True}
+    positions.joined()
     assert positions.subscribed("p0") is None
     assert positions.is_new({"position": "p1"}, [1])
     assert positions.join_options({}, replay=True) == {"position": True, "since": "p1"}
     assert positions.is_new({"position": "p2"}, [1])  # of the join before
     assert not positions.is_new({"position": "p2"}, [1])  # of the replay
     assert positions.is_new({"position": "p3"}, [1])
+    positions.joined()
     assert positions.subscribed("p3") is None
     gap = positions.refused("PositionTooOld: gone")
     assert gap is not None
@@ -142,13 +144,34 @@ def test_a_position_is_asked_for_and_then_gone_on_from() -> None:
     assert positions.join_options({}, replay=True) == {"position": True}
 
 
+def test_joins_that_the_server_has_not_come_to_yet_replay_nothing_that_was_delivered() -> None:
+    positions = Positions()
+    positions.join_options({}, replay=True)
+    positions.joined()
+    positions.subscribed("p0")
+    assert positions.join_options({}, replay=True) == {"position": True, "since": "p0"}  # the second join
+    assert positions.is_new({"position": "p1"}, [1])  # of the first
+    third = positions.join_options({}, replay=True)  # before the second was replied to
+    assert third == {"position": True, "since": "p1"}
+    assert not positions.is_new({"position": "p1"}, [1])  # replayed by the second
+    assert positions.subscribed("p1") is None  # of the second
+    assert positions.is_new({"position": "p2"}, [1])  # of the second, live
+    positions.joined()  # the third
+    assert not positions.is_new({"position": "p2"}, [1])  # replayed by the third
+    assert positions.subscribed("p2") is None
+    assert positions.is_new({"position": "p3"}, [1])
+    assert positions.last == "p3"
+
+
 def test_a_server_without_positions_leaves_a_gap_at_every_later_join_only() -> None:
     positions = Positions()
     positions.join_options({}, replay=True)
+    positions.joined()
     assert positions.is_new({}, [1])
     assert positions.subscribed(None) is None
     assert positions.subscribed(None) is None  # after a new token
     positions.join_options({}, replay=True)
+    positions.joined()
     gap = positions.subscribed(None)
     assert gap is not None
     assert gap.reason.value == "not_replayed"

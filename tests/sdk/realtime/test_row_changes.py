@@ -17,6 +17,7 @@ from isobase.realtime import (
     RealtimeSubscribeStates,
     SyncRealtimeClient,
 )
+from isobase.realtime.wire import Frame
 from tests.realtime.conftest import ALICE, BOB
 from tests.sdk.realtime.conftest import Events, Service
 from tests.sdk.realtime.cutter import Cutter
@@ -223,6 +224,42 @@ async def test_no_change_is_doubled_when_a_channel_joins_again_on_the_same_socke
                 await channel._rejoin()
         await heard.until(heard.count(30))
     assert ranks(heard.seen) == list(range(30))
+
+
+async def test_no_change_is_doubled_by_joins_that_reach_the_server_late(
+    service: Service, topic: str, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, live = Events(), Events()
+    async with AsyncRealtimeClient(service.url, service.service_key) as client:
+        channel = client.channel(topic).on_postgres_changes("*", heard, table="board", filter=f"body=eq.{body}")
+        await channel.on_system(live).subscribe()
+        await live.until(ready)
+        transmit, way = client._transmit, asyncio.Semaphore(0)
+
+        async def wait_on_the_way(frame: Frame) -> bool:
+            if frame.event == "phx_join":
+                await way.acquire()
+            return await transmit(frame)
+
+        monkeypatch.setattr(client, "_transmit", wait_on_the_way)
+        second = asyncio.create_task(channel._rejoin())
+        await asyncio.sleep(0)
+        for rank in range(3):  # told by the first join
+            await service.asql(INSERT, body, rank)
+        await heard.until(heard.count(3))
+        third = asyncio.create_task(channel._rejoin())
+        await asyncio.sleep(0)
+        way.release()
+        await second  # which replays them
+        await live.until(live.count(2))
+        await service.asql(INSERT, body, 3)
+        await heard.until(lambda seen: 3 in ranks(seen))
+        way.release()
+        await third
+        await live.until(live.count(3))
+        await service.asql(INSERT, body, 4)
+        await heard.until(lambda seen: 4 in ranks(seen))
+    assert ranks(heard.seen) == list(range(5))
 
 
 async def test_a_position_that_is_not_kept_is_told_as_a_gap(service: Service, topic: str, body: str) -> None:

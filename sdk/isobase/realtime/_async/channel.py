@@ -193,6 +193,7 @@ class AsyncRealtimeChannel(SendingChannel):
             self._notify(States.CHANNEL_ERROR, Exception(MISMATCH))
             return
         self.state = ChannelStates.JOINED
+        self._positions.joined()
         self._token_ended = self._waits_for_token = False
         self.rejoin_timer.reset()
         self._joins += 1
