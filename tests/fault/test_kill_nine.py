@@ -33,7 +33,8 @@ class Acknowledged:
 
     rows: list[int] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
-    is_over: bool = False  # who had no call under way when PostgreSQL was killed meets the next one, and would never end
+    is_over: bool = False
+    """Who had no call under way when PostgreSQL was killed meets the one started after it, and would write for ever."""
 
 
 async def write_rows(
