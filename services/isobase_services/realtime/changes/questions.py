@@ -103,10 +103,11 @@ class Questions:
                 settings={"statement_timeout": FILTER_TIMEOUT},
             )
         except DatabaseError as error:
+            is_late = error.sqlstate == QUERY_CANCELED
             if len(questions) > 1:
                 for question in questions:
-                    await self._ask([question], answers, is_second=True)
-            elif error.sqlstate == QUERY_CANCELED and not is_second:
+                    await self._ask([question], answers, is_second=is_late)
+            elif is_late and not is_second:
                 # The server may have stood still for a moment, for which the filter can do nothing.
                 await self._ask(questions, answers, is_second=True)
             else:
