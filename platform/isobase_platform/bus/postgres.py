@@ -170,7 +170,6 @@ class PostgresBus:
             try:
                 await listener.add_listener(NOTIFY_CHANNEL, self._received)
             except BaseException:
-                listener.remove_termination_listener(self._lost)
                 listener.terminate()
                 raise
         except DATABASE_FAILURES as error:
