@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from isobase_deploy.embedded import EmbeddedPostgres
+from isobase_deploy.embedded import EmbeddedPostgres, pid_file
 from isobase_deploy.embedded.account import choose_account
 from isobase_deploy.embedded.server import program_directory
 from isobase_deploy.ports import listen
@@ -114,7 +114,7 @@ def test_its_files_are_for_its_own_account_alone(server: EmbeddedPostgres) -> No
 PARENT = """
 import sys, time
 from pathlib import Path
-from isobase_deploy.embedded import EmbeddedPostgres
+from isobase_deploy.embedded import EmbeddedPostgres, pid_file
 server = EmbeddedPostgres(Path(sys.argv[1]), port=int(sys.argv[2]), password="postgres")
 server.start()
 print(server.pid, flush=True)
@@ -166,9 +166,7 @@ def test_a_server_that_is_ending_when_it_is_looked_at_keeps_nothing_from_startin
     with subprocess.Popen(["/bin/true"], user=account.uid if IS_ROOT else None) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         (server.cluster_dir / "postmaster.pid").write_text(f"{ended.pid}\n{server.cluster_dir}\n")
-        monkeypatch.setattr(
-            EmbeddedPostgres, "_is_server_of_cluster", lambda server, pid: True
-        )  # so it was a moment ago
+        monkeypatch.setattr(pid_file, "_is_server_of", lambda cluster_dir, pid: True)  # so it was a moment ago
         server.start()
     assert query(server, "select id from kept") == 8
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from isobase_deploy.embedded import conf
 from isobase_deploy.embedded.account import Account, choose_account
+from isobase_deploy.embedded.pid_file import end_predecessor, pid_in, status_in
 from isobase_platform.errors import ConfigurationError, Unavailable
 from isobase_platform.extensions import write_extension_directory
 
@@ -42,8 +43,6 @@ MAX_SOCKET_PATH_BYTES = 107
 MAX_LOG_BYTES = 10 * 1024 * 1024
 """A larger postgres.log is put aside as postgres.log.1 at the next start."""
 LOG_TAIL_LINES = 12
-REAPED_WAIT_S = 3.0
-"""How long a process that has ended may be left there before its number is taken for nobody's."""
 SHARED_MEMORY_WAIT_S = 10.0
 """How long backends of a killed server may take to notice and let go of the shared memory."""
 
@@ -149,29 +148,10 @@ class EmbeddedPostgres:
     # -- leftovers of a process that died -------------------------------------------------------------------------------
 
     def _clear_leftovers(self) -> None:
-        """Stop a server that outlived its parent and remove lock files whose process is not a server of this cluster."""
-        pid_file = self.cluster_dir / "postmaster.pid"
-        pid = _pid_in(pid_file)
-        if pid is not None:
-            if self._is_server_of_cluster(pid):
-                _stop_orphan(pid)
-            _wait_until_reaped(pid)
-            # PostgreSQL itself clears a file whose process is gone. When the number was given to another process, as in
-            # a container that always numbers alike, or nobody waits for a process that has ended, it would refuse to start;
-            # we know better, because we hold the lock.
-            if _is_alive(pid) and _pid_in(pid_file) == pid:
-                pid_file.unlink(missing_ok=True)
+        """Stop a server that outlived its parent; remove lock files that are no server's, sockets, half of a cluster."""
+        end_predecessor(self.cluster_dir)
         self._remove_socket_directory()
         shutil.rmtree(self._data_dir / "postgres.new", ignore_errors=True)
-
-    def _is_server_of_cluster(self, pid: int) -> bool:
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            return Path(os.fsdecode(words[0])).name == "postgres" and os.path.realpath(f"/proc/{pid}/cwd") == str(
-                self.cluster_dir.resolve()
-            )
-        except OSError:
-            return False
 
     # -- the port and the socket ----------------------------------------------------------------------------------------
 
@@ -348,7 +328,7 @@ class EmbeddedPostgres:
             if process.poll() is not None:
                 log = self._log_since(log_start)
                 raise Unavailable(f"PostgreSQL ended while it started: {_reason(log)}", details=log)
-            if _pid_in(pid_file) == process.pid and _status_in(pid_file) == "ready":
+            if pid_in(pid_file) == process.pid and status_in(pid_file) == "ready":
                 return
             if time.monotonic() > deadline_s:
                 raise Unavailable(
@@ -370,61 +350,6 @@ def _environment() -> dict[str, str]:
     kept_bytes = str(KEPT_MEMORY_BYTES)
     allocator = {"MALLOC_MMAP_THRESHOLD_": kept_bytes, "MALLOC_TRIM_THRESHOLD_": kept_bytes}
     return {**kept, **allocator, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _pid_in(pid_file: Path) -> int | None:
-    """The process id in the first line of a postmaster.pid, or None where there is no such file or number."""
-    try:
-        return abs(int(pid_file.read_text().partition("\n")[0]))
-    except (OSError, ValueError):
-        return None
-
-
-def _status_in(pid_file: Path) -> str:
-    """PostgreSQL's own word in line 8: starting, standby, ready or stopping."""
-    try:
-        lines = pid_file.read_text().splitlines()
-    except OSError:
-        return ""
-    return lines[7].strip() if len(lines) > 7 else ""
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _stop_orphan(pid: int) -> None:
-    """End a server that is nobody's child any more, in order where it can."""
-    for number, wait_s in ((signal.SIGINT, STOP_TIMEOUT_S), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 3.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        deadline_s = time.monotonic() + wait_s
-        while time.monotonic() < deadline_s:
-            if not _is_alive(pid) or _is_zombie(pid):
-                return
-            time.sleep(POLL_S)
-    raise Unavailable(f"an old PostgreSQL (process {pid}) on this data does not end")
-
-
-def _wait_until_reaped(pid: int) -> None:
-    """Give whom an ended process was left to, the system's first one, a moment to wait for it."""
-    deadline_s = time.monotonic() + REAPED_WAIT_S
-    while _is_zombie(pid) and time.monotonic() < deadline_s:
-        time.sleep(POLL_S)
-
-
-def _is_zombie(pid: int) -> bool:
-    """A process that ended but that nobody has waited for: what a container without an init makes of orphans."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
-    except OSError:
-        return False
 
 
 def _last_lines(text: str) -> str:
