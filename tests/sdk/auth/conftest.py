@@ -36,6 +36,7 @@ from tests.plugins.issuer import LoopbackIssuer, running_issuer
 from tests.plugins.listening import listening
 from tests.plugins.mailbox import MailboxServer
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
+from tests.sdk.auth.network import Network, broken_network
 from tests.sdk.realtime.cutter import background_loop
 from tests.sdk.upstream.gotrue import MAIL_TEMPLATE, running_gotrue
 from tests.sdk.upstream.servers import gotrue_named
@@ -154,3 +155,10 @@ def _gotrue(binary: str, postgres: DatabaseServer, mailbox: MailboxServer, folde
                 yield AuthService(f"{url}/auth/v1", settings, texts, mailbox, issuer)
         finally:
             loop.run(stack.aclose())
+
+
+@pytest.fixture
+def network(auth_service: AuthService) -> Iterator[Network]:
+    """The way to that server, which a test breaks."""
+    with broken_network(auth_service.url) as running:
+        yield running

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Protocol
-from uuid import uuid4
 
 import pytest
 
 from isobase.auth import AsyncGoTrueAdminAPI, AsyncGoTrueClient
+from tests.sdk.auth._async.tools import PASSWORD, new_address
 from tests.sdk.auth.conftest import AuthService
-
-PASSWORD = "correct horse battery"
-
-
-def new_address() -> str:
-    """An address that nobody has had."""
-    return f"person-{uuid4()}@example.com"
 
 
 class MakeClient(Protocol):

@@ -9,7 +9,8 @@ import pytest
 from isobase.auth import AsyncGoTrueAdminAPI, AsyncGoTrueClient
 from isobase.auth.errors import AuthApiError
 from tests.plugins.mailbox import link_in
-from tests.sdk.auth._async.conftest import PASSWORD, MakeClient, new_address
+from tests.sdk.auth._async.conftest import MakeClient
+from tests.sdk.auth._async.tools import PASSWORD, new_address
 from tests.sdk.auth.conftest import AuthService
 
 NO_ID = "not an id"

@@ -6,19 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Protocol
-from uuid import uuid4
 
 import pytest
 
 from isobase.auth import SyncGoTrueAdminAPI, SyncGoTrueClient
+from tests.sdk.auth._sync.tools import PASSWORD, new_address
 from tests.sdk.auth.conftest import AuthService
-
-PASSWORD = "correct horse battery"
-
-
-def new_address() -> str:
-    """An address that nobody has had."""
-    return f"person-{uuid4()}@example.com"
 
 
 class MakeClient(Protocol):

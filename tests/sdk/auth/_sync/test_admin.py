@@ -10,7 +10,8 @@ import pytest
 from isobase.auth import SyncGoTrueAdminAPI, SyncGoTrueClient
 from isobase.auth.errors import AuthApiError
 from tests.plugins.mailbox import link_in
-from tests.sdk.auth._sync.conftest import PASSWORD, MakeClient, new_address
+from tests.sdk.auth._sync.conftest import MakeClient
+from tests.sdk.auth._sync.tools import PASSWORD, new_address
 from tests.sdk.auth.conftest import AuthService
 
 NO_ID = "not an id"
