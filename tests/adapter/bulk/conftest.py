@@ -10,6 +10,7 @@ import pytest
 
 from isobase_adapter.bulk.connections import Connection, connect
 from isobase_adapter.sides import Side
+from tests.adapter.bulk.following import Following, syncing
 from tests.plugins.stack import DatabaseServer, fresh_database
 
 PROJECT = (Path(__file__).parent / "project.sql").read_text()
@@ -43,3 +44,10 @@ async def two(two_dsns: dict[Side, str]) -> AsyncIterator[Two]:
     finally:
         await source.close()
         await target.close()
+
+
+@pytest.fixture
+async def following(two: Two) -> AsyncIterator[Following]:
+    """The databases, of which one is to follow the other; the source has rows."""
+    async with syncing(two) as made:
+        yield made

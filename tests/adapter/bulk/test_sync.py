@@ -4,165 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
-import asyncpg
 import pytest
 
-from isobase_adapter.bulk.capture import PUBLICATION, drop_capture, read_slot, slot_name
-from isobase_adapter.bulk.connections import Connection, connect
+from isobase_adapter.bulk.connections import connect
 from isobase_adapter.bulk.copy import copy_tables
-from isobase_adapter.bulk.definitions import Phase
-from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.polling import Polling
-from isobase_adapter.bulk.progress import NO_PROGRESS, Progress
-from isobase_adapter.bulk.schema import make_definitions
-from isobase_adapter.bulk.sync import Sync
-from isobase_adapter.bulk.sync_book import SyncBook, only_one
 from isobase_adapter.contracts import Fence
-from isobase_adapter.outbox.postgres import PostgresOutbox
-from isobase_adapter.rows.database import SideDatabase
-from isobase_adapter.rows.sql_carrier import RowCarrier
 from isobase_adapter.sides import Side
 from isobase_adapter.things import Thing, ThingKind
-from tests.adapter.bulk.conftest import Two
-from tests.plugins.wire_proxy import wire_proxy
-
-FILL = """
-insert into public.authors (name) select 'author ' || n from generate_series(1, 20) as n;
-insert into public.notes (author_id, body) select n % 20 + 1, 'note ' || n from generate_series(1, 200) as n;
-insert into shop.pairs select gen_random_uuid(), 'b' || n, now(), n from generate_series(1, 50) as n;
-insert into public.events select n, '2025-12-01'::date + n, 'k' from generate_series(1, 60) as n;
-"""
-TABLES = ("public.authors", "public.notes", "shop.pairs", "public.events")
-
-
-class Sweeping:
-    """The carrier of rows; a whole table is carried by all its keys."""
-
-    def __init__(self, databases: Mapping[Side, SideDatabase]) -> None:
-        self._rows = RowCarrier(databases[Side.SUPABASE], databases[Side.ISOBASE])
-        self._databases = databases
-        self.swept: list[str] = []
-        self.carried = 0
-        self.held: tuple[str, asyncio.Event] | None = None
-        """A table that is not carried before the event."""
-
-    async def carry(self, things: Sequence[Thing], target: Side, *, fence: Fence | None = None) -> Any:
-        rows = [thing for thing in things if thing.kind is ThingKind.ROW]
-        for thing in things:
-            if thing.kind is ThingKind.TABLE:
-                self.swept.append(thing.resource)
-                if self.held is not None and self.held[0] == thing.resource:
-                    await self.held[1].wait()
-                table = await self._databases[target].catalog.table(thing.resource)
-                keys = ", ".join(f'"{name}"::text' for name in table.key)
-                for side in Side if table.key else ():
-                    found = await self._databases[side].fetch(f"select {keys} from {thing.resource}")
-                    rows += [Thing(ThingKind.ROW, thing.resource, tuple(row)) for row in found]
-        self.carried += len(rows)
-        for number in range(0, len(rows), 200):
-            await self._rows.carry(rows[number : number + 200], target, fence=fence)
-
-    async def fingerprints(self, things: Sequence[Thing], side: Side) -> Mapping[Thing, str | None]:
-        return await self._rows.fingerprints(things, side)
-
-
-class Said:
-    """A ``Progress`` that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def begin(self, part: str, total: int, unit: str) -> None:
-        pass
-
-    def advance(self, part: str, amount: int) -> None:
-        pass
-
-    def end(self, part: str, text: str) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    async def heard(self, text: str) -> None:
-        async with asyncio.timeout(90):
-            while not any(text in line for line in self.lines):
-                await asyncio.sleep(0.05)
-
-
-async def end_backends(connection: Connection, application: str) -> None:
-    """End the server's ends of connections, and wait until they are gone."""
-    there = "from pg_stat_activity where datname = current_database() and application_name = $1"
-    await connection.execute(f"select pg_terminate_backend(pid) {there}", application)
-    async with asyncio.timeout(90):
-        while await connection.fetchval(f"select count(*) {there}", application):
-            await asyncio.sleep(0.02)
-
-
-class Following:
-    """A ``Sync`` of the two databases."""
-
-    def __init__(self, two: Two, databases: Mapping[Side, SideDatabase], outbox: PostgresOutbox) -> None:
-        self.two = two
-        self.outbox = outbox
-        self.away = set[Side]()
-        self.carrier = Sweeping(databases)
-        self._databases = databases
-
-    @property
-    def databases(self) -> Mapping[Side, SideDatabase]:
-        return self._databases
-
-    def sync(self, progress: Progress = NO_PROGRESS) -> Sync:
-        async def connected(side: Side) -> Connection:
-            if side in self.away:
-                raise ConnectionRefusedError
-            return await connect(self.two.dsns[side], "sync")
-
-        fence_of = self.outbox.writer_fence
-        return Sync(self._databases, self.carrier, self.two.target, connected, progress=progress, fence_of=fence_of)
-
-    async def catch_up(self) -> Sync:
-        sync = self.sync()
-        await sync.run(until_caught_up=True)
-        return sync
-
-
-@pytest.fixture
-async def following(two: Two) -> AsyncIterator[Following]:
-    await make_definitions(two.source, two.target, Phase.BEFORE)
-    await two.source.execute(FILL)
-    databases = {side: SideDatabase(side, dsn) for side, dsn in two.dsns.items()}
-    pool = await asyncpg.create_pool(two.dsns[Side.ISOBASE], min_size=0, max_size=4)
-    try:
-        yield Following(two, databases, PostgresOutbox(pool, uuid4()))
-    finally:
-        pool.terminate()
-        for database in databases.values():
-            await database.close()
-        for connection in (two.source, two.target):
-            await drop_capture(connection)
-
-
-async def content(connection: Connection, table: str) -> list[str]:
-    return [row["t"] for row in await connection.fetch(f"select t::text as t from {table} as t order by 1")]
-
-
-async def assert_equal(two: Two) -> None:
-    for table in TABLES:
-        assert await content(two.target, table) == await content(two.source, table), table
-
-
-async def set_writer(two: Two, side: Side) -> None:
-    await two.target.execute(
-        "insert into isobase.writers (pattern, side, epoch) values ('*', $1, 1)"
-        " on conflict (pattern) do update set side = excluded.side, epoch = isobase.writers.epoch + 1",
-        str(side),
-    )
+from tests.adapter.bulk.following import Following, assert_equal, content, set_writer
 
 
 async def test_a_sync_that_begins_makes_both_sides_equal_and_then_carries_only_what_changes(
@@ -309,32 +162,6 @@ async def test_who_writes_without_pause_does_not_keep_a_catching_up_from_its_end
         await writer.close()
 
 
-async def test_a_sync_that_is_ended_anywhere_goes_on(following: Following) -> None:
-    two = following.two
-    await following.catch_up()
-    for number in range(4):
-        await two.source.execute(f"update public.notes set body = 'round {number}'")
-        running = asyncio.create_task(following.sync().run())
-        await asyncio.sleep(0.05 + 0.1 * number)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-    await following.catch_up()
-    await assert_equal(two)
-
-
-async def test_a_slot_that_is_gone_is_made_again_and_everything_compared(following: Following) -> None:
-    two = following.two
-    await following.catch_up()
-    await two.source.execute("select pg_drop_replication_slot($1)", await slot_name(two.source))
-    await two.source.execute("update public.notes set body = 'not in any log' where id = 8")
-    await following.catch_up()
-    await assert_equal(two)
-    slot = await read_slot(two.source)
-    assert slot is not None
-    assert not slot.is_lost
-
-
 async def test_tables_that_are_made_later_and_those_without_a_key_are_taken_care_of(following: Following) -> None:
     two = following.two
     await following.catch_up()
@@ -354,34 +181,6 @@ async def test_tables_that_are_made_later_and_those_without_a_key_are_taken_care
     await following.catch_up()
     await two.source.execute("update public.keyless set v = 'b'")
     assert "public.keyless" in following.carrier.swept
-
-
-async def test_only_one_sync_runs_and_its_state_is_kept(following: Following) -> None:
-    two = following.two
-    await only_one(two.target)
-    other = await connect(two.dsns[Side.ISOBASE], "test")
-    try:
-        with pytest.raises(Refused, match="runs already"):
-            await only_one(other)
-    finally:
-        await other.close()
-    await following.catch_up()
-    state = json.loads(
-        await two.target.fetchval(
-            "select state::text from isobase.migration_jobs where job = 'sync' and part = 'state'"
-        )
-    )
-    assert state["sides"]["supabase"]["wal_status"] == "reserved"
-
-
-async def test_what_was_made_for_following_is_taken_away(following: Following) -> None:
-    two = following.two
-    await following.catch_up()
-    await drop_capture(two.source)
-    assert await read_slot(two.source) is None
-    assert not await two.source.fetchval("select exists (select from pg_publication where pubname = $1)", PUBLICATION)
-    with pytest.raises(asyncpg.UndefinedObjectError):
-        await two.source.execute("select pg_drop_replication_slot($1)", await slot_name(two.source))
 
 
 async def test_a_table_that_one_side_alone_has_is_named_and_hinders_nothing(following: Following) -> None:
@@ -417,132 +216,6 @@ async def test_rows_that_were_read_before_the_writer_moved_are_not_carried_after
     await following.catch_up()
     assert await two.target.fetchval("select body from public.notes where id = 5") == "by the new writer"
     assert await two.source.fetchval("select body from public.notes where id = 5") == "by the new writer"
-
-
-async def test_connections_that_the_servers_end_are_made_again_and_the_state_says_why_not_yet(
-    following: Following,
-) -> None:
-    two = following.two
-    await following.catch_up()
-    control = await connect(two.dsns[Side.ISOBASE], "test control")
-    following.two = Two(two.dsns, two.source, control)
-    sync = following.sync()
-    running = asyncio.create_task(sync.run())
-
-    async def is_carried(body: str) -> None:
-        await two.source.execute("update public.notes set body = $1 where id = 9", body)
-        async with asyncio.timeout(90):
-            while await two.target.fetchval("select body from public.notes where id = 9") != body:
-                await asyncio.sleep(0.1)
-
-    try:
-        await is_carried("before the cut")  # it follows by now
-        following.away.add(Side.SUPABASE)
-        for connection in (two.source, two.target):
-            await connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid()"
-                " and application_name in ('isobase migrate sync', 'isobase migrate test control', 'isobase-migration')"
-            )
-        async with asyncio.timeout(90):
-            state = "{}"
-            while not (json.loads(state).get("sides") or {}).get("supabase", {}).get("error"):
-                await asyncio.sleep(0.1)
-                state = await two.target.fetchval(
-                    "select state::text from isobase.migration_jobs where job = 'sync' and part = 'state'"
-                )
-        following.away.clear()
-        await is_carried("after the cut")
-        assert not running.done()
-    finally:
-        sync.stop()
-        await running
-        await control.close()
-
-
-@pytest.mark.parametrize("method", ["log", "polling"])
-async def test_what_is_lost_while_a_sync_begins_is_waited_for_and_said(following: Following, method: str) -> None:
-    two = following.two
-    control = await connect(two.dsns[Side.ISOBASE], "test control")
-    following.two = Two(two.dsns, two.source, control)
-    await only_one(control)
-    following.away.add(Side.SUPABASE)
-    said = Said()
-    sync = following.sync(said)
-
-    async def look() -> None:
-        if method == "log":
-            await sync.run()
-        else:
-            await Polling(sync, following.databases, poll_s=0.1).run()
-
-    # What holds the control store is ended by the server before anything is done, the first time it is asked.
-    await end_backends(two.target, "isobase migrate test control")
-    running = asyncio.create_task(look())
-    try:
-        if method == "log":
-            await said.heard("A side is away, waiting for it")
-        following.away.clear()
-        async with asyncio.timeout(90):
-            while await content(two.target, "public.notes") != await content(two.source, "public.notes"):
-                await asyncio.sleep(0.1)
-        assert not running.done()
-        with pytest.raises(Refused, match="runs already"):
-            await only_one(two.target)
-    finally:
-        sync.stop()
-        await running
-        await control.close()
-
-
-async def test_the_lock_of_a_lost_connection_that_the_server_still_has_is_taken_back(following: Following) -> None:
-    two = following.two
-    other = await connect(two.dsns[Side.ISOBASE], "test")
-    book = SyncBook(other, lambda side: connect(two.dsns[side], "sync"))
-    try:
-        with wire_proxy(two.dsns[Side.ISOBASE]) as proxy:
-            place = two.dsns[Side.ISOBASE].rpartition("@")
-            through = f"{place[0]}@{proxy.url.removeprefix('http://')}/{place[2].partition('/')[2]}"
-            lost = await connect(through, "sync")
-            await only_one(lost)
-            book = SyncBook(lost, lambda side: connect(two.dsns[side], "sync"))
-            # The server hears nothing of this end's.
-            proxy.is_silent = True
-            lost.terminate()
-            with pytest.raises(Refused):
-                await only_one(other)
-            await book.open_again()
-            await book.reload_writers()
-            with pytest.raises(Refused):
-                await only_one(other)
-    finally:
-        await book.close()
-        await other.close()
-
-
-async def test_a_first_comparison_that_was_ended_is_gone_on_with_table_by_table(following: Following) -> None:
-    two = following.two
-    gate = asyncio.Event()
-    following.carrier.held = ("public.notes", gate)
-    running = asyncio.create_task(following.sync().run())
-    async with asyncio.timeout(90):
-        while "public.notes" not in following.carrier.swept:
-            await asyncio.sleep(0.05)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    # The slot is there by now; that nothing of before was compared is not forgotten.
-    assert await read_slot(two.source) is not None
-    assert await two.target.fetchval("select count(*) from public.notes") == 0
-    following.carrier.held = None
-    following.carrier.swept.clear()
-    await following.catch_up()
-    await assert_equal(two)
-    assert "public.authors" not in following.carrier.swept
-    assert "public.notes" in following.carrier.swept
-    following.carrier.swept.clear()
-    await following.catch_up()
-    assert following.carrier.swept == []
 
 
 async def test_a_table_that_one_side_alone_had_is_compared_once_the_other_has_it_too(following: Following) -> None:
