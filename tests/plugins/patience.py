@@ -9,7 +9,7 @@ import httpx
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
-__all__ = ["STALL_S", "patient_httpx"]
+__all__ = ["STALL_S", "patient_defaults", "patient_httpx"]
 
 STALL_S = 60.0
 """Machines that run this suite beside other work stand still for longer than httpx's five seconds."""
@@ -24,3 +24,10 @@ def patient_httpx() -> Iterator[pytest.MonkeyPatch]:
         for step in httpx.Timeout(STALL_S).as_dict():
             patch.setattr(DEFAULT_TIMEOUT_CONFIG, step, STALL_S)
         yield patch
+
+
+@pytest.fixture(scope="package", autouse=True)
+def patient_defaults() -> Iterator[None]:
+    """``patient_httpx`` for the tests of each folder whose conftest has this."""
+    with patient_httpx():
+        yield

@@ -26,6 +26,20 @@ async def use_policy(stack: Stack, condition: str, *, kind: str = "permissive") 
     await stack.sql(f"create policy p{time.monotonic_ns()} on notes as {kind} for select using ({condition})")
 
 
+async def reader(stack: Stack, user: str = ALICE) -> Phoenix:
+    """A user's socket that listens to the notes."""
+    socket = await stack.connect()
+    await socket.subscribe("a", NOTES, token=stack.token(user))
+    return socket
+
+
+async def anybody(stack: Stack) -> Phoenix:
+    """A socket that listens to the open table."""
+    socket = await stack.connect()
+    await socket.subscribe("a", BOARD)
+    return socket
+
+
 async def settled(stack: Stack, socket: Phoenix) -> None:
     """Wait until what was written so far has been judged: ``socket`` listens to the open table."""
     mark = str(time.monotonic_ns())
@@ -38,8 +52,7 @@ async def settled(stack: Stack, socket: Phoenix) -> None:
 async def bodies(socket: Phoenix, last: str) -> list[tuple[str, str]]:
     """Kind and content of what came up to the change with this content."""
     await socket.wait_for(
-        lambda item: item.event == "postgres_changes" and item.payload["data"].get("record", {}).get("body") == last,
-        20.0,
+        lambda item: item.event == "postgres_changes" and item.payload["data"].get("record", {}).get("body") == last
     )
     changes: list[dict[str, Any]] = [item.payload["data"] for item in socket.events("postgres_changes")]
     return [(data["type"], data["record"]["body"]) for data in changes if data["type"] != "DELETE"]
@@ -52,9 +65,7 @@ async def test_each_version_of_a_row_goes_to_who_may_see_that_version(stack: Sta
     )
     await stack.sql("insert into members values (1, $1), (2, $2)", ALICE, BOB)
     await use_policy(stack, condition)
-    alice, bob = await stack.connect(), await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
-    await bob.subscribe("a", NOTES, token=stack.token(BOB))
+    alice, bob = await reader(stack), await reader(stack, BOB)
     async with stack.owner.transaction():
         await stack.sql("insert into notes (owner, rank, body) values ($1, 1, 'of Alice')", ALICE)
         await stack.sql("update notes set owner = $1, rank = 2, body = 'of Bob'", BOB)
@@ -124,8 +135,7 @@ async def test_policy_by_a_function_in_a_schema_closed_to_the_role_works_as_in_a
         " as 'select $1 = auth.uid()';"
     )
     await use_policy(stack, "private.mine(owner)")
-    alice = await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    alice = await reader(stack)
     for number in range(3):
         await stack.sql("insert into notes (owner, body) values ($1, 'other')", BOB)
         await stack.sql("insert into notes (owner, body) values ($1, $2)", ALICE, f"mine {number}")
@@ -137,8 +147,7 @@ async def test_large_value_that_an_update_left_alone_is_looked_up_for_the_policy
     await stack.sql("alter table notes add large text")
     await stack.sql("alter table notes alter column large set storage external")
     await use_policy(stack, "owner = auth.uid() and length(large) = 20000")
-    alice = await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    alice = await reader(stack)
     await stack.sql("insert into notes (owner, body, large) values ($1, 'one', repeat('x', 20000))", ALICE)
     await stack.sql("update notes set body = 'two'")
     assert await bodies(alice, "two") == [("INSERT", "one"), ("UPDATE", "two")]
@@ -147,8 +156,7 @@ async def test_large_value_that_an_update_left_alone_is_looked_up_for_the_policy
 async def test_restrictive_policy_takes_away_what_a_permissive_one_gives(stack: Stack) -> None:
     await use_policy(stack, "rank < 5 or rank = 9")
     await use_policy(stack, OWN, kind="restrictive")
-    alice = await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    alice = await reader(stack)
     for owner, rank in ((BOB, 1), (ALICE, 7), (ALICE, 2), (ALICE, 9)):
         await stack.sql("insert into notes (owner, rank, body) values ($1, $2, $2::int::text)", owner, rank)
     assert await bodies(alice, "9") == [("INSERT", "2"), ("INSERT", "9")]
@@ -158,9 +166,7 @@ async def test_policies_count_for_the_roles_that_they_name_and_their_members(sta
     await stack.owner.execute(
         "create role editors nologin; create policy e on notes for select to editors using (true)"
     )
-    alice, board = await stack.connect(), await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
-    await board.subscribe("a", BOARD)
+    alice, board = await reader(stack), await anybody(stack)
     try:
         await stack.sql("insert into notes (owner, body) values ($1, 'before')", BOB)
         await settled(stack, board)
@@ -176,9 +182,7 @@ async def test_policies_count_for_the_roles_that_they_name_and_their_members(sta
 
 
 async def test_whatever_changes_the_rights_counts_for_the_next_change(stack: Stack) -> None:
-    alice, board = await stack.connect(), await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
-    await board.subscribe("a", BOARD)
+    alice, board = await reader(stack), await anybody(stack)
     uid = await stack.owner.fetchval("select pg_get_functiondef('auth.uid()'::regprocedure)")
     expected: list[tuple[str, str]] = []
 
@@ -235,9 +239,7 @@ async def test_row_for_which_a_policy_runs_out_of_time_takes_no_other_along(stac
         " return true; end $$"
     )
     await use_policy(stack, "owner = auth.uid() and public.in_time(body)")
-    alice, board = await stack.connect(), await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
-    await board.subscribe("a", BOARD)
+    alice, board = await reader(stack), await anybody(stack)
     async with stack.owner.transaction():
         for body in ("one", "slow", "two"):
             await stack.sql("insert into notes (owner, body) values ($1, $2)", ALICE, body)
@@ -253,9 +255,7 @@ async def test_slow_policy_is_given_up_and_holds_others_up_only_for_a_while(
     monkeypatch.setattr("isobase_services.realtime.changes.visibility.MAX_SEARCH_S", 0.5)
     monkeypatch.setattr("isobase_services.realtime.changes.visibility.SLOW_POLICY_TIMEOUT_S", 0.05)
     await use_policy(stack, "owner = auth.uid() and (body <> 'slow' or pg_sleep(600) is null)")
-    alice, board = await stack.connect(), await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
-    await board.subscribe("a", BOARD)
+    alice, board = await reader(stack), await anybody(stack)
     for _ in range(20):
         await stack.sql("insert into notes (owner, body) values ($1, 'slow')", ALICE)
     await settled(stack, board)
@@ -333,8 +333,7 @@ async def test_token_that_is_renewed_while_a_change_is_judged_loses_no_change(st
         " $$ begin perform count(*) from public.gate; return true; end $$"
     )
     await use_policy(stack, "owner = auth.uid() and public.passes()")
-    alice = await stack.connect()
-    await alice.subscribe("a", NOTES, token=stack.token(ALICE))
+    alice = await reader(stack)
     gatekeeper = await asyncpg.connect(stack.settings.dsn(None))
     async with gatekeeper.transaction():
         await gatekeeper.execute("lock table public.gate in access exclusive mode")

@@ -23,6 +23,7 @@ import psycopg2
 import pytest
 
 from isobase import call_options
+from tests.plugins.patience import STALL_S
 from tests.plugins.stack import Stack, StackProcess
 from tests.sdk.doc_pages import Block, blocks_of, run_page, typed_program
 from tests.sdk.type_checks import strict_complaints
@@ -30,8 +31,6 @@ from tests.sdk.type_checks import strict_complaints
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "sdk").glob("*.md"))
 PAGE_TIMEOUT_S = 240.0
-STALL_S = 60.0
-"""What a page gives a call that is to succeed is enough for its reader's machine, not for one that runs this suite."""
 RELOAD_TIMEOUT_S = 60.0
 CONFIG = """
 project_id = "pages"
@@ -120,6 +119,7 @@ def reader(
     monkeypatch.chdir(tmp_path)
     begin = call_options.__init__
 
+    # What a page gives a call that is to succeed is enough for its reader's machine, not for one that runs this suite.
     def begin_patiently(self: call_options, *, timeout: float | None = None, **options: Any) -> None:
         begin(self, timeout=max(timeout, STALL_S) if timeout and timeout >= 1 else timeout, **options)
 

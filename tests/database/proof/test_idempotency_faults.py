@@ -19,11 +19,11 @@ from isobase_platform.runtime import Platform
 from isobase_services.database import idempotency
 from tests.database.proof.conftest import ALICE, BOB, DataApi, run_sql, serving
 from tests.database.proof.test_pooler import pooled
+from tests.plugins.stack import SESSION_END_TIMEOUT_MS
 
 __all__ = ["pooled"]
 
 ANSWER_TIMEOUT_S = 60.0
-SESSION_END_TIMEOUT_MS = 60_000
 
 
 class CommitCutter:
