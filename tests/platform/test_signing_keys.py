@@ -22,6 +22,7 @@ from isobase_platform.key_keeper import CHANNEL
 from isobase_platform.keys import generate_jwk
 from isobase_platform.pool import Connection
 from isobase_platform.runtime import Platform
+from tests.plugins.patience import until
 from tests.plugins.redis import RedisServer
 
 WAIT_S = 60.0
@@ -68,12 +69,6 @@ async def revoke(owner: Database, kid: str, **options: Any) -> None:
     await key_store.revoke(
         owner, kid, **{"token_life_s": 3600, "of_settings": {}, "signing_kid_of_settings": None, **options}
     )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def header_of(token: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from isobase_platform.config import Settings
 from isobase_platform.errors import ConfigurationError, Unavailable
 from isobase_platform.runtime import Platform
+from tests.plugins.patience import until
 from tests.plugins.redis import RedisServer
 
 
@@ -24,12 +25,6 @@ async def platform(request: pytest.FixtureRequest, database: Settings) -> AsyncI
     async with Platform.open(settings) as opened:
         assert opened.store.kind == opened.bus.kind == request.param
         yield opened
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_value_lives_until_it_expires_or_is_deleted(platform: Platform) -> None:

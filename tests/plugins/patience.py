@@ -1,18 +1,26 @@
-"""Time for calls of which no test says how much they have."""
+"""Time for what must come, and for calls of which no test says how much they have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
-__all__ = ["STALL_S", "patient_defaults", "patient_httpx"]
+__all__ = ["STALL_S", "patient_defaults", "patient_httpx", "until"]
 
 STALL_S = 60.0
 """Machines that run this suite beside other work stand still for longer than httpx's five seconds."""
+
+
+async def until(condition: Callable[[], object], timeout_s: float = STALL_S) -> None:
+    """Wait for what must come."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from isobase_services.realtime.changes.changelog import AnnouncedRelation, Entry
 from isobase_services.realtime.changes.pgoutput import Relation, decode
 from isobase_services.realtime.changes.position import Point, Position
 from isobase_services.realtime.changes.relay_format import Beat, Bye, Fresh, Page, RelayCodec, Standing, Want, encode
+from tests.plugins.patience import until
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.test_change_log import insert, relation, transactions
-from tests.realtime.test_cluster import StartNode, nodes_on_its_bus, until
+from tests.realtime.test_cluster import StartNode, nodes_on_its_bus
 
 BOARD = {"event": "*", "schema": "public", "table": "board"}
 NOTES = {"event": "*", "schema": "public", "table": "notes"}

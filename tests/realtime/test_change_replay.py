@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from isobase_services.realtime.changes import resume as resume_module
+from tests.plugins.patience import until
 from tests.realtime.client import Phoenix, Received
 from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
-from tests.realtime.test_cluster import until
 
 BOARD = {"event": "*", "schema": "public", "table": "board"}
 NOTES = {"event": "*", "schema": "public", "table": "notes"}

@@ -10,9 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.plugins.patience import until
 from tests.realtime.client import Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack, StackFactory
-from tests.realtime.test_cluster import until
 
 NOTES = {"event": "*", "schema": "public", "table": "notes"}
 BOARD = {"event": "*", "schema": "public", "table": "board"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from isobase_platform.config import Settings
 from isobase_platform.config_realtime.cluster import ClusterSettings
 from isobase_services.realtime.cluster import cluster as cluster_module
+from tests.plugins.patience import until
 from tests.plugins.redis import RedisServer
 from tests.realtime.client import PATIENCE_S
 from tests.realtime.conftest import SCHEMA, Stack, running_stack
@@ -21,12 +21,6 @@ from tests.realtime.test_presence import fields_of, track
 QUICK = {"heartbeat_interval_s": 0.2, "dead_after_s": 10.0}
 """Quick to find each other; slow to give each other up, so that a stalled machine kills nobody."""
 StartNode = Callable[..., Awaitable[Stack]]
-
-
-async def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from isobase_platform.config import Settings
+from tests.plugins.patience import until
 from tests.realtime.conftest import Stack, running_stack
-from tests.realtime.test_cluster import QUICK, until
+from tests.realtime.test_cluster import QUICK
 from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN, PythonClient
 
 STEPS = [

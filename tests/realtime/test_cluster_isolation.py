@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 
 from isobase_platform.bus.redis import CHANNEL_PREFIX
 from isobase_platform.config import Settings
+from tests.plugins.patience import until
 from tests.plugins.redis import RedisServer
 from tests.plugins.stack import DatabaseServer, fresh_database
 from tests.realtime.conftest import ALICE, BOB, Stack, running_stack
-from tests.realtime.test_cluster import QUICK, StartNode, until
+from tests.realtime.test_cluster import QUICK, StartNode
 
 POLICIES = f"""
 create policy "everybody reads" on realtime.messages for select to authenticated using (extension = 'broadcast');

@@ -12,10 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from isobase_platform.config import Settings
+from tests.plugins.patience import until
 from tests.plugins.redis import RedisServer
 from tests.realtime.client import PATIENCE_S, Phoenix
 from tests.realtime.conftest import Stack, running_stack
-from tests.realtime.test_cluster import QUICK, StartNode, until
+from tests.realtime.test_cluster import QUICK, StartNode
 from tests.realtime.test_presence import fields_of, track
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from realtime.types import RealtimePostgresChangesListenEvent
 
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
-from tests.realtime.client import PATIENCE_S
+from tests.plugins.patience import until
 from tests.realtime.conftest import ALICE, BOB, Stack
 
 NODE_DIRECTORY = Path(__file__).parents[1] / "node"
@@ -33,12 +32,6 @@ STEPS = [
     "a private channel was refused",
     "the connection came back after a restart of the socket",
 ]
-
-
-async def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 class PythonClient:

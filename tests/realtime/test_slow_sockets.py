@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.plugins.patience import until
 from tests.realtime.conftest import Stack, StackFactory
 
 TIMEOUT_S = 20.0
@@ -107,12 +108,6 @@ class SlowSocket:
 
 def broadcast(number: int) -> dict[str, object]:
     return {"type": "broadcast", "event": "e", "payload": {"n": number, "x": CONTENT}}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_slow_socket_loses_presence_first_and_gets_the_state_when_it_caught_up(

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,13 +149,6 @@ async def running(settings: Settings) -> AsyncIterator[Stack]:
                     s3=S3Server.of(bucket) if settings.storage.backend == "s3" else None,
                 )
         await service.drain(5)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for what must come."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -16,8 +16,9 @@ import psycopg2
 import pytest
 
 from isobase_platform.config import Settings
+from tests.plugins.patience import until
 from tests.plugins.s3 import S3Server
-from tests.storage.conftest import running, until
+from tests.storage.conftest import running
 
 O = "/storage/v1/object"  # noqa: E741
 ROOT = Path(__file__).parents[2]

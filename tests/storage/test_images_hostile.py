@@ -18,7 +18,8 @@ import pytest
 import pyvips
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import Stack, refusal, running, until, with_storage
+from tests.plugins.patience import until
+from tests.storage.conftest import Stack, refusal, running, with_storage
 from tests.storage.hostile_images import corpus, filter_bomb, png_of_zeros, use_bomb
 from tests.storage.images import encoded, gradient, opened, picture
 

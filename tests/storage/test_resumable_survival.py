@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from isobase_platform.config import Settings
 from isobase_services.storage.core import resumable as resumable_module
 from isobase_services.storage.core import resumable_lease as lease_module
-from tests.storage.conftest import BOTH_BACKENDS, ON_DISK, PATIENCE_S, Stack, running, until
+from tests.plugins.patience import until
+from tests.storage.conftest import BOTH_BACKENDS, ON_DISK, PATIENCE_S, Stack, running
 from tests.storage.test_crash import server
 from tests.storage.test_resumable import OFFSET, VERSION, O, R, create, head, metadata, patch
 

@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from isobase_platform.config import Settings
-from tests.storage.conftest import ALICE, Stack, listening, refusal, running, until, with_storage
+from tests.plugins.patience import until
+from tests.storage.conftest import ALICE, Stack, listening, refusal, running, with_storage
 from tests.storage.s3_clients import in_thread, s3_client
 
 V1 = "/storage/v1"

@@ -28,7 +28,8 @@ from isobase_adapter.control.sqlite import SqliteStore
 from isobase_adapter.control.store import Store
 from isobase_adapter.stages import Stage
 from tests.adapter.control.conftest import Stores
-from tests.adapter.control.test_stores import ORDERS, until
+from tests.adapter.control.test_stores import ORDERS
+from tests.plugins.patience import until
 from tests.plugins.stack import DatabaseServer
 from tests.plugins.wire_proxy import WireProxy, wire_proxy
 

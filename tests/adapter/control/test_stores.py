@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from uuid import uuid4
@@ -16,16 +15,9 @@ from isobase_adapter.control.records import Heartbeat
 from isobase_adapter.control.store import MAX_GROUPS_PER_CAPABILITY, FoundMismatch, summed
 from isobase_adapter.stages import Stage
 from tests.adapter.control.conftest import Stores
+from tests.plugins.patience import until
 
 ORDERS = "table:public.orders"
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait until ``condition`` holds."""
-    deadline = monotonic() + timeout_s
-    while not condition():
-        assert monotonic() < deadline, "it did not come to pass in time"
-        await asyncio.sleep(0.01)
 
 
 async def test_every_client_acts_upon_a_change_within_a_second(stores: Stores) -> None:

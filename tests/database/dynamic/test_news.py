@@ -12,15 +12,9 @@ from isobase_platform.config import Settings
 from isobase_services.database import cache_keeper
 from isobase_services.database.query import load_cache
 from tests.database.dynamic.conftest import ITEMS, Server, running
+from tests.plugins.patience import until
 
 PATIENCE_S = 60.0
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    """Wait until something holds, ``PATIENCE_S`` at most."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_true():
-            await asyncio.sleep(0.02)
 
 
 async def heard_while(server: Server, settings: Settings, work: Callable[[], object]) -> list[str]:

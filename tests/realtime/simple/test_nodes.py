@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+from tests.plugins.patience import until
 from tests.realtime.conftest import ALICE, BOB
 from tests.realtime.simple.client import Simple
-from tests.realtime.test_cluster import StartNode, start_node, until
+from tests.realtime.test_cluster import StartNode, start_node
 
 __all__ = ["start_node"]
 

@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
+from tests.plugins.patience import until
 from tests.realtime.client import PATIENCE_S, Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.simple.conftest import Connect
-from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN, until
+from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN
 
 ROOM = "realtime:room:plans"
 
