@@ -32,9 +32,11 @@ test-deps: install ## install what the suite needs beside Python (npm packages; 
 # A few tests of the thousands, failed beside others on a busy machine, are run once more (docs/decisions/0046); not those
 # of promises that one failure breaks, nor what left a socket open. `make test RERUNS=0` runs nothing twice.
 RERUNS ?= 1
+ONE_CHANCE := $(addprefix tests/,adapter/app adapter/bulk/test_killed.py adapter/model adapter/outbox/test_crash_points.py \
+  adapter/planted deploy/test_start_killed.py fault platform/test_hostile_sessions.py platform/test_rls_door.py \
+  realtime/test_policy_property.py realtime/test_rows_of_strangers.py storage/test_crash.py storage/test_crash_steps.py)
 RERUN_OPTIONS := --reruns $(RERUNS) --reruns-delay 5 --max-suite-reruns 3 --rerun-show-tracebacks \
-  --rerun-except Unraisable --rerun-except ResourceWarning --rerun-exclude-path tests/adapter/app \
-  --rerun-exclude-path tests/adapter/model --rerun-exclude-path tests/adapter/planted --rerun-exclude-path tests/fault
+  --rerun-except Unraisable --rerun-except ResourceWarning $(addprefix --rerun-exclude-path ,$(ONE_CHANCE))
 
 # Hundreds of processes are started: each would compile every module for itself.
 test: export PYTHONDONTWRITEBYTECODE :=
