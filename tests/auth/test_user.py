@@ -175,22 +175,18 @@ async def test_null_and_empty_fields_change_nothing(auth: AuthServer) -> None:
 
 async def test_new_email_of_a_permanent_user_stays_pending(start_auth: StartAuth) -> None:
     async with start_auth(email=EmailSettings(max_frequency_s=60)) as auth:
-        await stays_pending(auth)
-
-
-async def stays_pending(auth: AuthServer) -> None:
-    session = await auth.sign_up()
-    answer = await auth.client.put("/user", json={"email": "New@example.com"}, headers=bearer(session))
-    assert answer.status_code == 200
-    assert (answer.json()["email"], answer.json()["new_email"]) == ("alice@example.com", "new@example.com")
-    assert answer.json()["email_change_sent_at"]
-    rows = await auth.database.fetch("select token_type::text, relates_to from auth.one_time_tokens order by 1")
-    assert [tuple(row) for row in rows] == [
-        ("email_change_token_current", "alice@example.com"),
-        ("email_change_token_new", "new@example.com"),
-    ]
-    early = await auth.client.put("/user", json={"email": "newer@example.com"}, headers=bearer(session))
-    assert (early.status_code, early.json()["error_code"]) == (429, "over_email_send_rate_limit")
+        session = await auth.sign_up()
+        answer = await auth.client.put("/user", json={"email": "New@example.com"}, headers=bearer(session))
+        assert answer.status_code == 200
+        assert (answer.json()["email"], answer.json()["new_email"]) == ("alice@example.com", "new@example.com")
+        assert answer.json()["email_change_sent_at"]
+        rows = await auth.database.fetch("select token_type::text, relates_to from auth.one_time_tokens order by 1")
+        assert [tuple(row) for row in rows] == [
+            ("email_change_token_current", "alice@example.com"),
+            ("email_change_token_new", "new@example.com"),
+        ]
+        early = await auth.client.put("/user", json={"email": "newer@example.com"}, headers=bearer(session))
+        assert (early.status_code, early.json()["error_code"]) == (429, "over_email_send_rate_limit")
 
 
 async def test_anonymous_user_becomes_permanent_with_an_email(start_auth: StartAuth) -> None:

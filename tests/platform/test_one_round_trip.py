@@ -15,6 +15,7 @@ from isobase_platform.errors import DatabaseError, Unavailable
 from isobase_platform.runtime import Platform
 from isobase_platform.wire import MAX_STATEMENTS, After, WireConnection
 from isobase_platform.wire_messages import Binary, Silent
+from tests.plugins.patience import STALL_S
 
 ALICE, BOB = str(uuid4()), str(uuid4())
 
@@ -186,9 +187,12 @@ async def until_it_sleeps(platform: Platform) -> None:
     """Wait until a statement that sleeps has begun."""
     connection = await asyncpg.connect(platform.settings.dsn())
     asleep = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
-    while not await connection.fetchval(asleep):
-        await asyncio.sleep(0.02)
-    await connection.close()
+    try:
+        async with asyncio.timeout(STALL_S):
+            while not await connection.fetchval(asleep):
+                await asyncio.sleep(0.02)
+    finally:
+        connection.terminate()
 
 
 async def test_a_cancelled_exchange_costs_its_connection_and_nothing_else(platform: Platform) -> None:

@@ -133,7 +133,7 @@ class Questions:
         return self._paused_until_s.get(key, 0.0) > time.monotonic()
 
     def _give_up(self, question: _Question, error: DatabaseError) -> None:
-        """A filter that fails once is not asked again for a while: everybody would wait for it."""
+        """A filter that failed, or was late twice, is not asked again for a while: everybody would wait for it."""
         key = (question.column.type_sql, question.item)
         self._answered.discard(key)
         self._pause(key)
