@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.plugins.stack import Stack
 
-NODE_DIRECTORY = Path(__file__).parents[1] / "node"
-VENV_BIN = Path(__file__).parents[2] / ".venv" / "bin"
 STEPS = [
     "tables were made",
     "their owner read and wrote them through schema()",
@@ -28,9 +24,7 @@ STEPS = [
 @pytest.mark.node
 @pytest.mark.timeout(400)
 def test_an_app_on_supabase_js_uses_tables_made_at_run_time(stack: Stack) -> None:
-    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
-    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
-        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    node = node_with("@supabase")
     run = subprocess.run(
         [node, "dynamic_tables.mjs", stack.url, stack.anon_key],
         cwd=NODE_DIRECTORY,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.plugins.stack import Stack
 
 ROOT = Path(__file__).parents[2]
-NODE_DIRECTORY = ROOT / "tests" / "node"
 URL = "http://127.0.0.1:54321"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -52,8 +51,7 @@ def test_the_python_tour_prints_alices_rows_and_file_and_nothing_of_hers_for_bob
 
 @pytest.mark.node
 def test_the_javascript_tour_sees_its_own_row_change(stack: Stack) -> None:
-    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{ROOT / '.venv' / 'bin'}")
-    assert node is not None, "Node.js is missing: run `make test-deps`"
+    node = node_with("@supabase")
     script = NODE_DIRECTORY / "readme_tour.generated.mjs"
     script.write_text(program("js").replace(URL, stack.url).replace("'...'", repr(stack.anon_key)))
     try:

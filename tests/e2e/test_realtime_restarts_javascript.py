@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +13,12 @@ import pytest
 
 from isobase_deploy.embedded import EmbeddedPostgres
 from isobase_platform.schema import apply_schema
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.plugins.ports import free_ports
 from tests.plugins.stack import PASSWORD, settings_for
 from tests.realtime.chaos.nodes import NodeProcess
 from tests.realtime.conftest import ALICE
 
-NODE_DIRECTORY = Path(__file__).parents[1] / "node"
-VENV_BIN = Path(__file__).parents[2] / ".venv" / "bin"
 NOTES = """
 create table public.notes (number bigint primary key, owner uuid not null);
 alter table public.notes enable row level security;
@@ -57,9 +54,7 @@ def postgres(project_dir: Path) -> Iterator[EmbeddedPostgres]:
 async def test_supabase_js_goes_on_after_the_server_and_postgresql_restarted(
     postgres: EmbeddedPostgres, project_dir: Path
 ) -> None:
-    program = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
-    if program is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
-        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    program = node_with("@supabase")
     dsn = f"postgresql://supabase_admin:{PASSWORD}@127.0.0.1:{postgres.port}/postgres"
     settings = settings_for(dsn, project_dir)
     await apply_schema(settings)

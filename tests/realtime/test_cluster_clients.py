@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,10 +10,11 @@ from typing import Any
 import pytest
 
 from isobase_platform.config import Settings
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.plugins.patience import until
 from tests.realtime.conftest import Stack, running_stack
 from tests.realtime.test_cluster import QUICK
-from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN, PythonClient
+from tests.realtime.test_official_clients import PythonClient
 
 STEPS = [
     "who was there already is in the first state",
@@ -38,9 +37,7 @@ async def pair(database: Settings) -> AsyncIterator[tuple[Stack, Stack]]:
 @pytest.mark.node
 async def test_official_clients_on_two_nodes_see_and_hear_each_other(pair: tuple[Stack, Stack]) -> None:
     here, there = pair
-    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
-    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
-        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    node = node_with("@supabase")
     watcher = PythonClient(there)
     seen: set[str] = set()
     broadcasts: list[Any] = []

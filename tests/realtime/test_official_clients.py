@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 from realtime.types import RealtimePostgresChangesListenEvent
 
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.plugins.patience import until
 from tests.realtime.conftest import ALICE, BOB, Stack
 
-NODE_DIRECTORY = Path(__file__).parents[1] / "node"
-VENV_BIN = Path(__file__).parents[2] / ".venv" / "bin"
 STEPS = [
     "a heartbeat was answered",
     "a broadcast was received",
@@ -117,9 +113,7 @@ async def test_realtime_py_comes_back_after_the_server_drained(stack: Stack) -> 
 
 @pytest.mark.node
 async def test_supabase_js_does_all_of_it(stack: Stack) -> None:
-    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
-    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
-        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    node = node_with("@supabase")
     process = await asyncio.create_subprocess_exec(
         node,
         "realtime_channels.mjs",

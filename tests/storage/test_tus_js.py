@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
 from isobase_platform.config import Settings
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.storage.conftest import ALICE, OWNER_POLICIES, running
 from tests.storage.test_crash import server
-
-NODE = Path(__file__).parents[1] / "node"
 
 
 @pytest.mark.node
 @pytest.mark.fault
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
-@pytest.mark.skipif(not (NODE / "node_modules/tus-js-client").exists(), reason="run `make test-deps` for tus-js-client")
 async def test_the_tus_client_uploads_through_the_death_of_a_server(database: Settings) -> None:
     async with running(database) as stack:
         await stack.bucket("files")
@@ -29,8 +24,8 @@ async def test_the_tus_client_uploads_through_the_death_of_a_server(database: Se
     async with contextlib.AsyncExitStack() as servers:
         process, url = await servers.enter_async_context(server(database))
         client = await asyncio.create_subprocess_exec(
-            "node",
-            str(NODE / "resumable_uploads.mjs"),
+            node_with("tus-js-client"),
+            str(NODE_DIRECTORY / "resumable_uploads.mjs"),
             url,
             token,
             ALICE,

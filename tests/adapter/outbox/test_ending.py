@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -56,9 +55,7 @@ async def test_what_a_living_client_waits_for_is_left_alone_and_what_a_dead_one_
 async def test_who_sees_no_other_sessions_waits_for_the_lease(sides: TwoSides) -> None:
     await sides.box.outbox.doubt(await sides.box.begin(row(1)), "ReadTimeout", has_ended=False)
     await sides.isobase.execute("update isobase.outbox set doubted_at = now() - interval '1 hour'")
-    began = time.monotonic()
     assert await end_doubtful(sides.isobase, None, is_long_well=well, quiet_s=QUIET_S) == 0
-    assert time.monotonic() - began < 60
 
 
 async def test_an_intent_that_its_own_client_does_not_know_of_is_doubted(sides: TwoSides) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 from typing import Any
 
 import httpx
 import pytest
 
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.plugins.patience import until
 from tests.realtime.client import PATIENCE_S, Phoenix
 from tests.realtime.conftest import ALICE, BOB, Stack
 from tests.realtime.simple.conftest import Connect
-from tests.realtime.test_official_clients import NODE_DIRECTORY, VENV_BIN
 
 ROOM = "realtime:room:plans"
 
@@ -155,9 +153,7 @@ async def test_realtime_py_is_in_the_room(connect: Connect, stack: Stack) -> Non
 
 @pytest.mark.node
 async def test_supabase_js_talks_in_the_room(connect: Connect, stack: Stack) -> None:
-    node = shutil.which("node", path=f"{os.environ.get('PATH', '')}{os.pathsep}{VENV_BIN}")
-    if node is None or not (NODE_DIRECTORY / "node_modules" / "@supabase").exists():
-        pytest.fail("Node.js or the npm packages are missing: run `make test-deps`")
+    node = node_with("@supabase")
     alice = await connect(ALICE)
     await alice.do("createRoom", roomId="plans", members=[BOB])
     await alice.do("joinRoom", roomId="plans")

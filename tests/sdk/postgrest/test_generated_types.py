@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -16,11 +15,11 @@ from pydantic import TypeAdapter
 from isobase.postgrest import SyncPostgrestClient
 from isobase.postgrest._bodies import encode_body
 from isobase_deploy.cli import main
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.sdk.postgrest.conftest import DATABASE_NAME, DataApi
 from tests.sdk.type_checks import strict_complaints
 
 ROOT = Path(__file__).parents[3]
-NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
 MORE = """
 create schema if not exists typed;
 create type typed."Mixed Case" as enum ('a', 'b c', 'd"e');
@@ -184,11 +183,9 @@ def test_names_that_are_none_of_pythons_are_read_by_their_columns(typed_url: str
 
 @pytest.mark.node
 def test_a_typescript_module_passes_tsc_with_supabase_js(typed_url: str, tmp_path: Path) -> None:
-    node, tsc = shutil.which("node"), NODE_MODULES / "typescript" / "bin" / "tsc"
-    if node is None or not tsc.exists():
-        pytest.skip("no Node.js or no typescript; run `make test-deps`")
+    node, tsc = node_with("typescript"), NODE_DIRECTORY / "node_modules" / "typescript" / "bin" / "tsc"
     generated(typed_url, tmp_path, "--schema", "public,typed", name="types.ts")
-    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    (tmp_path / "node_modules").symlink_to(NODE_DIRECTORY / "node_modules")
     (tmp_path / "use.ts").write_text(USE)
     options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler"]
     options += ["--target", "es2022", "--allowImportingTsExtensions"]

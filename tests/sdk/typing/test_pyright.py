@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.node import NODE_DIRECTORY, node_with
 from tests.sdk.doc_pages import blocks_of, typed_program
 
 ROOT = Path(__file__).parents[3]
-PYRIGHT = ROOT / "tests" / "node" / "node_modules" / "pyright" / "index.js"
+PYRIGHT = NODE_DIRECTORY / "node_modules" / "pyright" / "index.js"
 PAGES = sorted((ROOT / "docs" / "sdk").glob("*.md"))
 EXAMPLES = sorted(Path(__file__).parent.glob("*_example.py"))
 TIMEOUT_S = 220.0
@@ -27,11 +28,8 @@ pytestmark = pytest.mark.node
 
 def pyright(*arguments: str, folder: Path) -> dict[str, object]:
     """Run pyright as a user of this interpreter would; gives its report."""
-    node = shutil.which("node") or shutil.which("node", path=str(Path(sys.executable).parent))
-    if node is None or not PYRIGHT.exists():
-        pytest.skip("no Node.js or no pyright; run `make test-deps`")
     done = subprocess.run(
-        [node, str(PYRIGHT), "--outputjson", "--pythonpath", sys.executable, *arguments],
+        [node_with("pyright"), str(PYRIGHT), "--outputjson", "--pythonpath", sys.executable, *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
