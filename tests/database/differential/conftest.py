@@ -6,12 +6,10 @@ or what POSTGREST_BINARY names. Where there is none, the suite is skipped and sa
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,14 +19,11 @@ from pathlib import Path
 import httpx
 import psycopg2
 import pytest
-import uvicorn
 
 from isobase_platform.config import Settings
 from isobase_platform.keys import KeyRing
-from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
-from isobase_services.database import create_service
-from tests.plugins.listening import KEEP_ALIVE_S
+from tests.database.threaded import threaded
 from tests.plugins.ports import free_ports
 from tests.plugins.stack import TEMPLATE, DatabaseServer, give_time, settings_for
 
@@ -156,54 +151,6 @@ def _upstream(binary: str, dsn: str, settings: Settings, directory: Path) -> Ite
         process.wait(60)
 
 
-@contextmanager
-def _ours(settings: Settings) -> Iterator[str]:
-    """The service in a thread with a loop of its own, so that the tests can stay synchronous."""
-    (port,) = free_ports(1)
-    stop = threading.Event()
-    failures: list[BaseException] = []
-
-    async def serve() -> None:
-        async with Platform.open(settings) as platform:
-            service = create_service(platform)
-            await service.start()
-            app = next(mount.app for mount in service.mounts if mount.serves_bare)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    app,
-                    host="127.0.0.1",
-                    port=port,
-                    log_level="warning",
-                    lifespan="off",
-                    ws="none",
-                    timeout_keep_alive=KEEP_ALIVE_S,
-                )
-            )
-            running = asyncio.create_task(server.serve())
-            while not stop.is_set():
-                await asyncio.sleep(0.05)
-            server.should_exit = True
-            await running
-            await service.drain(2)
-
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait(url, None)
-        yield url
-    finally:
-        stop.set()
-        thread.join(60)
-    assert not failures, failures
-
-
 def _wait(url: str, log: Path | None) -> None:
     """Until a read of a table is answered 200: by then the schema cache is loaded."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -231,9 +178,10 @@ def pair(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> 
         base = settings_for(mine, directory)
         rest = base.rest.model_copy(update={"schemas": SCHEMAS, "max_rows": ROW_LIMIT, "aggregates_enabled": True})
         settings = base.model_copy(update={"rest": rest})
-        with _upstream(binary, theirs, settings, directory) as upstream_url, _ours(settings) as our_url:
+        with _upstream(binary, theirs, settings, directory) as url, threaded(settings, is_bare=True) as running:
+            _wait(running.url, None)
             issuer = TokenIssuer(KeyRing(settings.jwt_secret.get_secret_value(), []))
-            with _side(upstream_url, theirs) as upstream, _side(our_url, mine) as ours:
+            with _side(url, theirs) as upstream, _side(running.url, mine) as ours:
                 yield Pair(upstream, ours, issuer)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +10,13 @@ from dataclasses import dataclass
 import httpx
 import psycopg2
 import pytest
-import uvicorn
 
 from isobase_platform.config import Settings
-from isobase_platform.http.edge import Edge
 from isobase_platform.keys import KeyRing
-from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
-from isobase_services.database.service import DatabaseService
-from tests.plugins.listening import KEEP_ALIVE_S
+from tests.database.threaded import threaded
 from tests.plugins.stack import DatabaseServer, give_time
 
-START_TIMEOUT_S = 60.0
 REQUEST_TIMEOUT_S = 60.0
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
@@ -57,48 +50,9 @@ class DataApi:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[DataApi]:
-    """The service until the block ends. Its thread has a loop of its own, so that tests may stay synchronous."""
-    started = threading.Event()
-    servers: list[uvicorn.Server] = []
-    failures: list[BaseException] = []
-    ports: list[int] = []
-
-    async def serve() -> None:
-        async with Platform.open(settings) as platform:
-            service = DatabaseService(platform)
-            await service.start()
-            app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
-            config = uvicorn.Config(
-                app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
-            )
-            server = uvicorn.Server(config)
-            servers.append(server)
-            running = asyncio.create_task(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
-            ports.append(server.servers[0].sockets[0].getsockname()[1])
-            started.set()
-            await running
-            await service.drain(2)
-
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:
-            failures.append(error)
-            started.set()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert started.wait(START_TIMEOUT_S), "the data API did not start"
-    try:
-        assert not failures, failures
-        yield DataApi(f"http://127.0.0.1:{ports[0]}/rest/v1", settings)
-    finally:
-        for server in servers:
-            server.should_exit = True
-        thread.join(START_TIMEOUT_S)
-    assert not failures, failures
+    """The service until the block ends."""
+    with threaded(settings) as running:
+        yield DataApi(f"{running.url}/rest/v1", settings)
 
 
 def run_sql(settings: Settings, sql: str) -> list[tuple[object, ...]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +11,16 @@ from typing import Any
 import httpx
 import psycopg2
 import pytest
-import uvicorn
 
 from isobase_platform.config import RestSettings, Settings
-from isobase_platform.http.edge import Edge
 from isobase_platform.runtime import Platform
 from isobase_platform.tokens import TokenIssuer
-from isobase_services.database.service import DatabaseService
-from tests.plugins.listening import KEEP_ALIVE_S
+from tests.database.threaded import threaded
 from tests.plugins.stack import TEMPLATE, DatabaseServer, give_time, settings_for
 
 ALICE = "11111111-1111-4111-8111-111111111111"
 BOB = "22222222-2222-4222-8222-222222222222"
 DATABASE_NAME = "data_api"
-START_TIMEOUT_S = 60.0
 REQUEST_TIMEOUT_S = 60.0
 RELOAD_TIMEOUT_S = 60.0
 MAX_ROWS = 50
@@ -127,56 +121,13 @@ def rest_settings(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFac
     postgres.execute(f"drop database {DATABASE_NAME} with (force)")
 
 
-class _Server:
-    """The service under uvicorn in a thread of its own."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._ready = threading.Event()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: uvicorn.Server | None = None
-        self.platform: Platform | None = None
-        self.port = 0
-
-    def __enter__(self) -> _Server:
-        self._thread.start()
-        assert self._ready.wait(START_TIMEOUT_S), "the data API did not start"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.should_exit = True
-        self._thread.join(START_TIMEOUT_S)
-
-    async def _serve(self) -> None:
-        async with Platform.open(self._settings) as platform:
-            service = DatabaseService(platform)
-            await service.start()
-            app = Edge(service.mounts, keys=platform.api_keys, metrics=platform.metrics)
-            config = uvicorn.Config(
-                app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", timeout_keep_alive=KEEP_ALIVE_S
-            )
-            self._server = uvicorn.Server(config)
-            self.platform = platform
-            serving = asyncio.create_task(self._server.serve())
-            while not self._server.started:
-                await asyncio.sleep(0.01)
-            self.port = self._server.servers[0].sockets[0].getsockname()[1]
-            self._ready.set()
-            await serving
-            await service.drain(2)
-
-
 @pytest.fixture(scope="session")
 def served(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[Api]:
     """The server and a client of it, for the session."""
     with (
-        _Server(rest_settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=REQUEST_TIMEOUT_S) as client,
+        threaded(rest_settings) as server,
+        httpx.Client(base_url=f"{server.url}/rest/v1", timeout=REQUEST_TIMEOUT_S) as client,
     ):
-        assert server.platform is not None
         yield Api(client, server.platform.issuer, rest_settings, postgres, server.platform)
 
 
@@ -187,10 +138,9 @@ def served_open(rest_settings: Settings, postgres: DatabaseServer) -> Iterator[A
     rest = rest_settings.rest.model_copy(update=opened)
     settings = rest_settings.model_copy(update={"rest": rest})
     with (
-        _Server(settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}/rest/v1", timeout=REQUEST_TIMEOUT_S) as client,
+        threaded(settings) as server,
+        httpx.Client(base_url=f"{server.url}/rest/v1", timeout=REQUEST_TIMEOUT_S) as client,
     ):
-        assert server.platform is not None
         yield Api(client, server.platform.issuer, settings, postgres, server.platform)
 
 
