@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from isobase_platform.config import RestSettings, Settings
-from tests.database.rest.conftest import _Server
+from tests.database.threaded import threaded
 from tests.plugins.fault_proxy import Break, FaultProxy, fault_proxy
 from tests.plugins.stack import TEMPLATE, DatabaseServer, settings_for
 from tests.sdk.upstream.gateway import running_gateway
@@ -78,8 +78,8 @@ def sdk_data_server(
         ):
             yield DataApi(f"{url}/rest/v1", headers, postgres)
         return
-    with _Server(sdk_data_settings) as server:
-        yield DataApi(f"http://127.0.0.1:{server.port}/rest/v1", headers, postgres)
+    with threaded(sdk_data_settings) as running:
+        yield DataApi(f"{running.url}/rest/v1", headers, postgres)
 
 
 @pytest.fixture
