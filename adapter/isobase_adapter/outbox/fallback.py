@@ -105,17 +105,19 @@ class Fallback:
         for capability, epoch in sorted(set(written)):
             async with asking(self._control) as connection:
                 row = await connection.fetchrow(WRITER_OF, capability)
-                if row is None or row["side"] != Side.ISOBASE or row["epoch"] != epoch:
-                    continue
-            async with self._fenced() as supabase, asking(self._control) as connection, connection.transaction():
-                await connection.execute(END_IF_LEFT_OPEN)
-                await connection.execute("select pg_advisory_xact_lock($1)", ADMISSION_LOCK_NUMBER)
-                moved = await connection.fetchval(FAIL_OVER, row["pattern"], epoch)
-                if moved is not None:
-                    await connection.execute(CONVERT, row["pattern"], moved)
-                    self._tell(Event("failover", row["pattern"], {"to": str(Side.SUPABASE), "epoch": moved}))
-                await supabase.execute("select")  # the fence is held until here
-            self._untold -= set(self._untold_of(capability, epoch))
+            if row is not None and row["side"] == Side.ISOBASE and row["epoch"] == epoch:
+                await self._fail_over(row["pattern"], epoch)
+            self._untold -= set(self._untold_of(capability, epoch))  # also where somebody else was first
+
+    async def _fail_over(self, pattern: str, epoch: int) -> None:
+        async with self._fenced() as supabase, asking(self._control) as connection, connection.transaction():
+            await connection.execute(END_IF_LEFT_OPEN)
+            await connection.execute("select pg_advisory_xact_lock($1)", ADMISSION_LOCK_NUMBER)
+            moved = await connection.fetchval(FAIL_OVER, pattern, epoch)
+            if moved is not None:
+                await connection.execute(CONVERT, pattern, moved)
+                self._tell(Event("failover", pattern, {"to": str(Side.SUPABASE), "epoch": moved}))
+            await supabase.execute("select")  # the fence is held until here
 
     async def tell_first(self, capability: Capability, epoch: int) -> None:
         """Record the failover where writers are, if this client wrote at Supabase alone in this epoch and did not yet.
