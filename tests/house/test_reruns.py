@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 110.0
 ONCE = """
 from pathlib import Path
 
@@ -30,8 +32,17 @@ def test_that_leaves_a_socket_once(seen=[]):
 
 
 def options(*names: str) -> list[str]:
-    """Give what `make test` says to pytest, of the options that begin with ``names``."""
-    shown = subprocess.run(("make", "-n", "test"), capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    """Give what `make test` says to pytest, of the options that begin with ``names``, however this run was begun."""
+    given = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "RERUNS"}
+    shown = subprocess.run(
+        ("make", "-n", "test"),
+        env={name: value for name, value in os.environ.items() if name not in given},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        timeout=TIMEOUT_S,
+    ).stdout
     command = shown[shown.index("-m pytest ") :].replace("\\\n", " ").splitlines()[0]
     words, found = shlex.split(command), list[str]()
     for word, value in zip(words, [*words[1:], "--"], strict=True):
@@ -47,7 +58,12 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
     del given[delay : delay + 2]
     command = (sys.executable, "-m", "pytest", "-q", *plugins, "-W", "error", *given)
     return subprocess.run(
-        (*command, "--rootdir", str(folder), str(folder)), capture_output=True, text=True, cwd=ROOT, check=False
+        (*command, "--rootdir", str(folder), str(folder)),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=TIMEOUT_S,
     )
 
 
