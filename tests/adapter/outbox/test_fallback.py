@@ -176,6 +176,17 @@ async def test_what_was_on_its_way_before_a_failover_waits_for_a_client_that_is_
     assert [letter["lost"] for letter in letters] == ["at Isobase"]
 
 
+async def test_a_failover_that_somebody_else_recorded_is_asked_for_once(sides: TwoSides, alone: Alone) -> None:
+    go_away(alone.proxy)
+    await alone.write(sides, None, "alone")
+    alone.proxy.heals()
+    await sides.box.set_writer(Side.SUPABASE, 2)
+    await alone.fallback.tell_first(ORDERS, 1)
+    go_away(alone.proxy)
+    await alone.fallback.tell_first(ORDERS, 1)  # who asked again would hear nothing now
+    alone.proxy.heals()
+
+
 async def test_nothing_is_written_alone_where_that_cannot_be_recorded(sides: TwoSides, alone: Alone) -> None:
     go_away(alone.proxy)
     await sides.supabase.close()
