@@ -114,7 +114,7 @@ def test_its_files_are_for_its_own_account_alone(server: EmbeddedPostgres) -> No
 PARENT = """
 import sys, time
 from pathlib import Path
-from isobase_deploy.embedded import EmbeddedPostgres, pid_file
+from isobase_deploy.embedded import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), port=int(sys.argv[2]), password="postgres")
 server.start()
 print(server.pid, flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["NO_PROGRESS", "Progress"]
+__all__ = ["NO_PROGRESS", "Progress", "Silent"]
 
 
 class Progress(Protocol):
@@ -27,7 +27,9 @@ class Progress(Protocol):
         ...
 
 
-class _Silent:
+class Silent:
+    """Shows nothing."""
+
     def begin(self, part: str, total: int, unit: str) -> None:
         pass
 
@@ -41,5 +43,4 @@ class _Silent:
         pass
 
 
-NO_PROGRESS: Progress = _Silent()
-"""Shows nothing."""
+NO_PROGRESS: Progress = Silent()

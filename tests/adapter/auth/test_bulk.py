@@ -13,6 +13,7 @@ from isobase_adapter.auth.errors import TooManyRemovals
 from isobase_adapter.auth.resolve import user_thing
 from isobase_adapter.auth.sync import UserSync, UserSyncTimes
 from isobase_adapter.auth.verify import DifferingUser, verify_users
+from isobase_adapter.bulk.progress import Silent
 from isobase_adapter.sides import Side
 from isobase_adapter.things import Thing, ThingKind
 from tests.adapter.auth.conftest import Both
@@ -57,7 +58,7 @@ async def test_a_copy_that_was_ended_goes_on_where_it_was(both: Both) -> None:
     class Ended(Exception):
         pass
 
-    class Ending:
+    class Ending(Silent):
         pages = 0
 
         def begin(self, part: str, total: int, unit: str) -> None:
@@ -68,10 +69,6 @@ async def test_a_copy_that_was_ended_goes_on_where_it_was(both: Both) -> None:
                 self.pages += 1
             if self.pages == 3:
                 raise Ended
-
-        def end(self, part: str, text: str) -> None: ...
-
-        def say(self, text: str) -> None: ...
 
     with pytest.raises(Ended):
         await copy_users(both.databases, progress=Ending(), page_users=20)

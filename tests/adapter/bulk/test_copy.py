@@ -11,6 +11,7 @@ from isobase_adapter.bulk.copied import copied_tables, cut
 from isobase_adapter.bulk.copy import copy_tables
 from isobase_adapter.bulk.definitions import Phase
 from isobase_adapter.bulk.errors import Refused
+from isobase_adapter.bulk.progress import Silent
 from isobase_adapter.bulk.schema import make_definitions
 from isobase_adapter.outbox.entries import FENCE_LOCK_NUMBER
 from isobase_adapter.sides import Side
@@ -100,10 +101,7 @@ async def test_a_copy_that_is_done_copies_nothing_again(filled: Two) -> None:
 async def test_a_copy_that_was_ended_goes_on_with_the_ranges_that_are_left(filled: Two) -> None:
     ended = asyncio.Event()
 
-    class Ending:
-        def begin(self, part: str, total: int, unit: str) -> None: ...
-        def end(self, part: str, text: str) -> None: ...
-        def say(self, text: str) -> None: ...
+    class Ending(Silent):
         def advance(self, part: str, amount: int) -> None:
             ended.set()
 

@@ -12,6 +12,7 @@ from isobase_adapter.bulk.capture import PUBLICATION, drop_capture, read_slot, s
 from isobase_adapter.bulk.connections import Connection, connect
 from isobase_adapter.bulk.errors import Refused
 from isobase_adapter.bulk.polling import Polling
+from isobase_adapter.bulk.progress import Silent
 from isobase_adapter.bulk.sync_book import SyncBook, only_one
 from isobase_adapter.sides import Side
 from tests.adapter.bulk.conftest import Two
@@ -19,20 +20,11 @@ from tests.adapter.bulk.following import Following, assert_equal, content
 from tests.plugins.wire_proxy import wire_proxy
 
 
-class Said:
+class Said(Silent):
     """A ``Progress`` that keeps what it was told."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-
-    def begin(self, part: str, total: int, unit: str) -> None:
-        pass
-
-    def advance(self, part: str, amount: int) -> None:
-        pass
-
-    def end(self, part: str, text: str) -> None:
-        pass
 
     def say(self, text: str) -> None:
         self.lines.append(text)

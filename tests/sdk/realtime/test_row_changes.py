@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from isobase.realtime import (
+    AsyncRealtimeChannel,
     AsyncRealtimeClient,
     PostgresChangesFilter,
     RealtimeBufferFullError,
@@ -34,6 +35,15 @@ def ready(seen: list[Any]) -> bool:
 
 def ranks(seen: list[Any]) -> list[int]:
     return [payload["data"]["record"]["rank"] for payload in seen]
+
+
+async def following(client: AsyncRealtimeClient, topic: str, body: str) -> tuple[AsyncRealtimeChannel, Events, Events]:
+    """A channel that is told of the rows with ``body``; gives what it hears, and what the server says of it."""
+    heard, live = Events(), Events()
+    channel = client.channel(topic).on_postgres_changes("*", heard, table="board", filter=f"body=eq.{body}")
+    await channel.on_system(live).subscribe()
+    await live.until(ready)
+    return channel, heard, live
 
 
 @pytest.fixture
@@ -213,11 +223,8 @@ async def test_no_change_is_missed_when_the_network_goes_silent(
 async def test_no_change_is_doubled_when_a_channel_joins_again_on_the_same_socket(
     service: Service, topic: str, body: str
 ) -> None:
-    heard, live = Events(), Events()
     async with AsyncRealtimeClient(service.url, service.service_key) as client:
-        channel = client.channel(topic).on_postgres_changes("*", heard, table="board", filter=f"body=eq.{body}")
-        await channel.on_system(live).subscribe()
-        await live.until(ready)
+        channel, heard, _ = await following(client, topic, body)
         for rank in range(30):
             await service.asql(INSERT, body, rank)
             if rank % 10 == 5:
@@ -229,11 +236,8 @@ async def test_no_change_is_doubled_when_a_channel_joins_again_on_the_same_socke
 async def test_no_change_is_doubled_by_joins_that_reach_the_server_late(
     service: Service, topic: str, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard, live = Events(), Events()
     async with AsyncRealtimeClient(service.url, service.service_key) as client:
-        channel = client.channel(topic).on_postgres_changes("*", heard, table="board", filter=f"body=eq.{body}")
-        await channel.on_system(live).subscribe()
-        await live.until(ready)
+        channel, heard, live = await following(client, topic, body)
         transmit, way = client._transmit, asyncio.Semaphore(0)
 
         async def wait_on_the_way(frame: Frame) -> bool:
