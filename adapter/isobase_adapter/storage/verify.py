@@ -162,7 +162,7 @@ class _Comparison:
         while keys:
             await asyncio.sleep(SECOND_LOOK_S)
             looks += 1
-            # Asked first: what has left the outbox by now is seen at both sides by the look after it.
+            # Those are not read meanwhile; of the others it is asked again, once they have been looked at.
             waiting = await self._waiting(keys) if time.monotonic() < give_up_at else set()
             keys = [key for key in keys if key in waiting or await self._is_to_see_again(key, looks, give_up_at)]
 
@@ -184,7 +184,9 @@ class _Comparison:
         try:
             one, other = await self._facts(key)
             found = await self._difference(one, other)
-            written_since = found is not None and _written(*await self._facts(key)) != _written(one, other)
+            is_on_its_way = (
+                found is not None and time.monotonic() < give_up_at and await self._is_on_its_way(key, one, other)
+            )
         except NOT_READ as error:
             if looks < UNREADABLE_LOOKS and not isinstance(error, NameRefused):
                 return True
@@ -199,7 +201,7 @@ class _Comparison:
         self._lost_in_a_row = 0
         if found is None:
             return False
-        if written_since and time.monotonic() < give_up_at:
+        if is_on_its_way:
             return True
         if self._repairs:
             # Facts may say that bytes are equal.
@@ -207,6 +209,14 @@ class _Comparison:
             return False
         self._blame(key, found, differing_columns(one, other) if one is not None and other is not None else ())
         return False
+
+    async def _is_on_its_way(self, key: str, one: ObjectFacts | None, other: ObjectFacts | None) -> bool:
+        """Whether an object that differed is being written.
+
+        The outbox is asked first: a write that began before the look and is not in there any more has reached both sides, so
+        that the facts after it tell.
+        """
+        return bool(await self._waiting([key])) or _written(*await self._facts(key)) != _written(one, other)
 
     def _blame(self, key: str, found: Difference, detail: Sequence[str]) -> None:
         self._one.differing_objects += 1

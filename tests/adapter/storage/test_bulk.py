@@ -281,16 +281,56 @@ async def test_an_object_that_is_written_while_it_is_looked_at_is_no_difference(
     assert writes == []
 
 
-async def test_an_object_that_the_outbox_holds_is_waited_for(both: Both) -> None:
-    await both.put(SUPABASE, "slow.txt", b"slow")
-    await both.put(SUPABASE, "lost.txt", b"lost")
-    thing = Thing(ThingKind.OBJECT, BUCKET, ("slow.txt",))
+def put_into_outbox(both: Both, thing: Thing) -> None:
     both.side(ISOBASE).query(
         "insert into isobase.outbox (state, capability, target, epoch, thing, lock_number, call)"
         " values ('pending', 'bucket:papers', 'isobase', 0, %s, %s, '{}')",
         json.dumps(thing.as_json()),
         thing.lock_number,
     )
+
+
+class Written(Store):
+    """A store whose object is written when it is looked at a second time, and comes to the other side a while later."""
+
+    def __init__(self, both: Both, http: httpx.AsyncClient) -> None:
+        stack = both.side(SUPABASE)
+        super().__init__(SUPABASE, http, stack.url, stack.service_role_key, both.carrier.store(SUPABASE).pool)
+        self._both = both
+        self.carrying: asyncio.Task[None] | None = None
+
+    async def object(self, bucket: str, key: str, connection: Any = None) -> ObjectFacts | None:
+        if self.carrying is None:
+            thing = Thing(ThingKind.OBJECT, bucket, (key,))
+            put_into_outbox(self._both, thing)
+            await self._both.put(SUPABASE, key, b"just now")
+            self.carrying = asyncio.create_task(self._carry(thing))
+        return await super().object(bucket, key, connection)
+
+    async def _carry(self, thing: Thing) -> None:
+        await asyncio.sleep(1.0)
+        await self._both.carrier.carry([thing], ISOBASE)
+        self._both.side(ISOBASE).query("delete from isobase.outbox")
+
+
+@pytest.mark.usefixtures("short_looks")
+async def test_a_write_that_begins_between_two_looks_is_waited_for(both: Both) -> None:
+    await both.put(SUPABASE, "hot", b"first")
+    await copy_storage(both.carrier, ISOBASE)
+    await both.put(SUPABASE, "hot", b"second")
+    async with httpx.AsyncClient() as http:
+        source = Written(both, http)
+        report = await verify_storage(ObjectCarrier(source, both.carrier.store(ISOBASE)), ISOBASE, buckets=[BUCKET])
+        assert source.carrying is not None
+        await source.carrying
+    assert report.troubles == []
+
+
+async def test_an_object_that_the_outbox_holds_is_waited_for(both: Both) -> None:
+    await both.put(SUPABASE, "slow.txt", b"slow")
+    await both.put(SUPABASE, "lost.txt", b"lost")
+    thing = Thing(ThingKind.OBJECT, BUCKET, ("slow.txt",))
+    put_into_outbox(both, thing)
 
     async def carry() -> None:
         await asyncio.sleep(1.5)  # past the second look
